@@ -1,0 +1,71 @@
+"""Adapter: vectors of one space become vectors of another. Inference is numpy alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.errors import ArtefactError
+from embridge.shapes import Float32
+from embridge.space import Space, require_same
+
+__all__ = ["Adapter", "checked_weight", "normalized"]
+
+Weights = Mapping[str, np.ndarray]
+
+
+class Adapter(ABC):
+    """A map from ``source`` to ``target``. Subclasses are final and immutable; see `embridge.testing.check_adapter`.
+
+    `apply` is for arrays whose space the caller vouches for; calling the adapter on `Embeddings` checks the space.
+    """
+
+    kind: ClassVar[str]
+    source: Space
+    target: Space
+
+    @abstractmethod
+    def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:
+        """Map an array of rows; each row's result depends on that row alone."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, np.ndarray]:
+        """The arrays that `from_parts` needs, float32, by name."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The settings that `from_parts` needs, as JSON."""
+
+    @classmethod
+    @abstractmethod
+    def from_parts(cls, source: Space, target: Space, config: Mapping[str, Any], weights: Weights) -> Self:
+        """The inverse of `config` and `weights`; raises `ArtefactError` on parts that do not fit."""
+
+    @final
+    def __call__(self, x: Embeddings) -> Embeddings:
+        """Map embeddings, keeping their ids; raises `SpaceMismatch` unless they lie in ``source``."""
+        require_same(self.source, x.space, what=f"input of the {self.kind} adapter")
+        return x.with_vectors(self.apply(x.vectors), self.target)
+
+
+def normalized(x: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+    """Rows of length one; a row of zeros stays zero."""
+    norms = np.sqrt(np.einsum("nd,nd->n", x, x))[:, None]
+    return np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
+
+
+def checked_weight(weights: Weights, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The named array, or `ArtefactError` unless it is finite float32 of that shape (-1 fits any length)."""
+    if name not in weights:
+        raise ArtefactError(f"the adapter's weights lack {name!r}; they hold {sorted(weights)}")
+    array = weights[name]
+    fits = array.ndim == len(shape) and all(w in (-1, s) for w, s in zip(shape, array.shape, strict=True))
+    if array.dtype != np.float32 or not fits:
+        raise ArtefactError(f"weight {name!r}: expected float32 {list(shape)}, came {array.dtype} {list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise ArtefactError(f"weight {name!r} holds NaN or infinity; fit the adapter again")
+    return np.ascontiguousarray(array)

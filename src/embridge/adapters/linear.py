@@ -1,0 +1,95 @@
+"""Identity and Linear: what closed-form methods end as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from embridge.adapters.base import Adapter, Weights, checked_weight, normalized
+from embridge.errors import ArtefactError
+from embridge.shapes import Float32
+from embridge.space import Space
+
+__all__ = ["Identity", "Linear"]
+
+
+@final
+class Identity(Adapter):
+    """The same numbers in another space: the bridge of a model that was trained to be compatible.
+
+    >>> space = Space("toy", "1", 2)
+    >>> Identity(space, space).apply(np.eye(2, dtype=np.float32)).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+
+    kind: ClassVar[str] = "identity"
+
+    def __init__(self, source: Space, target: Space) -> None:
+        if source.dim != target.dim:
+            raise ArtefactError(f"an identity joins spaces of one dim, not {source.dim} and {target.dim}")
+        self.source, self.target = source, target
+
+    def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:
+        return x
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_parts(cls, source: Space, target: Space, config: Mapping[str, Any], weights: Weights) -> Identity:
+        return cls(source, target)
+
+
+@final
+class Linear(Adapter):
+    """``y = x @ weight + bias``.
+
+    weight: float32 [d_source, d_target]; bias: float32 [d_target] or None. normalize_input: scale every x to length
+    one first, which a map with a bias needs where the source space compares by cosine.
+
+    >>> a, b = Space("new", "1", 3), Space("old", "1", 2)
+    >>> Linear(a, b, np.eye(3, 2, dtype=np.float32)).apply(np.ones((1, 3), np.float32)).tolist()
+    [[1.0, 1.0]]
+    """
+
+    kind: ClassVar[str] = "linear"
+
+    def __init__(
+        self,
+        source: Space,
+        target: Space,
+        weight: np.ndarray,
+        bias: np.ndarray | None = None,
+        *,
+        normalize_input: bool = False,
+    ) -> None:
+        parts = {"weight": weight} | ({} if bias is None else {"bias": bias})
+        self.source, self.target, self.normalize_input = source, target, normalize_input
+        self.weight = checked_weight(parts, "weight", (source.dim, target.dim))
+        self.bias = None if bias is None else checked_weight(parts, "bias", (target.dim,))
+        self._columns = np.ascontiguousarray(self.weight.T)  # one row a target coordinate: the fast order for one query
+
+    def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:
+        if self.normalize_input:
+            x = normalized(x)
+        y: np.ndarray = np.dot(self._columns, x[0])[None] if len(x) == 1 else x @ self.weight
+        if self.bias is not None:
+            y += self.bias
+        return y
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {"weight": self.weight} | ({} if self.bias is None else {"bias": self.bias})
+
+    def config(self) -> dict[str, Any]:
+        return {"normalize_input": self.normalize_input, "bias": self.bias is not None}
+
+    @classmethod
+    def from_parts(cls, source: Space, target: Space, config: Mapping[str, Any], weights: Weights) -> Linear:
+        weight = checked_weight(weights, "weight", (source.dim, target.dim))
+        bias = checked_weight(weights, "bias", (target.dim,)) if config["bias"] else None
+        return cls(source, target, weight, bias, normalize_input=bool(config["normalize_input"]))

@@ -1,0 +1,183 @@
+"""Upgrade: the artefact in which every method ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save_file as save_tensors
+
+from embridge.adapters.base import Adapter
+from embridge.adapters.composed import adapter_from_parts, adapter_to_config
+from embridge.embeddings import Embeddings
+from embridge.errors import ArtefactError, EmbridgeError, WrongDirection
+from embridge.files import atomic_folder
+from embridge.space import Space, require_same
+
+__all__ = ["SCHEMA", "Direction", "Provenance", "Upgrade"]
+
+Direction = Literal["backward", "forward"]
+
+SCHEMA = "embridge.upgrade/1"
+_MANIFEST, _WEIGHTS, _CARD = "upgrade.json", "weights.safetensors", "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where an upgrade comes from: enough to make it again and to explain it.
+
+    settings, versions and figures are plain JSON; data is a fingerprint of what it was fitted on.
+    """
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    data: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upgrade:
+    """``head`` makes what is written from now on; ``bridge`` makes the two sides comparable.
+
+    direction ``backward``: the bridge maps new vectors (queries, and items not re-embedded) into the old space, and
+    the stored gallery stays as it is. ``forward``: it maps stored old vectors into the new space.
+
+    >>> from embridge.adapters.linear import Identity
+    >>> from embridge.adapters.prefix import Prefix
+    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+    >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
+    >>> query = Embeddings.of(np.array([[0.0, 2.0, 5.0]], np.float32), new)
+    >>> upgrade.to_index_space(query).space == old
+    True
+    """
+
+    head: Adapter
+    bridge: Adapter
+    provenance: Provenance
+    direction: Direction = "backward"
+    schema: ClassVar[str] = SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.direction not in get_args(Direction):
+            raise ArtefactError(f"direction is one of {get_args(Direction)}, not {self.direction!r}")
+        joined = self.bridge.source if self.direction == "backward" else self.bridge.target
+        require_same(self.head.target, joined, what=f"the new side of a {self.direction} bridge")
+
+    @property
+    def new_space(self) -> Space:
+        """What the new encoder gives."""
+        return self.head.source
+
+    @property
+    def old_space(self) -> Space:
+        """What the stored gallery holds."""
+        return self.bridge.target if self.direction == "backward" else self.bridge.source
+
+    def to_index_space(self, queries: Embeddings) -> Embeddings:
+        """New-model queries as vectors that the untouched old index understands.
+
+        Raises `WrongDirection` for a forward upgrade, and for vectors that are in the old space already;
+        `SpaceMismatch` for those of any third space.
+        """
+        if self.direction == "forward":
+            raise WrongDirection(
+                "this is a forward upgrade: it maps the stored gallery into the new space, not queries into the old "
+                "one. Map the gallery with upgrade.bridge, or fit a backward method"
+            )
+        if queries.space == self.old_space:
+            raise WrongDirection(
+                f"these vectors are of the old model already ({self.old_space}) and search its index as they are; "
+                f"the upgrade takes vectors of {self.new_space}"
+            )
+        require_same(self.new_space, queries.space, what="queries for this upgrade")
+        return self.bridge(self.head(queries))
+
+    def save(self, path: Path | str, *, report: Mapping[str, Any] | None = None, card: str | None = None) -> Path:
+        """Write the folder, whole or not at all; an earlier upgrade of that name is replaced."""
+        tensors = {f"{side}.{n}": a for side in ("head", "bridge") for n, a in getattr(self, side).weights().items()}
+        with atomic_folder(path, marker=_MANIFEST) as folder:
+            save_tensors(tensors, folder / _WEIGHTS)
+            digest = hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
+            (folder / _MANIFEST).write_text(json.dumps(self._manifest(digest), indent=2))
+            (folder / _CARD).write_text(card or self._card())
+            if report is not None:
+                (folder / "report.json").write_text(json.dumps(report, indent=2))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Upgrade:
+        """Read a folder that `save` wrote; raises `ArtefactError` for one that is truncated, altered or foreign."""
+        folder = Path(path)
+        manifest = _read_manifest(folder)
+        weights = _read_weights(folder, manifest["weights_sha256"])
+        try:
+            return cls(
+                head=adapter_from_parts(manifest["head"], _own(weights, "head.")),
+                bridge=adapter_from_parts(manifest["bridge"], _own(weights, "bridge.")),
+                provenance=Provenance(**manifest["provenance"]),
+                direction=manifest["direction"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, EmbridgeError) and not isinstance(error, ArtefactError):
+                raise ArtefactError(f"{folder}: {error}") from error
+            if isinstance(error, ArtefactError):
+                raise
+            raise ArtefactError(f"{folder / _MANIFEST} lacks or misnames {error}; fit the upgrade again") from error
+
+    def _manifest(self, digest: str) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "direction": self.direction,
+            "head": adapter_to_config(self.head),
+            "bridge": adapter_to_config(self.bridge),
+            "provenance": asdict(self.provenance),
+            "weights_sha256": digest,
+        }
+
+    def _card(self) -> str:
+        rows = "".join(f"| {name} | {value} |\n" for name, value in self.provenance.figures.items())
+        return (
+            f"# {self.new_space.model} on an index of {self.old_space.model}\n\n"
+            f"A {self.direction} upgrade made with `{self.provenance.method}` by embridge.\n\n"
+            f"- new: {self.new_space}\n- old: {self.old_space}\n\n| figure | value |\n|---|---|\n{rows}"
+        )
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    file = folder / _MANIFEST
+    if not file.is_file():
+        raise ArtefactError(f"{folder} is not an upgrade: expected {_MANIFEST} and {_WEIGHTS} in it")
+    try:
+        manifest = json.loads(file.read_text())
+        schema, _ = manifest["schema"], manifest["weights_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{file} is truncated or altered ({error!r}); fit the upgrade again") from error
+    if schema != SCHEMA:
+        raise ArtefactError(f"{file}: expected schema {SCHEMA}, came {schema!r}; a newer embridge may read it")
+    return dict(manifest)
+
+
+def _read_weights(folder: Path, digest: str) -> dict[str, np.ndarray]:
+    file = folder / _WEIGHTS
+    if not file.is_file():
+        raise ArtefactError(f"{folder} lacks {_WEIGHTS}; copy the whole folder")
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ArtefactError(f"{file} is not the file {_MANIFEST} was written with: truncated, altered or replaced")
+    try:
+        return dict(load_tensors(content))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ArtefactError(f"{file} is not a safetensors file: {error}; pickles are never read") from error
+
+
+def _own(weights: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}

@@ -1,0 +1,154 @@
+"""Glyphs: image-text pairs that are on every machine, with no download.
+
+matplotlib ships the DejaVu and STIX fonts. Every character they draw has a Unicode name, so each rendering is an
+image with a caption written by people: ``LATIN SMALL LETTER E WITH ACUTE``, ``BLACK CHESS QUEEN``. The names of the
+characters that no font here draws make a text-only corpus, larger than the set of pairs.
+
+The split is by code point, never by rendering: a held-out character is unseen in every font.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from embridge.errors import require
+from embridge.shapes import Int32, UInt8
+
+Part = Literal["train", "validation", "test"]
+
+IMAGE_SIZE = 32
+TEST_CODE_POINTS = 1_000
+VALIDATION_CODE_POINTS = 500
+
+_FONT_PIXELS = 24
+_BASELINE_PIXELS = 24
+_UNLISTED_BLOCKS = ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "HANGUL SYLLABLE", "TANGUT IDEOGRAPH")
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """Renderings: ``images[i]`` is ``code_points[i]`` drawn white on black with the font ``fonts[i]``."""
+
+    images: UInt8[np.ndarray, "n 32 32"]
+    code_points: Int32[np.ndarray, " n"]
+    fonts: tuple[str, ...]
+
+    @property
+    def captions(self) -> list[str]:
+        """The caption of every rendering (lower case; see `caption`)."""
+        return [caption(int(c)) for c in self.code_points]
+
+    @property
+    def ids(self) -> list[str]:
+        """A unique id for every rendering: ``U+00E9/DejaVuSans``."""
+        return [f"U+{c:04X}/{font}" for c, font in zip(self.code_points, self.fonts, strict=True)]
+
+    def take(self, rows: np.ndarray) -> Glyphs:
+        """Those rows, in that order."""
+        return Glyphs(self.images[rows], self.code_points[rows], tuple(self.fonts[int(i)] for i in rows))
+
+
+def caption(code_point: int) -> str:
+    """The Unicode name in lower case: ``caption(0x265B) == 'black chess queen'``."""
+    return unicodedata.name(chr(code_point)).lower()
+
+
+@cache
+def drawn_code_points() -> tuple[int, ...]:
+    """Every named, visible character that at least one of the fonts draws, in order (about 7,200)."""
+    return tuple(sorted({c for font in _font_files() for c in _charmap(font)}))
+
+
+def split(code_points: Iterable[int] | None = None) -> dict[Part, list[int]]:
+    """Code points by part: 1,000 for test, 500 for validation, the rest for training.
+
+    The order is that of a hash of the code point, so it depends neither on a random generator nor on a platform.
+    """
+    ranked = sorted(drawn_code_points() if code_points is None else code_points, key=_rank)
+    cut = TEST_CODE_POINTS + VALIDATION_CODE_POINTS
+    return {
+        "test": sorted(ranked[:TEST_CODE_POINTS]),
+        "validation": sorted(ranked[TEST_CODE_POINTS:cut]),
+        "train": sorted(ranked[cut:]),
+    }
+
+
+def render(code_points: Iterable[int] | None = None, *, one_each: bool = False) -> Glyphs:
+    """Draw the characters in every font that has them (all of them by default: about 53,000 images, seconds).
+
+    ``one_each`` keeps one rendering a character, that of the first font having it (DejaVu Sans upright before all).
+    Glyphs that leave no ink are left out.
+    """
+    wanted = None if code_points is None else {int(c) for c in code_points}
+    drawn: list[tuple[int, str, np.ndarray]] = []
+    done: set[int] = set()
+    for path in _font_files():
+        own = _charmap(path) if wanted is None else _charmap(path) & wanted
+        for code_point, image in _draw(path, sorted(own - done if one_each else own)):
+            drawn.append((code_point, path.stem, image))
+            done.add(code_point)
+    drawn.sort(key=lambda row: row[0])
+    images = np.stack([row[2] for row in drawn]) if drawn else np.empty((0, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    return Glyphs(images, np.array([row[0] for row in drawn], np.int32), tuple(row[1] for row in drawn))
+
+
+def undrawn_names() -> list[str]:
+    """Captions of the named characters that no font here draws (about 25,000): the text-only corpus.
+
+    Names that only count an ideograph or spell a Hangul syllable (``cjk unified ideograph-4e00``) are left out.
+    """
+    drawn = set(drawn_code_points())
+    names = (unicodedata.name(chr(c), "") for c in range(0x110000) if c not in drawn)
+    return sorted({name.lower() for name in names if name and not name.startswith(_UNLISTED_BLOCKS)})
+
+
+def _rank(code_point: int) -> bytes:
+    return hashlib.sha256(f"glyph U+{code_point:04X}".encode()).digest()
+
+
+def _font_files() -> list[Path]:
+    matplotlib = require("matplotlib", extra="demo")
+    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    files = [*folder.glob("DejaVu*.ttf"), *folder.glob("STIX*.ttf")]
+    return sorted(files, key=lambda p: (p.stem != "DejaVuSans", p.stem))
+
+
+def _charmap(path: Path) -> frozenset[int]:
+    """The named, visible characters of a font."""
+    mapped = require("matplotlib.ft2font", extra="demo").FT2Font(str(path)).get_charmap()
+    return frozenset(c for c in mapped if unicodedata.name(chr(c), "") and unicodedata.category(chr(c))[0] not in "ZC")
+
+
+def _draw(path: Path, code_points: Iterable[int]) -> Iterable[tuple[int, np.ndarray]]:
+    """Centred across, on one baseline, so that height stays part of the picture; what is too big is scaled down."""
+    image_font = require("PIL.ImageFont", extra="demo")
+    font = image_font.truetype(str(path), _FONT_PIXELS)
+    fitted: dict[int, object] = {}
+    for code_point in code_points:
+        left, top, right, bottom = font.getbbox(chr(code_point), anchor="ls")
+        extent, chosen = max(right - left, bottom - top), font
+        if extent > IMAGE_SIZE:
+            pixels = max(4, int(_FONT_PIXELS * IMAGE_SIZE / extent))
+            chosen = fitted.setdefault(pixels, image_font.truetype(str(path), pixels))
+            left, top, right, bottom = chosen.getbbox(chr(code_point), anchor="ls")  # type: ignore[attr-defined]
+        image = _place(chosen, chr(code_point), (left, top, right, bottom))
+        if image.any():
+            yield code_point, image
+
+
+def _place(font: object, character: str, box: tuple[float, float, float, float]) -> np.ndarray:
+    left, top, right, bottom = box
+    x = (IMAGE_SIZE - (right - left)) / 2 - left
+    y = min(max(_BASELINE_PIXELS, -top), IMAGE_SIZE - bottom)
+    canvas = require("PIL.Image", extra="demo").new("L", (IMAGE_SIZE, IMAGE_SIZE))
+    draw = require("PIL.ImageDraw", extra="demo").Draw(canvas)
+    draw.text((round(x), round(y)), character, fill=255, font=font, anchor="ls")
+    return np.asarray(canvas)

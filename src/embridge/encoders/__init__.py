@@ -1,0 +1,33 @@
+"""Encoders, one provider a file; `load` finds them by name and imports only the one asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from embridge.encoders.base import Encoder, Modality, Role
+from embridge.encoders.cached import CachedEncoder
+from embridge.errors import SettingsError
+
+__all__ = ["PROVIDERS", "CachedEncoder", "Encoder", "Modality", "Role", "load"]
+
+PROVIDERS: dict[str, tuple[str, str]] = {
+    "clip": ("embridge.encoders.clip", "ClipEncoder"),
+    "sentence-transformers": ("embridge.encoders.sentence_transformers", "SentenceTransformerEncoder"),
+}
+
+
+def load(name: str, **options: Any) -> Encoder:
+    """An encoder by name: ``clip:FOLDER_OR_HUB_ID``, ``sentence-transformers:FOLDER_OR_HUB_ID``.
+
+    options go to the encoder's class (device, batch_size, revision, progress). Raises `SettingsError` for an unknown
+    provider and `MissingExtra` where its library is not installed.
+    """
+    provider, colon, model = name.partition(":")
+    if not colon or not model or provider not in PROVIDERS:
+        raise SettingsError(
+            f"an encoder is named PROVIDER:MODEL with PROVIDER one of {', '.join(PROVIDERS)}; came {name!r}"
+        )
+    module, attribute = PROVIDERS[provider]
+    encoder: Encoder = getattr(import_module(module), attribute)(model, **options)
+    return encoder

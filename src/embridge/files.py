@@ -1,0 +1,86 @@
+"""Writing that is whole or not at all: a temporary name, fsync, rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embridge.errors import InvalidInput
+
+__all__ = ["atomic_file", "atomic_folder"]
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it takes the name only if the block ends well.
+
+    >>> with atomic_file("/tmp/embridge-example.txt") as temporary:
+    ...     _ = temporary.write_text("whole")
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path | str, *, marker: str) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; it takes the name only if the block ends well.
+
+    An existing folder is replaced only if it holds ``marker``, the file that shows it is one of the same kind, or is
+    empty; anything else is refused with `InvalidInput`. A crash between the two renames leaves the old folder beside
+    the new name as ``.NAME.old``, and the next write restores it first.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    previous = path.parent / f".{path.name}.old"
+    if previous.exists() and not path.exists():
+        os.replace(previous, path)
+    refuse_foreign_folder(path, marker=marker)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        for file in temporary.rglob("*"):
+            _sync(file)
+        _sync(temporary)
+        shutil.rmtree(previous, ignore_errors=True)
+        if path.exists():
+            os.replace(path, previous)
+        os.replace(temporary, path)
+        _sync(path.parent)
+        shutil.rmtree(previous, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_foreign_folder(path: Path | str, *, marker: str) -> None:
+    """Raise `InvalidInput` if ``path`` is a file, or a folder with content but without ``marker``."""
+    path = Path(path)
+    if path.is_file():
+        raise InvalidInput(f"{path} is a file; a folder is to be written there. Choose another name")
+    if path.is_dir() and any(path.iterdir()) and not (path / marker).exists():
+        raise InvalidInput(
+            f"{path} holds other things (no {marker} in it) and is not overwritten; choose a new or an empty folder"
+        )
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

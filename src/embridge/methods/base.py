@@ -1,0 +1,109 @@
+"""Method: pairs of vectors become an upgrade."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from embridge.adapters.base import Adapter
+from embridge.adapters.linear import Identity
+from embridge.adapters.upgrade import Provenance, Upgrade
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput
+from embridge.progress import Progress, silent
+
+__all__ = ["Method", "Pairs", "backward_upgrade"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """The same items as both models see them: ``new.ids == old.ids``. For XBT the items are captions.
+
+    Raises `InvalidInput` for no pairs, or for ids that differ (naming the first).
+    """
+
+    new: Embeddings
+    old: Embeddings
+
+    def __post_init__(self) -> None:
+        if len(self.new) == 0 or len(self.old) == 0:
+            raise InvalidInput(
+                f"pairs: expected at least one, came {len(self.new)} new and {len(self.old)} old vectors"
+            )
+        if self.new.ids != self.old.ids:
+            both = zip(self.new.ids, self.old.ids, strict=False)
+            first = next((i for i, (a, b) in enumerate(both) if a != b), min(len(self.new), len(self.old)))
+            raise InvalidInput(
+                f"pairs: {len(self.new)} new and {len(self.old)} old vectors whose ids differ from row {first} on; "
+                "both sides hold the same items in the same order"
+            )
+
+    def __len__(self) -> int:
+        return len(self.new)
+
+    def take(self, rows: np.ndarray) -> Pairs:
+        """Those pairs, in that order."""
+        return Pairs(self.new.take(rows), self.old.take(rows))
+
+    def hold_out(self, fraction: float, *, seed: int) -> tuple[Pairs, Pairs]:
+        """A random (training, validation) split; each part has at least one pair.
+
+        The validation part has at most 5,000 pairs: more would only cost time.
+        """
+        if not 0 < fraction < 1 or len(self) < 2:
+            raise InvalidInput(f"expected a fraction in (0, 1) of at least 2 pairs, came {fraction} of {len(self)}")
+        held = min(max(1, round(fraction * len(self))), len(self) - 1, 5_000)
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self.take(np.sort(order[held:])), self.take(np.sort(order[:held]))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of both spaces, the ids and the vectors."""
+        digest = hashlib.sha256(f"{self.new.space.id} {self.old.space.id} {len(self)}".encode())
+        digest.update("\0".join(self.new.ids).encode())
+        for side in (self.new, self.old):
+            for chunk in side.chunks(65_536):
+                digest.update(np.ascontiguousarray(chunk.vectors).data)
+        return digest.hexdigest()[:16]
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A frozen dataclass of settings that can be fitted. See `embridge.testing.check_method`."""
+
+    paper: ClassVar[str]
+
+    def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
+        """Fit on the pairs; the same pairs and seed give the same bytes on a CPU."""
+        ...
+
+
+def backward_upgrade(
+    bridge: Adapter, pairs: Pairs, method: str, *, settings: Any, seed: int, figures: Mapping[str, Any]
+) -> Upgrade:
+    """An upgrade whose new model is untouched: identity head, ``bridge`` from new to old, full provenance."""
+    provenance = Provenance(
+        method=method,
+        settings=asdict(settings),
+        seed=seed,
+        data=f"{len(pairs)} pairs, {pairs.fingerprint}",
+        versions=_versions(),
+        figures=dict(figures),
+    )
+    return Upgrade(Identity(pairs.new.space, pairs.new.space), bridge, provenance)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("embridge", "numpy", "torch"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

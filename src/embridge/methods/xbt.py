@@ -1,0 +1,173 @@
+"""XBT, stage 1: a projection from the new space to the old one, learnt from text alone.
+
+Jang & Lim, "Cross-modal backward-compatible training", ICCV 2025 (arXiv 2405.14715), section 3. Captions pass through
+both text towers once; one projection ψ learns to turn the new model's text vector into the old one's. Both models put
+text and images in one space, so the same ψ serves images, which it never saw; Gaussian noise on its input is what
+makes it reach that far, since images sit beside the text at a nearly constant offset.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from embridge.adapters.base import normalized
+from embridge.adapters.linear import Linear
+from embridge.adapters.mlp import MLP
+from embridge.adapters.upgrade import Upgrade
+from embridge.errors import SettingsError
+from embridge.methods.base import Pairs, backward_upgrade
+from embridge.methods.procrustes import Procrustes, fit_rotation, warn_if_few
+from embridge.methods.projection import Projection
+from embridge.progress import Progress, silent
+
+__all__ = ["XBT", "with_noise", "xbt_loss"]
+
+
+@dataclass(frozen=True, slots=True)
+class XBT:
+    """ψ(z) = L2(R z + W₃·GELU(W₂·GELU(W₁·LN(z)))), fitted to L2(f_old(t)) from L2(f_new(t) + noise).
+
+    hidden_width: width of the two hidden layers; 0 leaves the skip path alone, which with ``noise=0`` is Procrustes.
+    skip: add R, the orthogonal Procrustes map of the same captions, kept fixed, with W₃ starting at zero; so training
+    starts at the closed-form map and early stopping never ends below it on held-out text. ``Deviation:`` the paper
+    names no skip; see docs/benchmarks for both.
+    center: as in `Procrustes`. noise: σ√d, the length of the noise relative to a unit vector; each row draws its own
+    share u ~ U(0, 1) of it. temperature, cosine_weight: of InfoNCE and of mean(1 − cos). patience: epochs without a
+    better validation loss before stopping. precision: ``auto`` takes bfloat16 where the processor has it.
+
+    Requirements: captions encoded by both models; no image, no label. Related: `Procrustes`, its starting point.
+    """
+
+    paper: ClassVar[str] = "Jang & Lim, Cross-modal backward-compatible training, ICCV 2025, arXiv 2405.14715"
+
+    hidden_width: int = 1024
+    skip: bool = True
+    center: bool | None = None
+    noise: float = 0.3
+    dropout: float = 0.1
+    temperature: float = 0.05
+    cosine_weight: float = 1.0
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    batch_size: int = 1024
+    epochs: int = 10
+    patience: int = 3
+    validation_fraction: float = 0.05
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.hidden_width < 0 or (self.hidden_width == 0 and not self.skip):
+            raise SettingsError(f"xbt: hidden_width is 0 (skip path alone) or more, came {self.hidden_width}")
+        if self.noise < 0 or not 0 <= self.dropout < 1 or self.temperature <= 0 or self.cosine_weight < 0:
+            raise SettingsError(f"xbt: noise, dropout, temperature or cosine_weight out of range: {self}")
+        if min(self.batch_size, self.epochs, self.patience) < 1 or not 0 < self.validation_fraction < 1:
+            raise SettingsError(f"xbt: batch_size, epochs, patience or validation_fraction out of range: {self}")
+
+    def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
+        """Fit ψ on captions; the weights kept are those of the epoch with the lowest loss on held-out captions."""
+        warn_if_few(pairs)
+        center, figures = Procrustes(self.center).choose_centring(pairs, seed=seed)
+        skip = fit_rotation(pairs, center=center) if self.skip else None
+        if self.hidden_width == 0:
+            assert skip is not None
+            bridge: MLP | Linear = skip
+        else:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                bridge, trained = _train(self, pairs, skip, seed, progress)
+            figures |= trained
+        figures = {"centered": center} | figures
+        return backward_upgrade(bridge, pairs, "xbt-stage1", settings=self, seed=seed, figures=figures)
+
+
+def xbt_loss(mapped: Tensor, old: Tensor, *, temperature: float, cosine_weight: float) -> Tensor:
+    """Symmetric InfoNCE(ψ(z̃), f_old) at ``temperature`` plus ``cosine_weight`` · mean(1 − cos); unit rows [b, d].
+
+    The cosine term keeps absolute scores where they were, which galleries that mix both models need.
+    """
+    logits = mapped @ old.T / temperature
+    target = torch.arange(len(mapped), device=mapped.device)
+    contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    return contrast + cosine_weight * (1 - (mapped * old).sum(1)).mean()
+
+
+def with_noise(z: Tensor, noise: float) -> Tensor:
+    """Unit rows moved by Gaussian noise of length about ``noise · u``, u ~ U(0, 1) a row, and renormalised."""
+    if noise == 0:
+        return z
+    scale = noise / z.shape[1] ** 0.5 * torch.rand(len(z), 1, device=z.device)
+    return F.normalize(z + scale * torch.randn_like(z), dim=1)
+
+
+def _train(
+    settings: XBT, pairs: Pairs, skip: Linear | None, seed: int, progress: Progress
+) -> tuple[MLP, dict[str, Any]]:
+    """Minimise `xbt_loss` with AdamW under a cosine schedule; keep the best epoch, the untrained start included."""
+    train, held = (_tensors(part, settings.device) for part in pairs.hold_out(settings.validation_fraction, seed=seed))
+    projection = Projection(
+        pairs.new.space.dim, settings.hidden_width, pairs.old.space.dim, skip=skip, dropout=settings.dropout
+    ).to(settings.device)
+    steps = -(-len(train[0]) // settings.batch_size)
+    optimizer = torch.optim.AdamW(
+        projection.layers.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * steps)
+    best, best_loss, best_epoch = copy.deepcopy(projection), _held_out_loss(settings, projection, held), 0
+    losses, began, epoch = [best_loss], perf_counter(), 0
+    for epoch in range(1, settings.epochs + 1):
+        order = torch.randperm(len(train[0]), device=settings.device)
+        for step, rows in enumerate(order.split(settings.batch_size)):
+            _step(settings, projection, optimizer, train[0][rows], train[1][rows])
+            schedule.step()
+            progress((epoch - 1) * steps + step + 1, settings.epochs * steps, f"xbt: epoch {epoch}")
+        losses.append(_held_out_loss(settings, projection, held))
+        if losses[-1] < best_loss:
+            best, best_loss, best_epoch = copy.deepcopy(projection), losses[-1], epoch
+        elif epoch - best_epoch >= settings.patience:
+            break
+    progress(settings.epochs * steps, settings.epochs * steps, f"xbt: epoch {epoch}")
+    rate = round(epoch * len(train[0]) / (perf_counter() - began))
+    figures = {"epochs": epoch, "best_epoch": best_epoch, "samples_per_second": rate, "validation_losses": losses}
+    return best.to_adapter(pairs.new.space, pairs.old.space), figures
+
+
+def _tensors(pairs: Pairs, device: str) -> tuple[Tensor, Tensor]:
+    new, old = (torch.from_numpy(normalized(rows.vectors)).to(device) for rows in (pairs.new, pairs.old))
+    return new, old
+
+
+def _step(settings: XBT, projection: Projection, optimizer: torch.optim.Optimizer, new: Tensor, old: Tensor) -> None:
+    projection.train()
+    with torch.autocast(settings.device.split(":")[0], torch.bfloat16, enabled=_in_bfloat16(settings)):
+        mapped = projection(with_noise(new, settings.noise))
+        loss = xbt_loss(mapped, old, temperature=settings.temperature, cosine_weight=settings.cosine_weight)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def _held_out_loss(settings: XBT, projection: Projection, held: tuple[Tensor, Tensor]) -> float:
+    """The loss without noise or dropout, in batches of the training size, so that epochs compare."""
+    projection.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for new, old in zip(held[0].split(settings.batch_size), held[1].split(settings.batch_size), strict=True):
+            loss = xbt_loss(
+                projection(new), old, temperature=settings.temperature, cosine_weight=settings.cosine_weight
+            )
+            total += loss.item() * len(new)
+    return total / len(held[0])
+
+
+def _in_bfloat16(settings: XBT) -> bool:
+    if settings.precision != "auto":
+        return settings.precision == "bfloat16"
+    return settings.device != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,81 @@
+"""Space: which vectors may be compared with which."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from embridge.errors import InvalidInput, SpaceMismatch
+
+__all__ = ["Metric", "Space", "require_same"]
+
+Metric = Literal["cosine", "dot", "l2"]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """One model's vector space: everything that must agree before two vectors may be compared.
+
+    model: the model's name; revision: a commit or a hash of its weights; dim: length of a vector; metric: how two
+    vectors are compared (``cosine`` normalises both, ``l2`` is the negative squared distance, so more is always
+    nearer); recipe: whatever else changes the vectors (prefix, pooling, preprocessing).
+
+    >>> Space("clip-vit-b32", "3d74acf", 512).id
+    'b0e5de9a4d8b'
+    >>> Space("clip-vit-b32", "3d74acf", 512) == Space("clip-vit-b32", "other", 512)
+    False
+    """
+
+    model: str
+    revision: str
+    dim: int
+    metric: Metric = "cosine"
+    recipe: str = ""
+
+    def __post_init__(self) -> None:
+        texts = (self.model, self.revision, self.recipe)
+        if not all(isinstance(t, str) for t in texts) or not self.model.strip():
+            raise InvalidInput(f"a space needs a model name, a revision and a recipe as text, not {texts!r}")
+        if not isinstance(self.dim, int) or isinstance(self.dim, bool) or self.dim < 1:
+            raise InvalidInput(f"a space needs a whole dim of at least 1, not {self.dim!r}")
+        if self.metric not in get_args(Metric):
+            raise InvalidInput(f"metric is one of {', '.join(get_args(Metric))}, not {self.metric!r}")
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits, the same for the same five fields on every machine; safe in column names."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The five fields, for JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> Space:
+        """The inverse of `to_dict`; raises `InvalidInput` on missing or unknown fields."""
+        names = {"model", "revision", "dim", "metric", "recipe"}
+        if not isinstance(fields, Mapping) or set(fields) != names:
+            raise InvalidInput(f"a space is written as {sorted(names)}, not as {fields!r}")
+        return Space(**fields)
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.revision or '?'} ({self.dim}-d {self.metric}, space {self.id})"
+
+
+def require_same(expected: Space, came: Space, *, what: str) -> None:
+    """Raise `SpaceMismatch` unless the two spaces are one.
+
+    ``what`` names the vectors in the message: ``require_same(store_space, queries.space, what="the queries")``.
+    """
+    if expected == came:
+        return
+    differing = [n for n, v in expected.to_dict().items() if came.to_dict()[n] != v]
+    equal_dim = " Equal dimensions do not make them comparable." if expected.dim == came.dim else ""
+    raise SpaceMismatch(
+        f"{what}: expected vectors of {expected}, came {came}; they differ in {', '.join(differing)}.{equal_dim} "
+        "Encode with the expected model, or map them with the upgrade that joins the two spaces"
+    )

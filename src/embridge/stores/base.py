@@ -1,0 +1,111 @@
+"""Store: rows (id, vector, payload) by space, in a vector database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput, SpaceMismatch
+from embridge.search import Hits
+from embridge.space import Space
+
+__all__ = ["Capabilities", "Condition", "Filter", "Payload", "Store", "require_held", "require_payload"]
+
+Payload = Mapping[str, Sequence[Any]]
+Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``column operator value`` on the payload; ``in`` takes a tuple of values."""
+
+    column: str
+    operator: Operator
+    value: Any
+
+    def __post_init__(self) -> None:
+        if self.operator not in get_args(Operator) or not self.column.isidentifier():
+            raise InvalidInput(f"a condition is a column name, one of {get_args(Operator)} and a value; came {self}")
+        if (self.operator == "in") != isinstance(self.value, tuple) or self.value == ():
+            raise InvalidInput(f"'in' takes a tuple with at least one value and nothing else does; came {self}")
+
+
+Filter = tuple[Condition, ...]
+"""All conditions must hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store can do, as data: contract checks skip visibly what it cannot."""
+
+    exact: bool
+    filter: bool
+    persistent: bool
+
+
+@runtime_checkable
+class Store(Protocol):
+    """A vector database as this library uses it. See `embridge.testing.check_store`.
+
+    A store holds vectors of the spaces that were added to it and of no other: a row or a query of another space is
+    refused with `SpaceMismatch`, also at the same dimension.
+    """
+
+    capabilities: Capabilities
+
+    def spaces(self) -> list[Space]:
+        """The spaces held, in the order they were added."""
+        ...
+
+    def add_space(self, space: Space) -> None:
+        """Make room for vectors of a space; nothing happens if it is there."""
+        ...
+
+    def count(self, space: Space) -> int:
+        """How many rows have a vector of that space."""
+        ...
+
+    def upsert(self, rows: Embeddings, payload: Payload | None = None) -> None:
+        """Write rows, replacing those of the same id: doing it twice is doing it once.
+
+        payload: columns of one value a row. All rows of a space carry the same columns. Whole or not at all.
+        """
+        ...
+
+    def scan(self, space: Space, *, after: str | None = None, limit: int) -> Embeddings | None:
+        """Up to ``limit`` rows in order of id, those after ``after``; None where there are no more."""
+        ...
+
+    def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
+        """The k nearest rows of every query, among those that meet the filter; fewer where fewer do."""
+        ...
+
+    def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
+        """The payload columns of those rows, in that order; raises `InvalidInput` for an id that is not there."""
+        ...
+
+
+def require_held(spaces: Sequence[Space], space: Space, *, what: str) -> None:
+    """Raise `SpaceMismatch` unless the store holds the space."""
+    if space in spaces:
+        return
+    held = "; ".join(map(str, spaces)) or "none yet"
+    same_dim = [s for s in spaces if s.dim == space.dim]
+    warning = " Equal dimensions do not make vectors comparable." if same_dim else ""
+    raise SpaceMismatch(
+        f"{what}: came vectors of {space}; this store holds: {held}.{warning} Map them with an upgrade into a space "
+        "it holds, or add the new space beside the old with add_space"
+    )
+
+
+def require_payload(payload: Payload | None, rows: int) -> dict[str, list[Any]]:
+    """Payload columns as lists, each as long as the rows; raises `InvalidInput` otherwise."""
+    columns = {name: list(values) for name, values in (payload or {}).items()}
+    for name, values in columns.items():
+        if not name.isidentifier() or name in ("id", "vector"):
+            raise InvalidInput(f"payload column {name!r}: use a plain name other than id and vector")
+        if len(values) != rows:
+            raise InvalidInput(f"payload column {name!r} has {len(values)} values for {rows} rows")
+    return columns

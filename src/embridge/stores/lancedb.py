@@ -1,0 +1,189 @@
+"""LanceDB: embedded and on disk, one table a space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput, StoreError, require
+from embridge.search import Hits
+from embridge.space import Space
+from embridge.stores.base import Capabilities, Condition, Filter, Payload, require_held, require_payload
+
+__all__ = ["LanceStore"]
+
+_PREFIX = "space_"
+_SPACE_KEY = b"embridge.space"
+_DISTANCES = {"cosine": "cosine", "dot": "dot", "l2": "l2"}
+
+
+@final
+class LanceStore:
+    """A folder of LanceDB tables named ``space_<id>``; each table's schema carries its space.
+
+    Every write is one LanceDB commit, so a crash leaves the rows of the last whole write. Search is exhaustive as long
+    as no index is built on the table. Needs the extra ``lancedb``.
+
+    ``LanceStore(path)`` opens; ``LanceStore(path, create=True)`` also makes the folder.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities(exact=True, filter=True, persistent=True)
+
+    def __init__(self, path: Path | str, *, create: bool = False) -> None:
+        lancedb = require("lancedb", extra="lancedb")
+        self.path = Path(path)
+        if not create and not self.path.is_dir():
+            raise StoreError(f"{path} does not exist; expected a folder with a LanceDB store")
+        try:
+            self._database = lancedb.connect(str(path))
+            self._tables = {space: table for space, table in map(self._open, self._names()) if space is not None}
+        except (OSError, RuntimeError, ValueError) as error:
+            raise StoreError(f"{path} cannot be opened as a LanceDB store: {error}") from error
+        if not create and not self._tables:
+            raise StoreError(f"{path} holds no table made by embridge (named {_PREFIX}<id>); is it another folder?")
+
+    def spaces(self) -> list[Space]:
+        return list(self._tables)
+
+    def add_space(self, space: Space) -> None:
+        if space in self._tables:
+            return
+        schema = _schema(space, {})
+        self._tables[space] = self._database.create_table(_PREFIX + space.id, schema=schema, exist_ok=True)
+
+    def count(self, space: Space) -> int:
+        return int(self._table(space, "count").count_rows())
+
+    def upsert(self, rows: Embeddings, payload: Payload | None = None) -> None:
+        table = self._table(rows.space, "upsert")
+        columns = require_payload(payload, len(rows))
+        if len(rows) == 0:
+            return
+        data = _to_arrow(rows, columns)
+        if table.count_rows() == 0:  # the first rows settle which payload columns there are
+            name = _PREFIX + rows.space.id
+            self._tables[rows.space] = self._database.create_table(name, data, mode="overwrite")
+            return
+        known = [n for n in table.schema.names if n not in ("id", "vector")]
+        if set(known) != set(columns):
+            raise InvalidInput(f"payload: rows of this space carry {sorted(known)}, came {sorted(columns)}")
+        try:
+            data = data.select(table.schema.names).cast(table.schema)
+            table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise StoreError(
+                f"{self.path}: {len(rows)} rows were not written, the earlier ones stand: {error}"
+            ) from error
+
+    def scan(self, space: Space, *, after: str | None = None, limit: int) -> Embeddings | None:
+        table = self._table(space, "scan")
+        if limit < 1:
+            raise InvalidInput(f"scan: limit is at least 1, came {limit}")
+        ordering = require("lancedb.query", extra="lancedb").ColumnOrdering(column_name="id")
+        query = table.search().order_by([ordering]).select(["id", "vector"]).limit(limit)
+        found = (query if after is None else query.where(f"id > {_literal(after)}")).to_arrow()
+        return _to_embeddings(found, space) if len(found) else None
+
+    def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
+        table = self._table(queries.space, "search")
+        if k < 1:
+            raise InvalidInput(f"search: k is at least 1, came {k}")
+        where = " AND ".join(_sql(condition, table.schema.names) for condition in filter)
+        found = [self._search_one(table, vector, k, where, queries.space) for vector in queries.vectors]
+        width = max((len(ids) for ids, _ in found), default=0)
+        scores = np.full((len(queries), width), -np.inf, np.float32)
+        for row, (_, values) in enumerate(found):
+            scores[row, : len(values)] = values
+        return Hits(tuple(tuple(ids) for ids, _ in found), scores)
+
+    def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
+        table = self._table(space, "payload")
+        columns = [n for n in table.schema.names if n not in ("id", "vector")]
+        found = self._rows_of(table, ids, ["id", *columns]) if ids else None
+        if found is None:
+            return {column: [] for column in columns}
+        return {column: found[column].to_pylist() for column in columns}
+
+    def _names(self) -> list[str]:
+        names, token = [], None
+        while True:
+            page = self._database.list_tables(page_token=token)
+            names += [n for n in page.tables if n.startswith(_PREFIX)]
+            token = page.page_token
+            if not token:
+                return names
+
+    def _open(self, name: str) -> tuple[Space | None, Any]:
+        table = self._database.open_table(name)
+        written = (table.schema.metadata or {}).get(_SPACE_KEY)
+        return (None if written is None else Space.from_dict(json.loads(written))), table
+
+    def _table(self, space: Space, what: str) -> Any:
+        require_held(self.spaces(), space, what=what)
+        return self._tables[space]
+
+    def _search_one(
+        self, table: Any, vector: np.ndarray, k: int, where: str, space: Space
+    ) -> tuple[list[str], np.ndarray]:
+        query = table.search(vector).distance_type(_DISTANCES[space.metric]).limit(k).select(["id", "_distance"])
+        found = (query.where(where, prefilter=True) if where else query).to_arrow()
+        distance = found["_distance"].to_numpy().astype(np.float32)
+        return found["id"].to_pylist(), -distance if space.metric == "l2" else 1 - distance
+
+    def _rows_of(self, table: Any, ids: Sequence[str], columns: list[str]) -> Any:
+        """Those columns of those ids, in that order."""
+        where = f"id IN ({', '.join(map(_literal, dict.fromkeys(ids)))})"
+        found = table.search().where(where).select(columns).limit(len(ids)).to_arrow()
+        row_of = {name: row for row, name in enumerate(found["id"].to_pylist())}
+        missing = [i for i in ids if i not in row_of]
+        if missing:
+            raise InvalidInput(f"{len(missing)} ids are not in the store, first {missing[0]!r}")
+        return found.take([row_of[i] for i in ids])
+
+
+def _schema(space: Space, columns: dict[str, Any]) -> Any:
+    pa = require("pyarrow", extra="lancedb")
+    fields = [("id", pa.string()), ("vector", pa.list_(pa.float32(), space.dim)), *columns.items()]
+    return pa.schema(fields, metadata={_SPACE_KEY: json.dumps(space.to_dict())})
+
+
+def _to_arrow(rows: Embeddings, columns: dict[str, list[Any]]) -> Any:
+    pa = require("pyarrow", extra="lancedb")
+    try:
+        arrays = {name: pa.array(values) for name, values in columns.items()}
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InvalidInput(f"payload: a column holds one type, and one that a table can hold: {error}") from error
+    flat = pa.array(np.ascontiguousarray(rows.vectors).reshape(-1))
+    vectors = pa.FixedSizeListArray.from_arrays(flat, rows.space.dim)
+    schema = _schema(rows.space, {name: array.type for name, array in arrays.items()})
+    return pa.table([pa.array(rows.ids, pa.string()), vectors, *arrays.values()], schema=schema)
+
+
+def _to_embeddings(found: Any, space: Space) -> Embeddings:
+    flat = found["vector"].combine_chunks().flatten().to_numpy()
+    return Embeddings(tuple(found["id"].to_pylist()), flat.reshape(len(found), space.dim), space)
+
+
+def _sql(condition: Condition, names: Sequence[str]) -> str:
+    if condition.column not in names:
+        known = sorted(set(names) - {"id", "vector"})
+        raise InvalidInput(f"filter: no payload column {condition.column!r}; there are {known}")
+    if condition.operator == "in":
+        return f"{condition.column} IN ({', '.join(map(_literal, condition.value))})"
+    sign = "=" if condition.operator == "==" else condition.operator
+    return f"{condition.column} {sign} {_literal(condition.value)}"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    raise InvalidInput(f"filter: values are text, numbers or true and false; came {type(value).__name__}")
