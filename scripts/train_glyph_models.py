@@ -40,12 +40,11 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     word_dropout: float = 0.1
-    code_points: int | None = None  # train on the first so many only
 
 
 RECIPES = {
-    "old": Recipe(dim=64, patch=8, image_width=64, image_layers=2, text_width=64, text_layers=1, steps=300),
-    "new": Recipe(dim=128, patch=4, image_width=128, image_layers=4, text_width=128, text_layers=2, steps=1_000),
+    "old": Recipe(dim=64, patch=8, image_width=64, image_layers=2, text_width=64, text_layers=1, steps=220),
+    "new": Recipe(dim=128, patch=8, image_width=128, image_layers=4, text_width=128, text_layers=2, steps=1_200),
 }
 
 
@@ -68,6 +67,14 @@ def make_tokenizer(captions: list[str]) -> PreTrainedTokenizerFast:
         eos_token="<end>",
         model_max_length=MAX_WORDS,
     )
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Under the class name that transformers 4 and 5 both know."""
+    tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    described = {k: v for k, v in json.loads(file.read_text()).items() if k != "backend"}
+    file.write_text(json.dumps(described | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2) + "\n")
 
 
 def make_model(recipe: Recipe, vocabulary_size: int) -> CLIPModel:
@@ -159,14 +166,11 @@ def train(recipe: Recipe, seed: int) -> tuple[CLIPModel, PreTrainedTokenizerFast
     generator = torch.Generator().manual_seed(seed)
     parts = glyphs.split()
     seen = np.array(parts["train"])
-    if recipe.code_points:
-        seen = np.sort(np.random.default_rng(0).permutation(seen)[: recipe.code_points])
     drawn = glyphs.render(seen.tolist())
     tokenizer = make_tokenizer([glyphs.caption(int(c)) for c in parts["train"]])
     model = make_model(recipe, len(tokenizer))
-    print(
-        sum(p.numel() for p in model.parameters()), "parameters;", len(tokenizer), "words;", len(drawn.images), "images"
-    )
+    sizes = sum(p.numel() for p in model.parameters()), len(tokenizer), len(drawn.images)
+    print("{} parameters, {} words, {} images".format(*sizes))
     words = tokenizer([glyphs.caption(int(c)) for c in seen], padding=True, truncation=True, return_tensors="pt")
     first = np.searchsorted(drawn.code_points, seen)
     count = np.diff(np.append(first, len(drawn.code_points)))
@@ -223,7 +227,7 @@ def main() -> None:
     print(arguments.name, asdict(recipe))
     model, tokenizer = train(recipe, arguments.seed)
     model.half().save_pretrained(arguments.out)
-    tokenizer.save_pretrained(arguments.out)
+    save_tokenizer(tokenizer, arguments.out)
     make_image_processor().save_pretrained(arguments.out)
     print("test", score(model.float(), tokenizer, glyphs.split()["test"]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -106,9 +107,8 @@ def _require_unique(ids: tuple[str, ...]) -> None:
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"ids: expected non-empty strings, came {name!r} in row {row}; use str(...)")
     if len(set(ids)) < len(ids):
-        seen: set[str] = set()
-        repeated = next(name for name in ids if name in seen or seen.add(name))
-        raise InvalidInput(f"ids: {len(ids) - len(set(ids))} repeat, first {repeated!r}; an id names one vector")
+        repeated = Counter(ids).most_common(1)[0][0]
+        raise InvalidInput(f"ids: {len(ids) - len(set(ids))} repeat, for instance {repeated!r}; an id names one vector")
 
 
 def _trusted(ids: tuple[str, ...], vectors: np.ndarray, space: Space) -> Embeddings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -43,9 +44,7 @@ class MLP(Adapter):
         widths = [source.dim, *(len(layer.bias) for layer in layers[:-1]), target.dim]
         parts = _named(layers, skip)
         self.source, self.target = source, target
-        self.layers = tuple(
-            _layer(parts, str(i), (a, b)) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
-        )
+        self.layers = tuple(_layer(parts, str(i), (a, b)) for i, (a, b) in enumerate(pairwise(widths)))
         self.skip = None if skip is None else _layer(parts, "skip", (source.dim, target.dim))
 
     def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:

@@ -1,0 +1,1 @@
+"""What training, benchmarks and the demo read."""

@@ -21,8 +21,15 @@ Role = Literal["query", "document"]
 class Encoder(Protocol):
     """Says which modalities it takes, and puts them all into ``space``. See `embridge.testing.check_encoder`."""
 
-    space: Space
-    modalities: frozenset[Modality]
+    @property
+    def space(self) -> Space:
+        """Where the vectors lie."""
+        ...
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """What is taken."""
+        ...
 
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"

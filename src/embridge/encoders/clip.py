@@ -67,7 +67,7 @@ class ClipEncoder:
     ) -> Float32[np.ndarray, "n d"]:
         """Vectors of texts or images (see `Encoder.encode`); ``role`` changes nothing in these models."""
         require_items(items, self, modality)
-        inputs = self._text_inputs(items) if modality == "text" else self._image_inputs(items)
+        inputs = self._text_inputs(list(items)) if modality == "text" else self._image_inputs(items)
         features = self.model.get_text_features if modality == "text" else self.model.get_image_features
         rows, done = [], 0
         with self._torch.inference_mode():

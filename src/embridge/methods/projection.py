@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,31 +24,38 @@ class Projection(nn.Module):
 
     def __init__(self, d_new: int, width: int, d_old: int, *, skip: Linear | None, dropout: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(d_new, width), nn.Linear(width, width), nn.Linear(width, d_old)])
+        self.hidden = nn.ModuleList([nn.Linear(d_new, width), nn.Linear(width, width)])
+        self.output = nn.Linear(width, d_old)
         self.drop = nn.Dropout(dropout)
-        self.has_skip = skip is not None
+        self.skip = None if skip is None else _fixed(skip)
         if skip is not None:
-            bias = np.zeros(d_old, np.float32) if skip.bias is None else skip.bias
-            self.register_buffer("skip_weight", torch.from_numpy(skip.weight.copy()))
-            self.register_buffer("skip_bias", torch.from_numpy(bias.copy()))
-            nn.init.zeros_(self.layers[-1].weight)
-            nn.init.zeros_(self.layers[-1].bias)
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
 
     def forward(self, z: Tensor) -> Tensor:
         hidden = F.layer_norm(z, z.shape[1:])
-        for layer in self.layers[:-1]:
+        for layer in self.hidden:
             hidden = self.drop(F.gelu(layer(hidden), approximate="tanh"))
-        out: Tensor = self.layers[-1](hidden).float()
-        if self.has_skip:
-            out = out + z @ self.skip_weight + self.skip_bias
+        out: Tensor = self.output(hidden).float()
+        if self.skip is not None:
+            out = out + self.skip(z)
         return F.normalize(out, dim=1)
 
     def to_adapter(self, source: Space, target: Space) -> MLP:
         """The same map in numpy (to float32 rounding)."""
-        layers = [Layer(_array(layer.weight.T), _array(layer.bias)) for layer in self.layers]
-        skip = Layer(_array(self.skip_weight), _array(self.skip_bias)) if self.has_skip else None
-        return MLP(source, target, layers, skip=skip)
+        layers = [_layer(module) for module in (*self.hidden, self.output)]
+        return MLP(source, target, layers, skip=None if self.skip is None else _layer(self.skip))
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+def _fixed(linear: Linear) -> nn.Linear:
+    """The map as a module that no optimiser moves."""
+    module = nn.Linear(*linear.weight.shape)
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(linear.weight.T))
+        module.bias.copy_(torch.zeros_like(module.bias) if linear.bias is None else torch.from_numpy(linear.bias))
+    return module.requires_grad_(False)
+
+
+def _layer(module: Any) -> Layer:
+    weight, bias = (p.detach().float().cpu().numpy().copy() for p in (module.weight, module.bias))
+    return Layer(np.ascontiguousarray(weight.T), bias)

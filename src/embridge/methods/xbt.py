@@ -117,14 +117,16 @@ def _train(
     ).to(settings.device)
     steps = -(-len(train[0]) // settings.batch_size)
     optimizer = torch.optim.AdamW(
-        projection.layers.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        [p for p in projection.parameters() if p.requires_grad],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * steps)
     best, best_loss, best_epoch = copy.deepcopy(projection), _held_out_loss(settings, projection, held), 0
     losses, began, epoch = [best_loss], perf_counter(), 0
     for epoch in range(1, settings.epochs + 1):
         order = torch.randperm(len(train[0]), device=settings.device)
-        for step, rows in enumerate(order.split(settings.batch_size)):
+        for step, rows in enumerate(torch.split(order, settings.batch_size)):
             _step(settings, projection, optimizer, train[0][rows], train[1][rows])
             schedule.step()
             progress((epoch - 1) * steps + step + 1, settings.epochs * steps, f"xbt: epoch {epoch}")
@@ -150,7 +152,7 @@ def _step(settings: XBT, projection: Projection, optimizer: torch.optim.Optimize
         mapped = projection(with_noise(new, settings.noise))
         loss = xbt_loss(mapped, old, temperature=settings.temperature, cosine_weight=settings.cosine_weight)
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
 
 
@@ -159,7 +161,7 @@ def _held_out_loss(settings: XBT, projection: Projection, held: tuple[Tensor, Te
     projection.eval()
     total = 0.0
     with torch.inference_mode():
-        for new, old in zip(held[0].split(settings.batch_size), held[1].split(settings.batch_size), strict=True):
+        for new, old in zip(*(torch.split(side, settings.batch_size) for side in held), strict=True):
             loss = xbt_loss(
                 projection(new), old, temperature=settings.temperature, cosine_weight=settings.cosine_weight
             )

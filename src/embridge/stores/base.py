@@ -53,7 +53,10 @@ class Store(Protocol):
     refused with `SpaceMismatch`, also at the same dimension.
     """
 
-    capabilities: Capabilities
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store can do."""
+        ...
 
     def spaces(self) -> list[Space]:
         """The spaces held, in the order they were added."""
