@@ -9,4 +9,4 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from jaxtyping import install_import_hook
 
-install_import_hook("embridge", "beartype.beartype")
+install_import_hook("embridge", "shape_checker.check")

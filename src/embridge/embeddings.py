@@ -80,7 +80,7 @@ def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
     )
 
 
-def require_vectors(vectors: np.ndarray, *, dim: int | None, what: str) -> None:
+def require_vectors(vectors: object, *, dim: int | None, what: str) -> None:
     """Raise `InvalidInput` unless ``vectors`` is a finite float32 array [n, dim] (any dim where None)."""
     if not isinstance(vectors, np.ndarray):
         raise InvalidInput(f"{what}: expected a numpy array, came {type(vectors).__name__}; use numpy.asarray")
@@ -100,7 +100,7 @@ def require_vectors(vectors: np.ndarray, *, dim: int | None, what: str) -> None:
             )
 
 
-def _require_unique(ids: tuple[str, ...]) -> None:
+def _require_unique(ids: object) -> None:
     if not isinstance(ids, tuple):
         raise InvalidInput(f"ids: expected a tuple of strings, came {type(ids).__name__}; use tuple(...)")
     for row, name in enumerate(ids):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Adapter(ABC):
 
     @classmethod
     @abstractmethod
-    def from_parts(cls, source: Space, target: Space, config: Mapping[str, Any], weights: Weights) -> Self:
+    def from_parts(cls, source: Space, target: Space, config: Mapping[str, Any], weights: Weights) -> Adapter:
         """The inverse of `config` and `weights`; raises `ArtefactError` on parts that do not fit."""
 
     @final
