@@ -7,6 +7,19 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from jaxtyping import install_import_hook
+import pytest
+from hypothesis import settings
+from jaxtyping import config, install_import_hook
 
 install_import_hook("embridge", "shape_checker.check")
+
+settings.register_profile("embridge", deadline=None, max_examples=40, derandomize=True, database=None)
+settings.load_profile("embridge")
+
+
+@pytest.fixture
+def as_in_production():
+    """No shape checks, so that wrong input meets the library's own errors, as it does for a user."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

@@ -93,7 +93,7 @@ class LanceStore:
         table = self._table(queries.space, "search")
         if k < 1:
             raise InvalidInput(f"search: k is at least 1, came {k}")
-        where = " AND ".join(_sql(condition, table.schema.names) for condition in filter)
+        where = " AND ".join(_sql(condition, table.schema) for condition in filter)
         found = [self._search_one(table, vector, k, where, queries.space) for vector in queries.vectors]
         width = max((len(ids) for ids, _ in found), default=0)
         scores = np.full((len(queries), width), -np.inf, np.float32)
@@ -169,14 +169,19 @@ def _to_embeddings(found: Any, space: Space) -> Embeddings:
     return Embeddings(tuple(found["id"].to_pylist()), flat.reshape(len(found), space.dim), space)
 
 
-def _sql(condition: Condition, names: Sequence[str]) -> str:
-    if condition.column not in names:
-        known = sorted(set(names) - {"id", "vector"})
+def _sql(condition: Condition, schema: Any) -> str:
+    known = sorted(set(schema.names) - {"id", "vector"})
+    if condition.column not in known:
         raise InvalidInput(f"filter: no payload column {condition.column!r}; there are {known}")
+    kind = str(schema.field(condition.column).type)
+    values = condition.value if condition.operator == "in" else (condition.value,)
+    if any(isinstance(value, str) != (kind == "string") for value in values):  # SQL would compare both as text
+        raise InvalidInput(f"filter: {condition} does not fit a column of type {kind}")
+    column = f"`{condition.column}`"  # quoted: else capitals are lost, and words of SQL cannot be names
     if condition.operator == "in":
-        return f"{condition.column} IN ({', '.join(map(_literal, condition.value))})"
+        return f"{column} IN ({', '.join(map(_literal, values))})"
     sign = "=" if condition.operator == "==" else condition.operator
-    return f"{condition.column} {sign} {_literal(condition.value)}"
+    return f"{column} {sign} {_literal(condition.value)}"
 
 
 def _literal(value: Any) -> str:

@@ -102,6 +102,10 @@ def _meets(payload: dict[str, Any], filter: tuple[Condition, ...]) -> bool:
     for condition in filter:
         if condition.column not in payload:
             raise InvalidInput(f"filter: no payload column {condition.column!r}; there are {sorted(payload)}")
-        if not _COMPARE[condition.operator](payload[condition.column], condition.value):
-            return False
+        value = payload[condition.column]
+        try:
+            if not _COMPARE[condition.operator](value, condition.value):
+                return False
+        except TypeError as error:
+            raise InvalidInput(f"filter: {condition} does not fit a column that holds {value!r}: {error}") from error
     return True

@@ -1,0 +1,243 @@
+"""The contract of stores."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput, SpaceMismatch
+from embridge.search import Hits
+from embridge.space import Space
+from embridge.stores.base import Condition, Store
+from embridge.stores.memory import MemoryStore
+from embridge.testing.expect import expect, expect_close, expect_equal, expect_refusal
+
+__all__ = ["MakeStore", "check_store"]
+
+MakeStore = Callable[[Sequence[Space], Path], Store]
+"""Gives the store kept at a location (a folder that need not exist), empty where nothing was kept, with the spaces."""
+
+_ROWS, _DIM, _K = 40, 6, 5
+_COSINE, _DOT, _L2 = (Space("contract", "1", _DIM, metric) for metric in ("cosine", "dot", "l2"))
+_QUOTES = "it's 'quoted' \"twice\"; -- \\ % _"
+_CONDITIONS = (
+    Condition("kind", "==", _QUOTES),
+    Condition("kind", "!=", _QUOTES),
+    Condition("number", "<", 10),
+    Condition("number", "<=", 10),
+    Condition("number", ">", 31),
+    Condition("number", ">=", 31),
+    Condition("number", "in", (3, 5, 99)),
+    Condition("kind", "in", (_QUOTES, "plain")),
+    Condition("fraction", ">", 0.5),
+    Condition("flag", "==", True),
+    Condition("Order", "==", "a"),
+)
+
+
+def check_store(make_store: MakeStore) -> list[str]:
+    """Assert the contract of `embridge.stores.Store`.
+
+    make_store: called with spaces and a location (see `MakeStore`); a persistent store that is asked for the same
+    location again must hold what was written.
+
+    - adding a space twice is adding it once; rows and queries of a space that was not added are refused with
+      `SpaceMismatch`, also at the same dim;
+    - writing twice is writing once, and replaces rows of the same id; ``count`` and ``payload`` follow;
+    - ``scan`` gives rows in order of id, resumes after any of them, and ends with None;
+    - ``search`` equals the exact `MemoryStore` for all metrics (nine of ten hits, where not exact), gives fewer hits
+      where there are fewer rows, and none without rows; every filter operator selects what it selects there;
+    - columns that other rows lack, filters on unknown columns, unknown ids, k and limit below 1 are refused with
+      `InvalidInput`, and the rows stand.
+
+    Returns what was skipped because the store's ``capabilities`` say that it cannot do it.
+
+    >>> check_store(lambda spaces, location: MemoryStore(*spaces))
+    ['reopening: capabilities.persistent is False']
+    """
+    skipped: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        locations = (Path(folder) / str(i) for i in range(1_000))
+        _check_spaces(make_store([_COSINE], next(locations)))
+        _check_writing(make_store([_COSINE], next(locations)))
+        _check_scan(make_store([_COSINE], next(locations)))
+        _check_refusals(make_store([_COSINE], next(locations)))
+        for space in (_COSINE, _DOT, _L2):
+            _check_search(make_store([space], next(locations)), space)
+        if make_store([], next(locations)).capabilities.filter:
+            _check_filters(make_store([_COSINE], next(locations)))
+        else:
+            skipped.append("filters: capabilities.filter is False")
+        if make_store([], next(locations)).capabilities.persistent:
+            _check_reopening(make_store, next(locations))
+        else:
+            skipped.append("reopening: capabilities.persistent is False")
+    return skipped
+
+
+def _rows(space: Space = _COSINE, *, seed: int = 0) -> Embeddings:
+    """Rows whose ids are neither in order nor plain."""
+    vectors = np.random.default_rng(seed).normal(size=(_ROWS, space.dim)).astype(np.float32)
+    return Embeddings(tuple(f"it's row {(7 * i) % _ROWS} ü" for i in range(_ROWS)), vectors, space)
+
+
+def _payload() -> dict[str, list[Any]]:
+    kinds = [_QUOTES, "plain", "other", ""]
+    return {
+        "kind": [kinds[i % 4] for i in range(_ROWS)],
+        "number": list(range(_ROWS)),
+        "fraction": [i / _ROWS for i in range(_ROWS)],
+        "flag": [i % 3 == 0 for i in range(_ROWS)],
+        "Order": ["ab"[i % 2] for i in range(_ROWS)],  # capitals and a word of SQL
+    }
+
+
+def _check_spaces(store: Store) -> None:
+    store.add_space(_COSINE)
+    expect_equal([_COSINE], store.spaces(), "spaces after adding one twice")
+    other = replace(_COSINE, revision="2")
+    store.upsert(_rows())
+    store.add_space(_COSINE)
+    expect_equal(_ROWS, store.count(_COSINE), "count after adding the space again")
+    rows = _rows(other)
+    for what, call in {
+        "upsert": lambda: store.upsert(rows),
+        "search": lambda: store.search(rows, 1),
+        "scan": lambda: store.scan(other, limit=1),
+        "count": lambda: store.count(other),
+        "payload": lambda: store.payload(other, list(rows.ids[:1])),
+    }.items():
+        expect_refusal(SpaceMismatch, call, f"{what} with another space of the same dim")
+    store.add_space(other)
+    expect_equal({_COSINE, other}, set(store.spaces()), "spaces after adding a second")
+    store.upsert(rows.take([0]))
+    expect_equal((_ROWS, 1), (store.count(_COSINE), store.count(other)), "counts of two spaces")
+
+
+def _check_writing(store: Store) -> None:
+    rows, payload = _rows(), _payload()
+    expect_equal(0, store.count(_COSINE), "count of a new store")
+    expect(store.scan(_COSINE, limit=1) is None, "scan of a new store: expected None, came rows")
+    store.upsert(rows.take([]))
+    store.upsert(rows, payload)
+    store.upsert(rows, payload)
+    expect_equal(_ROWS, store.count(_COSINE), "count after writing the same rows twice")
+    expect_equal(payload, store.payload(_COSINE, list(rows.ids)), "payload read back")
+    backwards = store.payload(_COSINE, list(rows.ids[::-1]))
+    expect_equal(payload["number"][::-1], backwards["number"], "payload in the order asked for")
+    changed = _rows(seed=1).take([4, 2])
+    store.upsert(changed, {name: values[:2] for name, values in payload.items()})
+    expect_equal(_ROWS, store.count(_COSINE), "count after replacing two rows")
+    expect_equal([0, 1], store.payload(_COSINE, list(changed.ids))["number"], "payload of replaced rows")
+    expected = {
+        **dict(zip(rows.ids, rows.vectors, strict=True)),
+        **dict(zip(changed.ids, changed.vectors, strict=True)),
+    }
+    found = store.scan(_COSINE, limit=10 * _ROWS)
+    expect(found is not None, "scan of written rows: expected rows, came None")
+    assert found is not None
+    _expect_vectors(expected, found)
+
+
+def _expect_vectors(expected: dict[str, np.ndarray], came: Embeddings) -> None:
+    expect_equal(sorted(expected), list(came.ids), "ids of a scan, in order")
+    wanted = np.stack([expected[name] for name in came.ids])
+    expect(wanted.tobytes() == np.ascontiguousarray(came.vectors).tobytes(), "a scan: expected the vectors as written")
+
+
+def _check_scan(store: Store) -> None:
+    rows = _rows()
+    store.upsert(rows)
+    found: list[str] = []
+    after = None
+    for _ in range(_ROWS + 1):
+        part = store.scan(_COSINE, after=after, limit=7)
+        if part is None:
+            break
+        expect(0 < len(part) <= 7, f"scan with limit 7: expected 1 to 7 rows, came {len(part)}")
+        expect_equal(_COSINE, part.space, "space of a scan")
+        found += part.ids
+        after = part.ids[-1]
+    expect_equal(sorted(rows.ids), found, "ids of a resumed scan")
+    expect(store.scan(_COSINE, after="~" * 9, limit=1) is None, "scan after the last id: expected None, came rows")
+
+
+def _check_refusals(store: Store) -> None:
+    rows = _rows()
+    store.upsert(rows, {"number": list(range(_ROWS))})
+    foreign = {"number": list(range(_ROWS)), "unknown": [0] * _ROWS}
+    for what, call in {
+        "payload with a column that other rows lack": lambda: store.upsert(rows, foreign),
+        "payload without a column that other rows have": lambda: store.upsert(rows),
+        "payload of another length": lambda: store.upsert(rows, {"number": [1]}),
+        "payload of an unknown id": lambda: store.payload(_COSINE, ["nobody"]),
+        "search with k = 0": lambda: store.search(rows, 0),
+        "scan with limit 0": lambda: store.scan(_COSINE, limit=0),
+    }.items():
+        expect_refusal(InvalidInput, call, what)
+    expect_equal(_ROWS, store.count(_COSINE), "count after refused writes")
+    numbers = store.payload(_COSINE, list(rows.ids))["number"]
+    expect_equal(list(range(_ROWS)), numbers, "payload after refused writes")
+
+
+def _check_search(store: Store, space: Space) -> None:
+    queries = _rows(space, seed=2).take(range(8))
+    for hits in (store.search(queries, _K), store.search(queries.take([]), _K)):
+        expect(not any(hits.ids), f"search of no rows: expected no hits, came {hits.ids}")
+    reference = MemoryStore(space)
+    for each in (reference, store):
+        each.upsert(_rows(space))
+    exact, what = store.capabilities.exact, f"search by {space.metric}"
+    _expect_hits(reference.search(queries, _K), store.search(queries, _K), what, exact=exact)
+    every = store.search(queries, 10 * _ROWS)
+    _expect_hits(reference.search(queries, 10 * _ROWS), every, f"{what}, k beyond the rows", exact=exact)
+
+
+def _expect_hits(expected: Hits, came: Hits, what: str, *, exact: bool = True) -> None:
+    """The same ids and scores; ids may change places where their scores are equal to rounding."""
+    expect_equal(len(expected.ids), len(came.ids), f"{what}: number of answers")
+    same = sum(len(set(a) & set(b)) for a, b in zip(expected.ids, came.ids, strict=True))
+    total = sum(map(len, expected.ids))
+    if not exact:
+        expect(same >= 0.9 * total, f"{what}: expected nine tenths of {total} exact hits, came {same}")
+        return
+    expect_close(expected.scores, came.scores, f"{what}: scores", tolerance=1e-4)
+    for a, b, scores in zip(expected.ids, came.ids, expected.scores, strict=True):
+        score_of = dict(zip(a, scores, strict=True))
+        moved = [y for x, y in zip(a, b, strict=True) if abs(score_of[x] - score_of.get(y, np.inf)) > 1e-4]
+        expect(not moved, f"{what}: expected {a}, came {b}; out of place: {moved}")
+
+
+def _check_filters(store: Store) -> None:
+    reference = MemoryStore(_COSINE)
+    rows, payload, queries = _rows(), _payload(), _rows(seed=2).take(range(3))
+    for each in (reference, store):
+        each.upsert(rows, payload)
+    chosen = [(condition,) for condition in _CONDITIONS] + [_CONDITIONS[1:3], (Condition("number", "<", -1),)]
+    for conditions in chosen:
+        expected, came = (each.search(queries, _K, filter=conditions) for each in (reference, store))
+        _expect_hits(expected, came, f"search with {conditions}")
+    unknown, other_type = (Condition("unknown", "==", 1),), (Condition("kind", "<", 1),)
+    expect_refusal(InvalidInput, lambda: store.search(queries, 1, filter=unknown), "filter on an unknown column")
+    expect_refusal(InvalidInput, lambda: store.search(queries, 1, filter=other_type), "filter of text by a number")
+
+
+def _check_reopening(make_store: MakeStore, location: Path) -> None:
+    rows, payload = _rows(), _payload()
+    second = replace(_COSINE, revision="2")
+    store = make_store([_COSINE, second], location)
+    store.upsert(rows, payload)
+    again = make_store([], location)
+    expect_equal({_COSINE, second}, set(again.spaces()), "spaces after reopening")
+    expect_equal((_ROWS, 0), (again.count(_COSINE), again.count(second)), "counts after reopening")
+    expect_equal(payload, again.payload(_COSINE, list(rows.ids)), "payload after reopening")
+    again.upsert(rows, payload)
+    expect_equal(_ROWS, again.count(_COSINE), "count after writing to the reopened store")
+    queries = _rows(seed=2).take(range(3))
+    _expect_hits(store.search(queries, _K), again.search(queries, _K), "search after reopening")
