@@ -43,7 +43,7 @@ class Recipe:
 
 
 RECIPES = {
-    "old": Recipe(dim=64, patch=8, image_width=64, image_layers=2, text_width=64, text_layers=1, steps=220),
+    "old": Recipe(dim=64, patch=8, image_width=64, image_layers=2, text_width=64, text_layers=1, steps=300),
     "new": Recipe(dim=128, patch=8, image_width=128, image_layers=4, text_width=128, text_layers=2, steps=1_200),
 }
 

@@ -9,6 +9,7 @@ makes it reach that far, since images sit beside the text at a nearly constant o
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, ClassVar, Literal
@@ -29,6 +30,8 @@ from embridge.progress import Progress, silent
 
 __all__ = ["XBT", "with_noise", "xbt_loss"]
 
+_CHECKS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class XBT:
@@ -39,8 +42,10 @@ class XBT:
     starts at the closed-form map and early stopping never ends below it on held-out text. ``Deviation:`` the paper
     names no skip; see docs/benchmarks for both.
     center: as in `Procrustes`. noise: σ√d, the length of the noise relative to a unit vector; each row draws its own
-    share u ~ U(0, 1) of it. temperature, cosine_weight: of InfoNCE and of mean(1 − cos). patience: epochs without a
-    better validation loss before stopping. precision: ``auto`` takes bfloat16 where the processor has it.
+    share u ~ U(0, 1) of it. temperature, cosine_weight: of InfoNCE and of mean(1 − cos). epochs, min_steps: passes over
+    the captions; more where few captions would give fewer optimiser steps than that. patience: twentieths of the
+    training without a better validation loss before it stops. precision: ``auto`` takes bfloat16 where the processor
+    has it.
 
     Requirements: captions encoded by both models; no image, no label. Related: `Procrustes`, its starting point.
     """
@@ -58,7 +63,8 @@ class XBT:
     weight_decay: float = 0.01
     batch_size: int = 1024
     epochs: int = 10
-    patience: int = 3
+    min_steps: int = 1_000
+    patience: int = 4
     validation_fraction: float = 0.05
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "cpu"
@@ -68,11 +74,13 @@ class XBT:
             raise SettingsError(f"xbt: hidden_width is 0 (skip path alone) or more, came {self.hidden_width}")
         if self.noise < 0 or not 0 <= self.dropout < 1 or self.temperature <= 0 or self.cosine_weight < 0:
             raise SettingsError(f"xbt: noise, dropout, temperature or cosine_weight out of range: {self}")
-        if min(self.batch_size, self.epochs, self.patience) < 1 or not 0 < self.validation_fraction < 1:
-            raise SettingsError(f"xbt: batch_size, epochs, patience or validation_fraction out of range: {self}")
+        if min(self.batch_size, self.epochs, self.min_steps, self.patience) < 1 or not 0 < self.validation_fraction < 1:
+            raise SettingsError(
+                f"xbt: batch_size, epochs, min_steps, patience or validation_fraction out of range: {self}"
+            )
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """Fit ψ on captions; the weights kept are those of the epoch with the lowest loss on held-out captions."""
+        """Fit ψ on captions; the weights kept are those with the lowest loss on held-out captions."""
         warn_if_few(pairs)
         center, figures = Procrustes(self.center).choose_centring(pairs, seed=seed)
         skip = fit_rotation(pairs, center=center) if self.skip else None
@@ -110,35 +118,53 @@ def with_noise(z: Tensor, noise: float) -> Tensor:
 def _train(
     settings: XBT, pairs: Pairs, skip: Linear | None, seed: int, progress: Progress
 ) -> tuple[MLP, dict[str, Any]]:
-    """Minimise `xbt_loss` with AdamW under a cosine schedule; keep the best epoch, the untrained start included."""
+    """Minimise `xbt_loss` with AdamW under a cosine schedule; keep the best weights seen, the start included."""
     train, held = (_tensors(part, settings.device) for part in pairs.hold_out(settings.validation_fraction, seed=seed))
+    held = (with_noise(held[0], settings.noise), held[1])  # drawn once: every check sees the same task as training
     projection = Projection(
         pairs.new.space.dim, settings.hidden_width, pairs.old.space.dim, skip=skip, dropout=settings.dropout
     ).to(settings.device)
-    steps = -(-len(train[0]) // settings.batch_size)
-    optimizer = torch.optim.AdamW(
-        [p for p in projection.parameters() if p.requires_grad],
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * steps)
-    best, best_loss, best_epoch = copy.deepcopy(projection), _held_out_loss(settings, projection, held), 0
-    losses, began, epoch = [best_loss], perf_counter(), 0
-    for epoch in range(1, settings.epochs + 1):
-        order = torch.randperm(len(train[0]), device=settings.device)
-        for step, rows in enumerate(torch.split(order, settings.batch_size)):
-            _step(settings, projection, optimizer, train[0][rows], train[1][rows])
-            schedule.step()
-            progress((epoch - 1) * steps + step + 1, settings.epochs * steps, f"xbt: epoch {epoch}")
-        losses.append(_held_out_loss(settings, projection, held))
-        if losses[-1] < best_loss:
-            best, best_loss, best_epoch = copy.deepcopy(projection), losses[-1], epoch
-        elif epoch - best_epoch >= settings.patience:
-            break
-    progress(settings.epochs * steps, settings.epochs * steps, f"xbt: epoch {epoch}")
-    rate = round(epoch * len(train[0]) / (perf_counter() - began))
-    figures = {"epochs": epoch, "best_epoch": best_epoch, "samples_per_second": rate, "validation_losses": losses}
-    return best.to_adapter(pairs.new.space, pairs.old.space), figures
+    steps = max(settings.epochs * -(-len(train[0]) // settings.batch_size), settings.min_steps)
+    learnt = [p for p in projection.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learnt, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    best = _Best(projection, _held_out_loss(settings, projection, held))
+    began, samples = perf_counter(), 0
+    for step, rows in enumerate(_batches(len(train[0]), settings.batch_size, steps), 1):
+        _step(settings, projection, optimizer, train[0][rows], train[1][rows])
+        schedule.step()
+        samples += len(rows)
+        progress(step, steps, "xbt")
+        if step % max(1, steps // _CHECKS) == 0 or step == steps:
+            best.offer(projection, _held_out_loss(settings, projection, held), step)
+            if best.checks_since > settings.patience:
+                break
+    progress(steps, steps, "xbt")
+    figures = {"steps": step, "best_step": best.step, "validation_losses": best.losses}
+    figures["samples_per_second"] = round(samples / (perf_counter() - began))
+    return best.projection.to_adapter(pairs.new.space, pairs.old.space), figures
+
+
+class _Best:
+    """The projection with the lowest loss so far."""
+
+    def __init__(self, projection: Projection, loss: float) -> None:
+        self.projection, self.losses, self.step, self.checks_since = copy.deepcopy(projection), [loss], 0, 0
+
+    def offer(self, projection: Projection, loss: float, step: int) -> None:
+        better = loss < min(self.losses)
+        self.losses.append(loss)
+        self.checks_since = 0 if better else self.checks_since + 1
+        if better:
+            self.projection, self.step = copy.deepcopy(projection), step
+
+
+def _batches(rows: int, size: int, steps: int) -> Iterator[Tensor]:
+    """``steps`` batches of row numbers, every row once before any comes again."""
+    while steps > 0:
+        for batch in torch.split(torch.randperm(rows), size)[:steps]:
+            yield batch
+            steps -= 1
 
 
 def _tensors(pairs: Pairs, device: str) -> tuple[Tensor, Tensor]:
@@ -157,7 +183,7 @@ def _step(settings: XBT, projection: Projection, optimizer: torch.optim.Optimize
 
 
 def _held_out_loss(settings: XBT, projection: Projection, held: tuple[Tensor, Tensor]) -> float:
-    """The loss without noise or dropout, in batches of the training size, so that epochs compare."""
+    """The loss without dropout, in batches of the training size."""
     projection.eval()
     total = 0.0
     with torch.inference_mode():
