@@ -104,7 +104,10 @@ def read_space(path: Path | str) -> Space | None:
         return None if described is None else Space.from_dict(described["space"])
     schema = _schema(path)
     written = (schema.metadata or {}).get(_SPACE_KEY)
-    return None if written is None else Space.from_dict(json.loads(written))
+    try:
+        return None if written is None else Space.from_dict(json.loads(written))
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{path} does not hold a space in its metadata ({error}); write it again") from error
 
 
 def _suffix(path: Path) -> str:
@@ -198,11 +201,15 @@ def _from_table(table: Any, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     missing = {"id", "vector"} - set(table.column_names)
     if missing:
         raise InvalidInput(f"{path}: expected columns id and vector, came {table.column_names}; rename them")
-    column = table["vector"].combine_chunks()
-    chunk = column.chunk(0) if hasattr(column, "chunk") and column.num_chunks else column
+    column = table["vector"]
+    chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # combining copies even a lone chunk
+    if "list" not in str(chunk.type):
+        raise InvalidInput(f"{path}: expected lists of numbers in the column vector, came {chunk.type}")
     if not len(table) or chunk.null_count:
         raise InvalidInput(f"{path}: {'no rows' if not len(table) else 'some vectors are null'}; nothing to read")
+    compute = require("pyarrow.compute", extra="parquet")
+    lengths = compute.min_max(compute.list_value_length(chunk)).as_py()
+    if lengths["min"] != lengths["max"]:
+        raise InvalidInput(f"{path}: the vectors differ in length ({lengths}); a file holds one dim")
     values = chunk.flatten().to_numpy(zero_copy_only=False)
-    if len(values) % len(chunk):
-        raise InvalidInput(f"{path}: the vectors differ in length; a file holds one dim")
     return tuple(table["id"].to_pylist()), values.reshape(len(chunk), -1)
