@@ -13,13 +13,18 @@ import numpy as np
 
 from embridge.adapters.base import normalized
 from embridge.encoders.base import Modality, Role, require_items
-from embridge.encoders.local import pick_device, revision_of
+from embridge.encoders.local import Located, locate, pick_device, quiet_loading
 from embridge.errors import InvalidInput, SettingsError, require
 from embridge.progress import Progress, silent
-from embridge.shapes import Float32
+from embridge.shapes import Float32, UInt8
 from embridge.space import Space
 
 __all__ = ["ClipEncoder"]
+
+_PIXEL_SETTINGS = (
+    *("do_resize", "size", "resample", "do_center_crop", "crop_size", "do_pad", "pad_size"),
+    *("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "patch_size", "max_num_patches"),
+)
 
 
 @final
@@ -29,6 +34,7 @@ class ClipEncoder:
     Vectors are L2-normalised float32. ``device`` is ``auto`` (an accelerator where there is one), ``cpu``, ``cuda`` …
     The space's revision is a hash of the weights (folder) or the commit (hub), so two checkpoints of one name never mix.
     Texts longer than the model takes are cut at its limit, as the model's authors do; ``longest_text`` says where.
+    Images are resized by Pillow even where torchvision is installed, so that every machine computes the same vectors.
 
     Needs the extra ``clip``. Works with transformers 4.57 and 5.
     """
@@ -44,108 +50,128 @@ class ClipEncoder:
         revision: str | None = None,
         progress: Progress = silent,
     ) -> None:
-        transformers = require("transformers", extra="clip")
+        require("transformers", extra="clip")
         self._torch = require("torch", extra="clip")
         self.batch_size, self.progress = batch_size, progress
         self.device = pick_device(device)
-        source, found = revision_of(name, revision)
-        model = _load(transformers.AutoModel, source, found, dtype=self._torch.float32)
-        if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
-            raise SettingsError(f"{name} is a {type(model).__name__}: it has no text and image features of one space")
-        self.model = model.to(self.device).eval()
-        self._tokenizer = _load(transformers.AutoTokenizer, source, found)
-        self._processor = _load(transformers.AutoImageProcessor, source, found)
-        self._siglip = str(model.config.model_type).startswith("siglip")
-        self._channels = int(getattr(model.config.vision_config, "num_channels", 3))
-        self.longest_text = _longest_text(self._tokenizer, model.config.text_config)
-        self.space = Space(
-            Path(name).name if Path(name).is_dir() else str(name), found, self._dim(), "cosine", self._recipe()
-        )
+        found = locate(name, revision)
+        self.model, self._tokenizer, self._processor = _load_parts(found)
+        self.model.float().to(self.device).eval()
+        features = {"text": self.model.get_text_features, "image": self.model.get_image_features}
+        self._features = features
+        self._inputs = {modality: set(inspect.signature(get).parameters) for modality, get in features.items()}
+        self._siglip = str(self.model.config.model_type).startswith("siglip")
+        self._channels = int(getattr(self.model.config.vision_config, "num_channels", 3))
+        self._only_scaled = self._finds_side_only_scaled()
+        self.longest_text = _longest_text(self._tokenizer, self.model.config.text_config)
+        dim = self._forward("text", next(self._text_inputs(["a"]))).shape[1]
+        self.space = Space(found.name, found.revision, dim, "cosine", self._recipe())
 
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"
     ) -> Float32[np.ndarray, "n d"]:
         """Vectors of texts or images (see `Encoder.encode`); ``role`` changes nothing in these models."""
         require_items(items, self, modality)
-        inputs = self._text_inputs(list(items)) if modality == "text" else self._image_inputs(items)
-        features = self.model.get_text_features if modality == "text" else self.model.get_image_features
         rows, done = [], 0
-        with self._torch.inference_mode():
-            for batch in inputs:
-                out = features(**{k: v.to(self.device) for k, v in batch.items()})
-                out = getattr(out, "pooler_output", out)  # transformers 5 wraps the features, 4 does not
-                rows.append(out.float().cpu().numpy())
-                done += len(rows[-1])
-                self.progress(done, len(items), f"{self.space.model}: {modality}")
+        for batch in self._text_inputs(items) if modality == "text" else self._image_inputs(items):
+            rows.append(self._forward(modality, batch))
+            done += len(rows[-1])
+            self.progress(done, len(items), f"{self.space.model}: {modality}")
         return normalized(np.concatenate(rows))
 
-    def _text_inputs(self, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def _forward(self, modality: Modality, batch: dict[str, Any]) -> np.ndarray:
+        with self._torch.inference_mode():
+            given = {k: v.to(self.device) for k, v in batch.items() if k in self._inputs[modality]}
+            out = self._features[modality](**given)
+            out = getattr(out, "pooler_output", out)  # transformers 5 wraps the features, 4 does not
+            rows: np.ndarray = out.float().cpu().numpy()
+        return rows
+
+    def _text_inputs(self, texts: Sequence[Any] | np.ndarray) -> Iterator[dict[str, Any]]:
         padding = "max_length" if self._siglip else True  # SigLIP was trained on padded text and pools its last token
-        accepted = inspect.signature(self.model.get_text_features).parameters
         for start in range(0, len(texts), self.batch_size):
-            batch = self._tokenizer(
-                list(texts[start : start + self.batch_size]),
-                padding=padding,
-                truncation=True,
-                max_length=self.longest_text,
-                return_tensors="pt",
+            batch = [str(text) for text in texts[start : start + self.batch_size]]
+            yield self._tokenizer(
+                batch, padding=padding, truncation=True, max_length=self.longest_text, return_tensors="pt"
             )
-            yield {k: v for k, v in batch.items() if k in accepted}
 
     def _image_inputs(self, images: Sequence[Any] | np.ndarray) -> Iterator[dict[str, Any]]:
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
-            ready = self._normalize_ready(batch) if isinstance(batch, np.ndarray) else None
-            if ready is None:
-                pictures = [_open_image(image, self._channels, row=start + i) for i, image in enumerate(batch)]
-                ready = self._processor(images=pictures, return_tensors="pt")["pixel_values"]
-            yield {"pixel_values": ready}
+            if isinstance(batch, np.ndarray) and batch.dtype == np.uint8 and batch.shape[1:] in self._only_scaled:
+                yield {"pixel_values": self._scaled(batch)}
+            else:
+                yield self._processed(
+                    [_open_image(image, self._channels, row=start + i) for i, image in enumerate(batch)]
+                )
 
-    def _normalize_ready(self, images: np.ndarray) -> Any:
-        """Scale and shift an array [n, h, w(, c)] whose images have the model's size already; None if they have not.
+    def _processed(self, pictures: list[Any]) -> dict[str, Any]:
+        if self._channels == 1:  # transformers 4 knows no images without a channel axis, and guesses where it is
+            grey = [np.asarray(picture)[:, :, None] for picture in pictures]
+            return self._processor(images=grey, input_data_format="channels_last", return_tensors="pt")
+        return self._processor(images=pictures, return_tensors="pt")
 
-        The same numbers as the image processor's, a hundred times faster on small images.
-        """
+    def _scaled(self, images: UInt8[np.ndarray, "b ..."]) -> Any:
+        """What the image processor makes of images that need no resizing, a hundred times faster on small ones."""
         p = self._processor
-        side, channels = self.model.config.vision_config.image_size, 1 if images.ndim == 3 else images.shape[-1]
-        plain = (
-            getattr(p, "do_rescale", False) and getattr(p, "do_normalize", False) and not getattr(p, "do_pad", False)
-        )
-        if images.dtype != np.uint8 or images.shape[1:3] != (side, side) or channels != self._channels or not plain:
-            return None
-        shaped = images.reshape(len(images), side, side, channels).transpose(0, 3, 1, 2)
-        mean = np.asarray(p.image_mean, np.float32).reshape(1, -1, 1, 1)
-        std = np.asarray(p.image_std, np.float32).reshape(1, -1, 1, 1)
+        shaped = images.reshape(*images.shape[:3], self._channels).transpose(0, 3, 1, 2)
+        mean, std = (np.asarray(v, np.float32).reshape(1, -1, 1, 1) for v in (p.image_mean, p.image_std))
         scaled = shaped.astype(np.float32) * np.float32(p.rescale_factor)
         return self._torch.from_numpy(np.ascontiguousarray((scaled - mean) / std))
 
-    def _dim(self) -> int:
-        with self._torch.inference_mode():
-            out = self.model.get_text_features(
-                **{k: v.to(self.device) for k, v in next(self._text_inputs(["a"])).items()}
-            )
-        return int(getattr(out, "pooler_output", out).shape[-1])
+    def _finds_side_only_scaled(self) -> frozenset[tuple[int, ...]]:
+        """The shapes of arrays that the image processor only shifts and scales, found by trying: maybe none."""
+        side = getattr(self.model.config.vision_config, "image_size", None)
+        p = self._processor
+        if not isinstance(side, int) or not (getattr(p, "do_rescale", False) and getattr(p, "do_normalize", False)):
+            return frozenset()
+        shape = (side, side) if self._channels == 1 else (side, side, self._channels)
+        probe = np.random.default_rng(0).integers(0, 256, (1, *shape), dtype=np.uint8)
+        wanted, came = (
+            self._processed([_open_image(probe[0], self._channels, row=0)])["pixel_values"],
+            self._scaled(probe),
+        )
+        same = wanted.shape == came.shape and self._torch.allclose(wanted, came, rtol=0, atol=1e-6)
+        shapes = {shape, (side, side, 1)} if self._channels == 1 else {shape}
+        return frozenset(shapes) if same else frozenset()
 
     def _recipe(self) -> str:
+        """Names the settings that change vectors, and no others, so that it reads alike in all versions."""
         settings = json.loads(self._processor.to_json_string())
-        said = {k: v for k, v in settings.items() if not k.startswith("_") and "processor" not in k}
+        said = {k: settings[k] for k in _PIXEL_SETTINGS if settings.get(k)}
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
         return f"l2-normalised; pixels {digest}; text up to {self.longest_text} tokens"
 
 
-def _load(auto: Any, source: str, revision: str, **options: Any) -> Any:
-    """``auto.from_pretrained`` from a folder or the hub, with an error that names what was looked for."""
-    if not Path(source).is_dir():
-        options["revision"] = revision
+def _load_parts(found: Located) -> tuple[Any, Any, Any]:
+    """The model, its tokenizer and its image processor, or an error that names which of them cannot be used."""
+    transformers = require("transformers", extra="clip")
+    pillow = {"use_fast": False} if transformers.__version__.startswith("4.") else {"backend": "pil"}
+    with quiet_loading():
+        model, loading = _load(transformers.AutoModel, found, output_loading_info=True)
+        if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
+            raise SettingsError(
+                f"{found.source} is a {type(model).__name__}: it has no text and image features of one space"
+            )
+        if missing := sorted(loading["missing_keys"]):
+            raise InvalidInput(
+                f"{found.source} lacks {len(missing)} of its model's weights, for instance {missing[0]}; they would be "
+                "random numbers; get the complete checkpoint"
+            )
+        tokenizer = _load(transformers.AutoTokenizer, found)
+        return model, tokenizer, _load(transformers.AutoImageProcessor, found, **pillow)
+
+
+def _load(auto: Any, found: Located, **options: Any) -> Any:
+    part = {"AutoModel": "model", "AutoTokenizer": "tokenizer"}.get(auto.__name__, "image processor")
     try:
-        return auto.from_pretrained(source, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidInput(f"{source} has no usable {auto.__name__.removeprefix('Auto').lower()}: {error}") from error
+        return auto.from_pretrained(found.source, trust_remote_code=False, **found.options, **options)
+    except Exception as error:  # transformers, tokenizers and safetensors share no base class but this
+        raise InvalidInput(f"{found.source} has no usable {part}: {error}") from error
 
 
 def _longest_text(tokenizer: Any, text_config: Any) -> int:
-    limits = [int(tokenizer.model_max_length), int(getattr(text_config, "max_position_embeddings", 1 << 30))]
-    return min(limits)
+    return min(int(tokenizer.model_max_length), int(getattr(text_config, "max_position_embeddings", 1 << 30)))
 
 
 def _open_image(image: Any, channels: int, *, row: int) -> Any:
@@ -155,7 +181,14 @@ def _open_image(image: Any, channels: int, *, row: int) -> Any:
         if isinstance(image, (str, Path)):
             with pil.open(image) as opened:
                 return opened.convert(mode)
-        return (pil.fromarray(image) if isinstance(image, np.ndarray) else image).convert(mode)
-    except (OSError, AttributeError, TypeError, ValueError) as error:
+        return (_picture(image) if isinstance(image, np.ndarray) else image).convert(mode)
+    except Exception as error:  # a decoder raises almost anything on a damaged file, SyntaxError among others
         name = image if isinstance(image, (str, Path)) else f"of type {type(image).__name__}"
         raise InvalidInput(f"image {row} ({name}) cannot be read: {error}; remove it or save it again") from error
+
+
+def _picture(pixels: np.ndarray) -> Any:
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"its pixels are {pixels.dtype}, not uint8 from 0 to 255")
+    grey = pixels.ndim == 3 and pixels.shape[2] == 1
+    return require("PIL.Image", extra="clip").fromarray(pixels[:, :, 0] if grey else pixels)

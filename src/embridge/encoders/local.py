@@ -1,29 +1,47 @@
-"""Finding a model on this machine or the hub, and naming its exact weights."""
+"""Finding a model on this machine or the hub, naming its exact weights, and loading it without noise."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from embridge.errors import InvalidInput, SettingsError, require
 
-__all__ = ["pick_device", "revision_of"]
+__all__ = ["Located", "locate", "pick_device", "quiet_loading"]
 
 _WEIGHT_SUFFIXES = {".safetensors", ".bin", ".onnx"}
 _BLOCK_BYTES = 1 << 20
 
 
-def revision_of(name: str | Path, revision: str | None = None) -> tuple[str, str]:
-    """Where to load from, and what to call its weights.
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A model that was found: where to load it from, and what its space calls it and its weights."""
 
-    A folder's revision is a hash of its weight files. A hub id's is the commit it resolves to (through the local
-    cache where there is no network).
+    source: str
+    name: str
+    revision: str
+    on_hub: bool
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What ``from_pretrained`` needs beside the source, so that exactly this revision is loaded."""
+        return {"revision": self.revision} if self.on_hub else {}
+
+
+def locate(name: str | Path, revision: str | None = None) -> Located:
+    """Find a folder or a hub id.
+
+    A folder's revision is a hash of its weight files, so that a copy under the same name is the same model wherever it
+    lies. A hub id's is the commit it resolves to (through the local cache where there is no network).
     """
     folder = Path(name)
     if folder.is_dir():
         if revision is not None:
             raise SettingsError(f"{name} is a folder; a revision is for hub ids")
-        return str(folder), _hash_weights(folder)
+        return Located(str(folder), folder.resolve().name, _hash_weights(folder), on_hub=False)
     hub = require("huggingface_hub", extra="clip")
     try:
         snapshot = Path(hub.snapshot_download(str(name), revision=revision, allow_patterns=["config.json"]))
@@ -31,7 +49,7 @@ def revision_of(name: str | Path, revision: str | None = None) -> tuple[str, str
         raise InvalidInput(
             f"{name} is neither a folder here nor a model the hub or its cache gives: {error}"
         ) from error
-    return str(name), snapshot.name
+    return Located(str(name), str(name), snapshot.name, on_hub=True)
 
 
 def pick_device(device: str) -> str:
@@ -46,13 +64,37 @@ def pick_device(device: str) -> str:
     return device
 
 
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Hide the bars and warnings with which transformers loads a model; as before afterwards.
+
+    Bars of downloads stay, since those may take minutes. What the warnings are about, the encoders check themselves.
+    """
+    log = require("transformers.utils.logging", extra="clip")
+    hub = require("huggingface_hub.utils", extra="clip")
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    download_bars = not hub.are_progress_bars_disabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()  # the hub's as well, as does its counterpart
+    if download_bars:
+        hub.enable_progress_bars()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
+        if not download_bars:
+            hub.disable_progress_bars()
+
+
 def _hash_weights(folder: Path) -> str:
     files = sorted(p for p in folder.rglob("*") if p.suffix in _WEIGHT_SUFFIXES and p.is_file())
     if not files:
         raise InvalidInput(f"{folder} holds no model weights ({', '.join(sorted(_WEIGHT_SUFFIXES))})")
     digest = hashlib.sha256()
     for file in files:
-        digest.update(str(file.relative_to(folder)).encode())
+        digest.update(file.relative_to(folder).as_posix().encode())
         with file.open("rb") as stream:
             while block := stream.read(_BLOCK_BYTES):
                 digest.update(block)

@@ -10,7 +10,7 @@ import numpy as np
 
 from embridge.adapters.base import normalized
 from embridge.encoders.base import Modality, Role, require_items
-from embridge.encoders.local import pick_device, revision_of
+from embridge.encoders.local import locate, pick_device, quiet_loading
 from embridge.errors import InvalidInput, require
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32
@@ -18,13 +18,15 @@ from embridge.space import Space
 
 __all__ = ["SentenceTransformerEncoder"]
 
+_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
 
 @final
 class SentenceTransformerEncoder:
     """A sentence-transformers model from a folder or a hub id; L2-normalised float32.
 
-    Queries are encoded with the model's ``query`` prompt and documents with its ``document`` prompt where it has them.
-    Needs the extra ``text``.
+    Queries are encoded with the model's ``query`` prompt and documents with its ``document`` (or ``passage``) prompt,
+    or else with its default prompt, where it has them. Needs the extra ``text``.
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text"})
@@ -40,14 +42,15 @@ class SentenceTransformerEncoder:
     ) -> None:
         library = require("sentence_transformers", extra="text")
         self.batch_size, self.progress = batch_size, progress
-        source, found = revision_of(name, revision)
-        options = {} if Path(source).is_dir() else {"revision": found}
+        device = pick_device(device)
+        found = locate(name, revision)
         try:
-            self.model = library.SentenceTransformer(source, device=pick_device(device), **options)
-        except (OSError, ValueError, KeyError) as error:
+            with quiet_loading():
+                self.model = library.SentenceTransformer(found.source, device=device, **found.options).float()
+        except Exception as error:  # the libraries beneath share no base class but this
             raise InvalidInput(f"{name} cannot be loaded as a sentence model: {error}") from error
-        called = Path(name).name if Path(name).is_dir() else str(name)
-        self.space = Space(called, found, len(self._encode(["a"], "document")[0]), "cosine", self._recipe())
+        dim = self._encode(["a"], "document").shape[1]
+        self.space = Space(found.name, found.revision, dim, "cosine", self._recipe())
 
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"
@@ -57,22 +60,28 @@ class SentenceTransformerEncoder:
         rows = []
         step = self.batch_size * 16  # the library sorts by length within a call; this keeps progress and that gain
         for start in range(0, len(items), step):
-            rows.append(self._encode(list(items[start : start + step]), role))
+            rows.append(self._encode([str(text) for text in items[start : start + step]], role))
             self.progress(min(start + step, len(items)), len(items), f"{self.space.model}: text")
         return np.concatenate(rows)
 
     def _encode(self, texts: list[str], role: Role) -> np.ndarray:
-        prompt = self._prompt(role)
-        vectors = self.model.encode(
-            texts, batch_size=self.batch_size, prompt=prompt, convert_to_numpy=True, show_progress_bar=False
+        encode = self.model.encode_query if role == "query" else self.model.encode_document
+        vectors = encode(
+            texts,
+            batch_size=self.batch_size,
+            prompt=self._prompt(role),
+            convert_to_numpy=True,
+            show_progress_bar=False,
         )
         return normalized(np.asarray(vectors, np.float32))
 
-    def _prompt(self, role: Role) -> str | None:
-        prompts: dict[str, str] = getattr(self.model, "prompts", None) or {}
-        return prompts.get(role) or prompts.get("passage" if role == "document" else role) or None
+    def _prompt(self, role: Role) -> str:
+        """The library's own choice, made here so that the space can name it."""
+        prompts: dict[str | None, str] = self.model.prompts
+        named = [prompts[name] for name in _PROMPT_NAMES[role] if name in prompts]
+        return named[0] if named else prompts.get(self.model.default_prompt_name, "")
 
     def _recipe(self) -> str:
-        prompts = {role: self._prompt(role) for role in ("query", "document")}
-        said = "; ".join(f"{role} prompt {text!r}" for role, text in prompts.items() if text)
-        return f"l2-normalised; up to {self.model.max_seq_length} tokens" + (f"; {said}" if said else "")
+        said = ["l2-normalised", f"up to {self.model.max_seq_length} tokens"]
+        said += [f"{role} prompt {self._prompt(role)!r}" for role in _PROMPT_NAMES if self._prompt(role)]
+        return "; ".join(said)
