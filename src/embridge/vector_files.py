@@ -18,7 +18,7 @@ from embridge.errors import InvalidInput, require
 from embridge.files import atomic_file
 from embridge.space import Space, require_same
 
-__all__ = ["SUFFIXES", "read", "read_chunks", "read_space", "write"]
+__all__ = ["SUFFIXES", "raw_chunks", "read", "read_chunks", "read_space", "write"]
 
 SUFFIXES = (".npy", ".parquet", ".arrow")
 _SPACE_KEY = b"embridge.space"
@@ -94,6 +94,21 @@ def read_chunks(
     for batch in _batches(path, rows):
         names, part = _from_table(batch, path)
         yield Embeddings(names, _as_float32(part, path, cast), _settle(path, space, part.shape[1]))
+
+
+def raw_chunks(path: Path | str, *, rows: int = 65_536) -> Iterator[tuple[tuple[str, ...] | None, np.ndarray]]:
+    """(ids, vectors) in parts, unchecked and uncast, for looking at files that `read` would refuse.
+
+    ids is None where the file has none.
+    """
+    path = Path(path)
+    if _suffix(path) == ".npy":
+        vectors, ids = _read_npy(path)
+        for start in range(0, len(vectors), rows):
+            yield (None if ids is None else tuple(ids[start : start + rows])), vectors[start : start + rows]
+        return
+    for batch in _batches(path, rows):
+        yield _from_table(batch, path)
 
 
 def read_space(path: Path | str) -> Space | None:

@@ -33,7 +33,8 @@ _MANIFEST, _WEIGHTS, _CARD = "upgrade.json", "weights.safetensors", "README.md"
 class Provenance:
     """Where an upgrade comes from: enough to make it again and to explain it.
 
-    settings, versions and figures are plain JSON; data is a fingerprint of what it was fitted on.
+    settings, versions and figures are plain JSON; data is a fingerprint of what it was fitted on; encoders names the
+    ``old`` and ``new`` encoder as `embridge.encoders.load` takes them, where they are known.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Provenance:
     data: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
+    encoders: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,27 @@
+"""Captions as a text file, one a line, plain or gzipped."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from embridge.errors import InvalidInput
+
+__all__ = ["read_captions"]
+
+
+def read_captions(path: Path | str) -> list[str]:
+    """The distinct, non-blank lines, stripped, in the order of their first appearance.
+
+    Raises `InvalidInput` for a file that is missing, not UTF-8 text, or without a caption.
+    """
+    path = Path(path)
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            captions = list(dict.fromkeys(line for raw in file if (line := raw.strip())))
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise InvalidInput(f"{path} cannot be read as UTF-8 text, one caption a line: {error}") from error
+    if not captions:
+        raise InvalidInput(f"{path} holds no caption; expected text, one caption a line")
+    return captions

@@ -1,0 +1,180 @@
+"""Looking at vectors before trusting them: a file, or every space of a store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embridge.errors import InvalidInput
+from embridge.search import top_k
+from embridge.space import Space
+from embridge.stores.base import Store
+from embridge.vector_files import raw_chunks, read_space
+
+__all__ = ["Inspection", "inspect_file", "inspect_path", "inspect_store"]
+
+_CHUNK_ROWS = 16_384
+_SAMPLE_ROWS = 4_096
+_NEIGHBOURS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found. ``problems`` make the vectors unusable as they are; ``suspicions`` want a look.
+
+    norms: (smallest, mean, largest) of the finite rows.
+    """
+
+    where: str
+    space: Space | None
+    rows: int
+    dim: int
+    dtype: str
+    norms: tuple[float, float, float]
+    not_finite_rows: int
+    zero_rows: int
+    duplicate_ids: int
+    duplicate_vectors: int
+    problems: tuple[str, ...]
+    suspicions: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self) | {"space_id": None if self.space is None else self.space.id}
+
+
+def inspect_file(path: Path | str) -> Inspection:
+    """Inspect an npy, Parquet or Arrow file in chunks; unlike `read`, bad rows are counted, not refused."""
+    return _inspect(str(path), read_space(path), raw_chunks(path, rows=_CHUNK_ROWS))
+
+
+def inspect_store(store: Store, name: str) -> list[Inspection]:
+    """Inspect every space of a store."""
+    return [_inspect(f"{name} [{space.id}]", space, _scanned(store, space)) for space in store.spaces()]
+
+
+def _scanned(store: Store, space: Space) -> Iterator[tuple[tuple[str, ...] | None, np.ndarray]]:
+    after = None
+    while (part := store.scan(space, after=after, limit=_CHUNK_ROWS)) is not None:
+        yield part.ids, part.vectors
+        after = part.ids[-1]
+
+
+def _inspect(
+    where: str, space: Space | None, chunks: Iterable[tuple[tuple[str, ...] | None, np.ndarray]]
+) -> Inspection:
+    ids: Counter[str] = Counter()
+    seen: Counter[int] = Counter()
+    norms: list[np.ndarray] = []
+    sample: list[np.ndarray] = []
+    bad, dim, dtype, rows = 0, 0, "", 0
+    for names, vectors in chunks:
+        dim, dtype, rows = vectors.shape[1], str(vectors.dtype), rows + len(vectors)
+        ids.update(names or ())
+        whole = np.isfinite(vectors).all(axis=1)
+        bad += int((~whole).sum())
+        good = np.ascontiguousarray(vectors[whole])
+        seen.update(hash(row.tobytes()) for row in good)
+        norms.append(np.linalg.norm(good.astype(np.float32), axis=1))
+        sample.append(good.astype(np.float32))
+    if rows == 0:
+        return _empty(where, space)
+    lengths = np.concatenate(norms)
+    zero = int((lengths == 0).sum())
+    repeated = sum(ids.values()) - len(ids)
+    twins = sum(seen.values()) - len(seen)
+    extremes = (float(lengths.min()), float(lengths.mean()), float(lengths.max())) if len(lengths) else (0.0, 0.0, 0.0)
+    return Inspection(
+        where, space, rows, dim, dtype, extremes, bad, zero, repeated, twins,
+        _problems(dtype, bad, repeated, space, dim),
+        _suspicions(zero, twins, lengths, np.concatenate(sample)),
+    )  # fmt: skip
+
+
+def _empty(where: str, space: Space | None) -> Inspection:
+    dim = 0 if space is None else space.dim
+    return Inspection(where, space, 0, dim, "", (0.0, 0.0, 0.0), 0, 0, 0, 0, (), ("no rows",))
+
+
+def _problems(dtype: str, bad: int, repeated: int, space: Space | None, dim: int) -> tuple[str, ...]:
+    found = []
+    if bad:
+        found.append(f"{bad} rows hold NaN or infinity")
+    if repeated:
+        found.append(f"{repeated} ids repeat")
+    if dtype not in ("float32", "float16", "float64"):
+        found.append(f"vectors are {dtype}, not floats")
+    if space is not None and space.dim != dim:
+        found.append(f"the space says {space.dim} dimensions, the rows have {dim}")
+    return tuple(found)
+
+
+def _suspicions(zero: int, twins: int, lengths: np.ndarray, rows: np.ndarray) -> tuple[str, ...]:
+    found = []
+    if zero:
+        found.append(f"{zero} rows are zero: nothing was encoded there, and they match nothing")
+    if twins:
+        found.append(f"{twins} rows repeat another row's vector exactly: the same item twice, or a failed encoder")
+    unit = np.abs(lengths - 1) < 1e-3
+    if 0.01 < unit.mean() < 0.99:
+        found.append(f"{unit.mean():.0%} of the rows have length one and the others have not: two ways of writing?")
+    mixed = _mixing(rows[lengths > 0])
+    return (*found, *([mixed] if mixed else []))
+
+
+def _mixing(rows: np.ndarray) -> str | None:
+    """Two groups of rows that never neighbour each other look like vectors of two models in one column.
+
+    The groups are the two sides of the first principal axis of a sample, refined by spherical 2-means. In one model's
+    space items of any two groups have some near neighbours across the border; between two models there are none.
+    """
+    if len(rows) < 100:
+        return None
+    chosen = np.random.default_rng(0).choice(len(rows), min(len(rows), _SAMPLE_ROWS), replace=False)
+    unit = rows[np.sort(chosen)]
+    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+    side = _two_means(unit)
+    share = float(side.mean())
+    if min(share, 1 - share) < 0.02:
+        return None
+    neighbours = top_k(unit, unit, min(_NEIGHBOURS + 1, len(unit))).rows[:, 1:]
+    across = float((side[neighbours] != side[:, None]).mean())
+    if across > 1e-3:
+        return None
+    return (
+        f"the rows fall into two groups ({share:.0%} and {1 - share:.0%}) that never neighbour each other: suspected "
+        "mixing of two models, or of texts and images, in one space"
+    )
+
+
+def _two_means(unit: np.ndarray) -> np.ndarray:
+    centred = unit - unit.mean(axis=0)
+    _, _, axes = np.linalg.svd(centred[:1_024], full_matrices=False)
+    side = centred @ axes[0] > 0
+    for _ in range(20):
+        if side.all() or not side.any():
+            break
+        means = np.stack([unit[~side].mean(axis=0), unit[side].mean(axis=0)])
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        moved = unit @ means[1] > unit @ means[0]
+        if (moved == side).all():
+            break
+        side = moved
+    return np.asarray(side)
+
+
+def inspect_path(path: Path | str) -> list[Inspection]:
+    """A file of vectors, or a folder that holds a store."""
+    from embridge.stores import open_store  # the vendor's library loads only when it is used
+
+    path = Path(path)
+    if path.is_dir():
+        return inspect_store(open_store(path), str(path))
+    if not path.exists():
+        raise InvalidInput(f"{path} does not exist; expected a file of vectors or a store's folder")
+    return [inspect_file(path)]
