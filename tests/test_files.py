@@ -14,9 +14,18 @@ class Crash(BaseException):
     """The process is gone: nothing may catch it, but the clean-up of a block may run, as on Ctrl-C."""
 
 
-def write_folder(path, content):
+def write_file(path, content, error=None):
+    with atomic_file(path) as temporary:
+        temporary.write_text(content)
+        if error is not None:
+            raise error
+
+
+def write_folder(path, content, error=None):
     with atomic_folder(path, marker=MARKER) as folder:
         (folder / MARKER).write_text(content)
+        if error is not None:
+            raise error
         (folder / "sub").mkdir()
         (folder / "sub" / "data").write_text(content)
 
@@ -52,9 +61,8 @@ def test_a_file_appears_with_its_content_and_is_readable_by_others(tmp_path):
 
 def test_a_block_that_fails_leaves_the_earlier_file_and_nothing_else(tmp_path):
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(KeyError, match="oops"), atomic_file(tmp_path / "a.txt") as temporary:
-        temporary.write_text("half")
-        raise KeyError("oops")
+    with pytest.raises(KeyError, match="oops"):
+        write_file(tmp_path / "a.txt", "half", KeyError("oops"))
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
 
 
@@ -62,10 +70,10 @@ def test_a_block_that_fails_leaves_the_earlier_file_and_nothing_else(tmp_path):
 def test_a_crash_at_any_step_leaves_one_whole_file(tmp_path, name, steps):
     for step in range(steps):
         (tmp_path / "a.txt").write_text("old")
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(Crash, match=f"{name} {step}"):
+        with pytest.MonkeyPatch.context() as patch:
             crash_at(patch, os, name, step)
-            with atomic_file(tmp_path / "a.txt") as temporary:
-                temporary.write_text("new")
+            with pytest.raises(Crash, match=f"{name} {step}"):
+                write_file(tmp_path / "a.txt", "new")
         assert (tmp_path / "a.txt").read_text() in ("old", "new")
         assert len(list(tmp_path.iterdir())) == 1
 
@@ -80,9 +88,8 @@ def test_a_folder_is_replaced_whole(tmp_path):
 
 def test_a_block_that_fails_leaves_the_earlier_folder_and_nothing_else(tmp_path):
     write_folder(tmp_path / "up", "old")
-    with pytest.raises(KeyError, match="oops"), atomic_folder(tmp_path / "up", marker=MARKER) as folder:
-        (folder / MARKER).write_text("half")
-        raise KeyError("oops")
+    with pytest.raises(KeyError, match="oops"):
+        write_folder(tmp_path / "up", "half", KeyError("oops"))
     assert content_of(tmp_path / "up") == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["up"]
 
@@ -96,9 +103,10 @@ def test_after_a_crash_at_any_step_one_whole_folder_is_left_and_the_next_write_g
     for step in range(steps):
         place = tmp_path / f"{name} {step}"
         write_folder(place / "up", "old")
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(Crash, match=f"{name} {step}"):
+        with pytest.MonkeyPatch.context() as patch:
             crash_at(patch, module, name, step)
-            write_folder(place / "up", "new")
+            with pytest.raises(Crash, match=f"{name} {step}"):
+                write_folder(place / "up", "new")
         kept = place / "up" if (place / "up").exists() else place / ".up.old"
         assert content_of(kept) in ("old", "new")
         write_folder(place / "up", "later")
@@ -108,8 +116,8 @@ def test_after_a_crash_at_any_step_one_whole_folder_is_left_and_the_next_write_g
 def test_a_crash_between_the_two_renames_is_repaired_by_the_next_write_even_if_that_fails(tmp_path):
     write_folder(tmp_path / "up", "old")
     (tmp_path / "up").rename(tmp_path / ".up.old")
-    with pytest.raises(KeyError, match="oops"), atomic_folder(tmp_path / "up", marker=MARKER):
-        raise KeyError("oops")
+    with pytest.raises(KeyError, match="oops"):
+        write_folder(tmp_path / "up", "half", KeyError("oops"))
     assert content_of(tmp_path / "up") == "old"
 
 

@@ -128,7 +128,7 @@ class Upgrade:
                 provenance=Provenance(**manifest["provenance"]),
                 direction=manifest["direction"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             if isinstance(error, EmbridgeError) and not isinstance(error, ArtefactError):
                 raise ArtefactError(f"{folder}: {error}") from error
             if isinstance(error, ArtefactError):
@@ -161,7 +161,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_text())
         schema, _ = manifest["schema"], manifest["weights_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtefactError(f"{file} is truncated or altered ({error!r}); fit the upgrade again") from error
     if schema != SCHEMA:
         raise ArtefactError(f"{file}: expected schema {SCHEMA}, came {schema!r}; a newer embridge may read it")

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from embridge.adapters import Identity, Linear
+from embridge.adapters.base import normalized
+from embridge.errors import ArtefactError
+from embridge.space import Space
+
+NEW, OLD = Space("new", "1", 4), Space("old", "1", 3)
+VALUES = st.floats(-100, 100, width=32)
+
+
+def matrix(rows, columns):
+    return arrays(np.float32, (rows, columns), elements=VALUES)
+
+
+@given(matrix(5, 4), matrix(4, 3), matrix(1, 3))
+def test_linear_against_a_loop_in_float64(x, weight, bias):
+    y = Linear(NEW, OLD, weight, bias[0]).apply(x)
+    for row in range(5):
+        for column in range(3):
+            terms = [float(x[row, i]) * float(weight[i, column]) for i in range(4)]
+            size = sum(map(abs, terms)) + abs(float(bias[0, column])) + 1
+            assert abs(y[row, column] - (sum(terms) + float(bias[0, column]))) <= 1e-5 * size
+
+
+@given(matrix(5, 4), st.floats(0.5, 100))
+def test_normalising_the_input_makes_its_length_irrelevant(x, factor):
+    x = np.where(np.abs(x) < 1e-3, 0, x).astype(np.float32)
+    adapter = Linear(NEW, OLD, np.eye(4, 3, dtype=np.float32), np.ones(3, np.float32), normalize_input=True)
+    np.testing.assert_allclose(adapter.apply(np.float32(factor) * x), adapter.apply(x), atol=1e-5)
+
+
+@given(matrix(6, 4))
+def test_a_rotation_keeps_all_dot_products(x):
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))
+    y = Linear(NEW, Space("old", "1", 4), rotation.astype(np.float32)).apply(x)
+    np.testing.assert_allclose(y @ y.T, x @ x.T, atol=1e-5 * max(1.0, float(np.abs(x).max()) ** 2 * 4))
+
+
+@given(matrix(4, 3))
+def test_normalized_rows_have_length_one_or_stay_zero(x):
+    x = np.where(np.abs(x) < 1e-3, 0, x).astype(np.float32)
+    lengths = np.linalg.norm(normalized(x).astype(np.float64), axis=1)
+    np.testing.assert_allclose(lengths, (np.abs(x).max(axis=1) > 0).astype(float), atol=1e-6)
+
+
+def test_one_query_and_many_take_the_same_map():
+    rng = np.random.default_rng(0)
+    weight, x = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=(9, 4)).astype(np.float32)
+    adapter = Linear(NEW, OLD, weight)
+    np.testing.assert_allclose(adapter.apply(x[3:4])[0], adapter.apply(x)[3], atol=1e-6)
+
+
+@pytest.mark.usefixtures("as_in_production")
+@pytest.mark.parametrize(
+    ("weight", "bias", "message"),
+    [
+        (np.ones((3, 4), np.float32), None, r"'weight': expected float32 \[4, 3\], came float32 \[3, 4\]"),
+        (np.ones((4, 3)), None, r"expected float32 \[4, 3\], came float64 \[4, 3\]"),
+        (np.ones(12, np.float32), None, r"came float32 \[12\]"),
+        (np.full((4, 3), np.nan, np.float32), None, "'weight' holds NaN or infinity"),
+        (np.ones((4, 3), np.float32), np.ones(4, np.float32), r"'bias': expected float32 \[3\], came float32 \[4\]"),
+        (np.ones((4, 3), np.float32), np.full(3, np.inf, np.float32), "'bias' holds NaN or infinity"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(weight, bias, message):
+    with pytest.raises(ArtefactError, match=message):
+        Linear(NEW, OLD, weight, bias)
+
+
+def test_weights_that_are_missing_are_named():
+    with pytest.raises(ArtefactError, match=r"the adapter's weights lack 'bias'; they hold \['weight'\]"):
+        Linear.from_parts(NEW, OLD, {"bias": True, "normalize_input": False}, {"weight": np.ones((4, 3), np.float32)})
+
+
+def test_an_identity_joins_equal_dims_only():
+    with pytest.raises(ArtefactError, match="an identity joins spaces of one dim, not 4 and 3"):
+        Identity(NEW, OLD)
