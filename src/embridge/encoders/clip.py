@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -79,7 +79,7 @@ class ClipEncoder:
             self.progress(done, len(items), f"{self.space.model}: {modality}")
         return normalized(np.concatenate(rows))
 
-    def _forward(self, modality: Modality, batch: dict[str, Any]) -> np.ndarray:
+    def _forward(self, modality: Modality, batch: Mapping[str, Any]) -> np.ndarray:
         with self._torch.inference_mode():
             given = {k: v.to(self.device) for k, v in batch.items() if k in self._inputs[modality]}
             out = self._features[modality](**given)
@@ -87,7 +87,7 @@ class ClipEncoder:
             rows: np.ndarray = out.float().cpu().numpy()
         return rows
 
-    def _text_inputs(self, texts: Sequence[Any] | np.ndarray) -> Iterator[dict[str, Any]]:
+    def _text_inputs(self, texts: Sequence[Any] | np.ndarray) -> Iterator[Mapping[str, Any]]:
         padding = "max_length" if self._siglip else True  # SigLIP was trained on padded text and pools its last token
         for start in range(0, len(texts), self.batch_size):
             batch = [str(text) for text in texts[start : start + self.batch_size]]
@@ -95,7 +95,7 @@ class ClipEncoder:
                 batch, padding=padding, truncation=True, max_length=self.longest_text, return_tensors="pt"
             )
 
-    def _image_inputs(self, images: Sequence[Any] | np.ndarray) -> Iterator[dict[str, Any]]:
+    def _image_inputs(self, images: Sequence[Any] | np.ndarray) -> Iterator[Mapping[str, Any]]:
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
             if isinstance(batch, np.ndarray) and batch.dtype == np.uint8 and batch.shape[1:] in self._only_scaled:
@@ -105,7 +105,7 @@ class ClipEncoder:
                     [_open_image(image, self._channels, row=start + i) for i, image in enumerate(batch)]
                 )
 
-    def _processed(self, pictures: list[Any]) -> dict[str, Any]:
+    def _processed(self, pictures: list[Any]) -> Mapping[str, Any]:
         if self._channels == 1:  # transformers 4 knows no images without a channel axis, and guesses where it is
             grey = [np.asarray(picture)[:, :, None] for picture in pictures]
             return self._processor(images=grey, input_data_format="channels_last", return_tensors="pt")
@@ -159,6 +159,8 @@ def _load_parts(found: Located) -> tuple[Any, Any, Any]:
                 "random numbers; get the complete checkpoint"
             )
         tokenizer = _load(transformers.AutoTokenizer, found)
+        if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers 5 makes of a folder without one
+            raise InvalidInput(f"{found.source} has no usable tokenizer: it knows no words; save one beside the model")
         return model, tokenizer, _load(transformers.AutoImageProcessor, found, **pillow)
 
 
