@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from embridge import __version__
 from embridge.errors import EmbridgeError
 
 __all__ = ["app", "main"]
 
+
+class _Commands(TyperGroup):
+    """Ends with the exit code that an error of the library carries, and with 130 when interrupted."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EmbridgeError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            typer.echo("interrupted: what was written before is whole; run the same command again", err=True)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="embridge",
+    cls=_Commands,
     help="Upgrade your embedding model, keep your index.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -51,12 +67,16 @@ def demo(
         return
     _print_report(result.report)
     typer.echo(f"\n{result.verdict.sentence}\n")
-    typer.echo(f"searches  {result.page}\nstore     {result.store}\nupgrade   {result.upgrade}\nseconds   {result.seconds:.1f}")
+    typer.echo(
+        f"searches  {result.page}\nstore     {result.store}\nupgrade   {result.upgrade}\nseconds   {result.seconds:.1f}"
+    )
 
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A file of vectors (npy, parquet, arrow) or a store.", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(help="A file of vectors (npy, parquet, arrow) or a store.", show_default=False)
+    ],
     as_json: Json = False,
 ) -> None:
     """Show spaces, dims, norms, NaN, duplicates and suspected mixing. Ends with 1 if the vectors are unusable."""
@@ -148,15 +168,8 @@ def search(
 
 
 def main() -> None:
-    """Run the command line and end with the exit code that says how it went."""
-    try:
-        app(standalone_mode=True)
-    except EmbridgeError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted: what was written before is whole; run the same command again", err=True)
-        sys.exit(130)
+    """Run the command line."""
+    app()
 
 
 def _print_json(value: Any) -> None:
@@ -164,11 +177,11 @@ def _print_json(value: Any) -> None:
 
 
 def _print_report(report: Any) -> None:
-    from embridge.evaluation.render.terminal import report_table
+    from embridge.evaluation.render.terminal import report_tables
     from embridge.terminal import print_table
 
-    columns, rows = report_table(report)
-    print_table(columns, rows)
+    for table in report_tables(report):
+        print_table(table.columns, table.rows, title=table.title)
 
 
 def _print_inspections(found: list[Any]) -> None:

@@ -65,7 +65,7 @@ def evaluate(
         sides = _searches(a, b, {"new/old": upgrade} | {f"{n}/old": u for n, u in (controls or {}).items()})
         for j, (name, queries, gallery) in enumerate(sides):
             cells.append(_measure(direction, name, queries, gallery, judged, max(ks)))
-            progress(i * len(sides) + j + 1, len(directions) * len(sides), f"evaluate: {direction} {name}")
+            progress(i * len(sides) + j + 1, len(directions) * len(sides), "evaluate")
     return Report(tuple(cells), ids, tuple(ks), seed, about or {})
 
 

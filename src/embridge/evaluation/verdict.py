@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from embridge.evaluation.render.terminal import DIRECTIONS
 from embridge.evaluation.report import Report
 
 __all__ = ["Verdict", "decide"]
 
 Decision = Literal["upgrade", "backfill first", "keep the old model", "not enough evidence"]
-_DIRECTIONS = {"t2i": "text to image", "i2t": "image to text", "": "search"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,6 @@ def _detail(report: Report, direction: str, k: int) -> str:
     old, new = (report.recall(direction, name, k).value for name in ("old/old", "new/old"))
     change = report.compatible(direction, k).difference
     return (
-        f"{_DIRECTIONS.get(direction, direction)} Recall@{k} goes from {old:.3f} to {new:.3f} "
+        f"{DIRECTIONS.get(direction, direction)} Recall@{k} goes from {old:.3f} to {new:.3f} "
         f"({change.value:+.3f}, 95 % interval {change.low:+.3f} to {change.high:+.3f})"
     )

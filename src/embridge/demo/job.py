@@ -1,0 +1,158 @@
+"""Index with the old model, fit from names alone, measure, and search the untouched index with the new model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from embridge.adapters.upgrade import Upgrade
+from embridge.datasets import glyph_models, glyphs
+from embridge.demo.page import Example, write_page
+from embridge.embeddings import Embeddings
+from embridge.encoders import Encoder, load
+from embridge.errors import InvalidInput
+from embridge.evaluation import Relevance, Report, Side, Verdict, decide, evaluate
+from embridge.files import atomic_folder
+from embridge.methods import Pairs, make
+from embridge.progress import Progress, silent
+from embridge.stores import Store, open_store
+
+__all__ = ["DemoResult", "run_demo"]
+
+SCHEMA = "embridge.demo/1"
+_INSERT_ROWS = 8_192
+_HITS = 10
+_MARKER = "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo measured and where it wrote."""
+
+    report: Report
+    verdict: Verdict
+    store: Path
+    upgrade: Path
+    page: Path
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``embridge demo --json`` prints."""
+        return {
+            "schema": SCHEMA,
+            "cells": self.report.figures(),
+            "compatible": self.report.compatibility(),
+            "decision": self.verdict.decision,
+            "verdict": self.verdict.sentence,
+            "seconds": round(self.seconds, 1),
+            "store": str(self.store),
+            "upgrade": str(self.upgrade),
+            "report": str(self.page),
+        }
+
+
+def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
+    """Run the demo into a folder, which appears whole or, if it is interrupted, not at all.
+
+    A folder of an earlier demo is replaced; one that holds other things is refused with `InvalidInput`.
+    """
+    began = perf_counter()
+    out = Path(out).absolute()
+    old, new = (load(f"clip:{glyph_models.folder(side)}", batch_size=256, progress=progress) for side in ("old", "new"))
+    with atomic_folder(out, marker=_MARKER) as folder:
+        store = _index(folder / "store", old, progress)
+        upgrade, control = _fit(old, new, progress)
+        upgrade.save(folder / "upgrade")
+        report = _measure(old, new, upgrade, control, progress)
+        report.save(folder / _MARKER)
+        verdict = decide(report)
+        examples = _examples(report, store, (old, new), upgrade)
+        write_page(folder / "searches.html", report, verdict, examples)
+    return DemoResult(report, verdict, out / "store", out / "upgrade", out / "searches.html", perf_counter() - began)
+
+
+def _index(path: Path, old: Encoder, progress: Progress) -> Store:
+    """Every rendering of every character, embedded by the old model, in LanceDB."""
+    drawn = glyphs.render()
+    vectors = old.encode(drawn.images, modality="image")
+    rows = Embeddings.of(vectors, old.space, drawn.ids)
+    names = drawn.captions
+    store = open_store(path, create=True)
+    store.add_space(old.space)
+    start = 0
+    for part in rows.chunks(_INSERT_ROWS):
+        own = slice(start, start + len(part))
+        store.upsert(part, {"character": names[own], "font": list(drawn.fonts[own])})
+        start += len(part)
+        progress(start, len(rows), "lancedb: insert")
+    return store
+
+
+def _fit(old: Encoder, new: Encoder, progress: Progress) -> tuple[Upgrade, Upgrade]:
+    """XBT and its closed-form control, from the names of training characters: no image, no held-out name."""
+    names = [glyphs.caption(c) for c in glyphs.split()["train"]]
+    texts = (Embeddings.of(e.encode(names, modality="text"), e.space, names) for e in (new, old))
+    pairs = Pairs(*texts)
+    upgrade = make("xbt").fit(pairs, progress=progress)
+    encoders = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}
+    upgrade = replace(upgrade, provenance=replace(upgrade.provenance, encoders=encoders))
+    return upgrade, make("procrustes").fit(pairs)
+
+
+def _measure(old: Encoder, new: Encoder, upgrade: Upgrade, control: Upgrade, progress: Progress) -> Report:
+    """On the 1,000 held-out characters, one rendering each."""
+    held_out = glyphs.render(glyphs.split()["test"], one_each=True)
+    names = held_out.captions
+
+    def side(encoder: Encoder) -> Side:
+        texts, images = encoder.encode(names, modality="text"), encoder.encode(held_out.images, modality="image")
+        return Side(Embeddings.of(texts, encoder.space, names), Embeddings.of(images, encoder.space, held_out.ids))
+
+    return evaluate(
+        side(old),
+        side(new),
+        upgrade,
+        Relevance.from_pairs(zip(names, held_out.ids, strict=True)),
+        controls={"procrustes": control},
+        about={"data": "1,000 held-out characters of DejaVu and STIX", "old": str(old.space), "new": str(new.space)},
+        progress=progress,
+    )
+
+
+def _examples(report: Report, store: Store, encoders: tuple[Encoder, Encoder], upgrade: Upgrade) -> list[Example]:
+    """Five held-out queries against the whole store: two that the upgrade fixed, one it broke, two at random."""
+    before, after = (report.cell("t2i", name).values(_HITS) for name in ("old/old", "new/old"))
+    order = _shuffled(len(before))
+    kinds = {
+        "found only after the upgrade": [i for i in order if after[i] > before[i]][:2],
+        "found only before the upgrade": [i for i in order if after[i] < before[i]][:1],
+    }
+    taken = {i for rows in kinds.values() for i in rows}
+    kinds["drawn at random"] = [i for i in order if i not in taken][: 5 - len(taken)]
+    names = report.query_ids["t2i"]
+    examples = []
+    for why, rows in kinds.items():
+        for row in rows:
+            hits = [
+                _hits(store, encoder, names[row], bridge)
+                for encoder, bridge in zip(encoders, (None, upgrade), strict=True)
+            ]
+            examples.append(Example(names[row], why, *hits))
+    return examples
+
+
+def _shuffled(count: int) -> list[int]:
+    import numpy as np
+
+    return [int(i) for i in np.random.default_rng(0).permutation(count)]
+
+
+def _hits(store: Store, encoder: Encoder, name: str, upgrade: Upgrade | None) -> list[tuple[str, str]]:
+    query = Embeddings.of(encoder.encode([name], modality="text", role="query"), encoder.space)
+    hits = store.search(query if upgrade is None else upgrade.to_index_space(query), _HITS)
+    if not hits.ids[0]:
+        raise InvalidInput("the demo's store gave no hits; remove its folder and run the demo again")
+    payload = store.payload(upgrade.old_space if upgrade else encoder.space, hits.ids[0])
+    return list(zip(hits.ids[0], payload["character"], strict=True))

@@ -1,0 +1,119 @@
+"""The demo's page: five searches before and after, in one file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from embridge.datasets import glyphs
+from embridge.errors import require
+from embridge.evaluation import Report, Verdict
+from embridge.evaluation.render.terminal import DIRECTIONS
+
+__all__ = ["Example", "write_page"]
+
+Hit = tuple[str, str]
+_SCALE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A query, why it is shown, and the (id, character name) hits of both systems."""
+
+    query: str
+    why: str
+    before: list[Hit]
+    after: list[Hit]
+
+
+def write_page(path: Path, report: Report, verdict: Verdict, examples: Sequence[Example]) -> None:
+    """Write the page."""
+    pictures = _pictures({name for e in examples for name, _ in (*e.before, *e.after)})
+    searches = "\n".join(_search(example, pictures) for example in examples)
+    path.write_text(
+        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        f"<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>Embridge: the same index, before and after</title><style>{_STYLE}</style></head><body><main>"
+        f"<h1>A new model on the old index</h1><p class='verdict'>{escape(verdict.sentence)}</p>"
+        f"<p>Every rendering of every character was indexed once, with the old model. The upgrade was fitted from "
+        f"character names alone, none of them a name below, and the index was not touched. "
+        f"<span class='right'>Framed</span> hits show the character that was asked for; the top ten of all renderings "
+        f"are shown.</p>{searches}<h2>Measured on 1,000 held-out characters</h2>{_table(report)}"
+        f"<p class='note'>Recall@k: share of queries with the right item among the first k, one rendering a character. "
+        f"Grey: half the 95 % interval.</p></main></body></html>\n",
+        encoding="utf-8",
+    )
+
+
+def _search(example: Example, pictures: dict[str, str]) -> str:
+    rows = "".join(
+        f"<div class='row'><div class='who'>{who}</div><div class='hits'>{_hits(hits, example.query, pictures)}</div></div>"
+        for who, hits in (("old model", example.before), ("upgraded", example.after))
+    )
+    return f"<section><h2>{escape(example.query)} <small>{escape(example.why)}</small></h2>{rows}</section>"
+
+
+def _hits(hits: Sequence[Hit], query: str, pictures: dict[str, str]) -> str:
+    return "".join(
+        f"<img class='{'right' if character == query else 'other'}' src='{pictures[name]}' width='48' height='48' "
+        f"alt='{escape(character, quote=True)}' title='{escape(f'{character}, {name}', quote=True)}'>"
+        for name, character in hits
+    )
+
+
+def _table(report: Report) -> str:
+    directions = report.directions
+    names = dict.fromkeys(name for d in directions for name in report.names(d))
+    head = "".join(f"<th colspan='{len(report.ks)}'>{DIRECTIONS.get(d, d)}</th>" for d in directions)
+    ks = "".join(f"<th>R@{k}</th>" for _ in directions for k in report.ks)
+    body = "".join(
+        f"<tr><th>{escape(name)}</th>{''.join(_value(report, d, name, k) for d in directions for k in report.ks)}</tr>"
+        for name in names
+    )
+    top = f"<thead><tr><th></th>{head}</tr><tr><th>query / gallery</th>{ks}</tr></thead>"
+    return f"<div class='wide'><table>{top}<tbody>{body}</tbody></table></div>"
+
+
+def _value(report: Report, direction: str, name: str, k: int) -> str:
+    interval = report.recall(direction, name, k)
+    return f"<td>{interval.value:.3f} <span class='half'>±{(interval.high - interval.low) / 2:.3f}</span></td>"
+
+
+def _pictures(ids: set[str]) -> dict[str, str]:
+    """A data URI for every rendering."""
+    drawn = glyphs.render({int(name.split("/")[0][2:], 16) for name in ids})
+    return {name: _data_uri(image) for name, image in zip(drawn.ids, drawn.images, strict=True) if name in ids}
+
+
+def _data_uri(image: object) -> str:
+    pil = require("PIL.Image", extra="demo")
+    side = glyphs.IMAGE_SIZE * _SCALE
+    picture = pil.fromarray(255 - image).resize((side, side), pil.Resampling.LANCZOS)  # type: ignore[operator]
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2330; --soft: #667085; --line: #d9dee7; --paper: #fff; --right: #0a7f4f; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e7ebf2; --soft: #98a2b3; --line: #343c4a; --paper: #141922; --right: #35c98b; }
+}
+* { box-sizing: border-box }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
+main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 3rem }
+h1 { font-size: 1.6rem; margin: 0 0 .5rem } h2 { font-size: 1.05rem; margin: 1.5rem 0 .5rem }
+small, .who, .note, .half { color: var(--soft); font-weight: normal; font-size: .85rem }
+.verdict { border-left: .25rem solid var(--right); padding: .25rem .75rem; font-weight: 600 }
+.row { display: flex; gap: .75rem; align-items: center; margin: .35rem 0 }
+.who { flex: 0 0 5rem } .hits { display: flex; flex-wrap: wrap; gap: .35rem }
+img { background: #fff; border: 1px solid var(--line); border-radius: .35rem; padding: .15rem }
+img.right { outline: 3px solid var(--right); outline-offset: -1px } span.right { color: var(--right); font-weight: 600 }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
+tbody th { text-align: left } thead th { text-align: center }
+"""
