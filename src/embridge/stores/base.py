@@ -28,7 +28,8 @@ class Condition:
     def __post_init__(self) -> None:
         if self.operator not in get_args(Operator) or not self.column.isidentifier():
             raise InvalidInput(f"a condition is a column name, one of {get_args(Operator)} and a value; came {self}")
-        if (self.operator == "in") != isinstance(self.value, tuple) or self.value == ():
+        several = isinstance(self.value, tuple)
+        if (self.operator == "in") != several or (several and not self.value):
             raise InvalidInput(f"'in' takes a tuple with at least one value and nothing else does; came {self}")
 
 
@@ -59,7 +60,7 @@ class Store(Protocol):
         ...
 
     def spaces(self) -> list[Space]:
-        """The spaces held, in the order they were added."""
+        """The spaces held."""
         ...
 
     def add_space(self, space: Space) -> None:

@@ -65,14 +65,15 @@ class LanceStore:
         if len(rows) == 0:
             return
         data = _to_arrow(rows, columns)
-        if table.count_rows() == 0:  # the first rows settle which payload columns there are
-            name = _PREFIX + rows.space.id
-            self._tables[rows.space] = self._database.create_table(name, data, mode="overwrite")
-            return
         known = [n for n in table.schema.names if n not in ("id", "vector")]
-        if set(known) != set(columns):
+        empty = self.count(rows.space) == 0
+        if not empty and set(known) != set(columns):
             raise InvalidInput(f"payload: rows of this space carry {sorted(known)}, came {sorted(columns)}")
         try:
+            if empty:  # the first rows settle which payload columns there are
+                name = _PREFIX + rows.space.id
+                self._tables[rows.space] = self._database.create_table(name, data, mode="overwrite")
+                return
             data = data.select(table.schema.names).cast(table.schema)
             table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
         except (ValueError, RuntimeError, OSError) as error:
@@ -86,7 +87,7 @@ class LanceStore:
             raise InvalidInput(f"scan: limit is at least 1, came {limit}")
         ordering = require("lancedb.query", extra="lancedb").ColumnOrdering(column_name="id")
         query = table.search().order_by([ordering]).select(["id", "vector"]).limit(limit)
-        found = (query if after is None else query.where(f"id > {_literal(after)}")).to_arrow()
+        found = self._fetch(query if after is None else query.where(f"id > {_literal(after)}"))
         return _to_embeddings(found, space) if len(found) else None
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
@@ -127,18 +128,24 @@ class LanceStore:
         require_held(self.spaces(), space, what=what)
         return self._tables[space]
 
+    def _fetch(self, query: Any) -> Any:
+        try:
+            return query.to_arrow()
+        except (ValueError, RuntimeError, OSError) as error:
+            raise StoreError(f"{self.path} cannot be read: {error}; restore it from a copy") from error
+
     def _search_one(
         self, table: Any, vector: np.ndarray, k: int, where: str, space: Space
     ) -> tuple[list[str], np.ndarray]:
         query = table.search(vector).distance_type(_DISTANCES[space.metric]).limit(k).select(["id", "_distance"])
-        found = (query.where(where, prefilter=True) if where else query).to_arrow()
+        found = self._fetch(query.where(where, prefilter=True) if where else query)
         distance = found["_distance"].to_numpy().astype(np.float32)
         return found["id"].to_pylist(), -distance if space.metric == "l2" else 1 - distance
 
     def _rows_of(self, table: Any, ids: Sequence[str], columns: list[str]) -> Any:
         """Those columns of those ids, in that order."""
         where = f"id IN ({', '.join(map(_literal, dict.fromkeys(ids)))})"
-        found = table.search().where(where).select(columns).limit(len(ids)).to_arrow()
+        found = self._fetch(table.search().where(where).select(columns).limit(len(ids)))
         row_of = {name: row for row, name in enumerate(found["id"].to_pylist())}
         missing = [i for i in ids if i not in row_of]
         if missing:
@@ -178,6 +185,8 @@ def _sql(condition: Condition, schema: Any) -> str:
     if any(isinstance(value, str) != (kind == "string") for value in values):  # SQL would compare both as text
         raise InvalidInput(f"filter: {condition} does not fit a column of type {kind}")
     column = f"`{condition.column}`"  # quoted: else capitals are lost, and words of SQL cannot be names
+    if kind.startswith("int") and any(isinstance(value, (float, np.floating)) for value in values):
+        column = f"CAST({column} AS DOUBLE)"
     if condition.operator == "in":
         return f"{column} IN ({', '.join(map(_literal, values))})"
     sign = "=" if condition.operator == "==" else condition.operator
@@ -185,10 +194,12 @@ def _sql(condition: Condition, schema: Any) -> str:
 
 
 def _literal(value: Any) -> str:
-    if isinstance(value, bool):
+    if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
+    if isinstance(value, (int, np.integer)):
+        return repr(int(value))
+    if isinstance(value, (float, np.floating)):
+        return repr(float(value))
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     raise InvalidInput(f"filter: values are text, numbers or true and false; came {type(value).__name__}")

@@ -32,6 +32,7 @@ _CONDITIONS = (
     Condition("number", "<", 10),
     Condition("number", "<=", 10),
     Condition("number", ">", 31),
+    Condition("number", ">", 30.5),
     Condition("number", ">=", 31),
     Condition("number", "in", (3, 5, 99)),
     Condition("kind", "in", (_QUOTES, "plain")),

@@ -1,0 +1,53 @@
+import pytest
+
+from embridge.errors import InvalidInput, SpaceMismatch
+from embridge.space import Space
+from embridge.stores.base import Condition, require_held, require_payload
+
+SPACE = Space("toy", "1", 3)
+
+
+@pytest.mark.usefixtures("as_in_production")
+@pytest.mark.parametrize(
+    ("column", "operator", "value", "message"),
+    [
+        ("kind", "like", "x", "a condition is a column name, one of"),
+        ("kind = 1; drop", "==", 1, "a condition is a column name"),
+        ("", "==", 1, "a condition is a column name"),
+        ("kind", "in", "abc", "'in' takes a tuple with at least one value"),
+        ("kind", "in", (), "'in' takes a tuple with at least one value"),
+        ("kind", "in", ["a"], "'in' takes a tuple with at least one value"),
+        ("kind", "==", ("a",), "and nothing else does"),
+    ],
+)
+def test_conditions_are_checked_when_made(column, operator, value, message):
+    with pytest.raises(InvalidInput, match=message):
+        Condition(column, operator, value)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"id": ["a", "b"]}, "payload column 'id': use a plain name other than id and vector"),
+        ({"vector": [1, 2]}, "payload column 'vector'"),
+        ({"two words": [1, 2]}, "payload column 'two words'"),
+        ({"kind": ["a"]}, "payload column 'kind' has 1 values for 2 rows"),
+    ],
+)
+def test_payload_columns_are_checked(payload, message):
+    with pytest.raises(InvalidInput, match=message):
+        require_payload(payload, 2)
+
+
+def test_payload_columns_become_lists():
+    assert require_payload(None, 2) == {}
+    assert require_payload({"kind": ("a", "b")}, 2) == {"kind": ["a", "b"]}
+
+
+def test_a_space_that_is_not_held_is_named_with_those_that_are():
+    require_held([SPACE], SPACE, what="rows")
+    with pytest.raises(SpaceMismatch, match=r"rows: came vectors of toy@1 .* this store holds: none yet\. Map"):
+        require_held([], SPACE, what="rows")
+    other = Space("toy", "2", 3)
+    with pytest.raises(SpaceMismatch, match=r"this store holds: toy@2 .* Equal dimensions do not make"):
+        require_held([other], SPACE, what="rows")

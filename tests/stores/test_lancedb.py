@@ -1,0 +1,155 @@
+import signal
+import subprocess
+import sys
+import time
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput, StoreError
+from embridge.space import Space
+from embridge.stores import Condition, open_store
+from embridge.stores.lancedb import LanceStore
+
+SPACE = Space("toy", "1", 4)
+
+
+def rows(n=6, start=0):
+    vectors = np.random.default_rng(start).normal(size=(n, 4)).astype(np.float32)
+    return Embeddings(tuple(f"{start + i:06d}" for i in range(n)), vectors, SPACE)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = LanceStore(tmp_path / "store", create=True)
+    store.add_space(SPACE)
+    return store
+
+
+def test_open_store_opens_what_was_made(store):
+    store.upsert(rows())
+    assert open_store(store.path).count(SPACE) == 6
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(StoreError, match="nowhere does not exist; expected a folder with a LanceDB store"):
+        open_store(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_file_is_not_a_store(tmp_path, create):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match=r"file (does not exist; expected a folder|cannot be opened)"):
+        open_store(tmp_path / "file", create=create)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_of_other_things_is_not_a_store(tmp_path):
+    (tmp_path / "cat.png").write_bytes(b"cat")
+    with pytest.raises(StoreError, match="holds no table made by embridge"):
+        open_store(tmp_path)
+
+
+def test_tables_of_others_are_left_alone(tmp_path, store):
+    database = lancedb.connect(str(store.path))
+    database.create_table("photos", pa.table({"x": [1]}))
+    database.create_table("space_travel", pa.table({"x": [1]}))
+    assert open_store(store.path).spaces() == [SPACE]
+
+
+def test_a_damaged_table_is_a_store_error(store):
+    store.upsert(rows())
+    for file in (store.path / f"space_{SPACE.id}.lance" / "_versions").iterdir():
+        file.write_bytes(b"damaged")
+    with pytest.raises(StoreError, match="cannot be opened as a LanceDB store"):
+        open_store(store.path)
+
+
+def test_a_table_whose_vectors_are_gone_is_a_store_error(store):
+    store.upsert(rows())
+    opened = open_store(store.path)
+    for file in (store.path / f"space_{SPACE.id}.lance" / "data").iterdir():
+        file.unlink()
+    for call in (
+        lambda: opened.scan(SPACE, limit=3),
+        lambda: opened.search(rows(1), 2),
+        lambda: opened.payload(SPACE, ["000001"]),
+        lambda: opened.upsert(rows(3)),
+    ):
+        with pytest.raises(StoreError, match=str(store.path)):
+            call()
+
+
+def test_a_column_keeps_its_type(store):
+    store.upsert(rows(), {"number": [1, 2, 3, 4, 5, 6]})
+    with pytest.raises(StoreError, match="6 rows were not written, the earlier ones stand"):
+        store.upsert(rows(start=10), {"number": ["one"] * 6})
+    with pytest.raises(InvalidInput, match="a column holds one type"):
+        store.upsert(rows(start=10), {"number": [1, "one", 3, 4, 5, 6]})
+    assert store.count(SPACE) == 6
+
+
+@pytest.mark.parametrize("value", [np.float64(3.5), np.float32(3.5), np.int64(4), 4])
+def test_filters_take_numbers_of_numpy(store, value):
+    store.upsert(rows(), {"number": [1, 2, 3, 4, 5, 6]})
+    found = store.search(rows(1), 6, filter=(Condition("number", ">=", value),))
+    assert set(found.ids[0]) == {"000003", "000004", "000005"}
+
+
+def test_filters_on_other_values_are_refused(store):
+    store.upsert(rows(), {"number": [1, 2, 3, 4, 5, 6]})
+    with pytest.raises(InvalidInput, match="values are text, numbers or true and false; came NoneType"):
+        store.search(rows(1), 6, filter=(Condition("number", "==", None),))
+
+
+def test_many_ids_at_once(store):
+    many = rows(5_000)
+    store.upsert(many, {"number": list(range(5_000))})
+    order = np.random.default_rng(0).permutation(5_000)
+    assert store.payload(SPACE, [many.ids[i] for i in order])["number"] == order.tolist()
+    assert store.payload(SPACE, ["000002", "000002"])["number"] == [2, 2]
+
+
+WRITER = """
+import sys
+import numpy as np
+from embridge.embeddings import Embeddings
+from embridge.space import Space
+from embridge.stores.lancedb import LanceStore
+
+space = Space("toy", "1", 4)
+store = LanceStore(sys.argv[1])
+vectors = np.random.default_rng(0).normal(size=(100_000, 4)).astype(np.float32)
+print("writing", flush=True)
+for start in range(0, 1_000):
+    ids = tuple(f"z{start:03d} {i}" for i in range(len(vectors)))
+    store.upsert(Embeddings(ids, vectors, space))
+    print("whole", flush=True)
+"""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+def test_a_writer_that_is_stopped_leaves_whole_writes(store, kind):
+    earlier = rows()
+    store.upsert(earlier)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(store.path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert writer.stdout.readline() == "writing\n"
+    assert writer.stdout.readline() == "whole\n"
+    time.sleep(0.15)  # in the middle of a later one
+    writer.send_signal(kind)
+    told, errors = writer.communicate(timeout=30)
+    assert writer.returncode in (-kind, 1, 130), errors
+    again = open_store(store.path)
+    written = (again.count(SPACE) - len(earlier)) / 100_000
+    assert written in (told.count("whole") + 1, told.count("whole") + 2), "a part of a write is in the store"
+    found = again.scan(SPACE, limit=len(earlier))
+    assert found.ids == earlier.ids
+    np.testing.assert_array_equal(found.vectors, earlier.vectors)
+    again.upsert(rows(3, start=500))
+    assert again.payload(SPACE, ["000500"]) == {}
