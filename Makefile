@@ -1,0 +1,52 @@
+# Every target does its own set-up, in .venv; PYTHON chooses the interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: demo test test-fast check docs bench tables test-transformers-4 clean
+
+demo: $(VENV)/.demo  ## run the whole job on built-in data
+	$(BIN)/embridge demo
+
+test: $(VENV)/.dev  ## all tests
+	$(BIN)/python -m pytest -n 2
+
+test-fast: $(VENV)/.dev  ## without the slow ones, under a minute
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+check: $(VENV)/.dev  ## lint, types, layers, docs
+	$(BIN)/ruff check src tests scripts benchmarks
+	$(BIN)/ruff format --check src tests scripts benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python benchmarks/tables.py --check
+	$(BIN)/mkdocs build --strict --quiet --site-dir $(VENV)/site
+
+docs: $(VENV)/.dev  ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/.dev  ## run every benchmark, then write the tables
+	$(BIN)/python benchmarks/flickr8k.py
+	$(BIN)/python benchmarks/clip_lvis.py
+	$(BIN)/python benchmarks/glyphs.py
+	$(BIN)/python benchmarks/speed.py
+	$(MAKE) tables
+
+tables: $(VENV)/.dev  ## write the tables of README and docs from benchmarks/results
+	$(BIN)/python benchmarks/tables.py
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[dev]'
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) .venv-transformers-4 site embridge-demo
