@@ -17,6 +17,7 @@ from transformers.utils import logging
 from embridge.encoders.clip import ClipEncoder
 from embridge.encoders.local import quiet_loading
 from embridge.errors import InvalidInput, SettingsError
+from embridge.testing import check_encoder
 
 TEXTS = [
     "a cat",
@@ -109,6 +110,11 @@ def test_a_long_text_is_cut_at_the_limit(encoders):
 
 
 # Vectors
+
+
+def test_it_keeps_the_contract(encoder):
+    skipped = check_encoder(encoder, text_items=TEXTS, image_items=pictures())
+    assert skipped == ["refusal of a modality: this encoder takes all of them"]
 
 
 def test_vectors_are_unit_float32_rows_of_the_space(encoder):

@@ -25,8 +25,8 @@ _PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": (
 class SentenceTransformerEncoder:
     """A sentence-transformers model from a folder or a hub id; L2-normalised float32.
 
-    Queries are encoded with the model's ``query`` prompt and documents with its ``document`` (or ``passage``) prompt,
-    or else with its default prompt, where it has them. Needs the extra ``text``.
+    Queries are encoded with the model's ``query`` prompt and documents with its ``document`` prompt, where it has them,
+    as the library's own ``encode_query`` and ``encode_document`` do. Needs the extra ``text``.
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text"})
@@ -77,9 +77,9 @@ class SentenceTransformerEncoder:
 
     def _prompt(self, role: Role) -> str:
         """The library's own choice, made here so that the space can name it."""
-        prompts: dict[str | None, str] = self.model.prompts
+        prompts: dict[str | None, str | None] = self.model.prompts
         named = [prompts[name] for name in _PROMPT_NAMES[role] if name in prompts]
-        return named[0] if named else prompts.get(self.model.default_prompt_name, "")
+        return (named[0] if named else prompts.get(self.model.default_prompt_name)) or ""
 
     def _recipe(self) -> str:
         said = ["l2-normalised", f"up to {self.model.max_seq_length} tokens"]

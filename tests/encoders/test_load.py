@@ -1,0 +1,48 @@
+import subprocess
+import sys
+
+import pytest
+
+from embridge import encoders
+from embridge.encoders.clip import ClipEncoder
+from embridge.errors import SettingsError
+
+BLOCKED = """
+import sys
+sys.modules[{module!r}] = None
+from embridge.encoders import load
+assert "torch" not in sys.modules, "finding an encoder must not import torch"
+from embridge.errors import MissingExtra
+try:
+    load({name!r})
+except MissingExtra as error:
+    print(error)
+"""
+
+
+def test_a_name_gives_the_providers_encoder_with_its_options(folders):
+    encoder = encoders.load(f"clip:{folders['clip']}", device="cpu", batch_size=3)
+    assert isinstance(encoder, ClipEncoder)
+    assert isinstance(encoder, encoders.Encoder)
+    assert (encoder.batch_size, encoder.device) == (3, "cpu")
+
+
+@pytest.mark.parametrize("name", ["word2vec:google-news", "clip", "clip:", ":folder", ""])
+def test_an_unknown_provider_is_refused_with_those_there_are(name):
+    with pytest.raises(SettingsError, match=f"one of clip, sentence-transformers; came '{name}'"):
+        encoders.load(name)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "extra"),
+    [
+        ("transformers", "clip:somewhere", "clip"),
+        ("sentence_transformers", "sentence-transformers:somewhere", "text"),
+    ],
+)
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(module, name, extra):
+    code = BLOCKED.format(module=module, name=name)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{module} is needed here" in done.stdout
+    assert f"pip install 'embridge[{extra}]'" in done.stdout
