@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -49,7 +49,7 @@ class ModelSettings(_Strict):
         return {"encoder": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_or_the_other(self) -> Self:
+    def _one_or_the_other(self) -> ModelSettings:
         files = (self.captions, self.queries, self.gallery)
         if (self.encoder is None) == all(file is None for file in files):
             raise ValueError("say either encoder, or files with vectors (captions, queries, gallery), not both")

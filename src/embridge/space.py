@@ -24,7 +24,7 @@ class Space:
     nearer); recipe: whatever else changes the vectors (prefix, pooling, preprocessing).
 
     >>> Space("clip-vit-b32", "3d74acf", 512).id
-    'b0e5de9a4d8b'
+    '5e20addef883'
     >>> Space("clip-vit-b32", "3d74acf", 512) == Space("clip-vit-b32", "other", 512)
     False
     """

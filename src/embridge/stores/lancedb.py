@@ -27,7 +27,8 @@ class LanceStore:
     """A folder of LanceDB tables named ``space_<id>``; each table's schema carries its space.
 
     Every write is one LanceDB commit, so a crash leaves the rows of the last whole write. Search is exhaustive as long
-    as no index is built on the table. Needs the extra ``lancedb``.
+    as no index is built on the table. Under cosine LanceDB has no distance to a vector of zeros: such a row is never
+    found, and such a query finds nothing (`MemoryStore` gives them the score 0). Needs the extra ``lancedb``.
 
     ``LanceStore(path)`` opens; ``LanceStore(path, create=True)`` also makes the folder.
     """

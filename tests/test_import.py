@@ -1,0 +1,40 @@
+"""What an import costs, measured in a fresh interpreter without the shape checks."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "transformers", "sentence_transformers", "pyarrow", "lancedb", "pydantic", "rich", "typer", "yaml"}
+HEAVY |= {"faiss", "PIL", "matplotlib", "sklearn", "jaxtyping", "beartype", "pytest", "pandas", "scipy"}
+CODE = """
+import json, sys, time
+began = time.perf_counter()
+import MODULE
+took = time.perf_counter() - began
+print(json.dumps([took, sorted(m.partition(".")[0] for m in sys.modules)]))
+"""
+
+
+def import_in_a_fresh_process(module):
+    environment = {k: v for k, v in os.environ.items() if k != "EMBRIDGE_CHECK_SHAPES"}
+    code = CODE.replace("MODULE", module)
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    seconds, modules = json.loads(ran.stdout)
+    return seconds, set(modules)
+
+
+@pytest.mark.parametrize(
+    "module", ["embridge", "embridge.testing", "embridge.stores", "embridge.methods", "embridge.encoders"]
+)
+def test_nothing_optional_is_imported(module):
+    _, modules = import_in_a_fresh_process(module)
+    assert "numpy" in modules
+    assert modules.isdisjoint(HEAVY), sorted(modules & HEAVY)
+
+
+def test_the_import_is_quick():
+    seconds = min(import_in_a_fresh_process("embridge")[0] for _ in range(5))
+    assert seconds < 0.3
