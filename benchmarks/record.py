@@ -21,8 +21,9 @@ __all__ = ["commit", "environment", "read_config", "row", "write_result"]
 FOLDER = Path(__file__).parent
 SCHEMA = "embridge.benchmark/1"
 _LIBRARIES = (
-    "embridge numpy torch transformers sentence-transformers scikit-learn faiss-cpu pyarrow lancedb safetensors"
-).split()
+    *("embridge", "numpy", "torch", "transformers", "sentence-transformers"),
+    *("scikit-learn", "faiss-cpu", "pyarrow", "lancedb", "safetensors"),
+)
 
 
 def read_config(name: str) -> dict[str, Any]:

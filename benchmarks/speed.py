@@ -157,17 +157,14 @@ def _peak_bytes() -> int:
     return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
-def _quick(config: dict[str, Any]) -> dict[str, Any]:
+def _quick(config: Any) -> Any:
+    """The same settings with small sizes."""
     small = {"calls": 20, "repeats": 3, "rows": 2_000, "gallery": 2_000, "queries": 50, "chunk_rows": 512}
-    shrunk = {
-        key: [_quick(v) for v in value]
-        if isinstance(value, list)
-        else _quick(value)
-        if isinstance(value, dict)
-        else small.get(key, value)
-        for key, value in config.items()
-    }
-    return shrunk
+    if isinstance(config, list):
+        return [_quick(part) for part in config]
+    if isinstance(config, dict):
+        return {key: small.get(key, _quick(value)) for key, value in config.items()}
+    return config
 
 
 def main() -> None:

@@ -103,12 +103,14 @@ def require_vectors(vectors: object, *, dim: int | None, what: str) -> None:
 def _require_unique(ids: object) -> None:
     if not isinstance(ids, tuple):
         raise InvalidInput(f"ids: expected a tuple of strings, came {type(ids).__name__}; use tuple(...)")
-    for row, name in enumerate(ids):
-        if not isinstance(name, str) or not name:
-            raise InvalidInput(f"ids: expected non-empty strings, came {name!r} in row {row}; use str(...)")
-    if len(set(ids)) < len(ids):
+    if not set(map(type, ids)) <= {str} or "" in ids:  # a loop over a million ids only where one may be wrong
+        for row, name in enumerate(ids):
+            if not isinstance(name, str) or not name:
+                raise InvalidInput(f"ids: expected non-empty strings, came {name!r} in row {row}; use str(...)")
+    repeats = len(ids) - len(set(ids))
+    if repeats:
         repeated = Counter(ids).most_common(1)[0][0]
-        raise InvalidInput(f"ids: {len(ids) - len(set(ids))} repeat, for instance {repeated!r}; an id names one vector")
+        raise InvalidInput(f"ids: {repeats} repeat, for instance {repeated!r}; an id names one vector")
 
 
 def _trusted(ids: tuple[str, ...], vectors: np.ndarray, space: Space) -> Embeddings:

@@ -88,7 +88,7 @@ def read_chunks(
         settled = _settle(path, space, vectors.shape[-1])
         for start in range(0, len(vectors), rows):
             part = _as_float32(vectors[start : start + rows], path, cast)
-            names = ids[start : start + rows] if ids else [str(i) for i in range(start, start + len(part))]
+            names = ids[start : start + rows] if ids else map(str, range(start, start + len(part)))
             yield Embeddings(tuple(names), part, settled)
         return
     for batch in _batches(path, rows):
