@@ -40,4 +40,4 @@ def expect_refusal(error: type[EmbridgeError], call: Callable[[], Any], what: st
         return
     except Exception as other:
         raise AssertionError(f"{what}: expected {error.__name__}, came {type(other).__name__}: {other}") from other
-    raise AssertionError(f"{what}: expected {error.__name__}, came {came!r}")
+    raise AssertionError(f"{what}: expected {error.__name__}, came {came!r:.200}")
