@@ -70,13 +70,13 @@ def test_drawing_twice_gives_the_same_bytes():
 
 
 def test_one_each_draws_every_held_out_character_once_and_in_dejavu_sans_first():
-    chosen = glyphs.split()["test"][:300]
+    chosen = glyphs.split()["test"][::4]
     alone, all_fonts = glyphs.render(chosen, one_each=True), glyphs.render(chosen)
     assert alone.code_points.tolist() == chosen
     in_first_font = {
         int(c) for c, font in zip(all_fonts.code_points, all_fonts.fonts, strict=True) if font == "DejaVuSans"
     }
-    assert 150 < len(in_first_font) < 300
+    assert 150 < len(in_first_font) < 250
     for code_point, font in zip(chosen, alone.fonts, strict=True):
         assert (font == "DejaVuSans") is (code_point in in_first_font)
     row_of = {name: row for row, name in enumerate(all_fonts.ids)}

@@ -40,17 +40,19 @@ def encoder():
     return SentenceTransformerEncoder(FOLDER, device="cpu")
 
 
+def changed_copy(folder, name, settings):
+    """The model with one settings file replaced; all else are links to the one model."""
+    shutil.copytree(FOLDER, folder, copy_function=lambda source, target: Path(target).symlink_to(source))
+    (folder / name).unlink()
+    (folder / name).write_text(json.dumps(settings))
+    return SentenceTransformerEncoder(folder, device="cpu")
+
+
 @pytest.fixture(scope="session")
 def prompted(tmp_path_factory):
-    """The same model with other prompts; the weights are links to the one file."""
-    made = {}
-    for name, settings in PROMPTS.items():
-        folder = tmp_path_factory.mktemp("prompts") / "model"
-        shutil.copytree(FOLDER, folder, copy_function=lambda source, target: Path(target).symlink_to(source))
-        (folder / "config_sentence_transformers.json").unlink()
-        (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
-        made[name] = SentenceTransformerEncoder(folder, device="cpu")
-    return made
+    """The same model with other prompts."""
+    root, file = tmp_path_factory.mktemp("prompts"), "config_sentence_transformers.json"
+    return {name: changed_copy(root / name / "model", file, settings) for name, settings in PROMPTS.items()}
 
 
 def test_it_keeps_the_contract(encoder):
@@ -64,7 +66,7 @@ def test_vectors_are_what_the_library_gives(encoder):
         assert rows.dtype == np.float32
         np.testing.assert_allclose(rows, wanted, atol=1e-5)
     assert (encoder.space.model, encoder.space.dim) == ("model", 384)
-    assert encoder.space.recipe == "l2-normalised; up to 256 tokens"
+    assert encoder.space.recipe == "l2-normalised; mean pooling; up to 256 tokens"
 
 
 def test_a_long_text_is_cut_where_the_library_cuts_it(encoder):
@@ -92,6 +94,14 @@ def test_a_prompt_is_written_before_the_text(prompted, encoder):
 def test_the_space_names_the_prompts(prompted, encoder, name):
     assert prompted[name].space.recipe == encoder.space.recipe + SAID[name]
     assert (prompted[name].space == encoder.space) is (name == "none")
+
+
+def test_the_space_names_the_pooling(encoder, tmp_path):
+    settings = json.loads((FOLDER / "1_Pooling" / "config.json").read_text())
+    settings |= {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}
+    by_first_token = changed_copy(tmp_path / "model", "1_Pooling/config.json", settings)
+    assert by_first_token.space.recipe == "l2-normalised; cls pooling; up to 256 tokens"
+    assert by_first_token.space.revision == encoder.space.revision
 
 
 def test_batch_size_does_not_matter_and_progress_counts_items(encoder, monkeypatch):

@@ -82,6 +82,14 @@ class SentenceTransformerEncoder:
         return (named[0] if named else prompts.get(self.model.default_prompt_name)) or ""
 
     def _recipe(self) -> str:
-        said = ["l2-normalised", f"up to {self.model.max_seq_length} tokens"]
-        said += [f"{role} prompt {self._prompt(role)!r}" for role in _PROMPT_NAMES if self._prompt(role)]
-        return "; ".join(said)
+        pooling = [f"{mode} pooling" for mode in map(_pooling, self.model) if mode]
+        prompts = [f"{role} prompt {self._prompt(role)!r}" for role in _PROMPT_NAMES if self._prompt(role)]
+        return "; ".join(["l2-normalised", *pooling, f"up to {self.model.max_seq_length} tokens", *prompts])
+
+
+def _pooling(module: Any) -> str:
+    """How a module makes one vector of many tokens, or nothing if it does something else."""
+    mode = getattr(module, "pooling_mode", None)
+    if mode is None:  # the first releases of sentence-transformers 5 say it by a method alone
+        return getattr(module, "get_pooling_mode_str", str)()
+    return mode if isinstance(mode, str) else "+".join(mode)
