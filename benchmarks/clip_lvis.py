@@ -14,8 +14,9 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from cells import report_rows
 from data import require_data
-from record import report_rows, write_result
+from record import write_result
 
 from embridge import Embeddings, Space, Upgrade, top_k
 from embridge.evaluation import Cell, Relevance, Report

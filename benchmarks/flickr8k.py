@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from cells import report_rows
 from data import require_data
 from dual_encoder import train_heads
-from record import report_rows, write_result
+from record import write_result
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 import torch
-from record import report_rows, write_result
+from cells import report_rows
+from record import write_result
 
 from embridge.demo import run_demo
 

@@ -57,7 +57,7 @@ class XBT:
     hidden_width: int | None = None
     skip: bool = True
     center: bool | None = None
-    noise: float = 0.3
+    noise: float = 2.0
     dropout: float = 0.1
     temperature: float = 0.05
     cosine_weight: float = 1.0
@@ -65,7 +65,7 @@ class XBT:
     weight_decay: float = 0.01
     batch_size: int = 1024
     epochs: int = 10
-    min_steps: int = 1_000
+    min_steps: int = 300
     patience: int = 4
     validation_fraction: float = 0.05
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

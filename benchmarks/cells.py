@@ -1,0 +1,38 @@
+"""A report's cells as rows of a benchmark result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from embridge.evaluation import Report
+
+__all__ = ["report_rows"]
+
+_CONTROLS = {"old/old": "old", "new/new": "independent", "naive": "naive"}
+
+
+def report_rows(
+    report: Report, method: Mapping[str, Any], *, seed: int, seconds: float, controls: bool
+) -> list[dict[str, Any]]:
+    """One row a cell, direction and k; cells that do not depend on the method only where ``controls`` is set.
+
+    A cell ``NAME/old`` of a named control is that control's ``new/old``.
+    """
+    rows = []
+    for direction in report.directions:
+        for cell in report.names(direction):
+            own = cell == "new/old"
+            if not own and not controls:
+                continue
+            name = method["name"] if own else _CONTROLS.get(cell, cell.removesuffix("/old"))
+            setting = dict(method.get("settings", {})) if own else {}
+            for k in report.ks:
+                interval = report.recall(direction, cell, k)
+                row = {"method": name, "seed": seed, "setting": setting}
+                row |= {"cell": cell if cell in _CONTROLS else "new/old", "direction": direction}
+                row |= {"metric": f"recall_at_{k}", "value": interval.value, "low": interval.low, "high": interval.high}
+                if cell != "old/old":
+                    row["compatible"] = report.compatible(direction, k, cell).answer
+                rows.append(row | ({"seconds": round(seconds, 2)} if own else {}))
+    return rows

@@ -1,0 +1,107 @@
+"""Write the tables of README and docs from ``results/*.json``; ``--check`` only says whether they are up to date.
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("README.md", "docs/benchmarks.md")
+MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+DIRECTIONS = {"t2i": "text to image", "i2t": "image to text"}
+# two-sided 95 % quantile of Student's t, by degrees of freedom, for a mean over so many seeds or splits
+STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
+
+Rows = list[dict[str, Any]]
+
+
+def result(name: str) -> Rows:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["rows"]
+
+
+def retrieval(name: str, metrics: tuple[str, ...], keep: Callable[[dict[str, Any]], bool] = lambda _: True) -> str:
+    """One line a method: mean over seeds ± half its 95 % interval (of that one run's queries where there is one seed)."""
+    rows = [r for r in result(name) if r["metric"] in metrics and keep(r)]
+    directions = list(dict.fromkeys(r["direction"] for r in rows))
+    head = [f"{DIRECTIONS[d]} R@{m.rpartition('_')[2]}" for d in directions for m in metrics]
+    lines = [["", *head], ["---", *("---:" for _ in head)]]
+    for method in order(r["method"] for r in rows):
+        own = [r for r in rows if r["method"] == method]
+        cells = [
+            summary([r for r in own if (r["direction"], r["metric"]) == (d, m)]) for d in directions for m in metrics
+        ]
+        lines.append([LABELS.get(method, f"`{method}`, old index"), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+LABELS = {
+    "old": "old model, old index (status quo)",
+    "naive": "new model on the old index, no bridge",
+    "independent": "new model, everything re-encoded",
+}
+
+
+def order(methods: Iterable[str]) -> list[str]:
+    """Status quo first, full backfill last."""
+    found = list(dict.fromkeys(methods))
+    rank = {"old": -2, "naive": -1, "independent": 1}
+    return sorted(found, key=lambda m: rank.get(m, 0))
+
+
+def summary(rows: Rows) -> str:
+    if len(rows) == 1:
+        return f"{rows[0]['value']:.3f} ± {(rows[0]['high'] - rows[0]['low']) / 2:.3f}"
+    values = [r["value"] for r in rows]
+    return f"{mean(values):.3f} ± {STUDENT[len(values) - 1] * stdev(values) / len(values) ** 0.5:.3f}"
+
+
+def speed() -> str:
+    lines = ["| measured | value | lowest … highest |", "| --- | ---: | ---: |"]
+    for row in result("speed"):
+        what = f"{row['method']}, {row['metric'].replace('_', ' ')}"
+        lines.append(f"| {what} | {row['value']:.3g} | {row['low']:.3g} … {row['high']:.3g} |")
+    return "\n".join(lines)
+
+
+DEFAULTS = ("old", "independent", "naive", "procrustes", "xbt-stage1")
+K = ("recall_at_1", "recall_at_5", "recall_at_10")
+TABLES: dict[str, Callable[[], str]] = {
+    "glyphs": lambda: retrieval("glyphs", K[::2]),
+    "glyphs-all": lambda: retrieval("glyphs", K),
+    "flickr8k": lambda: retrieval("flickr8k", K[2:], lambda r: r["method"] in DEFAULTS),
+    "flickr8k-t2i": lambda: retrieval("flickr8k", K, lambda r: r["direction"] == "t2i"),
+    "flickr8k-i2t": lambda: retrieval("flickr8k", K, lambda r: r["direction"] == "i2t"),
+    "clip-lvis-b16": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-b16"),
+    "clip-lvis-l14": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-l14-336"),
+    "speed": speed,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = []
+    for name in FILES:
+        path = ROOT / name
+        text = path.read_text()
+        made = MARK.sub(lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text)
+        if made != text:
+            stale.append(name)
+            if not check:
+                path.write_text(made)
+    if check and stale:
+        sys.exit(f"not up to date with benchmarks/results: {', '.join(stale)}; run make tables")
+
+
+if __name__ == "__main__":
+    main()
