@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -53,11 +54,20 @@ def test_the_id_does_not_depend_on_the_process():
     code = "from embridge import Space; print(Space('clip', '1', 512).id)"
     ids = {
         subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
         for seed in ("1", "2")
     }
     assert ids == {CLIP.id}
+
+
+def test_an_id_that_names_tables_on_disk_never_changes():
+    assert Space("clip-vit-b32", "3d74acf", 512).id == "5e20addef883"
+    assert Space("modèle", "", 7, "l2", "query: ").id == "94d682523bef"
 
 
 def test_equal_dimensions_are_warned_of_and_others_are_not():
