@@ -232,10 +232,17 @@ def test_a_hub_id_is_read_from_the_cache_and_its_revision_is_the_commit(folders,
 
 
 def broken_png():
-    """A PNG whose second chunk breaks off: Pillow raises SyntaxError for it."""
-    header = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
-    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 4) + b"\x00\x01\x02\x03" + b"abcd" * 3
+    """A PNG whose pixels break off in a chunk without a name: Pillow raises SyntaxError for it."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
+    pixels = b"IDAT" + zlib.compress(bytes(200))[:5]
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, pixels)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + struct.pack(">I", 4) + bytes(16)
+
+
+def test_the_broken_png_is_no_ordinary_error(tmp_path):
+    (tmp_path / "broken.png").write_bytes(broken_png())
+    with pytest.raises(SyntaxError, match="broken PNG file"), Image.open(tmp_path / "broken.png") as image:
+        image.load()
 
 
 @pytest.mark.parametrize("content", [b"no picture", b"", broken_png()])
