@@ -122,6 +122,16 @@ def test_large_galleries_agree_with_a_float64_matrix(metric, engine):
 
 
 @ALL_METRICS
+def test_faiss_answers_as_numpy_does_in_galleries_of_several_of_its_blocks(metric):
+    queries, gallery = normal(5, 4, 1), normal(140_000, 4)
+    gallery[135_000:] = gallery[:5_000]
+    expected, came = (top_k(queries, gallery, 30, metric=metric, engine=engine) for engine in ("numpy", "faiss"))
+    np.testing.assert_array_equal(came.rows, expected.rows)
+    np.testing.assert_array_equal(came.scores, expected.scores)
+    assert expected.rows.max() > 70_000
+
+
+@ALL_METRICS
 def test_a_batch_is_its_queries_one_by_one(metric):
     queries, gallery = normal(40, 32, 1), normal(3_000, 32)
     gallery[1_000:2_000] = gallery[:1_000]

@@ -185,7 +185,7 @@ def _sql(condition: Condition, schema: Any) -> str:
     values = condition.value if condition.operator == "in" else (condition.value,)
     if any(isinstance(value, str) != (kind == "string") for value in values):  # SQL would compare both as text
         raise InvalidInput(f"filter: {condition} does not fit a column of type {kind}")
-    column = f"`{condition.column}`"  # quoted: else capitals are lost, and words of SQL cannot be names
+    column = f"`{condition.column}`"  # quoted: a column may be named null or true
     if kind.startswith("int") and any(isinstance(value, (float, np.floating)) for value in values):
         column = f"CAST({column} AS DOUBLE)"
     if condition.operator == "in":

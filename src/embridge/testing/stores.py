@@ -38,7 +38,8 @@ _CONDITIONS = (
     Condition("kind", "in", (_QUOTES, "plain")),
     Condition("fraction", ">", 0.5),
     Condition("flag", "==", True),
-    Condition("Order", "==", "a"),
+    Condition("Capital", "==", "a"),
+    Condition("null", "==", 0),
 )
 
 
@@ -95,7 +96,8 @@ def _payload() -> dict[str, list[Any]]:
         "number": list(range(_ROWS)),
         "fraction": [i / _ROWS for i in range(_ROWS)],
         "flag": [i % 3 == 0 for i in range(_ROWS)],
-        "Order": ["ab"[i % 2] for i in range(_ROWS)],  # capitals and a word of SQL
+        "Capital": ["ab"[i % 2] for i in range(_ROWS)],
+        "null": [i % 2 for i in range(_ROWS)],  # a word of SQL
     }
 
 
