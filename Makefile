@@ -48,5 +48,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PIP) -e '.[dev]'
 	touch $@ $(VENV)/.demo
 
+test-transformers-4:  ## the dual encoders under transformers 4.57, in an environment of its own
+	test -x .venv-transformers-4/bin/python || $(PYTHON) -m venv .venv-transformers-4
+	.venv-transformers-4/bin/python -m pip --disable-pip-version-check install --quiet torch==2.13.0 'transformers==4.57.*' \
+		pillow matplotlib pytest pytest-timeout jaxtyping beartype hypothesis -e .
+	.venv-transformers-4/bin/python -m pytest tests/encoders/test_clip.py tests/datasets/test_glyph_models.py
+
 clean:
 	rm -rf $(VENV) .venv-transformers-4 site embridge-demo

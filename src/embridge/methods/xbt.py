@@ -59,7 +59,7 @@ class XBT:
     center: bool | None = None
     noise: float = 2.0
     dropout: float = 0.1
-    temperature: float = 0.05
+    temperature: float = 0.07
     cosine_weight: float = 1.0
     learning_rate: float = 1e-3
     weight_decay: float = 0.01

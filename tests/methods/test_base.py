@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from embridge import Embeddings, Space
+from embridge.errors import InvalidInput, SettingsError
+from embridge.methods import METHODS, Method, Pairs, make
+
+
+def test_pairs_hold_the_same_items_in_the_same_order(make_pairs):
+    pairs = make_pairs()
+    with pytest.raises(InvalidInput, match="differ from row 0 on"):
+        Pairs(pairs.new, pairs.old.take(np.arange(len(pairs))[::-1]))
+    with pytest.raises(InvalidInput, match="299 new and 300 old vectors whose ids differ from row 299"):
+        Pairs(pairs.new.take(np.arange(299)), pairs.old)
+
+
+def test_no_pairs_are_refused():
+    a, b = Space("new", "", 3), Space("old", "", 2)
+    empty = [Embeddings((), np.empty((0, s.dim), np.float32), s) for s in (a, b)]
+    with pytest.raises(InvalidInput, match="expected at least one, came 0 new and 0 old"):
+        Pairs(*empty)
+
+
+def test_hold_out_splits_without_overlap(make_pairs):
+    pairs = make_pairs(rows=101)
+    train, held = pairs.hold_out(0.2, seed=1)
+    assert (len(train), len(held)) == (81, 20)
+    assert set(train.new.ids) | set(held.new.ids) == set(pairs.new.ids)
+    assert train.new.ids == train.old.ids
+    assert pairs.hold_out(0.2, seed=2)[1].new.ids != held.new.ids
+    with pytest.raises(InvalidInput, match="fraction in"):
+        pairs.hold_out(1.0, seed=0)
+
+
+def test_the_fingerprint_says_which_data(make_pairs):
+    pairs = make_pairs()
+    assert pairs.fingerprint == make_pairs().fingerprint
+    assert pairs.fingerprint != make_pairs(seed=1).fingerprint
+    assert pairs.fingerprint != pairs.take(np.arange(299)).fingerprint
+
+
+def test_every_name_makes_a_method_and_others_are_refused():
+    for name in METHODS:
+        assert isinstance(make(name), Method)
+        assert make(name).paper
+    with pytest.raises(SettingsError, match="one of procrustes, xbt; came 'magic'"):
+        make("magic")
+    with pytest.raises(SettingsError, match="procrustes: .*unexpected keyword argument 'sigma'"):
+        make("procrustes", {"sigma": 1})

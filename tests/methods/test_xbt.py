@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import torch
+
+from embridge import Embeddings
+from embridge.errors import SettingsError
+from embridge.methods.procrustes import Procrustes, fit_rotation
+from embridge.methods.projection import Projection
+from embridge.methods.xbt import XBT, with_noise, xbt_loss
+from embridge.search import top_k
+from embridge.testing import check_method
+
+QUICK = {"hidden_width": 32, "epochs": 1, "min_steps": 60, "batch_size": 64}
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"skip": False, "noise": 0.3, "min_steps": 200}, {"hidden_width": 0}, {"precision": "float32"}]
+)
+def test_contract(make_pairs, settings):
+    assert check_method(XBT(**(QUICK | settings)), make_pairs()) == []
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_without_noise_and_mlp_it_is_procrustes(make_pairs, center):
+    pairs = make_pairs()
+    ours = XBT(hidden_width=0, noise=0, center=center).fit(pairs).bridge.apply(pairs.new.vectors)
+    theirs = Procrustes(center=center).fit(pairs).bridge.apply(pairs.new.vectors)
+    np.testing.assert_allclose(unit(ours), unit(theirs), atol=1e-6)
+
+
+def test_training_starts_at_the_procrustes_map(make_pairs):
+    pairs = make_pairs()
+    skip = fit_rotation(pairs, center=True)
+    start = Projection(24, 32, 16, skip=skip, dropout=0.1).to_adapter(pairs.new.space, pairs.old.space)
+    np.testing.assert_allclose(start.apply(pairs.new.vectors), unit(skip.apply(pairs.new.vectors)), atol=1e-6)
+
+
+@pytest.mark.parametrize("with_skip", [True, False])
+def test_the_numpy_adapter_is_the_torch_module(make_pairs, with_skip):
+    pairs = make_pairs()
+    skip = fit_rotation(pairs, center=True) if with_skip else None
+    torch.manual_seed(0)
+    module = Projection(24, 32, 16, skip=skip, dropout=0.1).eval()
+    torch.nn.init.normal_(module.output.weight, std=0.1)
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(pairs.new.vectors)).numpy()
+    adapter = module.to_adapter(pairs.new.space, pairs.old.space)
+    np.testing.assert_allclose(adapter.apply(pairs.new.vectors), expected, atol=1e-6)
+
+
+def test_the_loss_is_its_formula():
+    generator = np.random.default_rng(0)
+    mapped, old = (unit(generator.normal(size=(5, 4))) for _ in range(2))
+    logits = mapped @ old.T / 0.1
+    rows, columns, cosines = 0.0, 0.0, 0.0
+    for i in range(5):
+        rows += np.log(sum(np.exp(logits[i, j]) for j in range(5))) - logits[i, i]
+        columns += np.log(sum(np.exp(logits[j, i]) for j in range(5))) - logits[i, i]
+        cosines += 1 - mapped[i] @ old[i]
+    expected = (rows + columns) / 2 / 5 + 3 * cosines / 5
+    loss = xbt_loss(torch.tensor(mapped), torch.tensor(old), temperature=0.1, cosine_weight=3.0)
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_noise_keeps_length_one_and_has_the_length_asked_for():
+    torch.manual_seed(0)
+    z = torch.nn.functional.normalize(torch.randn(4_000, 64), dim=1)
+    moved = with_noise(z, 0.5)
+    torch.testing.assert_close(moved.norm(dim=1), torch.ones(4_000))
+    # the part across z has length u·0.5 for u ~ U(0, 1), and renormalising turns that into its tangent
+    tangent = torch.tan(torch.arccos((moved * z).sum(1).clamp(max=1)))
+    assert tangent.max() < 0.75
+    assert tangent.mean().item() == pytest.approx(0.25, abs=0.02)
+    assert with_noise(z, 0) is z
+
+
+def test_noise_carries_the_map_to_vectors_beside_the_text(make_pairs):
+    """Images lie beside the text at a constant offset; a map fitted on text alone must still serve them."""
+    pairs = make_pairs(rows=2_000, noise=0.0)
+    generator = np.random.default_rng(7)
+    new_gap, old_gap = (generator.normal(size=d) / d**0.5 for d in (24, 16))
+    images = unit(pairs.new.vectors + 1.0 * new_gap).astype(np.float32)[:500]
+    gallery = unit(pairs.old.vectors + 1.0 * old_gap).astype(np.float32)[:500]
+    bridge = XBT(hidden_width=64, min_steps=200, batch_size=256).fit(pairs).bridge
+    rows = top_k(bridge.apply(images), gallery, 10).rows
+    found = (rows == np.arange(500)[:, None]).any(axis=1).mean()
+    assert found > 0.5  # by chance 10 of 500: .02
+
+
+def test_one_map_serves_both_modalities(make_pairs):
+    upgrade = XBT(**QUICK).fit(make_pairs())
+    texts = Embeddings.of(np.eye(24, dtype=np.float32)[:3], upgrade.new_space, ["text 1", "text 2", "text 3"])
+    images = Embeddings.of(texts.vectors, upgrade.new_space, ["image 1", "image 2", "image 3"])
+    np.testing.assert_array_equal(upgrade.to_index_space(texts).vectors, upgrade.to_index_space(images).vectors)
+
+
+def test_figures_say_how_the_training_went(make_pairs):
+    figures = XBT(**QUICK).fit(make_pairs()).provenance.figures
+    assert figures["steps"] <= 60
+    assert figures["samples_per_second"] > 0
+    assert min(figures["validation_losses"]) < figures["validation_losses"][0]
+    assert figures["best_step"] > 0
+
+
+def test_it_stops_when_validation_no_longer_improves(make_pairs):
+    settings = XBT(hidden_width=64, min_steps=600, batch_size=16, patience=2, noise=0.0, learning_rate=3e-2)
+    figures = settings.fit(make_pairs(rows=40, noise=1.0)).provenance.figures
+    assert figures["steps"] < 600
+    assert figures["best_step"] < figures["steps"]
+
+
+def test_the_global_random_state_is_left_alone(make_pairs):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    XBT(**QUICK).fit(make_pairs())
+    torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden_width": -1}, "hidden_width is 0"),
+        ({"hidden_width": 0, "skip": False}, "hidden_width is 0"),
+        ({"noise": -0.1}, "out of range"),
+        ({"temperature": 0.0}, "out of range"),
+        ({"dropout": 1.0}, "out of range"),
+        ({"batch_size": 0}, "out of range"),
+        ({"validation_fraction": 1.5}, "out of range"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(SettingsError, match=message):
+        XBT(**settings)
