@@ -75,7 +75,7 @@ def top_k(
     if queries.shape[1] != gallery.shape[1]:
         raise InvalidInput(f"queries are {queries.shape[1]}-d and the gallery is {gallery.shape[1]}-d")
     k = min(k, len(gallery))
-    wanted = min(len(gallery), k + max(16, k // 4))  # enough that float32 leaves few queries uncertain
+    wanted = min(len(gallery), k + max(8, k // 4))  # enough that float32 leaves few queries uncertain
     step = min(_QUERY_ROWS, max(1, _BLOCK_VALUES // _capacity(wanted)))
     rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     propose = {"numpy": _propose_numpy, "faiss": _propose_faiss}[engine]
@@ -89,10 +89,12 @@ def top_k(
 
 @dataclass(frozen=True, slots=True)
 class _Proposal:
-    """Candidate rows [q, wanted], -1 where there are none; no row besides them scores above ``bound`` [q]."""
+    """Candidates [q, wanted] and their float32 scores."""
 
-    rows: np.ndarray
-    bound: np.ndarray
+    rows: np.ndarray  # -1 where there is no candidate
+    values: np.ndarray
+    margin: np.ndarray  # [q]: how far values may be off
+    bound: np.ndarray  # [q]: no other row scores above it
 
 
 class _Best:
@@ -107,15 +109,17 @@ class _Best:
 
     def offer(self, scores: np.ndarray, start: int) -> None:
         """Take what exceeds the floor from the scores [q, m] of rows start .. start + m - 1."""
-        query, column = np.divmod(np.flatnonzero(scores > self.floor), scores.shape[1])
-        if not len(query):
-            return
-        arrivals = np.bincount(query, minlength=len(scores))
-        if np.any(self.held + arrivals > self.values.shape[1]):
+        room = self.values.shape[1] - self.wanted  # so many fit for certain
+        above = scores > self.floor
+        crowded = scores.shape[1] > room and np.count_nonzero(above) > above.size // 16
+        if not crowded:
+            query, column = np.divmod(np.flatnonzero(above), scores.shape[1])
+            arrivals = np.bincount(query, minlength=len(scores))
+            crowded = bool(np.any(self.held + arrivals > self.values.shape[1]))
+        if crowded:
             self.compact()
-            width = self.values.shape[1] - self.wanted  # so many fit for certain
-            for left in range(0, scores.shape[1], width):
-                self.offer(scores[:, left : left + width], start + left)
+            for left in range(0, scores.shape[1], room):
+                self.offer(scores[:, left : left + room], start + left)
             return
         first = np.cumsum(arrivals) - arrivals
         place = self.held[query] + np.arange(len(query)) - first[query]
@@ -143,13 +147,14 @@ class _Best:
     def proposal(self, margin: np.ndarray, rows_in_all: int) -> _Proposal:
         """What is left, where float32 scores are off by at most ``margin`` [q]."""
         self.compact()
-        floor = self.floor[:, 0]
+        floor, kept = self.floor[:, 0], slice(self.wanted)
         bound = np.full(len(floor), -np.inf) if self.wanted == rows_in_all else floor + margin
-        return _Proposal(self.rows[:, : self.wanted], np.where(floor == -np.inf, np.inf, bound))
+        bound[floor == -np.inf] = np.inf
+        return _Proposal(self.rows[:, kept], self.values[:, kept], margin, bound)
 
 
 def _capacity(wanted: int) -> int:
-    return wanted + max(wanted, 256)
+    return wanted + max(wanted, 64)
 
 
 def _propose_numpy(queries: np.ndarray, gallery: np.ndarray, wanted: int, metric: Metric) -> _Proposal:
@@ -167,8 +172,10 @@ def _propose_numpy(queries: np.ndarray, gallery: np.ndarray, wanted: int, metric
             scores -= np.square(block_lengths)
         best.offer(scores, start)
         longest = max(longest, float(block_lengths.max()))
-    offset = np.square(lengths.astype(np.float64)) if metric == "l2" else 0.0
-    return best.proposal(_margin(lengths, longest, queries.shape[1], metric) - offset, len(gallery))
+    proposal = best.proposal(_margin(lengths, longest, queries.shape[1], metric), len(gallery))
+    if metric == "l2":
+        proposal.bound[:] -= np.square(lengths.astype(np.float64))
+    return proposal
 
 
 def _propose_faiss(queries: np.ndarray, gallery: np.ndarray, wanted: int, metric: Metric) -> _Proposal:
@@ -219,10 +226,11 @@ def _settle(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k best candidates by float64 score, then row; uncertain queries are scanned again."""
     wide = queries.astype(np.float64)
-    rows = proposal.rows
-    exact = _exact(wide, gallery, np.repeat(np.arange(len(rows)), rows.shape[1]), rows.ravel(), metric)
-    exact = np.where(rows < 0, -np.inf, exact.reshape(rows.shape))
-    rows, exact = _first(rows, exact, k)
+    least = np.partition(proposal.values, -k, axis=1)[:, -k] - 2 * proposal.margin  # below it float32 is sure enough
+    at, place = np.nonzero((proposal.rows >= 0) & ~(proposal.values < least[:, None]))
+    exact = np.full(proposal.rows.shape, -np.inf)
+    exact[at, place] = _exact(wide, gallery, at, proposal.rows[at, place], metric)
+    rows, exact = _first(proposal.rows, exact, k)
     uncertain = np.flatnonzero(~(proposal.bound < exact[:, -1]))
     if len(uncertain):
         rows[uncertain], exact[uncertain] = _rescan(wide[uncertain], gallery, exact[uncertain, -1], k, metric)
@@ -235,13 +243,13 @@ def _rescan(
     """Every row that may score ``least`` [q] or more, scored pair by pair; queries are float64."""
     rows = np.full((len(queries), k), -1, np.int64)
     exact = np.full(rows.shape, -np.inf)
-    step = max(1, _BLOCK_VALUES // max(queries.shape))
+    step = max(1, _BLOCK_VALUES // (4 * max(queries.shape)))  # several such arrays, and of doubles
     for start in range(0, len(gallery), step):
         highest = _highest(queries, np.asarray(gallery[start : start + step]).astype(np.float64), metric)
         for i, near in enumerate(highest >= least[:, None]):
             found = np.flatnonzero(near) + start
             if len(found):
-                scores = _exact(queries, gallery, np.full(len(found), i), found, metric)
+                scores = _exact(queries[i : i + 1], gallery, np.zeros_like(found), found, metric)
                 best = _first(np.append(rows[i], found)[None], np.append(exact[i], scores)[None], k)
                 rows[i], exact[i] = best[0][0], best[1][0]
     return rows, exact
