@@ -173,7 +173,7 @@ def test_an_upgrade_of_another_index_is_refused(world):
     old, new, _, relevance = world
     other = Space("other", "1", 8)
     upgrade = Upgrade(Identity(NEW, NEW), Linear(NEW, other, np.eye(12, 8, dtype=np.float32)), Provenance("other"))
-    with pytest.raises(SpaceMismatch, match="the old gallery of this upgrade.*Equal dimensions do not make"):
+    with pytest.raises(SpaceMismatch, match=r"the old gallery of this upgrade.*Equal dimensions do not make"):
         evaluate(old, new, upgrade, relevance)
 
 

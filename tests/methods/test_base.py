@@ -45,5 +45,5 @@ def test_every_name_makes_a_method_and_others_are_refused():
         assert make(name).paper
     with pytest.raises(SettingsError, match="one of procrustes, xbt; came 'magic'"):
         make("magic")
-    with pytest.raises(SettingsError, match="procrustes: .*unexpected keyword argument 'sigma'"):
+    with pytest.raises(SettingsError, match=r"procrustes: .*unexpected keyword argument 'sigma'"):
         make("procrustes", {"sigma": 1})
