@@ -25,6 +25,9 @@ SCHEMA = "embridge.demo/1"
 _INSERT_ROWS = 8_192
 _HITS = 10
 _MARKER = "report.json"
+_FIXED, _BROKEN = "found only after the upgrade", "found only before the upgrade"
+_WANTED = {_FIXED: 2, _BROKEN: 1}
+_TRIED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,25 +125,31 @@ def _measure(old: Encoder, new: Encoder, upgrade: Upgrade, control: Upgrade, pro
 
 
 def _examples(report: Report, store: Store, encoders: tuple[Encoder, Encoder], upgrade: Upgrade) -> list[Example]:
-    """Five held-out queries against the whole store: two that the upgrade fixed, one it broke, two at random."""
-    before, after = (report.cell("t2i", name).values(_HITS) for name in ("old/old", "new/old"))
-    order = _shuffled(len(before))
-    kinds = {
-        "found only after the upgrade": [i for i in order if after[i] > before[i]][:2],
-        "found only before the upgrade": [i for i in order if after[i] < before[i]][:1],
-    }
-    taken = {i for rows in kinds.values() for i in rows}
-    kinds["drawn at random"] = [i for i in order if i not in taken][: 5 - len(taken)]
+    """Held-out queries against the whole store: two that the upgrade fixed, one it broke, and two as they came.
+
+    What is said of a query is true of the hits shown; a kind that no query of the first so many is of is left out.
+    """
     names = report.query_ids["t2i"]
-    examples = []
-    for why, rows in kinds.items():
-        for row in rows:
-            hits = [
-                _hits(store, encoder, names[row], bridge)
-                for encoder, bridge in zip(encoders, (None, upgrade), strict=True)
-            ]
-            examples.append(Example(names[row], why, *hits))
-    return examples
+    order = [names[i] for i in _shuffled(len(names))[:_TRIED]]
+    drawn = [_example(name, store, encoders, upgrade) for name in order[:2]]
+    found: dict[str, list[Example]] = {kind: [] for kind in _WANTED}
+    for name in order[2:]:
+        example = _example(name, store, encoders, upgrade)
+        if (kind := _kind(example)) in found and len(found[kind]) < _WANTED[kind]:
+            found[kind].append(replace(example, why=kind))
+        if all(len(found[kind]) == wanted for kind, wanted in _WANTED.items()):
+            break
+    return [*(example for kind in found.values() for example in kind), *drawn]
+
+
+def _example(name: str, store: Store, encoders: tuple[Encoder, Encoder], upgrade: Upgrade) -> Example:
+    old, new = encoders
+    return Example(name, "drawn at random", _hits(store, old, name, None), _hits(store, new, name, upgrade))
+
+
+def _kind(example: Example) -> str:
+    before, after = (any(c == example.query for _, c in hits) for hits in (example.before, example.after))
+    return "" if before == after else _FIXED if after else _BROKEN
 
 
 def _shuffled(count: int) -> list[int]:
