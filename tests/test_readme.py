@@ -1,0 +1,122 @@
+"""The README keeps its word: its code, its settings and its commands run as they stand there."""
+
+import csv
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from fenced_blocks import README, ROOT, blocks, run
+from PIL import Image
+
+from embridge import Embeddings, __version__
+from embridge.cli import app
+from embridge.datasets import glyph_models, glyphs
+from embridge.encoders import load
+from embridge.settings import load_settings
+from embridge.stores import open_store
+
+COMMANDS = [shlex.split(line) for line in "".join(blocks(README, "bash")).splitlines() if line.startswith("embridge ")]
+PAIRS = 40
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with the models, captions, settings and judged pairs that the README names."""
+    monkeypatch.chdir(tmp_path)
+    Path("models").mkdir()
+    for side in ("old", "new"):
+        Path("models", side).symlink_to(glyph_models.folder(side))
+    names = [glyphs.caption(code_point) for code_point in glyphs.split()["train"]]
+    Path("captions.txt").write_text("\n".join(names))
+    (settings,) = blocks(README, "yaml")
+    Path("settings.yaml").write_text(settings)
+    judged = glyphs.render(glyphs.split()["test"][:PAIRS], one_each=True)
+    with Path("judged.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["text", "image"])
+        for row, name in enumerate(judged.captions):
+            Image.fromarray(judged.images[row]).save(f"{row}.png")
+            table.writerow([name, f"{row}.png"])
+    return tmp_path
+
+
+def test_the_library_example_finds_what_was_asked(workplace):
+    old = load("clip:models/old", batch_size=256)
+    drawn = glyphs.render([*range(0x2654, 0x2660), *glyphs.split()["validation"][:30]])
+    store = open_store("embridge-demo/store", create=True)
+    store.add_space(old.space)
+    rows = Embeddings.of(old.encode(drawn.images, modality="image"), old.space, drawn.ids)
+    store.upsert(rows, {"character": drawn.captions})
+    names = run(README)
+    (ids,) = names["hits"].ids
+    assert len(ids) == 10
+    assert "black chess queen" in store.payload(old.space, ids)["character"]
+    assert names["upgrade"].old_space == old.space
+
+
+def test_the_settings_load(workplace):
+    settings = load_settings("settings.yaml")
+    assert settings.fit.captions == workplace / "captions.txt"
+    assert settings.evaluate.pairs == workplace / "judged.csv"
+
+
+def test_the_commands_shown_are_all_there_are():
+    assert sorted(command[1] for command in COMMANDS) == sorted(typer.main.get_command(app).commands)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[1])
+def test_the_commands_are_understood(command):
+    known = typer.main.get_command(app).commands[command[1]]
+    assert known.make_context(command[1], command[2:], resilient_parsing=False).params
+
+
+@pytest.mark.slow
+def test_the_commands_run_in_order(workplace):
+    printed = {}
+    for command in COMMANDS:
+        program = Path(sys.executable).with_name("embridge")
+        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        printed[command[1]] = done.stdout
+    assert "new/old" in printed["demo"]
+    assert "new/old" in printed["evaluate"]
+    assert "54,652" in printed["inspect"]
+    assert "xbt" in printed["fit"]
+    assert "U+265B" in printed["search"]
+    assert {"upgrade", "report.json", "embridge-demo"} <= {path.name for path in workplace.iterdir()}
+    check_examples(Path("embridge-demo/searches.html").read_text())
+
+
+def check_examples(page):
+    """What the demo's page says of a search is true of the hits under it."""
+    sections = re.findall(r"<section>(.*?)</section>", page, re.DOTALL)
+    assert len(sections) == 5
+    for section in sections:
+        before, after = ("class='right'" in row for row in section.split("<div class='row'>")[1:])
+        if "found only after" in section:
+            assert (before, after) == (False, True)
+        elif "found only before" in section:
+            assert (before, after) == (True, False)
+        else:
+            assert "drawn at random" in section
+    assert not re.findall(r"(?:src|href)=.?(?:https?:)?//", page)
+
+
+def test_the_picture_is_small_and_shown():
+    picture = ROOT / "docs" / "images" / "demo.png"
+    assert "(docs/images/demo.png)" in README.read_text()
+    assert picture.stat().st_size < 300_000
+
+
+def test_the_changelog_names_this_version():
+    assert f"## [{__version__}] - " in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_licence_is_whole():
+    text = (ROOT / "LICENSE").read_text()
+    assert text.lstrip().startswith("Apache License")
+    assert "END OF TERMS AND CONDITIONS" in text
