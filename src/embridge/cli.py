@@ -42,13 +42,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and
 Config = Annotated[Path, typer.Argument(help="The YAML settings file.", show_default=False)]
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool | None) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool | None, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = None,
+) -> None:
+    """Upgrade your embedding model, keep your index."""
 
 
 @app.command()

@@ -20,7 +20,8 @@ __all__ = ["Inspection", "inspect_file", "inspect_path", "inspect_store"]
 
 _CHUNK_ROWS = 16_384
 _SAMPLE_ROWS = 4_096
-_NEIGHBOURS = 10
+_NEIGHBOURS = 12
+_SMALLEST_GROUP = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,44 +129,39 @@ def _suspicions(zero: int, twins: int, lengths: np.ndarray, rows: np.ndarray) ->
 
 
 def _mixing(rows: np.ndarray) -> str | None:
-    """Two groups of rows that never neighbour each other look like vectors of two models in one column.
+    """Groups of rows that are never among each other's near neighbours look like vectors of two models in one column.
 
-    The groups are the two sides of the first principal axis of a sample, refined by spherical 2-means. In one model's
-    space items of any two groups have some near neighbours across the border; between two models there are none.
+    Between two models' vectors there is no likeness, while each has its own within; so the graph that joins every row
+    of a sample to its twelve nearest falls apart. A group counts from a twentieth of the rows on.
     """
     if len(rows) < 100:
         return None
     chosen = np.random.default_rng(0).choice(len(rows), min(len(rows), _SAMPLE_ROWS), replace=False)
-    unit = rows[np.sort(chosen)]
-    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
-    side = _two_means(unit)
-    share = float(side.mean())
-    if min(share, 1 - share) < 0.02:
+    sample = np.ascontiguousarray(rows[np.sort(chosen)])
+    neighbours = top_k(sample, sample, min(_NEIGHBOURS + 1, len(sample))).rows
+    _, sizes = np.unique(_groups(neighbours), return_counts=True)
+    shares = np.sort(sizes / len(sample))[::-1]
+    large = shares[shares >= _SMALLEST_GROUP]
+    if len(large) < 2:
         return None
-    neighbours = top_k(unit, unit, min(_NEIGHBOURS + 1, len(unit))).rows[:, 1:]
-    across = float((side[neighbours] != side[:, None]).mean())
-    if across > 1e-3:
-        return None
+    said = ", ".join(f"{share:.0%}" for share in large)
     return (
-        f"the rows fall into two groups ({share:.0%} and {1 - share:.0%}) that never neighbour each other: suspected "
-        "mixing of two models, or of texts and images, in one space"
+        f"the rows fall into groups ({said}) that are never among each other's nearest: suspected mixing of two "
+        "models, or of texts and images, in one space"
     )
 
 
-def _two_means(unit: np.ndarray) -> np.ndarray:
-    centred = unit - unit.mean(axis=0)
-    _, _, axes = np.linalg.svd(centred[:1_024], full_matrices=False)
-    side = centred @ axes[0] > 0
-    for _ in range(20):
-        if side.all() or not side.any():
-            break
-        means = np.stack([unit[~side].mean(axis=0), unit[side].mean(axis=0)])
-        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-        moved = unit @ means[1] > unit @ means[0]
-        if (moved == side).all():
-            break
-        side = moved
-    return np.asarray(side)
+def _groups(neighbours: np.ndarray) -> np.ndarray:
+    """The connected components of a neighbour graph, as the lowest row number of each row's component."""
+    label = np.arange(len(neighbours))
+    while True:
+        lowest = label[neighbours].min(axis=1)
+        spread = lowest.copy()
+        np.minimum.at(spread, neighbours.ravel(), np.repeat(lowest, neighbours.shape[1]))
+        spread = spread[spread]
+        if (spread == label).all():
+            return label
+        label = spread
 
 
 def inspect_path(path: Path | str) -> list[Inspection]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -25,6 +26,8 @@ from embridge.progress import Progress
 
 __all__ = ["print_table", "progress_bars"]
 
+_LOG_SECONDS = 10.0
+
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -34,10 +37,14 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A `Progress` that draws one bar for each thing it is told of, with rate and time left, on stderr."""
+    """A `Progress` on stderr: a bar for each thing it is told of, with rate and time left; plain lines in a log."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(console)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bars:
+    with Bars(*columns, TimeElapsedColumn(), console=console) as bars:
 
         def show(done: int, total: int, what: str) -> None:
             if what not in tasks:
@@ -47,9 +54,27 @@ def progress_bars() -> Iterator[Progress]:
         yield show
 
 
+def _lines(console: Console) -> Progress:
+    """A line when something begins, when it is done, and every ten seconds between."""
+    began: dict[str, float] = {}
+    said: dict[str, float] = {}
+
+    def say(done: int, total: int, what: str) -> None:
+        now = monotonic()
+        first = began.setdefault(what, now)
+        if done < total and now - said.get(what, -_LOG_SECONDS) < _LOG_SECONDS:
+            return
+        said[what] = now
+        rate = done / (now - first) if now > first else 0.0
+        left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
+        console.print(f"{what}: {done:,}/{total:,}" + (f", {rate:,.0f}/s{left}" if rate else ""), highlight=False)
+
+    return say
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """A table on stdout; columns after the first are right-aligned."""
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right")
     for row in rows:

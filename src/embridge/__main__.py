@@ -1,0 +1,5 @@
+"""``python -m embridge``."""
+
+from embridge.cli import main
+
+main()

@@ -1,0 +1,344 @@
+"""The command line as people use it: real models, real files, exit codes, nothing but results on stdout."""
+
+import csv
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from embridge import Embeddings, Space, Upgrade
+from embridge.cli import app
+from embridge.datasets import glyph_models, glyphs
+from embridge.encoders import load
+from embridge.evaluation import Report
+from embridge.stores import open_store
+from embridge.vector_files import write
+
+MODELS = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}
+HELD_OUT = glyphs.split()["test"][::10]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder as a user would have it: captions, pictures, judged pairs, settings, and a store of the old model."""
+    folder = tmp_path_factory.mktemp("project")
+    names = [glyphs.caption(c) for c in glyphs.split()["train"]]
+    (folder / "captions.txt").write_text("\n".join(names[::2]) + "\n\n" + names[0] + "\n")
+    drawn = glyphs.render(HELD_OUT, one_each=True)
+    (folder / "pictures").mkdir()
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "image", "font"])
+        for image, name, font in zip(drawn.images, drawn.captions, drawn.fonts, strict=True):
+            picture = f"pictures/{name}.png"
+            Image.fromarray(image).save(folder / picture)
+            rows.writerow([name, picture, font])
+    old = load(MODELS["old"])
+    store = open_store(folder / "store", create=True)
+    store.add_space(old.space)
+    vectors = old.encode(drawn.images, modality="image")
+    store.upsert(Embeddings.of(vectors, old.space, drawn.ids), {"name": drawn.captions})
+    settings = MODELS | {
+        "fit": {"captions": "captions.txt", "method": "procrustes"},
+        "evaluate": {"pairs": "pairs.csv", "ks": [1, 10]},
+    }
+    (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
+    assert run("fit", folder / "settings.yaml").exit_code == 0
+    return folder
+
+
+def settings_of(project, name, **changes):
+    path = project / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load((project / "settings.yaml").read_text()) | changes))
+    return path
+
+
+def test_fit_writes_an_upgrade_and_says_so(project):
+    path = settings_of(project, "xbt", fit={"captions": "captions.txt", "settings": {"min_steps": 20}}, upgrade="made")
+    done = run("fit", path, "--json")
+    assert done.exit_code == 0, done.stderr
+    said = json.loads(done.stdout)
+    upgrade = Upgrade.load(project / "made")
+    assert said["method"] == "xbt-stage1"
+    assert said["upgrade"] == str(project / "made")
+    assert (said["old"]["id"], said["new"]["id"]) == (upgrade.old_space.id, upgrade.new_space.id)
+    assert upgrade.provenance.encoders == MODELS
+    assert upgrade.provenance.data.startswith("2931 pairs")  # blank and repeated lines are not captions
+    assert "xbt" in done.stderr
+
+
+def test_evaluate_measures_what_was_fitted(project):
+    done = run("evaluate", project / "settings.yaml", "--json")
+    assert done.exit_code == 0, done.stderr
+    said = json.loads(done.stdout)
+    report = Report.load(project / "report.json")
+    assert said["cells"] == report.figures()
+    assert set(said["cells"]["t2i"]) == {"old/old", "new/old", "new/new", "naive"}
+    assert said["cells"]["t2i"]["new/new"]["recall_at_10"] > said["cells"]["t2i"]["old/old"]["recall_at_10"] > 0.3
+    assert said["cells"]["t2i"]["naive"]["recall_at_10"] < 0.3
+    assert said["compatible"]["i2t"]["recall_at_10"] in ("yes", "no", "undecided")
+    assert len(report.query_ids["t2i"]) == 100
+
+
+def test_evaluate_prints_a_table_and_a_verdict(project):
+    done = run("evaluate", project / "settings.yaml")
+    assert done.exit_code == 0
+    assert "text to image, 100 queries" in done.stdout
+    assert "95 % interval" in done.stdout
+    assert max(map(len, done.stdout.split("\n\n")[0].splitlines())) <= 80
+
+
+def test_vectors_in_files_give_the_same_figures_as_encoders(project):
+    by_encoder = json.loads(run("evaluate", project / "settings.yaml", "--json").stdout)["cells"]
+    pairs = list(csv.DictReader((project / "pairs.csv").read_text().splitlines()))
+    models = {}
+    for side, name in MODELS.items():
+        encoder = load(name)
+        texts, images = [row["text"] for row in pairs], [row["image"] for row in pairs]
+        captions = list(dict.fromkeys((project / "captions.txt").read_text().split("\n")))
+        parts = {
+            "queries": (texts, encoder.encode(texts, modality="text")),
+            "gallery": (images, encoder.encode([project / i for i in images], modality="image")),
+            "captions": ([c for c in captions if c], encoder.encode([c for c in captions if c], modality="text")),
+        }
+        suffix = {"old": ".npy", "new": ".parquet"}[side]
+        for part, (ids, vectors) in parts.items():
+            write(Embeddings.of(vectors, encoder.space, ids), project / "vectors" / f"{side}-{part}{suffix}")
+        models[side] = {part: f"vectors/{side}-{part}{suffix}" for part in parts}
+    path = settings_of(
+        project, "vectors", **models, fit={"method": "procrustes"}, upgrade="by-vectors", report="v.json"
+    )
+    assert run("fit", path).exit_code == 0
+    assert json.loads(run("evaluate", path, "--json").stdout)["cells"] == by_encoder
+
+
+def test_text_retrieval_has_one_direction(project):
+    path = project / "documents.csv"
+    path.write_text("query,document\n" + "".join(f"{glyphs.caption(c)},{glyphs.caption(c)}\n" for c in HELD_OUT[:20]))
+    settings = settings_of(project, "texts", evaluate={"pairs": "documents.csv", "ks": [1]}, report="texts.json")
+    cells = json.loads(run("evaluate", settings, "--json").stdout)["cells"]
+    assert list(cells) == [""]
+    assert cells[""]["new/new"]["recall_at_1"] == 1.0
+
+
+def test_search_with_the_new_model_on_the_old_index(project):
+    name = glyphs.caption(HELD_OUT[0])
+    done = run("search", project / "store", name, "--upgrade", project / "upgrade", "-k", "3", "--json")
+    assert done.exit_code == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["query"], len(said["hits"])) == (name, 3)
+    upgrade, encoder = Upgrade.load(project / "upgrade"), load(MODELS["new"])
+    query = upgrade.to_index_space(Embeddings.of(encoder.encode([name], modality="text"), encoder.space))
+    expected = open_store(project / "store").search(query, 3).ids[0]
+    assert [hit["id"] for hit in said["hits"]] == list(expected)
+    assert all(hit["payload"]["name"] for hit in said["hits"])
+
+
+def test_search_with_the_old_model_and_with_a_picture(project):
+    picture = project / "pictures" / f"{glyphs.caption(HELD_OUT[3])}.png"
+    done = run("search", project / "store", picture, "--image", "--encoder", MODELS["old"], "-k", "1", "--json")
+    assert json.loads(done.stdout)["hits"][0]["payload"]["name"] == glyphs.caption(HELD_OUT[3])
+    assert "arrow" in run("search", project / "store", "arrow", "--encoder", MODELS["old"]).stdout
+
+
+def test_search_with_the_wrong_model_ends_with_4(project):
+    done = run("search", project / "store", "arrow", "--encoder", MODELS["new"])
+    assert done.exit_code == 4
+    assert "this store holds: old@" in done.stderr
+    assert done.stdout == ""
+    done = run("search", project / "store", "arrow", "--encoder", MODELS["old"], "--upgrade", project / "upgrade")
+    assert done.exit_code == 4
+    assert "of the old model already" in done.stderr
+
+
+def test_search_needs_an_encoder_and_a_store(project, tmp_path):
+    assert run("search", project / "store", "arrow").exit_code == 2
+    done = run("search", tmp_path / "nothing", "arrow", "--encoder", MODELS["old"])
+    assert (done.exit_code, "does not exist" in done.stderr) == (1, True)
+    done = run("search", project / "store", tmp_path / "x.png", "--image", "--encoder", MODELS["old"])
+    assert done.exit_code == 1
+    assert "x.png" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        ({"fit": {"captions": "captions.txt", "sigma": 3}}, 2, "fit.sigma: Extra inputs are not permitted"),
+        ({"old": {"encoder": "clip:x", "queries": "q.npy"}}, 2, "say either encoder, or files"),
+        ({"fit": {"captions": "captions.txt", "method": "magic"}}, 2, "a method is one of"),
+        ({"fit": {"captions": "captions.txt", "settings": {"noise": -1}}}, 2, "out of range"),
+        ({"fit": {}}, 2, "name a text file with captions"),
+        ({"old": "clip"}, 2, "an encoder is named PROVIDER:MODEL"),
+        ({"old": "clip:no/such/folder"}, 1, "no/such/folder"),
+        ({"fit": {"captions": "empty.txt"}}, 1, "holds no caption"),
+        ({"fit": {"captions": "missing.txt"}}, 1, "missing.txt cannot be read"),
+        ({"fit": {"captions": "pictures"}}, 1, "cannot be read as UTF-8 text"),
+        ({"fit": {"captions": "captions.txt", "method": "procrustes"}, "upgrade": "pictures"}, 1, "not overwritten"),
+    ],
+)
+def test_settings_that_cannot_work_say_why(project, changes, code, message):
+    (project / "empty.txt").write_text("\n \n")
+    done = run("fit", settings_of(project, "wrong", **changes))
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "expected keys such as old, new"),
+        ("old: [", "cannot be read as YAML"),
+        ("{}", "old: Field required; new: Field required"),
+    ],
+)
+def test_settings_that_are_none_say_so(tmp_path, content, message):
+    (tmp_path / "settings.yaml").write_text(content)
+    done = run("fit", tmp_path / "settings.yaml")
+    assert (done.exit_code, message in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("text,image\n", "no rows"),
+        ("caption,photo\na,b\n", "expected columns text and image"),
+        ("text,image\na,pictures/none.png\n", "none.png"),
+        ("text,image\n,pictures/x.png\n", "row 0 has a blank cell"),
+    ],
+)
+def test_pairs_that_cannot_work_say_why(project, content, message):
+    (project / "bad.csv").write_text(content)
+    done = run("evaluate", settings_of(project, "bad", evaluate={"pairs": "bad.csv"}))
+    assert (done.exit_code, message in done.stderr) == (1, True)
+
+
+def test_evaluating_with_an_upgrade_of_other_models_ends_with_4(project):
+    swapped = settings_of(project, "swapped", old=MODELS["new"], new=MODELS["old"])
+    done = run("evaluate", swapped)
+    assert done.exit_code == 4
+    assert "expected vectors of" in done.stderr
+
+
+def test_a_pickle_in_the_place_of_the_weights_is_never_read(project):
+    copy = project / "hostile"
+    Upgrade.load(project / "upgrade").save(copy)
+    (copy / "weights.safetensors").write_bytes(pickle.dumps({"weight": [1.0]}))
+    done = run("search", project / "store", "arrow", "--upgrade", copy)
+    assert (done.exit_code, "truncated, altered or replaced" in done.stderr) == (1, True)
+
+
+def test_inspect_a_store_and_good_vectors(project):
+    done = run("inspect", project / "store", "--json")
+    assert done.exit_code == 0
+    (one,) = json.loads(done.stdout)["inspections"]
+    assert (one["rows"], one["dim"], one["problems"]) == (100, 64, [])
+    assert one["space"]["model"] == "old"
+    assert one["norms"][1] == pytest.approx(1, abs=1e-3)
+    assert "length" not in " ".join(one["suspicions"])
+    assert "space" in run("inspect", project / "store").stdout
+
+
+def test_inspect_finds_what_is_wrong(tmp_path):
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(200, 8)).astype(np.float32)
+    vectors[3, 1], vectors[7], vectors[9] = np.nan, 0, vectors[8]
+    np.save(tmp_path / "bad.npy", vectors)
+    done = run("inspect", tmp_path / "bad.npy", "--json")
+    (one,) = json.loads(done.stdout)["inspections"]
+    assert done.exit_code == 1
+    assert (one["not_finite_rows"], one["zero_rows"], one["duplicate_vectors"]) == (1, 1, 1)
+    assert one["problems"] == ["1 rows hold NaN or infinity"]
+    assert one["space"] is None
+
+
+def test_inspect_finds_repeated_ids(tmp_path):
+    write(Embeddings.of(np.eye(3, dtype=np.float32), Space("a", "", 3)), tmp_path / "x.npy")
+    sidecar = tmp_path / "x.npy.json"
+    sidecar.write_text(sidecar.read_text().replace('"2"', '"1"'))
+    (one,) = json.loads(run("inspect", tmp_path / "x.npy", "--json").stdout)["inspections"]
+    assert one["problems"] == ["1 ids repeat"]
+
+
+def test_inspect_suspects_mixing_only_where_two_models_are_mixed(tmp_path):
+    drawn = glyphs.render(HELD_OUT)
+    one_model = load(MODELS["old"]).encode(drawn.images, modality="image")
+    other = load(MODELS["new"]).encode(drawn.images, modality="image")[:, :64]
+    for name, rows in (("pure", one_model), ("mixed", np.concatenate([one_model[::2], other[1::2]]))):
+        np.save(tmp_path / f"{name}.npy", np.ascontiguousarray(rows))
+    said = {n: json.loads(run("inspect", tmp_path / f"{n}.npy", "--json").stdout) for n in ("pure", "mixed")}
+    suspicions = {n: " ".join(s["inspections"][0]["suspicions"]) for n, s in said.items()}
+    assert "suspected mixing" in suspicions["mixed"]
+    assert "suspected mixing" not in suspicions["pure"]
+
+
+def test_usage_errors_end_with_2(tmp_path):
+    assert run("inspect").exit_code == 2
+    assert run("no-such-command").exit_code == 2
+    assert run("search", tmp_path, "x", "-k", "0").exit_code == 2
+    assert run("--version").stdout.strip() == "0.1.0"
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "embridge", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"EMBRIDGE_CHECK_SHAPES": ""},
+    )  # fmt: skip
+
+
+def wait_for(process, word):
+    """Read what the process says until the word comes."""
+    said = b""
+    deadline = time.monotonic() + 120
+    os.set_blocking(process.stderr.fileno(), False)
+    while word.encode() not in said and process.poll() is None and time.monotonic() < deadline:
+        said += process.stderr.read() or b""
+        time.sleep(0.05)
+    os.set_blocking(process.stderr.fileno(), True)
+    assert word.encode() in said, said.decode()
+
+
+@pytest.mark.slow
+def test_an_interrupted_fit_ends_with_130_and_leaves_the_earlier_upgrade(project):
+    before = {p.name: p.read_bytes() for p in (project / "upgrade").iterdir()}
+    fit = {"captions": "captions.txt", "settings": {"min_steps": 1_000_000, "patience": 1_000}}
+    process = start("fit", settings_of(project, "long", fit=fit))
+    wait_for(process, "xbt")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, b"")
+    assert b"Traceback" not in stderr
+    assert {p.name: p.read_bytes() for p in (project / "upgrade").iterdir()} == before
+    assert not [p for p in project.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_an_interrupted_demo_ends_with_130_and_leaves_nothing(tmp_path):
+    process = start("demo", "--out", tmp_path / "demo")
+    wait_for(process, "lancedb")
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_refuses_a_folder_with_other_things(tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    done = run("demo", "--out", tmp_path)
+    assert done.exit_code == 1
+    assert "not overwritten" in done.stderr
+    assert [p.name for p in Path(tmp_path).iterdir()] == ["mine.txt"]
