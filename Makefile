@@ -33,6 +33,7 @@ bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(BIN)/python benchmarks/clip_lvis.py
 	$(BIN)/python benchmarks/glyphs.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/fit_speed.py
 	$(MAKE) tables
 
 tables: $(VENV)/.dev  ## write the tables of README and docs from benchmarks/results

@@ -64,11 +64,39 @@ def summary(rows: Rows) -> str:
     return f"{mean(values):.3f} ± {STUDENT[len(values) - 1] * stdev(values) / len(values) ** 0.5:.3f}"
 
 
+RATIOS = {
+    "speed_over_numpy": "speed, ratio to numpy's",
+    "speed_over_faiss_flat": "speed, ratio to faiss-flat's",
+    "peak_extra_bytes": "memory beyond the arrays, MB",
+}
+TASKS = {
+    "single-map": "map one query, {dim} → {dim}",
+    "bulk-map": "map {rows:,} vectors from disk to disk, {dim} → {dim}",
+    "top-k": "top {k} of {gallery:,} × {dim}, {queries:,} queries",
+}
+
+
 def speed() -> str:
-    lines = ["| measured | value | lowest … highest |", "| --- | ---: | ---: |"]
+    lines = ["| task | measured | value | lowest … highest |", "| --- | --- | ---: | ---: |"]
     for row in result("speed"):
-        what = f"{row['method']}, {row['metric'].replace('_', ' ')}"
-        lines.append(f"| {what} | {row['value']:.3g} | {row['low']:.3g} … {row['high']:.3g} |")
+        if row["metric"] not in RATIOS:
+            continue
+        task = TASKS[row["setting"]["task"]].format(**row["setting"])
+        unit = 1e6 if row["metric"].endswith("bytes") else 1
+        value, low, high = (f"{row[part] / unit:.3g}" for part in ("value", "low", "high"))
+        lines.append(f"| {task} | {row['method']}: {RATIOS[row['metric']]} | {value} | {low} … {high} |")
+    return "\n".join(lines)
+
+
+def fit_speed() -> str:
+    lines = ["| hidden width | captions/s | whole fit, seconds |", "| ---: | ---: | ---: |"]
+    rows = result("fit_speed")
+    whole = {r["setting"]["hidden_width"]: r["value"] for r in rows if r["metric"] == "seconds"}
+    for row in rows:
+        if row["method"] == "xbt-stage1, some steps":
+            width = row["setting"]["hidden_width"]
+            seconds = f"{whole[width]:.0f}" if width in whole else ""
+            lines.append(f"| {width:,} | {row['value']:,.0f} | {seconds} |")
     return "\n".join(lines)
 
 
@@ -83,6 +111,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "clip-lvis-b16": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-b16"),
     "clip-lvis-l14": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-l14-336"),
     "speed": speed,
+    "fit-speed": fit_speed,
 }
 
 

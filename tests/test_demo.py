@@ -1,0 +1,89 @@
+"""The demo as a user runs it, once; everything it says is checked against what it wrote."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from embridge import Embeddings, Upgrade
+from embridge.datasets import glyph_models, glyphs
+from embridge.encoders import load
+from embridge.evaluation import Report, decide
+from embridge.stores import open_store
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "out"
+    command = [sys.executable, "-m", "embridge", "demo", "--out", str(out), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out, json.loads(done.stdout), done.stderr
+
+
+def test_stdout_is_the_result_and_nothing_else(demo):
+    out, said, stderr = demo
+    assert said["schema"] == "embridge.demo/1"
+    assert set(said["cells"]) == {"t2i", "i2t"}
+    for cells in said["cells"].values():
+        assert set(cells) == {"old/old", "new/old", "new/new", "naive", "procrustes/old"}
+        assert all(set(c) == {"recall_at_1", "recall_at_5", "recall_at_10"} for c in cells.values())
+    assert (said["store"], said["report"]) == (str(out / "store"), str(out / "searches.html"))
+    assert said["seconds"] > 0
+    assert "xbt" in stderr
+
+
+def test_the_models_are_what_the_documentation_says(demo):
+    cells = demo[1]["cells"]["t2i"]
+    assert 0.35 <= cells["old/old"]["recall_at_10"] <= 0.50
+    assert cells["new/new"]["recall_at_10"] >= 0.65
+    assert cells["naive"]["recall_at_10"] < 0.05
+
+
+def test_the_verdict_is_the_one_that_the_report_gives(demo):
+    out, said, _ = demo
+    report = Report.load(out / "report.json")
+    assert report.figures() == said["cells"]
+    assert report.compatibility() == said["compatible"]
+    assert decide(report).sentence == said["verdict"]
+    assert said["decision"] == decide(report).decision
+    for direction in ("t2i", "i2t"):
+        old, new = (said["cells"][direction][c]["recall_at_10"] for c in ("old/old", "new/old"))
+        assert f"goes from {old:.3f} to {new:.3f}" in said["verdict"]
+
+
+def test_the_saved_upgrade_searches_the_saved_store(demo):
+    """The saved upgrade and the store on disk, opened afresh, find held-out characters among all renderings."""
+    out = demo[0]
+    store, upgrade = open_store(out / "store"), Upgrade.load(out / "upgrade")
+    assert store.spaces() == [upgrade.old_space]
+    assert store.count(upgrade.old_space) == len(glyphs.render().ids)
+    held_out = glyphs.render(glyphs.split()["test"], one_each=True)
+    encoder = load(f"clip:{glyph_models.folder('new')}")
+    queries = Embeddings.of(encoder.encode(held_out.captions, modality="text"), encoder.space, held_out.captions)
+    right = 0
+    for row in range(0, 1_000, 25):
+        found = store.search(upgrade.to_index_space(queries.take([row])), 10)
+        names = store.payload(upgrade.old_space, found.ids[0])["character"]
+        right += held_out.captions[row] in names
+    assert right >= 8  # of 40; by chance, with 54,000 renderings, none
+
+
+def test_the_page_stands_alone_and_shows_five_searches(demo):
+    page = (demo[0] / "searches.html").read_text()
+    assert page.count("<section>") == 5
+    assert page.count("<img") == 5 * 2 * 10
+    assert not re.search(r"""(?:src|href)=['"](?!data:)""", page)
+    assert "http" not in page
+    assert "class='right'" in page
+    assert demo[1]["verdict"].split(":")[0] in page
+
+
+def test_no_fitted_name_is_a_held_out_one():
+    parts = glyphs.split()
+    held_out = {glyphs.caption(c) for c in parts["test"] + parts["validation"]}
+    assert not held_out & {glyphs.caption(c) for c in parts["train"]}
