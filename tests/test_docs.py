@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -150,7 +151,7 @@ def test_every_public_name_is_in_the_reference(site):
         module = importlib.import_module(f"embridge{package}")
         for name in module.__all__:
             made = getattr(module, name)
-            if isinstance(made, type) or callable(made):
+            if isinstance(made, type) or inspect.isfunction(made):
                 places = {f"{module.__name__}.{name}", f"{getattr(made, '__module__', '')}.{name}"}
                 assert places & documented, f"{name} of {module.__name__} is in no reference page"
 

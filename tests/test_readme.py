@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from embridge.stores import open_store
 
 COMMANDS = [shlex.split(line) for line in "".join(blocks(README, "bash")).splitlines() if line.startswith("embridge ")]
 PAIRS = 40
+ASKED = "braille pattern dots-13"
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def workplace(tmp_path, monkeypatch):
 
 def test_the_library_example_finds_what_was_asked(workplace):
     old = load("clip:models/old", batch_size=256)
-    drawn = glyphs.render([*range(0x2654, 0x2660), *glyphs.split()["validation"][:30]])
+    drawn = glyphs.render([ord(unicodedata.lookup(ASKED)), *glyphs.split()["validation"][:40]])
     store = open_store("embridge-demo/store", create=True)
     store.add_space(old.space)
     rows = Embeddings.of(old.encode(drawn.images, modality="image"), old.space, drawn.ids)
@@ -54,7 +56,7 @@ def test_the_library_example_finds_what_was_asked(workplace):
     names = run(README)
     (ids,) = names["hits"].ids
     assert len(ids) == 10
-    assert "black chess queen" in store.payload(old.space, ids)["character"]
+    assert ASKED in store.payload(old.space, ids)["character"]
     assert names["upgrade"].old_space == old.space
 
 
@@ -86,7 +88,7 @@ def test_the_commands_run_in_order(workplace):
     assert "new/old" in printed["evaluate"]
     assert "54,652" in printed["inspect"]
     assert "xbt" in printed["fit"]
-    assert "U+265B" in printed["search"]
+    assert printed["search"].count("U+") == 10
     assert {"upgrade", "report.json", "embridge-demo"} <= {path.name for path in workplace.iterdir()}
     check_examples(Path("embridge-demo/searches.html").read_text())
 
