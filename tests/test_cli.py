@@ -293,11 +293,25 @@ def test_usage_errors_end_with_2(tmp_path):
     assert run("--version").stdout.strip() == "0.1.0"
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "embridge", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"EMBRIDGE_CHECK_SHAPES": ""},
-    )  # fmt: skip
+@pytest.fixture
+def start():
+    """Start the command line as a process of its own; it is gone when the test ends, however it ends."""
+    started = []
+
+    def begin(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "embridge", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"EMBRIDGE_CHECK_SHAPES": ""},
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def wait_for(process, word):
@@ -313,7 +327,7 @@ def wait_for(process, word):
 
 
 @pytest.mark.slow
-def test_an_interrupted_fit_ends_with_130_and_leaves_the_earlier_upgrade(project):
+def test_an_interrupted_fit_ends_with_130_and_leaves_the_earlier_upgrade(project, start):
     before = {p.name: p.read_bytes() for p in (project / "upgrade").iterdir()}
     fit = {"captions": "captions.txt", "settings": {"min_steps": 1_000_000, "patience": 1_000}}
     process = start("fit", settings_of(project, "long", fit=fit))
@@ -327,7 +341,7 @@ def test_an_interrupted_fit_ends_with_130_and_leaves_the_earlier_upgrade(project
 
 
 @pytest.mark.slow
-def test_an_interrupted_demo_ends_with_130_and_leaves_nothing(tmp_path):
+def test_an_interrupted_demo_ends_with_130_and_leaves_nothing(tmp_path, start):
     process = start("demo", "--out", tmp_path / "demo")
     wait_for(process, "lancedb")
     process.send_signal(signal.SIGINT)
