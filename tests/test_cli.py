@@ -126,6 +126,16 @@ def test_vectors_in_files_give_the_same_figures_as_encoders(project):
     assert json.loads(run("evaluate", path, "--json").stdout)["cells"] == by_encoder
 
 
+def test_a_model_folder_is_relative_to_the_settings(project):
+    (project / "models").mkdir()
+    (project / "models" / "old").symlink_to(glyph_models.folder("old"))
+    path = settings_of(project, "relative", old="clip:models/old", upgrade="relative-made")
+    assert run("fit", path).exit_code == 0
+    upgrade = Upgrade.load(project / "relative-made")
+    assert upgrade.provenance.encoders["old"] == f"clip:{project / 'models' / 'old'}"
+    assert upgrade.old_space == load(MODELS["old"]).space
+
+
 def test_text_retrieval_has_one_direction(project):
     path = project / "documents.csv"
     path.write_text("query,document\n" + "".join(f"{glyphs.caption(c)},{glyphs.caption(c)}\n" for c in HELD_OUT[:20]))

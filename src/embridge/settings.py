@@ -74,7 +74,7 @@ class EvaluateSettings(_Strict):
 
 
 class Settings(_Strict):
-    """The whole file. Paths are relative to its folder."""
+    """The whole file. Paths, those of models' folders too, are relative to its folder."""
 
     old: ModelSettings
     new: ModelSettings
@@ -101,8 +101,11 @@ def load_settings(path: Path | str) -> Settings:
 
 
 def _resolve(settings: Any, folder: Path) -> Any:
-    """The same settings with every path made absolute."""
+    """The same settings with every path made absolute, that of a model's folder too."""
     if isinstance(settings, BaseModel):
         changed = {name: _resolve(getattr(settings, name), folder) for name in type(settings).model_fields}
+        if isinstance(settings, ModelSettings) and settings.encoder is not None:
+            provider, _, model = settings.encoder.partition(":")
+            changed["encoder"] = f"{provider}:{folder / model}" if model and (folder / model).is_dir() else settings.encoder
         return settings.model_copy(update=changed)
     return folder / settings if isinstance(settings, Path) else settings

@@ -44,11 +44,15 @@ def progress_bars() -> Iterator[Progress]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
+    reached: dict[str, int] = {}
     with Bars(*columns, TimeElapsedColumn(), console=console) as bars:
 
         def show(done: int, total: int, what: str) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
+            elif done < reached[what]:  # the same work on other items
+                bars.reset(tasks[what])
+            reached[what] = done
             bars.update(tasks[what], completed=done, total=total)
 
         yield show
@@ -58,14 +62,17 @@ def _lines(console: Console) -> Progress:
     """A line when something begins, when it is done, and every ten seconds between."""
     began: dict[str, float] = {}
     said: dict[str, float] = {}
+    reached: dict[str, int] = {}
 
     def say(done: int, total: int, what: str) -> None:
-        now = monotonic()
-        first = began.setdefault(what, now)
-        if done < total and now - said.get(what, -_LOG_SECONDS) < _LOG_SECONDS:
+        now, before = monotonic(), reached.get(what, 0)
+        reached[what] = done
+        if what not in began or done < before:  # begun, or the same work on other items
+            began[what], said[what] = now, now - _LOG_SECONDS
+        if done == before or (done < total and now - said[what] < _LOG_SECONDS):
             return
         said[what] = now
-        rate = done / (now - first) if now > first else 0.0
+        rate = done / (now - began[what]) if now > began[what] else 0.0
         left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
         console.print(f"{what}: {done:,}/{total:,}" + (f", {rate:,.0f}/s{left}" if rate else ""), highlight=False)
 

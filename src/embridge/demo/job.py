@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+import numpy as np
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.datasets import glyph_models, glyphs
 from embridge.demo.page import Example, write_page
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, load
-from embridge.errors import InvalidInput
 from embridge.evaluation import Relevance, Report, Side, Verdict, decide, evaluate
 from embridge.files import atomic_folder
 from embridge.methods import Pairs, make
@@ -129,22 +131,26 @@ def _examples(report: Report, store: Store, encoders: tuple[Encoder, Encoder], u
 
     What is said of a query is true of the hits shown; a kind that no query of the first so many is of is left out.
     """
-    names = report.query_ids["t2i"]
-    order = [names[i] for i in _shuffled(len(names))[:_TRIED]]
-    drawn = [_example(name, store, encoders, upgrade) for name in order[:2]]
+    order = _shuffled(report.query_ids["t2i"])[:_TRIED]
+    old, new = (_queries(encoder, order) for encoder in encoders)
+    bridged = upgrade.to_index_space(new)
+
+    def example(row: int) -> Example:
+        return Example(order[row], "drawn at random", _hits(store, old.take([row])), _hits(store, bridged.take([row])))
+
+    drawn = [example(row) for row in range(2)]
     found: dict[str, list[Example]] = {kind: [] for kind in _WANTED}
-    for name in order[2:]:
-        example = _example(name, store, encoders, upgrade)
-        if (kind := _kind(example)) in found and len(found[kind]) < _WANTED[kind]:
-            found[kind].append(replace(example, why=kind))
+    for row in range(2, len(order)):
+        tried = example(row)
+        if (kind := _kind(tried)) in found and len(found[kind]) < _WANTED[kind]:
+            found[kind].append(replace(tried, why=kind))
         if all(len(found[kind]) == wanted for kind, wanted in _WANTED.items()):
             break
     return [*(example for kind in found.values() for example in kind), *drawn]
 
 
-def _example(name: str, store: Store, encoders: tuple[Encoder, Encoder], upgrade: Upgrade) -> Example:
-    old, new = encoders
-    return Example(name, "drawn at random", _hits(store, old, name, None), _hits(store, new, name, upgrade))
+def _queries(encoder: Encoder, names: list[str]) -> Embeddings:
+    return Embeddings.of(encoder.encode(names, modality="text", role="query"), encoder.space, names)
 
 
 def _kind(example: Example) -> str:
@@ -152,16 +158,10 @@ def _kind(example: Example) -> str:
     return "" if before == after else _FIXED if after else _BROKEN
 
 
-def _shuffled(count: int) -> list[int]:
-    import numpy as np
-
-    return [int(i) for i in np.random.default_rng(0).permutation(count)]
+def _shuffled(names: Sequence[str]) -> list[str]:
+    return [names[i] for i in np.random.default_rng(0).permutation(len(names))]
 
 
-def _hits(store: Store, encoder: Encoder, name: str, upgrade: Upgrade | None) -> list[tuple[str, str]]:
-    query = Embeddings.of(encoder.encode([name], modality="text", role="query"), encoder.space)
-    hits = store.search(query if upgrade is None else upgrade.to_index_space(query), _HITS)
-    if not hits.ids[0]:
-        raise InvalidInput("the demo's store gave no hits; remove its folder and run the demo again")
-    payload = store.payload(upgrade.old_space if upgrade else encoder.space, hits.ids[0])
-    return list(zip(hits.ids[0], payload["character"], strict=True))
+def _hits(store: Store, query: Embeddings) -> list[tuple[str, str]]:
+    ids = store.search(query, _HITS).ids[0]
+    return list(zip(ids, store.payload(query.space, ids)["character"], strict=True))
