@@ -126,6 +126,15 @@ def test_vectors_in_files_give_the_same_figures_as_encoders(project):
     assert json.loads(run("evaluate", path, "--json").stdout)["cells"] == by_encoder
 
 
+def test_few_captions_warn_in_one_line(project):
+    names = [glyphs.caption(c) for c in HELD_OUT[:20]]
+    (project / "few.txt").write_text("\n".join(names))
+    done = run("fit", settings_of(project, "few", fit={"captions": "few.txt", "method": "procrustes"}, upgrade="few"))
+    assert done.exit_code == 0
+    assert "warning: 20 pairs fit a map into 64 dimensions; at least 128 are advised" in done.stderr
+    assert "stacklevel" not in done.stderr
+
+
 def test_a_model_folder_is_relative_to_the_settings(project):
     (project / "models").mkdir()
     (project / "models" / "old").symlink_to(glyph_models.folder("old"))

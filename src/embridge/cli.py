@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,12 @@ class _Commands(TyperGroup):
     """Ends with the exit code that an error of the library carries, and with 130 when interrupted."""
 
     def invoke(self, ctx: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _show_warning
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except EmbridgeError as error:
@@ -27,6 +34,11 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("interrupted: what was written before is whole; run the same command again", err=True)
             raise typer.Exit(130) from None
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """One plain line, without the line of code that gave it."""
+    typer.echo(f"warning: {message}", err=True)
 
 
 app = typer.Typer(
