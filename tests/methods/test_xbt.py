@@ -99,7 +99,7 @@ def test_one_map_serves_both_modalities(make_pairs):
 
 
 def test_figures_say_how_the_training_went(make_pairs):
-    figures = XBT(**QUICK).fit(make_pairs()).provenance.figures
+    figures = XBT(**QUICK, noise=0.3, skip=False).fit(make_pairs()).provenance.figures
     assert figures["steps"] <= 60
     assert figures["samples_per_second"] > 0
     assert min(figures["validation_losses"]) < figures["validation_losses"][0]
