@@ -28,7 +28,8 @@ def test_conditions_are_checked_when_made(column, operator, value, message):
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        ({"id": ["a", "b"]}, "payload column 'id': use a plain name other than id and vector"),
+        ({"id": ["a", "b"]}, "payload column 'id': use a plain name, not id, vector or one"),
+        ({"_distance": [1, 2]}, "payload column '_distance': use a plain name"),
         ({"vector": [1, 2]}, "payload column 'vector'"),
         ({"two words": [1, 2]}, "payload column 'two words'"),
         ({"kind": ["a"]}, "payload column 'kind' has 1 values for 2 rows"),

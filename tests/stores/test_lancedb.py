@@ -86,8 +86,10 @@ def test_a_table_whose_vectors_are_gone_is_a_store_error(store):
 
 def test_a_column_keeps_its_type(store):
     store.upsert(rows(), {"number": [1, 2, 3, 4, 5, 6]})
-    with pytest.raises(StoreError, match="6 rows were not written, the earlier ones stand"):
+    with pytest.raises(InvalidInput, match="payload column 'number' holds int64, came string; convert the values"):
         store.upsert(rows(start=10), {"number": ["one"] * 6})
+    with pytest.raises(InvalidInput, match="payload column 'number' holds int64, came double"):
+        store.upsert(rows(start=10), {"number": [1.0] * 6})
     with pytest.raises(InvalidInput, match="a column holds one type"):
         store.upsert(rows(start=10), {"number": [1, "one", 3, 4, 5, 6]})
     assert store.count(SPACE) == 6
@@ -102,8 +104,37 @@ def test_filters_take_numbers_of_numpy(store, value):
 
 def test_filters_on_other_values_are_refused(store):
     store.upsert(rows(), {"number": [1, 2, 3, 4, 5, 6]})
-    with pytest.raises(InvalidInput, match="values are text, numbers or true and false; came NoneType"):
+    with pytest.raises(InvalidInput, match="values are text, finite numbers or true and false; came None"):
         store.search(rows(1), 6, filter=(Condition("number", "==", None),))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("number", float("nan"), "finite numbers or true and false; came nan"),
+        ("number", True, "does not fit a column of type int64"),
+        ("flag", 1, "does not fit a column of type bool"),
+    ],
+)
+def test_a_filter_that_cannot_be_meant_is_no_damage_of_the_store(store, column, value, message):
+    store.upsert(rows(2), {"number": [1, 2], "flag": [True, False]})
+    with pytest.raises(InvalidInput, match=message):
+        store.search(rows(1), 2, filter=(Condition(column, "==", value),))
+
+
+def test_whole_numbers_join_floats(store):
+    store.upsert(rows(2), {"share": [0.5, 1.5]})
+    store.upsert(rows(2, start=2), {"share": [1, None]})
+    assert store.payload(SPACE, ["000002", "000003"])["share"] == [1.0, None]
+
+
+def test_two_writers_that_opened_an_empty_store_keep_each_others_rows(store):
+    other = open_store(store.path)
+    store.upsert(rows(2), {"number": [1, 2]})
+    other.upsert(rows(3, start=10), {"number": [3, 4, 5]})
+    assert store.count(SPACE) == other.count(SPACE) == 5
+    assert store.payload(SPACE, ["000001", "000010"])["number"] == [2, 3]
+    assert store.search(rows(1, start=10), 1).ids == (("000010",),)
 
 
 def test_many_ids_at_once(store):

@@ -108,8 +108,8 @@ def require_payload(payload: Payload | None, rows: int) -> dict[str, list[Any]]:
     """Payload columns as lists, each as long as the rows; raises `InvalidInput` otherwise."""
     columns = {name: list(values) for name, values in (payload or {}).items()}
     for name, values in columns.items():
-        if not name.isidentifier() or name in ("id", "vector"):
-            raise InvalidInput(f"payload column {name!r}: use a plain name other than id and vector")
+        if not name.isidentifier() or name.startswith("_") or name in ("id", "vector"):
+            raise InvalidInput(f"payload column {name!r}: use a plain name, not id, vector or one that begins with _")
         if len(values) != rows:
             raise InvalidInput(f"payload column {name!r} has {len(values)} values for {rows} rows")
     return columns

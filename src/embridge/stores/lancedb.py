@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -26,9 +28,10 @@ _DISTANCES = {"cosine": "cosine", "dot": "dot", "l2": "l2"}
 class LanceStore:
     """A folder of LanceDB tables named ``space_<id>``; each table's schema carries its space.
 
-    Every write is one LanceDB commit, so a crash leaves the rows of the last whole write. Search is exhaustive as long
-    as no index is built on the table. Under cosine LanceDB has no distance to a vector of zeros: such a row is never
-    found, and such a query finds nothing (`MemoryStore` gives them the score 0). Needs the extra ``lancedb``.
+    The rows of a write are one LanceDB commit, so a crash leaves those of the last whole write. Every call sees what
+    other processes have written by then. Search is exhaustive as long as no index is built on the table. Under cosine
+    LanceDB has no distance to a vector of zeros: such a row is never found, and such a query finds nothing
+    (`MemoryStore` gives them the score 0). Needs the extra ``lancedb``.
 
     ``LanceStore(path)`` opens; ``LanceStore(path, create=True)`` also makes the folder.
     """
@@ -41,7 +44,7 @@ class LanceStore:
         if not create and not self.path.is_dir():
             raise StoreError(f"{path} does not exist; expected a folder with a LanceDB store")
         try:
-            self._database = lancedb.connect(str(path))
+            self._database = lancedb.connect(str(path), read_consistency_interval=timedelta(0))
             self._tables = {space: table for space, table in map(self._open, self._names()) if space is not None}
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(f"{path} cannot be opened as a LanceDB store: {error}") from error
@@ -66,17 +69,14 @@ class LanceStore:
         if len(rows) == 0:
             return
         data = _to_arrow(rows, columns)
-        known = [n for n in table.schema.names if n not in ("id", "vector")]
-        empty = self.count(rows.space) == 0
-        if not empty and set(known) != set(columns):
-            raise InvalidInput(f"payload: rows of this space carry {sorted(known)}, came {sorted(columns)}")
         try:
-            if empty:  # the first rows settle which payload columns there are
-                name = _PREFIX + rows.space.id
-                self._tables[rows.space] = self._database.create_table(name, data, mode="overwrite")
-                return
+            if columns and not _payload_names(table.schema) and table.count_rows() == 0:
+                table.add_columns([data.schema.field(name) for name in columns])  # the first rows settle them
+            _require_fitting(data.schema, table.schema)
             data = data.select(table.schema.names).cast(table.schema)
             table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
+        except InvalidInput:
+            raise
         except (ValueError, RuntimeError, OSError) as error:
             raise StoreError(
                 f"{self.path}: {len(rows)} rows were not written, the earlier ones stand: {error}"
@@ -105,7 +105,7 @@ class LanceStore:
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
         table = self._table(space, "payload")
-        columns = [n for n in table.schema.names if n not in ("id", "vector")]
+        columns = _payload_names(table.schema)
         found = self._rows_of(table, ids, ["id", *columns]) if ids else None
         if found is None:
             return {column: [] for column in columns}
@@ -160,6 +160,24 @@ def _schema(space: Space, columns: dict[str, Any]) -> Any:
     return pa.schema(fields, metadata={_SPACE_KEY: json.dumps(space.to_dict())})
 
 
+def _payload_names(schema: Any) -> list[str]:
+    return [name for name in schema.names if name not in ("id", "vector")]
+
+
+def _require_fitting(came: Any, held: Any) -> None:
+    """The same payload columns of the same types; whole numbers may join floats, and blanks anything."""
+    types = require("pyarrow", extra="lancedb").types
+    names = _payload_names(held)
+    if set(names) != set(_payload_names(came)):
+        raise InvalidInput(
+            f"payload: rows of this space carry {sorted(names)}, came {sorted(_payload_names(came))}; write the same ones"
+        )
+    for name in names:
+        new, old = came.field(name).type, held.field(name).type
+        if not (new == old or types.is_null(new) or (types.is_integer(new) and types.is_floating(old))):
+            raise InvalidInput(f"payload column {name!r} holds {old}, came {new}; convert the values")
+
+
 def _to_arrow(rows: Embeddings, columns: dict[str, list[Any]]) -> Any:
     pa = require("pyarrow", extra="lancedb")
     try:
@@ -178,12 +196,12 @@ def _to_embeddings(found: Any, space: Space) -> Embeddings:
 
 
 def _sql(condition: Condition, schema: Any) -> str:
-    known = sorted(set(schema.names) - {"id", "vector"})
+    known = sorted(_payload_names(schema))
     if condition.column not in known:
         raise InvalidInput(f"filter: no payload column {condition.column!r}; there are {known}")
     kind = str(schema.field(condition.column).type)
     values = condition.value if condition.operator == "in" else (condition.value,)
-    if any(isinstance(value, str) != (kind == "string") for value in values):  # SQL would compare both as text
+    if any(_kind(value) != {"string": "text", "bool": "truth"}.get(kind, "number") for value in values):
         raise InvalidInput(f"filter: {condition} does not fit a column of type {kind}")
     column = f"`{condition.column}`"  # quoted: a column may be named null or true
     if kind.startswith("int") and any(isinstance(value, (float, np.floating)) for value in values):
@@ -194,13 +212,17 @@ def _sql(condition: Condition, schema: Any) -> str:
     return f"{column} {sign} {_literal(condition.value)}"
 
 
+def _kind(value: Any) -> str:
+    return "text" if isinstance(value, str) else "truth" if isinstance(value, (bool, np.bool_)) else "number"
+
+
 def _literal(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, (int, np.integer)):
         return repr(int(value))
-    if isinstance(value, (float, np.floating)):
+    if isinstance(value, (float, np.floating)) and math.isfinite(value):
         return repr(float(value))
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
-    raise InvalidInput(f"filter: values are text, numbers or true and false; came {type(value).__name__}")
+    raise InvalidInput(f"filter: values are text, finite numbers or true and false; came {value!r}")

@@ -60,12 +60,15 @@ class MemoryStore:
     def upsert(self, rows: Embeddings, payload: Payload | None = None) -> None:
         require_held(self.spaces(), rows.space, what="upsert")
         columns = require_payload(payload, len(rows))
+        if len(rows) == 0:
+            return
         held = self._payload[rows.space]
         if held and (known := set(next(iter(held.values())))) != set(columns):
             raise InvalidInput(f"payload: rows of this space carry {sorted(known)}, came {sorted(columns)}")
-        for i, name in enumerate(rows.ids):
-            self._vectors[rows.space][name] = np.array(rows.vectors[i])
-            held[name] = {column: values[i] for column, values in columns.items()}
+        payloads = ({column: values[i] for column, values in columns.items()} for i in range(len(rows)))
+        payload_of = dict(zip(rows.ids, payloads, strict=True))  # prepared first: an interrupt leaves no half
+        self._vectors[rows.space].update(zip(rows.ids, np.array(rows.vectors), strict=True))
+        held.update(payload_of)
 
     def scan(self, space: Space, *, after: str | None = None, limit: int) -> Embeddings | None:
         require_held(self.spaces(), space, what="scan")
