@@ -236,3 +236,10 @@ def test_search_gives_ids_and_demands_one_space():
 def test_what_cannot_be_searched_is_refused(d, n, k, message):
     with pytest.raises(InvalidInput, match=message):
         top_k(normal(2, d), normal(n, 4), k)
+
+
+@pytest.mark.usefixtures("as_in_production")
+@pytest.mark.parametrize("unknown", [{"metric": "euclidean"}, {"engine": "annoy"}])
+def test_an_unknown_metric_or_engine_is_refused(unknown):
+    with pytest.raises(InvalidInput, match=f"came .*{next(iter(unknown.values()))}"):
+        top_k(normal(2, 4), normal(3, 4), 1, **unknown)

@@ -9,7 +9,7 @@ lengths) are answered by `_rescan` in float64. The answer thus depends neither o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -74,6 +74,8 @@ def top_k(
         raise InvalidInput(f"expected k >= 1 and a gallery with rows, came k={k} and {len(gallery)} rows")
     if queries.shape[1] != gallery.shape[1]:
         raise InvalidInput(f"queries are {queries.shape[1]}-d and the gallery is {gallery.shape[1]}-d")
+    if metric not in get_args(Metric) or engine not in get_args(Engine):
+        raise InvalidInput(f"expected one of {get_args(Metric)} and {get_args(Engine)}, came {metric!r} and {engine!r}")
     k = min(k, len(gallery))
     wanted = min(len(gallery), k + max(8, k // 4))  # enough that float32 leaves few queries uncertain
     step = min(_QUERY_ROWS, max(1, _BLOCK_VALUES // _capacity(wanted)))
@@ -187,8 +189,7 @@ def _propose_faiss(queries: np.ndarray, gallery: np.ndarray, wanted: int, metric
     for start in range(0, len(gallery), _FAISS_ROWS):
         block = np.ascontiguousarray(gallery[start : start + _FAISS_ROWS])
         block_lengths = _lengths(block)
-        near = min(wanted, len(block))
-        values, rows = faiss.knn(left, _prepared(block, block_lengths, metric), near, metric=kind)
+        values, rows = faiss.knn(left, _prepared(block, block_lengths, metric), min(wanted, len(block)), metric=kind)
         best.take(-values if metric == "l2" else values, np.where(rows < 0, -1, rows + start))
         longest = max(longest, float(block_lengths.max()))
     return best.proposal(_margin(lengths, longest, queries.shape[1], metric), len(gallery))

@@ -127,6 +127,7 @@ def test_the_global_random_state_is_left_alone(make_pairs):
         ({"hidden_width": -1}, "hidden_width is 0"),
         ({"hidden_width": 0, "skip": False}, "hidden_width is 0"),
         ({"noise": -0.1}, "out of range"),
+        ({"noise": float("nan")}, "out of range"),
         ({"temperature": 0.0}, "out of range"),
         ({"dropout": 1.0}, "out of range"),
         ({"batch_size": 0}, "out of range"),
@@ -136,3 +137,14 @@ def test_the_global_random_state_is_left_alone(make_pairs):
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(SettingsError, match=message):
         XBT(**settings)
+
+
+@pytest.mark.usefixtures("as_in_production")
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(SettingsError, match="precision is auto, float32 or bfloat16, came 'float16'"):
+        XBT(precision="float16")
+
+
+def test_without_a_skip_path_nothing_is_said_of_centring(make_pairs):
+    figures = XBT(**QUICK, skip=False).fit(make_pairs()).provenance.figures
+    assert "centered" not in figures

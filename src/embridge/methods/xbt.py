@@ -38,8 +38,8 @@ class XBT:
     """ψ(z) = L2(R z + W₃·GELU(W₂·GELU(W₁·LN(z)))), fitted to L2(f_old(t)) from L2(f_new(t) + noise).
 
     hidden_width: width of the two hidden layers (``Deviation:`` the paper's is 4 · d_new; wider was not better on
-    validation, and 4 · d_new takes five times as long); 0 leaves the skip path alone, which with ``noise=0`` is
-    Procrustes.
+    validation, and 4 · d_new takes five times as long); 0 leaves the skip path alone, which is
+    `Procrustes`.
     skip: add R, the orthogonal Procrustes map of the same captions, kept fixed, with W₃ starting at zero; so training
     starts at the closed-form map and early stopping never ends below it on held-out text. ``Deviation:`` the paper
     names no skip; see docs/benchmarks for both.
@@ -74,7 +74,9 @@ class XBT:
     def __post_init__(self) -> None:
         if self.hidden_width < 0 or (self.hidden_width == 0 and not self.skip):
             raise SettingsError(f"xbt: hidden_width is 0 (skip path alone) or more, came {self.hidden_width}")
-        if self.noise < 0 or not 0 <= self.dropout < 1 or self.temperature <= 0 or self.cosine_weight < 0:
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise SettingsError(f"xbt: precision is auto, float32 or bfloat16, came {self.precision!r}")
+        if not self.noise >= 0 or not 0 <= self.dropout < 1 or self.temperature <= 0 or self.cosine_weight < 0:
             raise SettingsError(f"xbt: noise, dropout, temperature or cosine_weight out of range: {self}")
         if min(self.batch_size, self.epochs, self.min_steps, self.patience) < 1 or not 0 < self.validation_fraction < 1:
             raise SettingsError(
@@ -84,8 +86,7 @@ class XBT:
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit ψ on captions; the weights kept are those with the lowest loss on held-out captions."""
         warn_if_few(pairs)
-        center, figures = Procrustes(self.center).choose_centring(pairs, seed=seed)
-        skip = fit_rotation(pairs, center=center) if self.skip else None
+        skip, figures = self._fit_skip(pairs, seed)
         if self.hidden_width == 0:
             assert skip is not None
             bridge: MLP | Linear = skip
@@ -94,8 +95,13 @@ class XBT:
                 torch.manual_seed(seed)
                 bridge, trained = _train(self, pairs, skip, seed, progress)
             figures |= trained
-        figures = {"centered": center} | figures
         return backward_upgrade(bridge, pairs, "xbt-stage1", settings=self, seed=seed, figures=figures)
+
+    def _fit_skip(self, pairs: Pairs, seed: int) -> tuple[Linear | None, dict[str, Any]]:
+        if not self.skip:
+            return None, {}
+        center, figures = Procrustes(self.center).choose_centring(pairs, seed=seed)
+        return fit_rotation(pairs, center=center), {"centered": center} | figures
 
 
 def xbt_loss(mapped: Tensor, old: Tensor, *, temperature: float, cosine_weight: float) -> Tensor:
@@ -200,4 +206,7 @@ def _held_out_loss(settings: XBT, projection: Projection, held: tuple[Tensor, Te
 def _in_bfloat16(settings: XBT) -> bool:
     if settings.precision != "auto":
         return settings.precision == "bfloat16"
-    return settings.device != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if settings.device != "cpu":
+        return True
+    compiled: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return compiled and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # the operator exists only where compiled
