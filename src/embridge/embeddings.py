@@ -21,7 +21,7 @@ _CHUNK_VALUES = 1 << 24
 class Embeddings:
     """``vectors[i]`` belongs to ``ids[i]`` and lies in ``space``.
 
-    ids: n unique, non-empty strings. vectors: float32 [n, d], C-contiguous rows, finite; a memory map stays one. They
+    ids: n unique, non-empty strings. vectors: float32 [n, d], finite, in any memory order; a memory map stays one. They
     are neither copied, cast nor normalised. Raises `InvalidInput` with the first offending row.
 
     >>> space = Space("toy", "1", 2)

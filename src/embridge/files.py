@@ -11,7 +11,7 @@ from pathlib import Path
 
 from embridge.errors import InvalidInput
 
-__all__ = ["atomic_file", "atomic_folder"]
+__all__ = ["atomic_file", "atomic_folder", "refuse_foreign_folder"]
 
 
 @contextmanager

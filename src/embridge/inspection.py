@@ -72,7 +72,7 @@ def _inspect(
     ids: Counter[str] = Counter()
     seen: Counter[int] = Counter()
     norms: list[np.ndarray] = []
-    sample: list[np.ndarray] = []
+    sample = _Sample()
     bad, dim, dtype, rows = 0, 0, "", 0
     for names, vectors in chunks:
         dim, dtype, rows = vectors.shape[1], str(vectors.dtype), rows + len(vectors)
@@ -81,8 +81,9 @@ def _inspect(
         bad += int((~whole).sum())
         good = np.ascontiguousarray(vectors[whole])
         seen.update(hash(row.tobytes()) for row in good)
-        norms.append(np.linalg.norm(good.astype(np.float32), axis=1))
-        sample.append(good.astype(np.float32))
+        good = good.astype(np.float32)
+        norms.append(np.linalg.norm(good, axis=1))
+        sample.offer(good[norms[-1] > 0])
     if rows == 0:
         return _empty(where, space)
     lengths = np.concatenate(norms)
@@ -93,8 +94,21 @@ def _inspect(
     return Inspection(
         where, space, rows, dim, dtype, extremes, bad, zero, repeated, twins,
         _problems(dtype, bad, repeated, space, dim),
-        _suspicions(zero, twins, lengths, np.concatenate(sample)),
+        _suspicions(zero, twins, lengths, sample.rows),
     )  # fmt: skip
+
+
+class _Sample:
+    """As many rows as the sample holds, drawn evenly from all that are offered: those with the smallest draws."""
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(0)
+        self.draws, self.rows = np.empty(0), np.empty((0, 0), np.float32)
+
+    def offer(self, rows: np.ndarray) -> None:
+        draws = np.concatenate([self.draws, self._random.random(len(rows))])
+        kept = np.sort(np.argsort(draws)[:_SAMPLE_ROWS])
+        self.draws, self.rows = draws[kept], np.concatenate([self.rows, rows])[kept] if len(self.rows) else rows[kept]
 
 
 def _empty(where: str, space: Space | None) -> Inspection:
@@ -115,29 +129,27 @@ def _problems(dtype: str, bad: int, repeated: int, space: Space | None, dim: int
     return tuple(found)
 
 
-def _suspicions(zero: int, twins: int, lengths: np.ndarray, rows: np.ndarray) -> tuple[str, ...]:
+def _suspicions(zero: int, twins: int, lengths: np.ndarray, sample: np.ndarray) -> tuple[str, ...]:
     found = []
     if zero:
         found.append(f"{zero} rows are zero: nothing was encoded there, and they match nothing")
     if twins:
         found.append(f"{twins} rows repeat another row's vector exactly: the same item twice, or a failed encoder")
     unit = np.abs(lengths - 1) < 1e-3
-    if 0.01 < unit.mean() < 0.99:
+    if len(unit) and 0.01 < unit.mean() < 0.99:
         found.append(f"{unit.mean():.0%} of the rows have length one and the others have not: two ways of writing?")
-    mixed = _mixing(rows[lengths > 0])
+    mixed = _mixing(sample)
     return (*found, *([mixed] if mixed else []))
 
 
-def _mixing(rows: np.ndarray) -> str | None:
+def _mixing(sample: np.ndarray) -> str | None:
     """Groups of rows that are never among each other's near neighbours look like vectors of two models in one column.
 
     Between two models' vectors there is no likeness, while each has its own within; so the graph that joins every row
     of a sample to its twelve nearest falls apart. A group counts from a twentieth of the rows on.
     """
-    if len(rows) < 100:
+    if len(sample) < 100:
         return None
-    chosen = np.random.default_rng(0).choice(len(rows), min(len(rows), _SAMPLE_ROWS), replace=False)
-    sample = np.ascontiguousarray(rows[np.sort(chosen)])
     neighbours = top_k(sample, sample, min(_NEIGHBOURS + 1, len(sample))).rows
     _, sizes = np.unique(_groups(neighbours), return_counts=True)
     shares = np.sort(sizes / len(sample))[::-1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embridge.adapters.upgrade import Upgrade
+from embridge.adapters.upgrade import MANIFEST, Upgrade
 from embridge.datasets.judged_pairs import JudgedPairs, read_pairs
 from embridge.datasets.text_lines import read_captions
 from embridge.embeddings import Embeddings
@@ -15,6 +15,7 @@ from embridge.encoders import Encoder, load
 from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation import Relevance, Report, Side, evaluate
 from embridge.evaluation.evaluate import CROSS_MODAL
+from embridge.files import refuse_foreign_folder
 from embridge.methods import Pairs, make
 from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, ModelSettings, Settings
@@ -24,7 +25,12 @@ __all__ = ["evaluate_upgrade", "fit_upgrade"]
 
 
 def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Upgrade:
-    """Encode the captions with both models (or read their vectors), fit, and write the upgrade's folder."""
+    """Encode the captions with both models (or read their vectors), fit, and write the upgrade's folder.
+
+    Raises `SettingsError` for settings that lack what is needed, and `InvalidInput` for data that cannot be used or a
+    folder of other things in the upgrade's place, before any work.
+    """
+    refuse_foreign_folder(settings.upgrade, marker=MANIFEST)
     method = make(settings.fit.method, settings.fit.settings)
     captions = None if settings.fit.captions is None else read_captions(settings.fit.captions)
     old, new = (_caption_vectors(model, captions, progress) for model in (settings.old, settings.new))

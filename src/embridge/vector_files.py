@@ -70,7 +70,7 @@ def read(path: Path | str, *, space: Space | None = None, cast: bool = False) ->
             table = require("pyarrow.parquet", extra="parquet").read_table(path)
         else:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise InvalidInput(f"{path} cannot be read as {path.suffix[1:]}: {error}; write it again") from error
     ids, vectors = _from_table(table, path)
     return Embeddings(ids, _as_float32(vectors, path, cast), _settle(path, space, vectors.shape[1]))
@@ -121,7 +121,7 @@ def read_space(path: Path | str) -> Space | None:
     written = (schema.metadata or {}).get(_SPACE_KEY)
     try:
         return None if written is None else Space.from_dict(json.loads(written))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} does not hold a space in its metadata ({error}); write it again") from error
 
 
@@ -195,7 +195,7 @@ def _schema(path: Path) -> Any:
         if path.suffix == ".parquet":
             return require("pyarrow.parquet", extra="parquet").read_schema(path)
         return pa.ipc.open_file(pa.memory_map(str(path))).schema
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise InvalidInput(f"{path} cannot be read as {path.suffix[1:]}: {error}; write it again") from error
 
 

@@ -21,12 +21,12 @@ from embridge.errors import ArtefactError, EmbridgeError, WrongDirection
 from embridge.files import atomic_folder
 from embridge.space import Space, require_same
 
-__all__ = ["SCHEMA", "Direction", "Provenance", "Upgrade"]
+__all__ = ["MANIFEST", "SCHEMA", "Direction", "Provenance", "Upgrade"]
 
 Direction = Literal["backward", "forward"]
 
 SCHEMA = "embridge.upgrade/1"
-_MANIFEST, _WEIGHTS, _CARD = "upgrade.json", "weights.safetensors", "README.md"
+MANIFEST, _WEIGHTS, _CARD = "upgrade.json", "weights.safetensors", "README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,13 @@ class Upgrade:
     def save(self, path: Path | str, *, report: Mapping[str, Any] | None = None, card: str | None = None) -> Path:
         """Write the folder, whole or not at all; an earlier upgrade of that name is replaced."""
         tensors = {f"{side}.{n}": a for side in ("head", "bridge") for n, a in getattr(self, side).weights().items()}
-        with atomic_folder(path, marker=_MANIFEST) as folder:
+        with atomic_folder(path, marker=MANIFEST) as folder:
             save_tensors(tensors, folder / _WEIGHTS)
             digest = hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
-            (folder / _MANIFEST).write_text(json.dumps(self._manifest(digest), indent=2))
-            (folder / _CARD).write_text(card or self._card())
+            (folder / MANIFEST).write_text(json.dumps(self._manifest(digest), indent=2), encoding="utf-8")
+            (folder / _CARD).write_text(card or self._card(), encoding="utf-8")
             if report is not None:
-                (folder / "report.json").write_text(json.dumps(report, indent=2))
+                (folder / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
         return Path(path)
 
     @classmethod
@@ -133,7 +133,7 @@ class Upgrade:
                 raise ArtefactError(f"{folder}: {error}") from error
             if isinstance(error, ArtefactError):
                 raise
-            raise ArtefactError(f"{folder / _MANIFEST} lacks or misnames {error}; fit the upgrade again") from error
+            raise ArtefactError(f"{folder / MANIFEST} lacks or misnames {error}; fit the upgrade again") from error
 
     def _manifest(self, digest: str) -> dict[str, Any]:
         return {
@@ -155,11 +155,11 @@ class Upgrade:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    file = folder / _MANIFEST
+    file = folder / MANIFEST
     if not file.is_file():
-        raise ArtefactError(f"{folder} is not an upgrade: expected {_MANIFEST} and {_WEIGHTS} in it")
+        raise ArtefactError(f"{folder} is not an upgrade: expected {MANIFEST} and {_WEIGHTS} in it")
     try:
-        manifest = json.loads(file.read_text())
+        manifest = json.loads(file.read_text(encoding="utf-8"))
         schema, _ = manifest["schema"], manifest["weights_sha256"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtefactError(f"{file} is truncated or altered ({error!r}); fit the upgrade again") from error
@@ -174,7 +174,7 @@ def _read_weights(folder: Path, digest: str) -> dict[str, np.ndarray]:
         raise ArtefactError(f"{folder} lacks {_WEIGHTS}; copy the whole folder")
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
-        raise ArtefactError(f"{file} is not the file {_MANIFEST} was written with: truncated, altered or replaced")
+        raise ArtefactError(f"{file} is not the file {MANIFEST} was written with: truncated, altered or replaced")
     try:
         return dict(load_tensors(content))
     except (SafetensorError, ValueError, KeyError) as error:

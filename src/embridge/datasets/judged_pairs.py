@@ -61,6 +61,6 @@ def _read_parquet(path: Path) -> tuple[list[dict[str, str | None]], list[str]]:
     pa = require("pyarrow", extra="parquet")
     try:
         table = require("pyarrow.parquet", extra="parquet").read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise InvalidInput(f"{path} cannot be read as parquet: {error}") from error
     return table.to_pylist(), table.column_names
