@@ -106,6 +106,8 @@ def _resolve(settings: Any, folder: Path) -> Any:
         changed = {name: _resolve(getattr(settings, name), folder) for name in type(settings).model_fields}
         if isinstance(settings, ModelSettings) and settings.encoder is not None:
             provider, _, model = settings.encoder.partition(":")
-            changed["encoder"] = f"{provider}:{folder / model}" if model and (folder / model).is_dir() else settings.encoder
+            changed["encoder"] = (
+                f"{provider}:{folder / model}" if model and (folder / model).is_dir() else settings.encoder
+            )
         return settings.model_copy(update=changed)
     return folder / settings if isinstance(settings, Path) else settings

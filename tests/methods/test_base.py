@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,22 @@ def test_no_pairs_are_refused():
     empty = [Embeddings((), np.empty((0, s.dim), np.float32), s) for s in (a, b)]
     with pytest.raises(InvalidInput, match="expected at least one, came 0 new and 0 old"):
         Pairs(*empty)
+
+
+def test_two_sides_of_one_space_are_refused(make_pairs):
+    new = make_pairs().new
+    with pytest.raises(InvalidInput, match="there is nothing to bridge"):
+        Pairs(new, new)
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+@pytest.mark.parametrize("name", METHODS)
+def test_lengths_that_the_metric_needs_are_not_thrown_away(make_pairs, metric, name):
+    pairs = make_pairs()
+    space = replace(pairs.old.space, metric=metric)
+    long = Embeddings(pairs.old.ids, pairs.old.vectors * np.float32(3), space)
+    with pytest.raises(InvalidInput, match=rf"{name} fits directions.*compares by {metric} vectors whose lengths vary"):
+        make(name).fit(Pairs(pairs.new, long))
 
 
 def test_hold_out_splits_without_overlap(make_pairs):

@@ -102,8 +102,16 @@ def test_figures_say_how_the_training_went(make_pairs):
     figures = XBT(**QUICK, noise=0.3, skip=False).fit(make_pairs()).provenance.figures
     assert figures["steps"] <= 60
     assert figures["samples_per_second"] > 0
-    assert min(figures["validation_losses"]) < figures["validation_losses"][0]
+    assert max(figures["validation_scores"]) > figures["validation_scores"][0]
     assert figures["best_step"] > 0
+
+
+def test_where_training_does_not_help_the_closed_form_map_is_kept(make_pairs):
+    """Steps far too long only do harm: the upgrade is the Procrustes map of all pairs."""
+    pairs = make_pairs(rows=200, noise=0.0)
+    upgrade = XBT(**QUICK, learning_rate=10.0).fit(pairs)
+    assert upgrade.provenance.figures["best_step"] == 0
+    np.testing.assert_array_equal(upgrade.bridge.weights()["weight"], fit_rotation(pairs, center=False).weight)
 
 
 def test_it_stops_when_validation_no_longer_improves(make_pairs):

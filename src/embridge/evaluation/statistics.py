@@ -39,14 +39,12 @@ def bootstrap_mean(
         raise InvalidInput(
             f"bootstrap: expected values, resamples >= 1, level in (0, 1); came {q}, {resamples}, {level}"
         )
+    distinct, counts = np.unique(values, return_counts=True)
+    step = max(1, _BLOCK_VALUES // len(distinct))
     generator = np.random.default_rng(seed)
-    step = max(1, _BLOCK_VALUES // q)
-    means = np.concatenate(
-        [
-            values[generator.integers(0, q, (min(step, resamples - done), q))].mean(axis=1)
-            for done in range(0, resamples, step)
-        ]
-    )
+    # how often each distinct value is drawn is multinomial: the same resampling, without drawing query by query
+    draws = (min(step, resamples - done) for done in range(0, resamples, step))
+    means = np.concatenate([generator.multinomial(q, counts / q, n) @ distinct / q for n in draws])
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(values.mean()), float(low), float(high))

@@ -18,7 +18,7 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.progress import Progress, silent
 
-__all__ = ["Method", "Pairs", "backward_upgrade"]
+__all__ = ["Method", "Pairs", "backward_upgrade", "require_cosine"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +36,8 @@ class Pairs:
             raise InvalidInput(
                 f"pairs: expected at least one, came {len(self.new)} new and {len(self.old)} old vectors"
             )
+        if self.new.space == self.old.space:
+            raise InvalidInput(f"pairs: both sides are of {self.new.space}; there is nothing to bridge")
         if self.new.ids != self.old.ids:
             both = zip(self.new.ids, self.old.ids, strict=False)
             first = next((i for i, (a, b) in enumerate(both) if a != b), min(len(self.new), len(self.old)))
@@ -82,6 +84,20 @@ class Method(Protocol):
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit on the pairs; the same pairs and seed give the same bytes on a CPU."""
         ...
+
+
+def require_cosine(pairs: Pairs, method: str) -> None:
+    """Raise `InvalidInput` unless both spaces compare by cosine, or hold vectors of length one.
+
+    A map fitted on directions says nothing of lengths, which dot products and distances of other vectors depend on.
+    """
+    for rows in (pairs.new, pairs.old):
+        lengths = np.linalg.norm(rows.vectors, axis=1) if rows.space.metric != "cosine" else np.ones(1)
+        if np.abs(lengths - 1).max() > 1e-3:
+            raise InvalidInput(
+                f"{method} fits directions, and {rows.space} compares by {rows.space.metric} vectors whose lengths vary "
+                f"({lengths.min():.3g} to {lengths.max():.3g}); normalise them, or use spaces with metric cosine"
+            )
 
 
 def backward_upgrade(

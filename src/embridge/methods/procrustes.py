@@ -11,7 +11,7 @@ import numpy as np
 from embridge.adapters.base import normalized
 from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
-from embridge.methods.base import Pairs, backward_upgrade
+from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.progress import Progress, silent
 from embridge.search import top_k
 from embridge.shapes import Float32
@@ -37,6 +37,7 @@ class Procrustes:
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit on all pairs; with ``center=None`` both forms are compared on held-out ones first."""
+        require_cosine(pairs, "procrustes")
         warn_if_few(pairs)
         center, figures = self.choose_centring(pairs, seed=seed)
         progress(1, 2, "procrustes")

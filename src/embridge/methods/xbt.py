@@ -23,7 +23,8 @@ from embridge.adapters.linear import Linear
 from embridge.adapters.mlp import MLP
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
-from embridge.methods.base import Pairs, backward_upgrade
+from embridge.methods.base import Pairs, backward_upgrade, require_cosine
+from embridge.methods.held_out import HeldOut
 from embridge.methods.procrustes import Procrustes, fit_rotation, warn_if_few
 from embridge.methods.projection import Projection
 from embridge.progress import Progress, silent
@@ -41,12 +42,12 @@ class XBT:
     validation, and 4 · d_new takes five times as long); 0 leaves the skip path alone, which is
     `Procrustes`.
     skip: add R, the orthogonal Procrustes map of the same captions, kept fixed, with W₃ starting at zero; so training
-    starts at the closed-form map and early stopping never ends below it on held-out text. ``Deviation:`` the paper
+    starts at the closed-form map and never ends below it on held-out text. ``Deviation:`` the paper
     names no skip; see docs/benchmarks for both.
     center: as in `Procrustes`. noise: σ√d, the length of the noise relative to a unit vector; each row draws its own
     share u ~ U(0, 1) of it. temperature, cosine_weight: of InfoNCE and of mean(1 − cos). epochs, min_steps: passes over
     the captions; more where few captions would give fewer optimiser steps than that. patience: twentieths of the
-    training without a better validation loss before it stops. precision: ``auto`` takes bfloat16 where the processor
+    training without a better held-out score before it stops. precision: ``auto`` takes bfloat16 where the processor
     has it.
 
     Requirements: captions encoded by both models; no image, no label. Related: `Procrustes`, its starting point.
@@ -76,6 +77,8 @@ class XBT:
             raise SettingsError(f"xbt: hidden_width is 0 (skip path alone) or more, came {self.hidden_width}")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise SettingsError(f"xbt: precision is auto, float32 or bfloat16, came {self.precision!r}")
+        if not self.learning_rate > 0 or not self.weight_decay >= 0:
+            raise SettingsError(f"xbt: learning_rate or weight_decay out of range: {self}")
         if not self.noise >= 0 or not 0 <= self.dropout < 1 or self.temperature <= 0 or self.cosine_weight < 0:
             raise SettingsError(f"xbt: noise, dropout, temperature or cosine_weight out of range: {self}")
         if min(self.batch_size, self.epochs, self.min_steps, self.patience) < 1 or not 0 < self.validation_fraction < 1:
@@ -84,24 +87,22 @@ class XBT:
             )
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """Fit ψ on captions; the weights kept are those with the lowest loss on held-out captions."""
-        warn_if_few(pairs)
-        skip, figures = self._fit_skip(pairs, seed)
-        if self.hidden_width == 0:
-            assert skip is not None
-            bridge: MLP | Linear = skip
-        else:
-            with torch.random.fork_rng():
-                torch.manual_seed(seed)
-                bridge, trained = _train(self, pairs, skip, seed, progress)
-            figures |= trained
-        return backward_upgrade(bridge, pairs, "xbt-stage1", settings=self, seed=seed, figures=figures)
+        """Fit ψ on captions; the weights kept are those that score best on held-out captions (see `HeldOut`).
 
-    def _fit_skip(self, pairs: Pairs, seed: int) -> tuple[Linear | None, dict[str, Any]]:
-        if not self.skip:
-            return None, {}
-        center, figures = Procrustes(self.center).choose_centring(pairs, seed=seed)
-        return fit_rotation(pairs, center=center), {"centered": center} | figures
+        Where no trained weights score better than the closed-form map, the upgrade is that map, fitted on all pairs.
+        """
+        require_cosine(pairs, "xbt")
+        warn_if_few(pairs)
+        center, figures = Procrustes(self.center).choose_centring(pairs, seed=seed) if self.skip else (False, {})
+        figures = {"centered": center, **figures} if self.skip else {}
+        bridge: MLP | Linear | None = None
+        if self.hidden_width:
+            with torch.random.fork_rng(devices=[] if self.device == "cpu" else [torch.device(self.device)]):
+                torch.manual_seed(seed)
+                bridge, trained = _train(self, pairs, center, seed, progress)
+            figures |= trained
+        bridge = bridge or fit_rotation(pairs, center=center)
+        return backward_upgrade(bridge, pairs, "xbt-stage1", settings=self, seed=seed, figures=figures)
 
 
 def xbt_loss(mapped: Tensor, old: Tensor, *, temperature: float, cosine_weight: float) -> Tensor:
@@ -124,11 +125,12 @@ def with_noise(z: Tensor, noise: float) -> Tensor:
 
 
 def _train(
-    settings: XBT, pairs: Pairs, skip: Linear | None, seed: int, progress: Progress
-) -> tuple[MLP, dict[str, Any]]:
-    """Minimise `xbt_loss` with AdamW under a cosine schedule; keep the best weights seen, the start included."""
-    train, held = (_tensors(part, settings.device) for part in pairs.hold_out(settings.validation_fraction, seed=seed))
-    held = (with_noise(held[0], settings.noise), held[1])  # drawn once: every check sees the same task as training
+    settings: XBT, pairs: Pairs, center: bool, seed: int, progress: Progress
+) -> tuple[MLP | None, dict[str, Any]]:
+    """Minimise `xbt_loss` with AdamW under a cosine schedule; the best weights seen, or None if that is the skip path."""
+    parts = pairs.hold_out(settings.validation_fraction, seed=seed)
+    train, held = (_tensors(part, settings.device) for part in parts)
+    skip = fit_rotation(parts[0], center=center) if settings.skip else None  # blind to the held-out captions, too
     projection = Projection(
         pairs.new.space.dim, settings.hidden_width, pairs.old.space.dim, skip=skip, dropout=settings.dropout
     ).to(settings.device)
@@ -136,7 +138,7 @@ def _train(
     learnt = [p for p in projection.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    best = _Best(projection, _held_out_loss(settings, projection, held))
+    best = _Best(projection, HeldOut(train, held))
     began, samples = perf_counter(), 0
     for step, rows in enumerate(_batches(len(train[0]), settings.batch_size, steps), 1):
         _step(settings, projection, optimizer, train[0][rows], train[1][rows])
@@ -144,24 +146,28 @@ def _train(
         samples += len(rows)
         progress(step, steps, "xbt")
         if step % max(1, steps // _CHECKS) == 0 or step == steps:
-            best.offer(projection, _held_out_loss(settings, projection, held), step)
+            best.offer(projection, step)
             if best.checks_since > settings.patience:
                 break
     progress(steps, steps, "xbt")
-    figures = {"steps": step, "best_step": best.step, "validation_losses": best.losses}
+    figures = {"steps": step, "best_step": best.step, "validation_scores": best.scores}
     figures["samples_per_second"] = round(samples / (perf_counter() - began))
-    return best.projection.to_adapter(pairs.new.space, pairs.old.space), figures
+    untrained = settings.skip and best.step == 0
+    return None if untrained else best.projection.to_adapter(pairs.new.space, pairs.old.space), figures
 
 
 class _Best:
-    """The projection with the lowest loss so far."""
+    """The projection with the highest held-out score so far."""
 
-    def __init__(self, projection: Projection, loss: float) -> None:
-        self.projection, self.losses, self.step, self.checks_since = copy.deepcopy(projection), [loss], 0, 0
+    def __init__(self, projection: Projection, held_out: HeldOut) -> None:
+        self._held_out, self.step, self.checks_since = held_out, 0, 0
+        self.projection = copy.deepcopy(projection)
+        self.scores = [held_out.score(projection.eval())]
 
-    def offer(self, projection: Projection, loss: float, step: int) -> None:
-        better = loss < min(self.losses)
-        self.losses.append(loss)
+    def offer(self, projection: Projection, step: int) -> None:
+        score = self._held_out.score(projection.eval())
+        better = score > max(self.scores)
+        self.scores.append(score)
         self.checks_since = 0 if better else self.checks_since + 1
         if better:
             self.projection, self.step = copy.deepcopy(projection), step
@@ -188,19 +194,6 @@ def _step(settings: XBT, projection: Projection, optimizer: torch.optim.Optimize
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-
-
-def _held_out_loss(settings: XBT, projection: Projection, held: tuple[Tensor, Tensor]) -> float:
-    """The loss without dropout, in batches of the training size."""
-    projection.eval()
-    total = 0.0
-    with torch.inference_mode():
-        for new, old in zip(*(torch.split(side, settings.batch_size) for side in held), strict=True):
-            loss = xbt_loss(
-                projection(new), old, temperature=settings.temperature, cosine_weight=settings.cosine_weight
-            )
-            total += loss.item() * len(new)
-    return total / len(held[0])
 
 
 def _in_bfloat16(settings: XBT) -> bool:
