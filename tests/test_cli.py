@@ -126,6 +126,51 @@ def test_vectors_in_files_give_the_same_figures_as_encoders(project):
     assert json.loads(run("evaluate", path, "--json").stdout)["cells"] == by_encoder
 
 
+def test_evaluating_leaves_the_report_in_the_upgrade(project):
+    assert run("evaluate", project / "settings.yaml").exit_code == 0
+    card = (project / "upgrade" / "README.md").read_text()
+    assert "| old/old |" in card
+    assert "95 % interval" in card
+    assert Report.load(project / "upgrade" / "report.json").figures() == Report.load(project / "report.json").figures()
+    assert Upgrade.load(project / "upgrade").provenance.method == "procrustes"
+
+
+def test_a_file_of_vectors_is_searched_whole(tmp_path):
+    """Items that no pair names stay in the gallery, as they would in the index."""
+    generator = np.random.default_rng(0)
+    spaces = {side: Space(side, "", 8) for side in ("old", "new")}
+    vectors = generator.normal(size=(300, 8)).astype(np.float32)
+    queries = vectors[:50] + 0.7 * generator.normal(size=(50, 8)).astype(np.float32)
+    for side, space in spaces.items():
+        write(Embeddings.of(vectors, space, [f"i{j}" for j in range(300)]), tmp_path / f"{side}-gallery.npy")
+        write(Embeddings.of(queries, space, [f"q{j}" for j in range(50)]), tmp_path / f"{side}-queries.npy")
+    (tmp_path / "pairs.csv").write_text("text,image\n" + "".join(f"q{j},i{j}\n" for j in range(50)))
+    files = {
+        part: {s: f"{s}-{name}.npy" for s in spaces} for part, name in (("gallery", "gallery"), ("queries", "queries"))
+    }
+    models = {
+        s: {"gallery": files["gallery"][s], "queries": files["queries"][s], "captions": files["gallery"][s]}
+        for s in spaces
+    }
+    settings = models | {"fit": {"method": "procrustes"}, "evaluate": {"pairs": "pairs.csv", "ks": [1]}}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    assert run("fit", tmp_path / "settings.yaml").exit_code == 0
+    cells = json.loads(run("evaluate", tmp_path / "settings.yaml", "--json").stdout)["cells"]
+    similarity = (
+        queries @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
+    )  # cosine, up to a factor a query
+    assert cells["t2i"]["old/old"]["recall_at_1"] == pytest.approx((similarity.argmax(axis=1) == np.arange(50)).mean())
+    assert (similarity[:, :50].argmax(axis=1) == np.arange(50)).mean() > cells["t2i"]["old/old"]["recall_at_1"]
+    assert Report.load(tmp_path / "report.json").about["gallery"] == 300
+
+
+def test_a_place_that_cannot_be_written_is_one_line(project):
+    (project / "taken.json").mkdir(exist_ok=True)
+    done = run("evaluate", settings_of(project, "taken", report="taken.json"))
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
 def test_few_captions_warn_in_one_line(project):
     names = [glyphs.caption(c) for c in HELD_OUT[:20]]
     (project / "few.txt").write_text("\n".join(names))

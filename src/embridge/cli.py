@@ -31,6 +31,9 @@ class _Commands(TyperGroup):
         except EmbridgeError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            typer.echo(f"error: {error}; nothing was half-written", err=True)
+            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             typer.echo("interrupted: what was written before is whole; run the same command again", err=True)
             raise typer.Exit(130) from None

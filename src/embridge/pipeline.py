@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from embridge.encoders import Encoder, load
 from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation import Relevance, Report, Side, evaluate
 from embridge.evaluation.evaluate import CROSS_MODAL
+from embridge.evaluation.render.markdown import report_markdown
 from embridge.files import refuse_foreign_folder
 from embridge.methods import Pairs, make
 from embridge.progress import Progress, silent
@@ -42,7 +44,10 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Upgrade:
 
 
 def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Report:
-    """Measure the upgrade of the settings on their judged pairs, and write the report."""
+    """Measure the upgrade of the settings on their judged pairs; write the report, into the upgrade's folder too.
+
+    From files of vectors the whole files are searched, whether judged or not; encoders see what the pairs name.
+    """
     if settings.evaluate is None:
         raise SettingsError("the settings have no section 'evaluate' with the pairs to judge by")
     upgrade = Upgrade.load(settings.upgrade)
@@ -56,11 +61,24 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Repo
         directions=CROSS_MODAL if pairs.cross_modal else ("",),
         ks=settings.evaluate.ks,
         seed=settings.evaluate.seed,
-        about={"upgrade": upgrade.provenance.method, "old": str(old.gallery.space), "new": str(new.gallery.space)},
+        unjudged="skip",
+        about=_about(upgrade, old, new),
         progress=progress,
     )
     report.save(settings.report)
+    upgrade.save(settings.upgrade, report=report.to_dict(), card=report_markdown(report))
     return report
+
+
+def _about(upgrade: Upgrade, old: Side, new: Side) -> dict[str, Any]:
+    """What was measured on what."""
+    return {
+        "upgrade": upgrade.provenance.method,
+        "old": str(old.gallery.space),
+        "new": str(new.gallery.space),
+        "queries": len(old.queries),
+        "gallery": len(old.gallery),
+    }
 
 
 def _caption_vectors(model: ModelSettings, captions: list[str] | None, progress: Progress) -> Embeddings:
@@ -71,14 +89,14 @@ def _caption_vectors(model: ModelSettings, captions: list[str] | None, progress:
     if captions is None:
         raise SettingsError("fit: name a text file with captions (fit.captions), one a line")
     encoder = _encoder(model, progress)
-    return Embeddings.of(encoder.encode(captions, modality="text"), encoder.space)
+    return Embeddings.of(encoder.encode(captions, modality="text", role="query"), encoder.space)
 
 
 def _side(model: ModelSettings, pairs: JudgedPairs, settings: EvaluateSettings, progress: Progress) -> Side:
     if model.encoder is None:
         if model.queries is None or model.gallery is None:
             raise SettingsError("evaluate: a model without an encoder needs files of vectors (queries:, gallery:)")
-        return Side(_select(model.queries, pairs.queries, model), _select(model.gallery, pairs.items, model))
+        return Side(_arranged(model.queries, pairs.queries, model), _arranged(model.gallery, pairs.items, model))
     encoder = _encoder(model, progress)
     queries = encoder.encode(pairs.queries, modality="text", role="query")
     if pairs.cross_modal:
@@ -99,11 +117,12 @@ def _read(path: Path, model: ModelSettings) -> Embeddings:
     return read(path, space=None if model.space is None else model.space.to_space(), cast=model.cast)
 
 
-def _select(path: Path, ids: list[str], model: ModelSettings) -> Embeddings:
-    """The rows with those ids, in that order."""
+def _arranged(path: Path, ids: list[str], model: ModelSettings) -> Embeddings:
+    """All rows of a file: those ids in that order, then the others by name, so that two models' files agree."""
     rows = _read(path, model)
     row_of = {name: row for row, name in enumerate(rows.ids)}
     missing = [name for name in ids if name not in row_of]
     if missing:
         raise InvalidInput(f"{path} lacks {len(missing)} of {len(ids)} ids that the pairs name, first {missing[0]!r}")
-    return rows.take(np.array([row_of[name] for name in ids]))
+    order = [*ids, *sorted(row_of.keys() - set(ids))]
+    return rows.take(np.array([row_of[name] for name in order]))

@@ -72,8 +72,9 @@ def top_k(
     """
     if k < 1 or not len(gallery):
         raise InvalidInput(f"expected k >= 1 and a gallery with rows, came k={k} and {len(gallery)} rows")
-    if queries.shape[1] != gallery.shape[1]:
-        raise InvalidInput(f"queries are {queries.shape[1]}-d and the gallery is {gallery.shape[1]}-d")
+    if queries.dtype != np.float32 or gallery.dtype != np.float32 or queries.shape[1:] != gallery.shape[1:]:
+        came = " and ".join(f"{x.dtype} {list(x.shape)}" for x in (queries, gallery))
+        raise InvalidInput(f"expected queries and gallery as float32 [n, d] of one d, came {came}")
     if metric not in get_args(Metric) or engine not in get_args(Engine):
         raise InvalidInput(f"expected one of {get_args(Metric)} and {get_args(Engine)}, came {metric!r} and {engine!r}")
     k = min(k, len(gallery))

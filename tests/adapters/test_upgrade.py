@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from embridge.adapters import MLP, Composed, Identity, Layer, Linear, Prefix, Provenance, Upgrade
+from embridge.adapters.upgrade import seal
 from embridge.embeddings import Embeddings
 from embridge.errors import ArtefactError, InvalidInput, SpaceMismatch, WrongDirection
 from embridge.space import Space
@@ -33,7 +34,8 @@ def rewrite(folder, change):
     file = folder / "upgrade.json"
     manifest = json.loads(file.read_text())
     change(manifest)
-    file.write_text(json.dumps(manifest))
+    manifest.pop("sha256")
+    file.write_text(json.dumps(manifest | {"sha256": seal(manifest)}))  # altered by somebody who knows how
 
 
 def replace_weights(folder, **changes):
@@ -260,6 +262,17 @@ def test_every_truncation_of_the_manifest_is_refused(tmp_path):
         (folder / "upgrade.json").write_text(text[:length])
         with pytest.raises(ArtefactError, match="is truncated or altered"):
             Upgrade.load(folder)
+
+
+def test_any_altered_value_is_noticed(tmp_path):
+    folder = upgrade().save(tmp_path / "up")
+    text = (folder / "upgrade.json").read_text()
+    for before, after in (('"backward"', '"forward"'), ('"bias": false', '"bias": true'), ('"cosine"', '"dot"')):
+        if before in text:
+            (folder / "upgrade.json").write_text(text.replace(before, after, 1))
+            with pytest.raises(ArtefactError, match="does not match its own sha256: it was altered"):
+                Upgrade.load(folder)
+    assert '"backward"' in text
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty", "file"])

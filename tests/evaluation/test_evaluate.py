@@ -169,6 +169,19 @@ def test_sides_must_hold_the_same_items(world):
         Side(old.queries, new.gallery)
 
 
+def test_a_query_without_judgement_is_refused_or_not_asked(world):
+    old, new, upgrade, relevance = world
+    part = Relevance({q: items for q, items in relevance.relevant.items() if int(q.split()[1]) < 100})
+    with pytest.raises(InvalidInput, match="query 'caption 100' has no relevant item"):
+        evaluate(old, new, upgrade, part)
+    made = evaluate(old, new, upgrade, part, unjudged="skip")
+    assert (len(made.query_ids["t2i"]), len(made.query_ids["i2t"])) == (100, 50)
+    expected = naive_recall(old.queries.vectors[:100], old.gallery.vectors, lambda i, j: i // 2 == j, 10)
+    assert made.recall("t2i", "old/old", 10).value == pytest.approx(expected)  # the gallery stayed whole
+    with pytest.raises(InvalidInput, match="none of the 600 queries has a right item"):
+        evaluate(old, new, upgrade, Relevance({"somebody": frozenset({"else"})}), unjudged="skip")
+
+
 def test_an_upgrade_of_another_index_is_refused(world):
     old, new, _, relevance = world
     other = Space("other", "1", 8)

@@ -63,5 +63,19 @@ def test_every_name_makes_a_method_and_others_are_refused():
         assert make(name).paper
     with pytest.raises(SettingsError, match="one of procrustes, xbt; came 'magic'"):
         make("magic")
-    with pytest.raises(SettingsError, match=r"procrustes: .*unexpected keyword argument 'sigma'"):
+    with pytest.raises(SettingsError, match="procrustes has no setting sigma; it has"):
         make("procrustes", {"sigma": 1})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"skip": "false"}, {"epochs": 2.5}, {"noise": "much"}, {"center": 1}, {"precision": "float16"}, {"device": None}],
+)
+def test_settings_of_another_type_are_refused(settings):
+    (name,) = settings
+    with pytest.raises(SettingsError, match=rf"xbt: {name}: .*, came"):
+        make("xbt", settings)
+
+
+def test_whole_numbers_and_none_are_taken_where_they_fit():
+    assert make("xbt", {"noise": 1, "center": None}).noise == 1

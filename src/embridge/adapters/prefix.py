@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from embridge.adapters.base import Adapter, Weights, normalized
-from embridge.errors import ArtefactError
+from embridge.errors import ArtefactError, InvalidInput
 from embridge.shapes import Float32
 from embridge.space import Space
 
@@ -35,6 +35,8 @@ class Prefix(Adapter):
         self.source, self.target = source, target
 
     def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:
+        if x.shape[1:] != (self.source.dim,):
+            raise InvalidInput(f"expected rows of {self.source.dim} coordinates to cut, came shape {list(x.shape)}")
         return normalized(np.ascontiguousarray(x[:, : self.target.dim]))
 
     def weights(self) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from safetensors import SafetensorError
@@ -66,7 +66,6 @@ class Upgrade:
     bridge: Adapter
     provenance: Provenance
     direction: Direction = "backward"
-    schema: ClassVar[str] = SCHEMA
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):
@@ -104,13 +103,16 @@ class Upgrade:
         return self.bridge(self.head(queries))
 
     def save(self, path: Path | str, *, report: Mapping[str, Any] | None = None, card: str | None = None) -> Path:
-        """Write the folder, whole or not at all; an earlier upgrade of that name is replaced."""
+        """Write the folder, whole or not at all; an earlier upgrade of that name is replaced.
+
+        report: JSON to keep beside it; card: Markdown to add to its ``README.md``.
+        """
         tensors = {f"{side}.{n}": a for side in ("head", "bridge") for n, a in getattr(self, side).weights().items()}
         with atomic_folder(path, marker=MANIFEST) as folder:
             save_tensors(tensors, folder / _WEIGHTS)
             digest = hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
             (folder / MANIFEST).write_text(json.dumps(self._manifest(digest), indent=2), encoding="utf-8")
-            (folder / _CARD).write_text(card or self._card(), encoding="utf-8")
+            (folder / _CARD).write_text("\n\n".join(filter(None, (self._card(), card))), encoding="utf-8")
             if report is not None:
                 (folder / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
         return Path(path)
@@ -136,7 +138,7 @@ class Upgrade:
             raise ArtefactError(f"{folder / MANIFEST} lacks or misnames {error}; fit the upgrade again") from error
 
     def _manifest(self, digest: str) -> dict[str, Any]:
-        return {
+        manifest = {
             "schema": SCHEMA,
             "direction": self.direction,
             "head": adapter_to_config(self.head),
@@ -144,6 +146,7 @@ class Upgrade:
             "provenance": asdict(self.provenance),
             "weights_sha256": digest,
         }
+        return manifest | {"sha256": seal(manifest)}
 
     def _card(self) -> str:
         rows = "".join(f"| {name} | {value} |\n" for name, value in self.provenance.figures.items())
@@ -165,7 +168,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ArtefactError(f"{file} is truncated or altered ({error!r}); fit the upgrade again") from error
     if schema != SCHEMA:
         raise ArtefactError(f"{file}: expected schema {SCHEMA}, came {schema!r}; a newer embridge may read it")
+    if manifest.pop("sha256", None) != seal(manifest):
+        raise ArtefactError(f"{file} does not match its own sha256: it was altered; fit the upgrade again")
     return dict(manifest)
+
+
+def seal(manifest: Mapping[str, Any]) -> str:
+    """The hash that ``upgrade.json`` carries of the rest of itself: it shows alterations, not who made the file."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _read_weights(folder: Path, digest: str) -> dict[str, np.ndarray]:

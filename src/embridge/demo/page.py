@@ -12,7 +12,7 @@ from pathlib import Path
 from embridge.datasets import glyphs
 from embridge.errors import require
 from embridge.evaluation import Report, Verdict
-from embridge.evaluation.render.terminal import DIRECTIONS
+from embridge.evaluation.report import DIRECTIONS
 
 __all__ = ["Example", "write_page"]
 

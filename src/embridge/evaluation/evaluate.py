@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
@@ -34,6 +34,15 @@ class Side:
         """The gallery asks, the queries answer."""
         return Side(self.gallery, self.queries)
 
+    def asking(self, relevance: Relevance) -> Side:
+        """Only the queries that have a right item; the gallery stays whole."""
+        judged = [row for row, name in enumerate(self.queries.ids) if name in relevance.relevant]
+        if not judged:
+            raise InvalidInput(
+                f"none of the {len(self.queries)} queries has a right item; are the ids those of the pairs?"
+            )
+        return Side(self.queries.take(judged), self.gallery)
+
 
 def evaluate(
     old: Side,
@@ -45,6 +54,7 @@ def evaluate(
     directions: Sequence[str] = CROSS_MODAL,
     ks: Sequence[int] = (1, 5, 10),
     seed: int = 0,
+    unjudged: Literal["error", "skip"] = "error",
     about: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Report:
@@ -52,7 +62,8 @@ def evaluate(
 
     ``directions`` names one direction, or two: the second exchanges queries and gallery (text-to-image, then
     image-to-text). ``naive`` is the new query on the old gallery with nothing between them; where the dimensions
-    differ, on the shared prefix. Raises `InvalidInput` unless both sides hold the same items.
+    differ, on the shared prefix. ``unjudged`` says what happens to a query without a right item: it is refused, or not
+    asked (it stays in the gallery that others search). Raises `InvalidInput` unless both sides hold the same items.
     """
     if not ks or len(directions) not in (1, 2):
         raise InvalidInput(f"expected at least one k and one or two directions, came {ks} and {directions}")
@@ -61,6 +72,8 @@ def evaluate(
     ids: dict[str, tuple[str, ...]] = {}
     for i, direction in enumerate(directions):
         a, b, judged = (old, new, relevance) if i == 0 else (old.reversed(), new.reversed(), relevance.inverted())
+        if unjudged == "skip":
+            a, b = a.asking(judged), b.asking(judged)
         ids[direction] = a.queries.ids
         sides = _searches(a, b, {"new/old": upgrade} | {f"{n}/old": u for n, u in (controls or {}).items()})
         for j, (name, queries, gallery) in enumerate(sides):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embridge.errors import InvalidInput
-from embridge.shapes import Bool, Int64
+from embridge.shapes import Int64
 
 __all__ = ["Relevance"]
 
@@ -56,7 +56,3 @@ class Relevance:
                 )
             first[i] = next((rank for rank, row in enumerate(rows[i].tolist(), 1) if row in right), 0)
         return first
-
-    def matrix(self, query_ids: Sequence[str], gallery_ids: Sequence[str]) -> Bool[np.ndarray, "q n"]:
-        """Right or not, for small sets."""
-        return np.array([[item in self.relevant.get(query, ()) for item in gallery_ids] for query in query_ids], bool)

@@ -17,9 +17,10 @@ from embridge.evaluation.statistics import Interval, bootstrap_mean
 from embridge.files import atomic_file
 from embridge.shapes import Float64, Int64
 
-__all__ = ["SCHEMA", "Cell", "Report"]
+__all__ = ["DIRECTIONS", "SCHEMA", "Cell", "Report"]
 
 SCHEMA = "embridge.report/1"
+DIRECTIONS = {"t2i": "text to image", "i2t": "image to text", "": "search"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

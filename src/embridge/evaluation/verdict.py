@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from embridge.evaluation.render.terminal import DIRECTIONS
-from embridge.evaluation.report import Report
+from embridge.evaluation.report import DIRECTIONS, Report
 
 __all__ = ["Verdict", "decide"]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
 from embridge.errors import SettingsError, require
 from embridge.methods.base import Method, Pairs
@@ -30,8 +31,23 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     if name in _TRAINED:
         require("torch", extra="train")
     module, attribute = METHODS[name]
-    try:
-        method: Method = getattr(import_module(module), attribute)(**(settings or {}))
-    except TypeError as error:
-        raise SettingsError(f"{name}: {error}") from error
+    kind = getattr(import_module(module), attribute)
+    given = dict(settings or {})
+    unknown = sorted(given.keys() - {field.name for field in fields(kind)})
+    if unknown:
+        raise SettingsError(f"{name} has no setting {', '.join(unknown)}; it has {[f.name for f in fields(kind)]}")
+    method: Method = kind(**_checked(name, kind, given))
     return method
+
+
+def _checked(name: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, each of the type that its field says."""
+    from pydantic import TypeAdapter, ValidationError  # importing the package stays light
+
+    hints, checked = get_type_hints(kind), {}
+    for key, value in given.items():
+        try:
+            checked[key] = TypeAdapter(hints[key]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise SettingsError(f"{name}: {key}: {error.errors()[0]['msg']}, came {value!r}") from error
+    return checked

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embridge.evaluation.report import Report
+from embridge.evaluation.report import DIRECTIONS, Report
 
-__all__ = ["DIRECTIONS", "ReportTable", "report_tables"]
-
-DIRECTIONS = {"t2i": "text to image", "i2t": "image to text", "": "search"}
+__all__ = ["ReportTable", "report_tables"]
 
 
 @dataclass(frozen=True, slots=True)
