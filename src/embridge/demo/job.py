@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +16,7 @@ from embridge.datasets import glyph_models, glyphs
 from embridge.demo.page import Example, write_page
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, load
+from embridge.errors import require
 from embridge.evaluation import Relevance, Report, Side, Verdict, decide, evaluate
 from embridge.files import atomic_folder
 from embridge.methods import Pairs, make
@@ -66,7 +68,7 @@ def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
     began = perf_counter()
     out = Path(out).absolute()
     old, new = (load(f"clip:{glyph_models.folder(side)}", batch_size=256, progress=progress) for side in ("old", "new"))
-    with atomic_folder(out, marker=_MARKER) as folder:
+    with _one_thread(), atomic_folder(out, marker=_MARKER) as folder:
         store = _index(folder / "store", old, progress)
         upgrade, control = _fit(old, new, progress)
         upgrade.save(folder / "upgrade")
@@ -76,6 +78,18 @@ def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
         examples = _examples(report, store, (old, new), upgrade)
         write_page(folder / "searches.html", report, verdict, examples)
     return DemoResult(report, verdict, out / "store", out / "upgrade", out / "searches.html", perf_counter() - began)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Models this small gain nothing from several threads, which crawl when anything else is running."""
+    torch = require("torch", extra="demo")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _index(path: Path, old: Encoder, progress: Progress) -> Store:

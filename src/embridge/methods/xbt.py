@@ -39,7 +39,7 @@ class XBT:
     """ψ(z) = L2(R z + W₃·GELU(W₂·GELU(W₁·LN(z)))), fitted to L2(f_old(t)) from L2(f_new(t) + noise).
 
     hidden_width: width of the two hidden layers (``Deviation:`` the paper's is 4 · d_new; wider was not better on
-    validation, and 4 · d_new takes five times as long); 0 leaves the skip path alone, which is
+    validation, and 4 · d_new takes several times as long); 0 leaves the skip path alone, which is
     `Procrustes`.
     skip: add R, the orthogonal Procrustes map of the same captions, kept fixed, with W₃ starting at zero; so training
     starts at the closed-form map and never ends below it on held-out text. ``Deviation:`` the paper
