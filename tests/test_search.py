@@ -235,7 +235,7 @@ def test_search_gives_ids_and_demands_one_space():
         (4, 3, 0, "came k=0"),
         (4, 3, -1, "came k=-1"),
         (4, 0, 1, "and 0 rows"),
-        (5, 3, 1, r"float32 \[2, 5\] and float32 \[3, 4\]"),
+        (5, 3, 1, r"float32 \(2, 5\) and float32 \(3, 4\)"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(d, n, k, message):

@@ -32,7 +32,7 @@ class _Commands(TyperGroup):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
-            typer.echo(f"error: {error}; nothing was half-written", err=True)
+            typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             typer.echo("interrupted: what was written before is whole; run the same command again", err=True)
@@ -52,6 +52,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+_LEGEND = """\
+old/old: the old model on its index; new/old: the new model through the upgrade, same index;
+new/new: everything re-encoded; naive: the new model on the old index, no bridge.
+R@k: Recall@k ± half its 95 % interval; flips: queries lost and won since old/old"""
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 Config = Annotated[Path, typer.Argument(help="The YAML settings file.", show_default=False)]
@@ -203,6 +208,7 @@ def _print_report(report: Any) -> None:
 
     for table in report_tables(report):
         print_table(table.columns, table.rows, title=table.title)
+    typer.echo(_LEGEND)
 
 
 def _print_inspections(found: list[Any]) -> None:

@@ -22,7 +22,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     ...     _ = temporary.write_text("whole")
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -45,7 +45,7 @@ def atomic_folder(path: Path | str, *, marker: str) -> Iterator[Path]:
     the new name as ``.NAME.old``, and the next write restores it first.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     previous = path.parent / f".{path.name}.old"
     if previous.exists() and not path.exists():
         os.replace(previous, path)
@@ -55,6 +55,8 @@ def atomic_folder(path: Path | str, *, marker: str) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)
         for file in temporary.rglob("*"):
+            if file.is_file():
+                file.chmod(0o644)  # some writers make files that only their owner reads
             _sync(file)
         _sync(temporary)
         shutil.rmtree(previous, ignore_errors=True)
@@ -76,6 +78,15 @@ def refuse_foreign_folder(path: Path | str, *, marker: str) -> None:
         raise InvalidInput(
             f"{path} holds other things (no {marker} in it) and is not overwritten; choose a new or an empty folder"
         )
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InvalidInput(
+            f"{path} cannot be written: a part of the way to it is a file. Choose another name"
+        ) from error
 
 
 def _sync(path: Path) -> None:

@@ -94,7 +94,7 @@ def _inspect(
     return Inspection(
         where, space, rows, dim, dtype, extremes, bad, zero, repeated, twins,
         _problems(dtype, bad, repeated, space, dim),
-        _suspicions(zero, twins, lengths, sample.rows),
+        _suspicions(dtype, zero, twins, lengths, sample.rows),
     )  # fmt: skip
 
 
@@ -129,8 +129,10 @@ def _problems(dtype: str, bad: int, repeated: int, space: Space | None, dim: int
     return tuple(found)
 
 
-def _suspicions(zero: int, twins: int, lengths: np.ndarray, sample: np.ndarray) -> tuple[str, ...]:
+def _suspicions(dtype: str, zero: int, twins: int, lengths: np.ndarray, sample: np.ndarray) -> tuple[str, ...]:
     found = []
+    if dtype in ("float16", "float64"):
+        found.append(f"vectors are {dtype}: they are read only where cast is set, and are float32 then")
     if zero:
         found.append(f"{zero} rows are zero: nothing was encoded there, and they match nothing")
     if twins:

@@ -1,9 +1,8 @@
 """Exact nearest neighbours in bounded memory, with ties settled by row order.
 
-Block by block, an engine *proposes* somewhat more than k candidates a query by float32 scores, and `_settle` scores those
-again in float64, pair by pair. Float32 sums are off by a bounded amount, so a k-th score that beats every other row by
-more than that is *certain*; the few queries for which it does not (many ties, extreme lengths) are answered by `_rescan`
-in float64. The answer thus depends neither on block sizes nor on the engine.
+An engine *proposes* somewhat more than k candidates a query by float32 scores, and `_settle` scores those again in
+float64. Float32 sums are off by a bounded amount, so a k-th score that beats all other rows by more than that is *certain*;
+queries for which it does not (many ties, extreme lengths) go to `_rescan`. Neither block sizes nor engine change an answer.
 """
 
 from __future__ import annotations
@@ -72,9 +71,9 @@ def top_k(
     """
     if k < 1 or not len(gallery):
         raise InvalidInput(f"expected k >= 1 and a gallery with rows, came k={k} and {len(gallery)} rows")
-    came = [f"{x.dtype} {list(x.shape)}" for x in (queries, gallery)]
     if {queries.dtype, gallery.dtype} != {np.dtype(np.float32)} or queries.shape[1:] != gallery.shape[1:]:
-        raise InvalidInput(f"expected queries and gallery as float32 [n, d] of one d, came {' and '.join(came)}")
+        came = f"{queries.dtype} {queries.shape} and {gallery.dtype} {gallery.shape}"
+        raise InvalidInput(f"expected queries and gallery as float32 [n, d] of one d, came {came}")
     if metric not in get_args(Metric) or engine not in get_args(Engine):
         raise InvalidInput(f"expected one of {get_args(Metric)} and {get_args(Engine)}, came {metric!r} and {engine!r}")
     k = min(k, len(gallery))

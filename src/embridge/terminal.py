@@ -27,6 +27,7 @@ from embridge.progress import Progress
 __all__ = ["print_table", "progress_bars"]
 
 _LOG_SECONDS = 10.0
+_LOG_WIDTH = 240
 
 
 class _Rate(ProgressColumn):
@@ -83,7 +84,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     """A table on stdout; columns after the first are right-aligned."""
     table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_LOG_WIDTH)  # whoever reads it may cut; what is cut here is lost
+    console.print(table)

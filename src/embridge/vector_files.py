@@ -154,7 +154,9 @@ def _settle(path: Path, space: Space | None, dim: int) -> Space:
         require_same(space, said, what=str(path))
     settled = said or space
     if settled is None:
-        raise InvalidInput(f"{path} does not say of which model its {dim}-d vectors are; name it with space=")
+        raise InvalidInput(
+            f"{path} does not say of which model its {dim}-d vectors are; name it with space= (YAML: space:)"
+        )
     return settled
 
 
@@ -177,7 +179,7 @@ def _as_float32(vectors: np.ndarray, path: Path, cast: bool) -> np.ndarray:
         return vectors
     if vectors.dtype in (np.float16, np.float64) and cast:
         return vectors.astype(np.float32)
-    raise InvalidInput(f"{path}: expected float32, came {vectors.dtype}; read with cast (floats only) or convert it")
+    raise InvalidInput(f"{path}: expected float32, came {vectors.dtype}; read floats with cast=True (YAML: cast: true)")
 
 
 def _to_table(rows: Embeddings) -> Any:

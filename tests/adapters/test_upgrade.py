@@ -316,3 +316,8 @@ def test_a_save_that_fails_leaves_the_earlier_upgrade(tmp_path, monkeypatch):
 def test_a_folder_that_moves_keeps_working(tmp_path):
     upgrade().save(tmp_path / "a" / "up").rename(tmp_path / "moved")
     assert Upgrade.load(str(tmp_path / "moved")).old_space == OLD
+
+
+def test_all_files_of_an_upgrade_can_be_read_by_others(tmp_path):
+    folder = upgrade().save(tmp_path / "up")
+    assert {p.stat().st_mode & 0o777 for p in folder.iterdir()} == {0o644}

@@ -43,7 +43,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 @pytest.mark.parametrize("create", [False, True])
 def test_a_file_is_not_a_store(tmp_path, create):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(StoreError, match=r"file (does not exist; expected a folder|cannot be opened)"):
+    with pytest.raises(StoreError, match=r"file (is a file; expected a folder|cannot be opened)"):
         open_store(tmp_path / "file", create=create)
     assert (tmp_path / "file").read_text() == "mine"
 

@@ -46,6 +46,8 @@ def require_items(items: Sequence[Any] | np.ndarray, encoder: Encoder, modality:
     """Raise `InvalidInput` unless there are items, and of a modality that the encoder takes."""
     if modality not in encoder.modalities:
         raise InvalidInput(f"{encoder.space.model} takes {' and '.join(sorted(encoder.modalities))}, not {modality!r}")
+    if isinstance(items, str):
+        raise InvalidInput(f"{encoder.space.model}: items are a list, came one string; wrap it: [{items[:40]!r}]")
     if len(items) == 0:
         raise InvalidInput(f"{encoder.space.model}: nothing to encode, no {modality} items came")
     if modality == "text":

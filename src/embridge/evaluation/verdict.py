@@ -40,8 +40,9 @@ def decide(report: Report, *, k: int | None = None) -> Verdict:
 
 def _detail(report: Report, direction: str, k: int) -> str:
     old, new = (report.recall(direction, name, k).value for name in ("old/old", "new/old"))
-    change = report.compatible(direction, k).difference
+    comparison = report.compatible(direction, k)
+    change, undecided = comparison.difference, ", undecided" if comparison.answer == "undecided" else ""
     return (
         f"{DIRECTIONS.get(direction, direction)} Recall@{k} goes from {old:.3f} to {new:.3f} "
-        f"({change.value:+.3f}, 95 % interval {change.low:+.3f} to {change.high:+.3f})"
+        f"({change.value:+.3f}, 95 % interval {change.low:+.3f} to {change.high:+.3f}{undecided})"
     )

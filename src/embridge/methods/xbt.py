@@ -144,12 +144,12 @@ def _train(
         _step(settings, projection, optimizer, train[0][rows], train[1][rows])
         schedule.step()
         samples += len(rows)
-        progress(step, steps, "xbt")
+        progress(step, steps, "xbt steps")
         if step % max(1, steps // _CHECKS) == 0 or step == steps:
             best.offer(projection, step)
             if best.checks_since > settings.patience:
                 break
-    progress(steps, steps, "xbt")
+    progress(steps, steps, "xbt steps")
     figures = {"steps": step, "best_step": best.step, "validation_scores": best.scores}
     figures["samples_per_second"] = round(samples / (perf_counter() - began))
     untrained = settings.skip and best.step == 0

@@ -42,7 +42,8 @@ class LanceStore:
         lancedb = require("lancedb", extra="lancedb")
         self.path = Path(path)
         if not create and not self.path.is_dir():
-            raise StoreError(f"{path} does not exist; expected a folder with a LanceDB store")
+            what = "is a file" if self.path.exists() else "does not exist"
+            raise StoreError(f"{path} {what}; expected a folder with a LanceDB store")
         try:
             self._database = lancedb.connect(str(path), read_consistency_interval=timedelta(0))
             self._tables = {space: table for space, table in map(self._open, self._names()) if space is not None}
