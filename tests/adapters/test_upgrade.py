@@ -318,6 +318,15 @@ def test_a_folder_that_moves_keeps_working(tmp_path):
     assert Upgrade.load(str(tmp_path / "moved")).old_space == OLD
 
 
+def test_the_card_shows_single_figures_only(tmp_path):
+    figures = {"score": 0.123456789, "steps": 300, "every score": [0.1, 0.2]}
+    made = Upgrade(Identity(NEW, NEW), Linear(NEW, OLD, WEIGHT), Provenance("made", figures=figures))
+    card = (made.save(tmp_path / "up") / "README.md").read_text()
+    assert "| score | 0.1235 |" in card
+    assert "| steps | 300 |" in card
+    assert "every score" not in card
+
+
 def test_all_files_of_an_upgrade_can_be_read_by_others(tmp_path):
     folder = upgrade().save(tmp_path / "up")
     assert {p.stat().st_mode & 0o777 for p in folder.iterdir()} == {0o644}

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from embridge import Embeddings
-from embridge.errors import SettingsError
+from embridge.errors import InvalidInput, SettingsError
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import Projection
 from embridge.methods.xbt import XBT, with_noise, xbt_loss
@@ -127,6 +127,16 @@ def test_the_global_random_state_is_left_alone(make_pairs):
     torch.manual_seed(5)
     XBT(**QUICK).fit(make_pairs())
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
+
+
+def test_a_device_that_is_not_there_is_refused(make_pairs):
+    with pytest.raises(SettingsError, match=r"xbt: device 'nowhere' cannot be used here"):
+        XBT(**QUICK, device="nowhere").fit(make_pairs())
+
+
+def test_one_pair_is_too_few(make_pairs):
+    with pytest.warns(UserWarning, match="1 pairs"), pytest.raises(InvalidInput, match="one pair came; at least two"):
+        XBT(**QUICK).fit(make_pairs(rows=1))
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,8 @@ class Upgrade:
         return manifest | {"sha256": seal(manifest)}
 
     def _card(self) -> str:
-        rows = "".join(f"| {name} | {value} |\n" for name, value in self.provenance.figures.items())
+        plain = {n: v for n, v in self.provenance.figures.items() if isinstance(v, (str, bool, int, float))}
+        rows = "".join(f"| {n} | {f'{v:.4g}' if isinstance(v, float) else v} |\n" for n, v in plain.items())
         return (
             f"# {self.new_space.model} on an index of {self.old_space.model}\n\n"
             f"A {self.direction} upgrade made with `{self.provenance.method}` by embridge.\n\n"

@@ -58,8 +58,10 @@ class Pairs:
 
         The validation part has at most 5,000 pairs: more would only cost time.
         """
-        if not 0 < fraction < 1 or len(self) < 2:
-            raise InvalidInput(f"expected a fraction in (0, 1) of at least 2 pairs, came {fraction} of {len(self)}")
+        if len(self) < 2:
+            raise InvalidInput("one pair came; at least two are needed, so that one can be held out for validation")
+        if not 0 < fraction < 1:
+            raise InvalidInput(f"hold_out: expected a fraction in (0, 1), came {fraction}")
         held = min(max(1, round(fraction * len(self))), len(self) - 1, 5_000)
         order = np.random.default_rng(seed).permutation(len(self))
         return self.take(np.sort(order[held:])), self.take(np.sort(order[:held]))

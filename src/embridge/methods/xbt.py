@@ -92,6 +92,7 @@ class XBT:
         Where no trained weights score better than the closed-form map, the upgrade is that map, fitted on all pairs.
         """
         require_cosine(pairs, "xbt")
+        _require_device(self.device)
         warn_if_few(pairs)
         center, figures = Procrustes(self.center).choose_centring(pairs, seed=seed) if self.skip else (False, {})
         figures = {"centered": center, **figures} if self.skip else {}
@@ -194,6 +195,13 @@ def _step(settings: XBT, projection: Projection, optimizer: torch.optim.Optimize
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
+
+
+def _require_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"xbt: device {device!r} cannot be used here ({error}); leave it at cpu") from error
 
 
 def _in_bfloat16(settings: XBT) -> bool:

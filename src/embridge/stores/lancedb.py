@@ -21,7 +21,6 @@ __all__ = ["LanceStore"]
 
 _PREFIX = "space_"
 _SPACE_KEY = b"embridge.space"
-_DISTANCES = {"cosine": "cosine", "dot": "dot", "l2": "l2"}
 
 
 @final
@@ -139,7 +138,7 @@ class LanceStore:
     def _search_one(
         self, table: Any, vector: np.ndarray, k: int, where: str, space: Space
     ) -> tuple[list[str], np.ndarray]:
-        query = table.search(vector).distance_type(_DISTANCES[space.metric]).limit(k).select(["id", "_distance"])
+        query = table.search(vector).distance_type(space.metric).limit(k).select(["id", "_distance"])
         found = self._fetch(query.where(where, prefilter=True) if where else query)
         distance = found["_distance"].to_numpy().astype(np.float32)
         return found["id"].to_pylist(), -distance if space.metric == "l2" else 1 - distance
