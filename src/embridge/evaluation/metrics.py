@@ -1,23 +1,152 @@
-"""Retrieval metrics: pure functions, one value a query, fractions, higher is better."""
+"""Retrieval metrics: pure functions, one value a query, fractions, higher is better.
+
+``gains`` [q, k] say how relevant each ranked item is, best rank first: 0 for one that is not. A ranking shorter than
+k is taken for the whole gallery. What becomes of a query with nothing relevant is said by ``empty`` in every call:
+``skip`` gives it NaN, to be left out of means; ``zero`` counts it as failed; ``error`` refuses it.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 
 from embridge.errors import InvalidInput
-from embridge.shapes import Float64, Int64
+from embridge.shapes import Float32, Float64, Int64
 
-__all__ = ["recall_at_k"]
+__all__ = ["Empty", "average_precision", "cmc_at_k", "first_hits", "mrr", "ndcg_at_k", "recall_at_k"]
+
+Empty = Literal["skip", "zero", "error"]
+Gains = Float32[np.ndarray, "q k"]
+PerQuery = Float64[np.ndarray, " q"]
 
 
-def recall_at_k(first_hits: Int64[np.ndarray, " q"], k: int) -> Float64[np.ndarray, " q"]:
-    """1 where the first right item is within the top k, else 0: Recall@k as image-text retrieval uses the word.
+def first_hits(gains: Gains) -> Int64[np.ndarray, " q"]:
+    """The rank (1 is best) of each query's first relevant item, 0 where none is in its ranking.
 
-    first_hits: rank of the first right item (1 is best), 0 where none was found; with several right items, any counts.
-
-    >>> recall_at_k(np.array([1, 6, 0]), 5).tolist()
-    [1.0, 0.0, 0.0]
+    >>> first_hits(np.array([[0, 1, 1], [0, 0, 0]], np.float32)).tolist()
+    [2, 0]
     """
+    if not gains.shape[1]:
+        return np.zeros(len(gains), np.int64)
+    right = gains > 0
+    return np.where(right.any(axis=1), right.argmax(axis=1) + 1, 0)
+
+
+def cmc_at_k(gains: Gains, k: int, *, relevant: Int64[np.ndarray, " q"], empty: Empty) -> PerQuery:
+    """1 where the first relevant item is within the top k, else 0: the cumulative match characteristic at k.
+
+    >>> gains = np.array([[0, 0, 1, 1]], np.float32)
+    >>> cmc_at_k(gains, 3, relevant=np.array([2]), empty="error").tolist()
+    [1.0]
+    """
+    first = first_hits(_top(gains, k))
+    return _settled((first > 0).astype(np.float64), relevant, empty)
+
+
+def recall_at_k(
+    gains: Gains, k: int, *, relevant: Int64[np.ndarray, " q"], rule: Literal["any", "share"], empty: Empty
+) -> PerQuery:
+    """Recall within the top k.
+
+    ``any``: 1 where any relevant item is found, as image-text retrieval counts (any caption of the image); the same
+    number as `cmc_at_k`. ``share``: the share of the relevant items that is found, as text retrieval counts.
+
+    >>> gains = np.array([[0, 0, 1, 1]], np.float32)
+    >>> [recall_at_k(gains, 3, relevant=np.array([2]), rule=r, empty="error").tolist() for r in ("any", "share")]
+    [[1.0], [0.5]]
+    """
+    if rule == "any":
+        return cmc_at_k(gains, k, relevant=relevant, empty=empty)
+    found = (_top(gains, k) > 0).sum(axis=1)
+    return _settled(found / np.maximum(relevant, 1), relevant, empty)
+
+
+def mrr(gains: Gains, k: int, *, relevant: Int64[np.ndarray, " q"], empty: Empty) -> PerQuery:
+    """One over the rank of the first relevant item, 0 where it is beyond k; their mean is the mean reciprocal rank.
+
+    >>> mrr(np.array([[0, 1], [1, 0]], np.float32), 2, relevant=np.array([1, 1]), empty="error").tolist()
+    [0.5, 1.0]
+    """
+    first = first_hits(_top(gains, k))
+    return _settled(np.divide(1.0, first, out=np.zeros(len(first)), where=first > 0), relevant, empty)
+
+
+def average_precision(
+    gains: Gains,
+    k: int,
+    *,
+    relevant: Int64[np.ndarray, " q"],
+    denominator: Literal["relevant", "min(relevant, k)"],
+    estimator: Literal["step", "trapezoid"],
+    empty: Empty,
+) -> PerQuery:
+    """Precision at each relevant item within the top k, summed, over the denominator; the mean of it is mAP@k.
+
+    ``step`` takes the precision at the item, as scikit-learn and trec_eval do. ``trapezoid`` takes the mean of the
+    precisions before and at it, as the Oxford and Paris landmark benchmarks do (Philbin et al. 2007). Divided by all
+    ``relevant`` items, a perfect top k of fewer scores below 1; ``min(relevant, k)`` gives it 1.
+
+    >>> gains = np.array([[1, 0, 1]], np.float32)
+    >>> settings = {"relevant": np.array([4]), "estimator": "step", "empty": "error"}
+    >>> [float(average_precision(gains, 3, denominator=d, **settings)[0].round(3)) for d in ("relevant", "min(relevant, k)")]
+    [0.417, 0.556]
+    """
+    right = _top(gains, k) > 0
+    rank = np.arange(1, right.shape[1] + 1)
+    found = right.cumsum(axis=1)
+    precision = found / rank
+    if estimator == "trapezoid":
+        before = np.divide(found - right, rank - 1, out=np.ones(right.shape), where=rank > 1)
+        precision = (precision + before) / 2
+    wanted = relevant if denominator == "relevant" else np.minimum(relevant, k)
+    return _settled((precision * right).sum(axis=1) / np.maximum(wanted, 1), relevant, empty)
+
+
+def ndcg_at_k(
+    gains: Gains,
+    k: int,
+    *,
+    ideal: Float32[np.ndarray, "q m"],
+    growth: Literal["linear", "exponential"],
+    empty: Empty,
+) -> PerQuery:
+    """Discounted cumulative gain over that of the best possible ranking (Järvelin & Kekäläinen 2002).
+
+    ideal: the gains of each query's relevant items, largest first, zeros after them; as many columns as the k asked
+    for, or all there are. An item at rank r counts gain / log2(r + 1), where gain is its judgement (``linear``) or
+    2^judgement − 1 (``exponential``, Burges et al. 2005).
+
+    >>> gains, ideal = np.array([[1, 0, 2]], np.float32), np.array([[2, 1]], np.float32)
+    >>> float(ndcg_at_k(gains, 3, ideal=ideal, growth="linear", empty="error")[0].round(3))
+    0.76
+    """
+    best = _discounted(_top(ideal, k), growth)
+    reached = _discounted(_top(gains, k), growth)
+    relevant = (ideal > 0).sum(axis=1)
+    return _settled(np.divide(reached, best, out=np.zeros(len(best)), where=best > 0), relevant, empty)
+
+
+def _discounted(gains: np.ndarray, growth: Literal["linear", "exponential"]) -> np.ndarray:
+    wide = gains.astype(np.float64)
+    value = wide if growth == "linear" else np.exp2(wide) - 1
+    return value @ (1 / np.log2(np.arange(2, gains.shape[1] + 2)))
+
+
+def _top(gains: np.ndarray, k: int) -> np.ndarray:
     if k < 1:
-        raise InvalidInput(f"recall_at_k: k is at least 1, came {k}")
-    return ((first_hits > 0) & (first_hits <= k)).astype(np.float64)
+        raise InvalidInput(f"a metric at k: k is at least 1, came {k}")
+    return gains[:, :k]
+
+
+def _settled(values: np.ndarray, relevant: np.ndarray, empty: Empty) -> np.ndarray:
+    """The values, with the stated rule for queries that have nothing relevant."""
+    nothing = relevant == 0
+    if not nothing.any():
+        return values.astype(np.float64)
+    if empty == "error":
+        raise InvalidInput(
+            f"{nothing.sum()} of {len(relevant)} queries have no relevant item, first query {int(nothing.argmax())}; "
+            "leave them out (skip) or count them as failed (zero)"
+        )
+    return np.where(nothing, np.nan if empty == "skip" else 0.0, values)

@@ -1,58 +1,155 @@
-"""Relevance: which gallery items are right for which query."""
+"""Relevance: which gallery items are right for which query, and who says so."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
-from embridge.shapes import Int64
+from embridge.evaluation.judged import Judged, JudgedByLabel, JudgedByPair
+from embridge.search import top_k
+from embridge.space import require_same
 
-__all__ = ["Relevance"]
+__all__ = ["LabelRelevance", "Relevance", "Truth"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Relevance:
-    """The right gallery ids of every query id; a query with none is not listed.
+    """How relevant which items are to each query: ``gains[query id][gallery id]``, above 0.
+
+    source: who says so, as reports show it; weights: how much each query counts (once, where it is not listed). Make it
+    with one of the ``from_`` functions.
 
     >>> relevance = Relevance.from_pairs([("a caption", "photo 1"), ("another", "photo 1")])
-    >>> sorted(relevance.inverted().relevant["photo 1"])
+    >>> sorted(relevance.inverted().gains["photo 1"])
     ['a caption', 'another']
     """
 
-    relevant: Mapping[str, frozenset[str]]
+    gains: Mapping[str, Mapping[str, float]]
+    source: str = "judged pairs"
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[tuple[str, str]]) -> Relevance:
-        """From (query id, gallery id) pairs."""
-        found: dict[str, set[str]] = {}
-        for query, item in pairs:
-            found.setdefault(query, set()).add(item)
-        if not found:
-            raise InvalidInput("relevance: no pairs came; nothing could be judged")
-        return cls({query: frozenset(items) for query, items in found.items()})
+        """From (query id, gallery id) pairs of what belongs together.
+
+        Raises `InvalidInput`, as all of these do, where nothing relevant is left to judge by.
+        """
+        return cls.from_grades(((query, item, 1.0) for query, item in pairs), source="judged pairs")
+
+    @classmethod
+    def from_grades(cls, grades: Iterable[tuple[str, str, float]], *, source: str = "qrels") -> Relevance:
+        """From (query id, gallery id, grade) rows, as TREC and BEIR qrels hold them; grades of 0 and less are not relevant.
+
+        Two grades of one pair must agree.
+
+        >>> Relevance.from_grades([("q1", "d1", 2), ("q1", "d2", 0)]).gains
+        {'q1': {'d1': 2.0}}
+        """
+        found: dict[str, dict[str, float]] = {}
+        for query, item, grade in grades:
+            before = found.setdefault(query, {}).setdefault(item, float(grade))
+            if before != grade:
+                raise InvalidInput(
+                    f"relevance: query {query!r}, item {item!r} was graded both {before:g} and {grade:g}"
+                )
+        return cls(_relevant(found), source)
+
+    @classmethod
+    def from_log(cls, clicks: Iterable[tuple[str, str, float]]) -> Relevance:
+        """From (query, clicked item, times) rows of a log: gains are summed clicks, and a query weighs all of its own.
+
+        Clicks favour what the old system showed, so that a better one is rated too low: read it as a lower bound.
+
+        >>> log = Relevance.from_log([("shoe", "a", 3), ("shoe", "b", 1), ("hat", "c", 1)])
+        >>> log.weights
+        {'shoe': 4.0, 'hat': 1.0}
+        """
+        found: dict[str, dict[str, float]] = {}
+        for query, item, times in clicks:
+            of_query = found.setdefault(query, {})
+            of_query[item] = of_query.get(item, 0.0) + times
+        gains = _relevant(found)
+        return cls(gains, "click log", {query: sum(items.values()) for query, items in gains.items()})
+
+    @classmethod
+    def from_neighbours(cls, queries: Embeddings, gallery: Embeddings, k: int) -> Relevance:
+        """From a model's own k nearest items: no human says that they are right, and the source says that none does.
+
+        It measures how well another system imitates this model, which is neither better nor worse than it by definition.
+        """
+        require_same(gallery.space, queries.space, what="the queries")
+        rows = top_k(queries.vectors, gallery.vectors, k, metric=gallery.space.metric).rows
+        gains = {q: {gallery.ids[row]: 1.0 for row in near} for q, near in zip(queries.ids, rows.tolist(), strict=True)}
+        return cls(gains, f"the {rows.shape[1]} nearest items by {gallery.space.model}, not people")
 
     def inverted(self) -> Relevance:
         """The same judgements with queries and gallery exchanged."""
-        return Relevance.from_pairs((item, query) for query, items in self.relevant.items() for item in items)
+        found: dict[str, dict[str, float]] = {}
+        for query, items in self.gains.items():
+            for item, gain in items.items():
+                found.setdefault(item, {})[query] = gain
+        weights = {query: sum(items.values()) for query, items in found.items()} if self.weights else {}
+        return replace(self, gains=found, weights=weights)
 
-    def first_hits(
-        self, query_ids: Sequence[str], gallery_ids: Sequence[str], rows: Int64[np.ndarray, "q k"]
-    ) -> Int64[np.ndarray, " q"]:
-        """The rank (1 is best) of each query's first right item in its ranking, 0 where none is in it.
-
-        Raises `InvalidInput` for a query without a right item in this gallery: it could only ever count as a miss.
-        """
+    def judge(self, query_ids: Sequence[str], gallery_ids: Sequence[str], *, one_set: bool = False) -> Judged:
+        """The judgements as arrays over these queries and this gallery; in one set no item is right for itself."""
         row_of = {name: row for row, name in enumerate(gallery_ids)}
-        first = np.zeros(len(query_ids), np.int64)
+        keys, gains = [], []
         for i, query in enumerate(query_ids):
-            right = {row_of[item] for item in self.relevant.get(query, ()) if item in row_of}
-            if not right:
-                raise InvalidInput(
-                    f"query {query!r} has no relevant item in this gallery of {len(gallery_ids)}; leave it out of the "
-                    "queries, or add its item"
-                )
-            first[i] = next((rank for rank, row in enumerate(rows[i].tolist(), 1) if row in right), 0)
-        return first
+            for item, gain in self.gains.get(query, {}).items():
+                row = row_of.get(item)
+                if row is not None and not (one_set and item == query):
+                    keys.append(i * len(gallery_ids) + row)
+                    gains.append(gain)
+        weights = np.array([self.weights.get(query, 1.0) for query in query_ids]) if self.weights else None
+        return JudgedByPair.of(np.array(keys, np.int64), np.array(gains), (len(query_ids), len(gallery_ids)), weights)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelRelevance:
+    """Items of the query's own label are relevant: class, product, person, place.
+
+    An item whose id is not listed has no label, and nothing is relevant to it.
+
+    >>> truth = LabelRelevance({"q": "cat"}, {"a": "cat", "b": "dog"})
+    >>> truth.judge(["q"], ["b", "a"]).gains(np.array([[0, 1]])).tolist()
+    [[0.0, 1.0]]
+    """
+
+    queries: Mapping[str, str]
+    gallery: Mapping[str, str]
+    source: str = "labels"
+
+    def inverted(self) -> LabelRelevance:
+        """The same judgements with queries and gallery exchanged."""
+        return replace(self, queries=self.gallery, gallery=self.queries)
+
+    def judge(self, query_ids: Sequence[str], gallery_ids: Sequence[str], *, one_set: bool = False) -> Judged:
+        """The judgements as arrays over these queries and this gallery; in one set no item is right for itself."""
+        code_of: dict[str, int] = {}
+        codes = [
+            np.array([code_of.setdefault(labels[i], len(code_of)) if i in labels else missing for i in ids], np.int64)
+            for ids, labels, missing in ((query_ids, self.queries, -1), (gallery_ids, self.gallery, -2))
+        ]
+        return JudgedByLabel.of(codes[0], codes[1], one_set=one_set)
+
+
+Truth = Relevance | LabelRelevance
+"""What `evaluate` judges by."""
+
+
+def _relevant(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Only what is above 0; raises `InvalidInput` for what is not a number, and where nothing is left."""
+    for query, items in found.items():
+        for item, gain in items.items():
+            if not np.isfinite(gain):
+                raise InvalidInput(f"relevance: query {query!r}, item {item!r}: expected a finite number, came {gain}")
+    kept = {query: {item: gain for item, gain in items.items() if gain > 0} for query, items in found.items()}
+    kept = {query: items for query, items in kept.items() if items}
+    if not kept:
+        raise InvalidInput("relevance: nothing relevant came; nothing could be judged")
+    return kept

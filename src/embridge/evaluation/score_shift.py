@@ -1,0 +1,63 @@
+"""Scores move when the model changes: by how much, and which threshold does now what the old one did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from embridge.errors import InvalidInput
+from embridge.shapes import Bool, Float64
+
+__all__ = ["Threshold", "ks_distance", "precision_above", "threshold_for_precision"]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Hits scoring ``score`` or more: the share of them that is right, and the share of all hits that is kept."""
+
+    score: float
+    precision: float
+    kept: float
+
+
+def ks_distance(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " m"]) -> float:
+    """The largest distance of the two distribution functions (Kolmogorov–Smirnov), 0 to 1.
+
+    >>> ks_distance(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
+    0.5
+    """
+    if not len(a) or not len(b):
+        raise InvalidInput(f"expected scores from both systems, came {len(a)} and {len(b)}")
+    points = np.union1d(a, b)
+    shares = (np.searchsorted(np.sort(x), points, side="right") / len(x) for x in (a, b))
+    return float(np.abs(np.subtract(*shares)).max())
+
+
+def precision_above(scores: Float64[np.ndarray, " h"], right: Bool[np.ndarray, " h"], score: float) -> Threshold:
+    """What a threshold at ``score`` does; precision is 1 where it keeps nothing.
+
+    >>> precision_above(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 0.5)
+    Threshold(score=0.5, precision=0.5, kept=0.6666666666666666)
+    """
+    kept = scores >= score
+    return Threshold(score, float(right[kept].mean()) if kept.any() else 1.0, float(kept.mean()))
+
+
+def threshold_for_precision(
+    scores: Float64[np.ndarray, " h"], right: Bool[np.ndarray, " h"], precision: float
+) -> Threshold | None:
+    """The lowest threshold above which at least that share of the hits is right; None where no threshold does it.
+
+    >>> threshold_for_precision(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 0.6)
+    Threshold(score=0.1, precision=0.6666666666666666, kept=1.0)
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    last_of_equals = np.append(ranked[1:] < ranked[:-1], True) if len(ranked) else np.zeros(0, bool)
+    enough = np.flatnonzero(last_of_equals & (shares >= precision))
+    if not len(enough):
+        return None
+    at = enough[-1]
+    return Threshold(float(ranked[at]), float(shares[at]), float((at + 1) / len(ranked)))
