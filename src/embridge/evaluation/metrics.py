@@ -17,11 +17,9 @@ from embridge.shapes import Float32, Float64, Int64
 __all__ = ["Empty", "average_precision", "cmc_at_k", "first_hits", "mrr", "ndcg_at_k", "recall_at_k"]
 
 Empty = Literal["skip", "zero", "error"]
-Gains = Float32[np.ndarray, "q k"]
-PerQuery = Float64[np.ndarray, " q"]
 
 
-def first_hits(gains: Gains) -> Int64[np.ndarray, " q"]:
+def first_hits(gains: Float32[np.ndarray, "q k"]) -> Int64[np.ndarray, " q"]:
     """The rank (1 is best) of each query's first relevant item, 0 where none is in its ranking.
 
     >>> first_hits(np.array([[0, 1, 1], [0, 0, 0]], np.float32)).tolist()
@@ -33,7 +31,9 @@ def first_hits(gains: Gains) -> Int64[np.ndarray, " q"]:
     return np.where(right.any(axis=1), right.argmax(axis=1) + 1, 0)
 
 
-def cmc_at_k(gains: Gains, k: int, *, relevant: Int64[np.ndarray, " q"], empty: Empty) -> PerQuery:
+def cmc_at_k(
+    gains: Float32[np.ndarray, "q k"], k: int, *, relevant: Int64[np.ndarray, " q"], empty: Empty
+) -> Float64[np.ndarray, " q"]:
     """1 where the first relevant item is within the top k, else 0: the cumulative match characteristic at k.
 
     >>> gains = np.array([[0, 0, 1, 1]], np.float32)
@@ -45,8 +45,13 @@ def cmc_at_k(gains: Gains, k: int, *, relevant: Int64[np.ndarray, " q"], empty: 
 
 
 def recall_at_k(
-    gains: Gains, k: int, *, relevant: Int64[np.ndarray, " q"], rule: Literal["any", "share"], empty: Empty
-) -> PerQuery:
+    gains: Float32[np.ndarray, "q k"],
+    k: int,
+    *,
+    relevant: Int64[np.ndarray, " q"],
+    rule: Literal["any", "share"],
+    empty: Empty,
+) -> Float64[np.ndarray, " q"]:
     """Recall within the top k.
 
     ``any``: 1 where any relevant item is found, as image-text retrieval counts (any caption of the image); the same
@@ -62,7 +67,9 @@ def recall_at_k(
     return _settled(found / np.maximum(relevant, 1), relevant, empty)
 
 
-def mrr(gains: Gains, k: int, *, relevant: Int64[np.ndarray, " q"], empty: Empty) -> PerQuery:
+def mrr(
+    gains: Float32[np.ndarray, "q k"], k: int, *, relevant: Int64[np.ndarray, " q"], empty: Empty
+) -> Float64[np.ndarray, " q"]:
     """One over the rank of the first relevant item, 0 where it is beyond k; their mean is the mean reciprocal rank.
 
     >>> mrr(np.array([[0, 1], [1, 0]], np.float32), 2, relevant=np.array([1, 1]), empty="error").tolist()
@@ -73,14 +80,14 @@ def mrr(gains: Gains, k: int, *, relevant: Int64[np.ndarray, " q"], empty: Empty
 
 
 def average_precision(
-    gains: Gains,
+    gains: Float32[np.ndarray, "q k"],
     k: int,
     *,
     relevant: Int64[np.ndarray, " q"],
     denominator: Literal["relevant", "min(relevant, k)"],
     estimator: Literal["step", "trapezoid"],
     empty: Empty,
-) -> PerQuery:
+) -> Float64[np.ndarray, " q"]:
     """Precision at each relevant item within the top k, summed, over the denominator; the mean of it is mAP@k.
 
     ``step`` takes the precision at the item, as scikit-learn and trec_eval do. ``trapezoid`` takes the mean of the
@@ -104,13 +111,13 @@ def average_precision(
 
 
 def ndcg_at_k(
-    gains: Gains,
+    gains: Float32[np.ndarray, "q k"],
     k: int,
     *,
     ideal: Float32[np.ndarray, "q m"],
     growth: Literal["linear", "exponential"],
     empty: Empty,
-) -> PerQuery:
+) -> Float64[np.ndarray, " q"]:
     """Discounted cumulative gain over that of the best possible ranking (Järvelin & Kekäläinen 2002).
 
     ideal: the gains of each query's relevant items, largest first, zeros after them; as many columns as the k asked

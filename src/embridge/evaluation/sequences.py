@@ -17,10 +17,8 @@ __all__ = [
     "sequence_matrix",
 ]
 
-Matrix = Float64[np.ndarray, "t t"]
 
-
-def sequence_matrix(rows: list[list[float]]) -> Matrix:
+def sequence_matrix(rows: list[list[float]]) -> Float64[np.ndarray, "t t"]:
     """The lower triangle as a matrix, NaN above it: row t holds C[t, 0] … C[t, t].
 
     >>> sequence_matrix([[0.5], [0.6, 0.7]]).tolist()
@@ -34,7 +32,7 @@ def sequence_matrix(rows: list[list[float]]) -> Matrix:
     return made
 
 
-def average_compatibility(matrix: Matrix, *, ties: Literal["fail", "succeed"]) -> float:
+def average_compatibility(matrix: Float64[np.ndarray, "t t"], *, ties: Literal["fail", "succeed"]) -> float:
     """The share of pairs k < t with C[t, k] > C[k, k]: the new version beats the old one on the old gallery.
 
     ties: whether an equal figure fails, as the definition says, or succeeds, as some published code counts (Biondi et
@@ -50,7 +48,7 @@ def average_compatibility(matrix: Matrix, *, ties: Literal["fail", "succeed"]) -
     return float(np.mean(crossed > own if ties == "fail" else crossed >= own))
 
 
-def average_accuracy(matrix: Matrix) -> float:
+def average_accuracy(matrix: Float64[np.ndarray, "t t"]) -> float:
     """The mean of the triangle, its diagonal too (average multi-model accuracy).
 
     >>> round(average_accuracy(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
@@ -60,7 +58,7 @@ def average_accuracy(matrix: Matrix) -> float:
     return float(matrix[np.tril_indices(len(matrix))].mean())
 
 
-def backward_compatibility(matrix: Matrix) -> float:
+def backward_compatibility(matrix: Float64[np.ndarray, "t t"]) -> float:
     """Mean over i < T of C[T, i] − C[i, i]: what the last version gains on every older gallery.
 
     >>> round(backward_compatibility(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
@@ -70,7 +68,7 @@ def backward_compatibility(matrix: Matrix) -> float:
     return float((matrix[-1, :-1] - matrix.diagonal()[:-1]).mean())
 
 
-def forward_compatibility(matrix: Matrix) -> float:
+def forward_compatibility(matrix: Float64[np.ndarray, "t t"]) -> float:
     """Mean over i ≥ 1 of C[i, i − 1] − C[i, i]: what a version loses on the gallery just before its own.
 
     >>> round(forward_compatibility(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
@@ -80,7 +78,7 @@ def forward_compatibility(matrix: Matrix) -> float:
     return float((matrix.diagonal(-1) - matrix.diagonal()[1:]).mean())
 
 
-def _checked(matrix: Matrix, *, versions: int) -> Matrix:
+def _checked(matrix: Float64[np.ndarray, "t t"], *, versions: int) -> Float64[np.ndarray, "t t"]:
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
     if not square or len(matrix) < versions or not np.isfinite(matrix[np.tril_indices(len(matrix))]).all():
         raise InvalidInput(

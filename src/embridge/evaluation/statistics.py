@@ -88,7 +88,7 @@ def queries_needed(differences: Float64[np.ndarray, " q"], *, level: float = 0.9
     to the power, the chance that so many queries show it.
 
     >>> queries_needed(np.array([0.0, 0.0, 0.0, 1.0, -1.0, 1.0, 0.0, 0.0]))
-    197
+    181
     """
     mean, deviation = float(differences.mean()), float(differences.std())
     if mean == 0:
