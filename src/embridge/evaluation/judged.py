@@ -71,23 +71,27 @@ class JudgedByPair(Judged):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedByLabel(Judged):
-    """Equal codes are relevant, with a gain of 1."""
+    """Equal codes are relevant, with a gain of 1; ``own`` is the query's own row, which is not, or -1."""
 
     query_codes: Int64[np.ndarray, " q"]
     gallery_codes: Int64[np.ndarray, " n"]
+    own: Int64[np.ndarray, " q"]
 
     @classmethod
-    def of(cls, queries: np.ndarray, gallery: np.ndarray, *, one_set: bool) -> JudgedByLabel:
-        """Codes below 0 are of items without a label; in one set no item is right for itself."""
+    def of(cls, queries: np.ndarray, gallery: np.ndarray, own: np.ndarray) -> JudgedByLabel:
+        """Codes below 0 are of items without a label."""
         codes, counts = np.unique(gallery[gallery >= 0], return_counts=True)
         relevant = np.zeros(len(queries), np.int64)
         if len(codes):
             place = np.minimum(np.searchsorted(codes, queries), len(codes) - 1)
-            relevant = np.where(codes[place] == queries, counts[place] - one_set, 0)
-        return cls(relevant, None, queries, gallery)
+            relevant = np.where(codes[place] == queries, counts[place], 0)
+        if len(gallery):
+            relevant -= (own >= 0) & (queries >= 0) & (gallery[own] == queries)
+        return cls(relevant, None, queries, gallery, own)
 
     def gains(self, rows: Int64[np.ndarray, "q k"]) -> Float32[np.ndarray, "q k"]:
-        return (self.gallery_codes[rows] == self.query_codes[:, None]).astype(np.float32)
+        right = (self.gallery_codes[rows] == self.query_codes[:, None]) & (rows != self.own[:, None])
+        return right.astype(np.float32)
 
     def ideal(self, depth: int) -> Float32[np.ndarray, "q depth"]:
         return (np.arange(depth) < self.relevant[:, None]).astype(np.float32)

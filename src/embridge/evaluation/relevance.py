@@ -135,7 +135,9 @@ class LabelRelevance:
             np.array([code_of.setdefault(labels[i], len(code_of)) if i in labels else missing for i in ids], np.int64)
             for ids, labels, missing in ((query_ids, self.queries, -1), (gallery_ids, self.gallery, -2))
         ]
-        return JudgedByLabel.of(codes[0], codes[1], one_set=one_set)
+        row_of = {name: row for row, name in enumerate(gallery_ids)} if one_set else {}
+        own = np.array([row_of.get(query, -1) for query in query_ids], np.int64)
+        return JudgedByLabel.of(codes[0], codes[1], own)
 
 
 Truth = Relevance | LabelRelevance
