@@ -250,7 +250,7 @@ def test_search_needs_an_encoder_and_a_store(project, tmp_path):
         ({"old": "clip"}, 2, "an encoder is named PROVIDER:MODEL"),
         ({"old": "clip:no/such/folder"}, 1, "no/such/folder"),
         ({"fit": {"captions": "empty.txt"}}, 1, "holds no caption"),
-        ({"fit": {"captions": "missing.txt"}}, 1, "missing.txt cannot be read"),
+        ({"fit": {"captions": "missing.txt"}}, 1, "missing.txt does not exist"),
         ({"fit": {"captions": "pictures"}}, 1, "cannot be read as UTF-8 text"),
         ({"fit": {"captions": "captions.txt", "method": "procrustes"}, "upgrade": "pictures"}, 1, "not overwritten"),
     ],
@@ -275,6 +275,12 @@ def test_settings_that_are_none_say_so(tmp_path, content, message):
     (tmp_path / "settings.yaml").write_text(content)
     done = run("fit", tmp_path / "settings.yaml")
     assert (done.exit_code, message in done.stderr) == (2, True)
+
+
+def test_settings_that_are_missing_are_not_called_damaged(tmp_path):
+    done = run("fit", tmp_path / "nowhere.yaml")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "nowhere.yaml does not exist; expected a YAML settings file" in done.stderr
 
 
 @pytest.mark.parametrize(

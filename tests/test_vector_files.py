@@ -10,7 +10,7 @@ import pytest
 from embridge.embeddings import Embeddings, concatenate
 from embridge.errors import InvalidInput, SpaceMismatch
 from embridge.space import Space
-from embridge.vector_files import SUFFIXES, read, read_chunks, read_space, write
+from embridge.vector_files import SUFFIXES, raw_chunks, read, read_chunks, read_space, write
 
 SPACE = Space("toy", "1", 3, recipe="ü")
 ALL = pytest.mark.parametrize("suffix", SUFFIXES)
@@ -109,8 +109,8 @@ def test_another_space_is_refused(tmp_path, suffix):
 @ALL
 def test_missing_files_are_named(tmp_path, suffix):
     path = tmp_path / f"nowhere{suffix}"
-    for call in (read, lambda p: list(read_chunks(p))):
-        with pytest.raises(InvalidInput, match=rf"nowhere{suffix} cannot be read as {suffix[1:]}"):
+    for call in (read, lambda p: list(read_chunks(p)), lambda p: list(raw_chunks(p)), read_space):
+        with pytest.raises(InvalidInput, match=rf"nowhere{suffix} does not exist; expected a file of vectors"):
             call(path)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from embridge.errors import InvalidInput
 
-__all__ = ["atomic_file", "atomic_folder", "refuse_foreign_folder"]
+__all__ = ["atomic_file", "atomic_folder", "refuse_foreign_folder", "require_file"]
 
 
 @contextmanager
@@ -78,6 +78,12 @@ def refuse_foreign_folder(path: Path | str, *, marker: str) -> None:
         raise InvalidInput(
             f"{path} holds other things (no {marker} in it) and is not overwritten; choose a new or an empty folder"
         )
+
+
+def require_file(path: Path | str, expected: str) -> None:
+    """Raise `InvalidInput` if nothing is at ``path``, so that a missing file is not taken for a damaged one."""
+    if not Path(path).exists():
+        raise InvalidInput(f"{path} does not exist; expected {expected}")
 
 
 def _make_parent(path: Path) -> None:

@@ -87,6 +87,8 @@ class Settings(_Strict):
 def load_settings(path: Path | str) -> Settings:
     """Read and check a settings file; raises `SettingsError` naming every key that is wrong."""
     path = Path(path)
+    if not path.exists():
+        raise SettingsError(f"{path} does not exist; expected a YAML settings file")
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -15,7 +15,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, require
-from embridge.files import atomic_file
+from embridge.files import atomic_file, require_file
 from embridge.space import Space, require_same
 
 __all__ = ["SUFFIXES", "raw_chunks", "read", "read_chunks", "read_space", "write"]
@@ -61,7 +61,7 @@ def read(path: Path | str, *, space: Space | None = None, cast: bool = False) ->
     `SpaceMismatch` where the file says another space.
     """
     path = Path(path)
-    if _suffix(path) == ".npy":
+    if _stored_suffix(path) == ".npy":
         vectors, ids = _read_npy(path)
         return Embeddings.of(_as_float32(vectors, path, cast), _settle(path, space, vectors.shape[-1]), ids)
     pa = require("pyarrow", extra="parquet")
@@ -83,7 +83,7 @@ def read_chunks(
     path = Path(path)
     if rows < 1:
         raise InvalidInput(f"a chunk has at least 1 row, not {rows}")
-    if _suffix(path) == ".npy":
+    if _stored_suffix(path) == ".npy":
         vectors, ids = _read_npy(path)
         settled = _settle(path, space, vectors.shape[-1])
         for start in range(0, len(vectors), rows):
@@ -102,7 +102,7 @@ def raw_chunks(path: Path | str, *, rows: int = 65_536) -> Iterator[tuple[tuple[
     ids is None where the file has none.
     """
     path = Path(path)
-    if _suffix(path) == ".npy":
+    if _stored_suffix(path) == ".npy":
         vectors, ids = _read_npy(path)
         for start in range(0, len(vectors), rows):
             yield (None if ids is None else tuple(ids[start : start + rows])), vectors[start : start + rows]
@@ -114,7 +114,7 @@ def raw_chunks(path: Path | str, *, rows: int = 65_536) -> Iterator[tuple[tuple[
 def read_space(path: Path | str) -> Space | None:
     """The space a file says it holds, or None where it says none; reads no vectors."""
     path = Path(path)
-    if _suffix(path) == ".npy":
+    if _stored_suffix(path) == ".npy":
         described = _described(path)
         return None if described is None else Space.from_dict(described["space"])
     schema = _schema(path)
@@ -129,6 +129,12 @@ def _suffix(path: Path) -> str:
     if path.suffix not in SUFFIXES:
         raise InvalidInput(f"{path}: vectors are kept as {', '.join(SUFFIXES)}, not as {path.suffix or 'no suffix'}")
     return path.suffix
+
+
+def _stored_suffix(path: Path) -> str:
+    suffix = _suffix(path)
+    require_file(path, "a file of vectors")
+    return suffix
 
 
 def _sidecar(path: Path) -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from embridge.errors import InvalidInput, require
+from embridge.datasets.tables import column_names, finite_number, read_columns, require_filled
+from embridge.errors import InvalidInput
 
 __all__ = ["JudgedPairs", "read_pairs"]
 
@@ -15,10 +16,14 @@ _COLUMNS = {("text", "image"): True, ("query", "document"): False}
 
 @dataclass(frozen=True, slots=True)
 class JudgedPairs:
-    """(query, item) pairs; ``cross_modal`` where the items are images."""
+    """(query, item) pairs; ``cross_modal`` where the items are images.
+
+    columns: further columns of the table, one text a pair: language, category, clicks.
+    """
 
     pairs: tuple[tuple[str, str], ...]
     cross_modal: bool
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def queries(self) -> list[str]:
@@ -30,37 +35,36 @@ class JudgedPairs:
         """Distinct items in order."""
         return list(dict.fromkeys(item for _, item in self.pairs))
 
+    def numbers(self, column: str) -> tuple[float, ...]:
+        """A kept column as numbers, such as how often a pair was clicked.
 
-def read_pairs(path: Path | str) -> JudgedPairs:
-    """Read columns ``text`` and ``image`` (paths or ids), or ``query`` and ``document``; other columns are ignored.
+        Raises `InvalidInput` for a column that was not kept, and where a value is not a finite number above 0.
 
-    Raises `InvalidInput` for an unreadable or empty file, other columns, and blank cells (naming the first row).
+        >>> JudgedPairs((("shoe", "a"), ("hat", "b")), False, {"clicks": ("3", "1")}).numbers("clicks")
+        (3.0, 1.0)
+        """
+        if column not in self.columns:
+            raise InvalidInput(f"pairs: no column {column!r} was kept; there are {list(self.columns)}")
+        found = []
+        for row, text in enumerate(self.columns[column]):
+            number = finite_number(text)
+            if number is None or number <= 0:
+                raise InvalidInput(f"pairs: column {column!r}, row {row}: expected a number above 0, came {text!r}")
+            found.append(number)
+        return tuple(found)
+
+
+def read_pairs(path: Path | str, *, columns: Sequence[str] = ()) -> JudgedPairs:
+    """Read columns ``text`` and ``image`` (paths or ids), or ``query`` and ``document``.
+
+    columns: further ones to keep; all others are ignored. Raises `InvalidInput` for a missing, unreadable or empty file,
+    other columns, and a query or item that is blank (naming the first row).
     """
-    path = Path(path)
-    rows, names = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    held = column_names(path)
     for (query, item), cross_modal in _COLUMNS.items():
-        if {query, item} <= set(names):
-            pairs = tuple((str(row[query] or "").strip(), str(row[item] or "").strip()) for row in rows)
-            blank = next((i for i, pair in enumerate(pairs) if not all(pair)), None)
-            if blank is not None or not pairs:
-                raise InvalidInput(f"{path}: {'no rows' if not pairs else f'row {blank} has a blank cell'}; fill it in")
-            return JudgedPairs(pairs, cross_modal)
-    raise InvalidInput(f"{path}: expected columns text and image, or query and document; came {names}")
-
-
-def _read_csv(path: Path) -> tuple[list[dict[str, str | None]], list[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            return list(reader), list(reader.fieldnames or [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"{path} cannot be read as csv: {error}") from error
-
-
-def _read_parquet(path: Path) -> tuple[list[dict[str, str | None]], list[str]]:
-    pa = require("pyarrow", extra="parquet")
-    try:
-        table = require("pyarrow.parquet", extra="parquet").read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InvalidInput(f"{path} cannot be read as parquet: {error}") from error
-    return table.to_pylist(), table.column_names
+        if {query, item} <= set(held):
+            read = read_columns(path, [query, item, *columns])
+            require_filled(path, [read[query], read[item]])
+            pairs = tuple(zip(read[query], read[item], strict=True))
+            return JudgedPairs(pairs, cross_modal, {name: read[name] for name in columns})
+    raise InvalidInput(f"{path}: expected columns text and image, or query and document; came {held}")

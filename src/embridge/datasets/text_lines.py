@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 from embridge.errors import InvalidInput
+from embridge.files import require_file
 
 __all__ = ["read_captions"]
 
@@ -16,6 +17,7 @@ def read_captions(path: Path | str) -> list[str]:
     Raises `InvalidInput` for a file that is missing, not UTF-8 text, or without a caption.
     """
     path = Path(path)
+    require_file(path, "UTF-8 text, one caption a line")
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8") as file:

@@ -1,0 +1,90 @@
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embridge.datasets.qrels import read_qrels
+from embridge.errors import InvalidInput
+from embridge.evaluation.relevance import Relevance
+
+BEIR = "query-id\tcorpus-id\tscore\n"
+IDS = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8)
+GRADES = st.one_of(st.integers(-2, 4), st.floats(allow_nan=False, allow_infinity=False))
+ROWS = st.lists(st.tuples(IDS, IDS, GRADES), min_size=1, max_size=8)
+
+
+def written(tmp_path, text):
+    path = tmp_path / "qrels"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@given(rows=ROWS, between=st.sampled_from(["\t", " ", "  \t "]), end=st.sampled_from(["\n", "\r\n", "\n\n"]))
+def test_trec_round_trip(tmp_path_factory, rows, between, end):
+    text = end.join(between.join([q, "Q0", d, repr(grade)]) for q, d, grade in rows)
+    assert read_qrels(written(tmp_path_factory.mktemp("trec"), text)) == rows
+
+
+@given(rows=ROWS)
+def test_beir_round_trip(tmp_path_factory, rows):
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t").writerows([["query-id", "corpus-id", "score"], *rows])
+    assert read_qrels(written(tmp_path_factory.mktemp("beir"), text.getvalue())) == rows
+
+
+@given(content=st.one_of(st.binary(max_size=200), st.binary(max_size=200).map(lambda junk: BEIR.encode() + junk)))
+def test_junk_is_refused_or_read_and_nothing_else_is_raised(tmp_path_factory, content):
+    path = written(tmp_path_factory.mktemp("junk"), content)
+    try:
+        rows = read_qrels(path)
+    except InvalidInput:
+        return
+    assert rows
+    assert all(query and item for query, item, _ in rows)
+
+
+def test_ids_keep_spaces_that_the_format_leaves_them(tmp_path):
+    assert read_qrels(written(tmp_path, "q\u00a01 0 d\u30001 2\n")) == [("q\u00a01", "d\u30001", 2.0)]
+    assert read_qrels(written(tmp_path, BEIR + "query one\titem 1\t1\n")) == [("query one", "item 1", 1.0)]
+    assert read_qrels(written(tmp_path, "\ufeff" + BEIR + "1\t2\t1\n")) == [("1", "2", 1.0)]
+    assert read_qrels(written(tmp_path, "\ufeff1 0 2 1\n")) == [("1", "2", 1.0)]
+
+
+def test_they_are_what_graded_relevance_takes(tmp_path):
+    path = written(tmp_path, "q1 0 d1 2\nq1 0 d2 0\nq2 0 d2 -1\nq3 0 d1 1.5\n")
+    assert Relevance.from_grades(read_qrels(path)).gains == {"q1": {"d1": 2.0}, "q3": {"d1": 1.5}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no judgement; expected lines of query, iteration, item, grade"),
+        (b"\n \n\t\n", "holds no judgement"),
+        (BEIR.encode(), "holds no judgement"),
+        (b"q1 0 d1 1\nq1 d2 1\n", r"line 2: expected 4 columns \(query, iteration, item, grade\), came 3 columns"),
+        (b"q1,0,d1,1\n", "line 1: expected 4 columns .* came 1 columns"),
+        (b"q1 0 the item 1\n", "came 5 columns"),
+        (b"query iteration item grade\nq 0 d 1\n", "line 1: expected a finite number as grade, came 'grade'"),
+        (b"q1 0 d1 1\n\nq1 0 d2 nan\n", "line 3: expected a finite number as grade, came 'nan'"),
+        (b"q1 0 d1 -inf\n", "line 1: expected a finite number as grade, came '-inf'"),
+        (b"q1 0 d1 " + b"x" * 5_000, "came 'x{40}'$"),
+        (BEIR.encode() + b"q1\td1\t1\nq1\td1\n", r"line 3: expected 3 columns \(query-id, corpus-id, score\), came 2"),
+        (BEIR.encode() + b"q1\t\t1\n", "line 2: expected 3 columns .* came a blank one"),
+        (BEIR.encode() + b"q1\td1\thigh\n", "line 2: expected a finite number as grade, came 'high'"),
+        (BEIR.encode() + b'"q1\td1\t1\n', "cannot be read as qrels: unexpected end of data"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "cannot be read as qrels: 'utf-8' codec"),
+        (b"PK\x03\x04\x00\x00", "line 1: expected 4 columns"),
+    ],
+)
+def test_files_that_cannot_be_meant_say_why(tmp_path, content, message):
+    with pytest.raises(InvalidInput, match=rf"qrels.*{message}"):
+        read_qrels(written(tmp_path, content))
+
+
+def test_a_missing_file_is_not_called_damaged(tmp_path):
+    with pytest.raises(InvalidInput, match="nowhere does not exist; expected qrels as TREC or BEIR write them"):
+        read_qrels(tmp_path / "nowhere")
+    with pytest.raises(InvalidInput, match=r"cannot be read as qrels: .*[Dd]irectory"):
+        read_qrels(tmp_path)
