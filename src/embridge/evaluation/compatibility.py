@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from embridge.errors import InvalidInput
-from embridge.evaluation.statistics import Interval, bootstrap_mean, queries_needed
+from embridge.evaluation.statistics import Interval, bootstrap_mean, queries_needed, weighted_mean
 from embridge.shapes import Float64, Int64
 
 __all__ = [
@@ -76,7 +76,7 @@ def compatible(
         return Comparison("yes", difference)
     if enough and difference.high < 0:
         return Comparison("no", difference)
-    return Comparison("undecided", difference, _more_queries(changes))
+    return Comparison("undecided", difference, _more_queries(changes, weights))
 
 
 def flips(
@@ -107,9 +107,9 @@ def flip_rates(
     >>> flip_rates(np.array([0.0, 1.0, 1.0, 1.0]), np.array([1.0, 0.0, 1.0, 0.0]))
     (0.25, 0.5)
     """
-    share = np.full(len(old_old), 1 / max(len(old_old), 1)) if weights is None else weights / weights.sum()
-    negative, positive = flips(new_old, old_old)
-    return float(share[negative].sum()), float(share[positive].sum())
+    _require_paired(new_old, old_old)
+    change = (new_old > 0).astype(np.float64) - (old_old > 0)
+    return weighted_mean(np.maximum(-change, 0), weights), weighted_mean(np.maximum(change, 0), weights)
 
 
 def update_gain(new_old: float, old_old: float, paragon: float) -> float:
@@ -195,8 +195,8 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _more_queries(changes: np.ndarray) -> int | None:
-    needed = queries_needed(changes)
+def _more_queries(changes: np.ndarray, weights: np.ndarray | None) -> int | None:
+    needed = queries_needed(changes, weights=weights)
     if needed is None:
         return None
     changed = float(np.count_nonzero(changes) / len(changes))
@@ -211,3 +211,5 @@ def _require_alike(*figures: Sequence[float]) -> None:
 def _require_paired(a: np.ndarray, b: np.ndarray) -> None:
     if a.shape != b.shape or not len(a):
         raise InvalidInput(f"expected one value a query from both systems, came {a.shape} and {b.shape}")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise InvalidInput("values with NaN or infinity came; leave out queries that have no value in both systems")

@@ -24,24 +24,30 @@ class Threshold:
 def ks_distance(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " m"]) -> float:
     """The largest distance of the two distribution functions (Kolmogorov–Smirnov), 0 to 1.
 
+    Raises `InvalidInput` for no scores and, as all of these do, for NaN.
+
     >>> ks_distance(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
     0.5
     """
     if not len(a) or not len(b):
         raise InvalidInput(f"expected scores from both systems, came {len(a)} and {len(b)}")
+    _require_numbers(a, b)
     points = np.union1d(a, b)
     shares = (np.searchsorted(np.sort(x), points, side="right") / len(x) for x in (a, b))
     return float(np.abs(np.subtract(*shares)).max())
 
 
 def precision_above(scores: Float64[np.ndarray, " h"], right: Bool[np.ndarray, " h"], score: float) -> Threshold:
-    """What a threshold at ``score`` does; precision is 1 where it keeps nothing.
+    """What a threshold at ``score`` does; where it keeps nothing, precision is 1.
 
     >>> precision_above(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 0.5)
     Threshold(score=0.5, precision=0.5, kept=0.6666666666666666)
     """
+    _require_numbers(scores)
     kept = scores >= score
-    return Threshold(score, float(right[kept].mean()) if kept.any() else 1.0, float(kept.mean()))
+    if not kept.any():
+        return Threshold(score, 1.0, 0.0)
+    return Threshold(score, float(right[kept].mean()), float(kept.mean()))
 
 
 def threshold_for_precision(
@@ -52,6 +58,7 @@ def threshold_for_precision(
     >>> threshold_for_precision(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 0.6)
     Threshold(score=0.1, precision=0.6666666666666666, kept=1.0)
     """
+    _require_numbers(scores)
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
@@ -61,3 +68,8 @@ def threshold_for_precision(
         return None
     at = enough[-1]
     return Threshold(float(ranked[at]), float(shares[at]), float((at + 1) / len(ranked)))
+
+
+def _require_numbers(*scores: np.ndarray) -> None:
+    if any(np.isnan(s).any() for s in scores):
+        raise InvalidInput("scores with NaN came; leave out hits that have no score")

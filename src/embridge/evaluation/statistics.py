@@ -14,6 +14,7 @@ from embridge.shapes import Float64
 __all__ = ["Interval", "bootstrap_mean", "queries_needed", "weighted_mean"]
 
 _BLOCK_VALUES = 1 << 22
+_ROUNDING = 1e-12  # of a sum of fractions: less is no difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,14 @@ class Interval:
 
 
 def weighted_mean(values: Float64[np.ndarray, " q"], weights: Float64[np.ndarray, " q"] | None = None) -> float:
-    """The mean over queries, each counted as often as its weight says (once, without weights).
+    """The mean over queries, each counted as often as its weight says (once, without weights); NaN if a value is.
+
+    Raises `InvalidInput` for no values, and weights that are not above 0.
 
     >>> weighted_mean(np.array([1.0, 0.0]), np.array([3.0, 1.0]))
     0.75
     """
+    _require_weighted(values, weights)
     return float(values.mean() if weights is None else values @ weights / weights.sum())
 
 
@@ -57,13 +61,11 @@ def bootstrap_mean(
     Interval(value=1.0, low=1.0, high=1.0)
     """
     q = len(values)
-    if q == 0 or resamples < 1 or not 0 < level < 1:
-        came = f"{q}, {resamples}, {level}"
-        raise InvalidInput(f"bootstrap: expected values, resamples >= 1, level in (0, 1); came {came}")
+    if resamples < 1 or not 0 < level < 1:
+        raise InvalidInput(f"bootstrap: expected resamples >= 1, level in (0, 1); came {resamples}, {level}")
     if not np.isfinite(values).all():
         raise InvalidInput("bootstrap: values with NaN or infinity came; leave out queries that have no value")
-    if weights is not None and (weights.shape != values.shape or not (weights > 0).all()):
-        raise InvalidInput("bootstrap: expected one weight above 0 a value")
+    value = weighted_mean(values, weights)
     distinct, counts = np.unique(_with_weights(values, weights), axis=0, return_counts=True)
     step = max(1, _BLOCK_VALUES // len(distinct))
     generator = np.random.default_rng(seed)
@@ -73,7 +75,7 @@ def bootstrap_mean(
     means = sums[:, 0] / (q if weights is None else sums[:, 1])
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(weighted_mean(values, weights), float(low), float(high))
+    return Interval(value, float(low), float(high))
 
 
 def _with_weights(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -81,17 +83,37 @@ def _with_weights(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     return values[:, None] if weights is None else np.stack([values * weights, weights], axis=1)
 
 
-def queries_needed(differences: Float64[np.ndarray, " q"], *, level: float = 0.95, power: float = 0.8) -> int | None:
+def queries_needed(
+    differences: Float64[np.ndarray, " q"],
+    *,
+    weights: Float64[np.ndarray, " q"] | None = None,
+    level: float = 0.95,
+    power: float = 0.8,
+) -> int | None:
     """How many queries in all would settle a difference like the one seen; None where none was seen.
 
     The usual sample size of a paired comparison: ((z₁ + z₂) · s / mean)², where z₁ belongs to the two-sided level and z₂
-    to the power, the chance that so many queries show it.
+    to the power, the chance that so many queries show it; s² / q is the variance of the weighted mean. One query and
+    differences that are all equal show no variation: the answer is 1 then, and no evidence.
 
     >>> queries_needed(np.array([0.0, 0.0, 0.0, 1.0, -1.0, 1.0, 0.0, 0.0]))
     181
     """
-    mean, deviation = float(differences.mean()), float(differences.std())
-    if mean == 0:
+    mean = weighted_mean(differences, weights)
+    if abs(mean) < _ROUNDING:
         return None
+    q = len(differences)
+    shares = np.full(q, 1 / q) if weights is None else weights / weights.sum()
+    variance = q * float(np.square(shares * (differences - mean)).sum())
     normal = NormalDist()
-    return ceil(((normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(power)) * deviation / mean) ** 2)
+    wanted = (normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(power)) / mean
+    return max(1, ceil(wanted**2 * variance))
+
+
+def _require_weighted(values: np.ndarray, weights: np.ndarray | None) -> None:
+    if not len(values):
+        raise InvalidInput("a mean over queries: expected values, came none")
+    if weights is not None and not (
+        weights.shape == values.shape and (weights > 0).all() and np.isfinite(weights).all()
+    ):
+        raise InvalidInput("a mean over queries: expected one finite weight above 0 a value")
