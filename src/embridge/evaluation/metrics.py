@@ -1,8 +1,9 @@
 """Retrieval metrics: pure functions, one value a query, fractions, higher is better.
 
-``gains`` [q, k] say how relevant each ranked item is, best rank first: 0 for one that is not. A ranking shorter than
-k is taken for the whole gallery. What becomes of a query with nothing relevant is said by ``empty`` in every call:
-``skip`` gives it NaN, to be left out of means; ``zero`` counts it as failed; ``error`` refuses it.
+``gains`` [q, k] say how relevant each ranked item is, best rank first: 0 for one that is not, and never NaN, which
+`Relevance` refuses. A ranking shorter than k is taken for the whole gallery. What becomes of a query with nothing
+relevant is said by ``empty`` in every call: ``skip`` gives it NaN, to be left out of means; ``zero`` counts it as failed;
+``error`` refuses it.
 """
 
 from __future__ import annotations
@@ -137,7 +138,8 @@ def ndcg_at_k(
 def _discounted(gains: np.ndarray, growth: Literal["linear", "exponential"]) -> np.ndarray:
     wide = gains.astype(np.float64)
     value = wide if growth == "linear" else np.exp2(wide) - 1
-    return value @ (1 / np.log2(np.arange(2, gains.shape[1] + 2)))
+    # a sum a row, not a matrix product, whose rounding depends on how many queries come at once
+    return (value / np.log2(np.arange(2, gains.shape[1] + 2))).sum(axis=1)
 
 
 def _top(gains: np.ndarray, k: int) -> np.ndarray:
