@@ -178,6 +178,31 @@ def test_distances_far_from_the_origin_are_exact(engine):
 
 
 @ALL_METRICS
+@ALL_ENGINES
+@pytest.mark.parametrize("rising", [True, False])
+def test_many_queries_where_each_row_is_better_or_worse_than_the_one_before(metric, engine, rising):
+    queries = np.abs(normal(2_100, 6, 1))
+    gallery = normal(1_300, 6)
+    gallery = gallery[np.argsort((gallery if rising else -gallery) @ queries.mean(axis=0))]
+    came = top_k(queries, gallery, 12, metric=metric, engine=engine)
+    for i in (0, 1_023, 1_024, 2_047, 2_048, 2_099):
+        rows, scores = naive(queries[i : i + 1], gallery, 12, metric)
+        np.testing.assert_array_equal(came.rows[i], rows[0])
+        np.testing.assert_allclose(came.scores[i], scores[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+@ALL_ENGINES
+def test_products_beyond_float32_are_settled_in_float64(metric, engine):
+    queries, gallery = normal(3, 16, 1), normal(15, 16)  # few enough that all are candidates
+    queries *= np.float32(1e19)
+    gallery[::2] *= np.float32(1e20)
+    came = top_k(queries, gallery, 10, metric=metric, engine=engine)
+    rows, _ = naive(queries, gallery, 10, metric)
+    np.testing.assert_array_equal(came.rows, rows)
+
+
+@ALL_METRICS
 def test_k_beyond_the_gallery_gives_all_of_it(metric):
     came = top_k(normal(4, 5, 1), normal(7, 5), 1_000, metric=metric)
     assert came.rows.shape == came.scores.shape == (4, 7)
