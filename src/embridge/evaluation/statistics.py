@@ -63,8 +63,7 @@ def bootstrap_mean(
     q = len(values)
     if resamples < 1 or not 0 < level < 1:
         raise InvalidInput(f"bootstrap: expected resamples >= 1, level in (0, 1); came {resamples}, {level}")
-    if not np.isfinite(values).all():
-        raise InvalidInput("bootstrap: values with NaN or infinity came; leave out queries that have no value")
+    _require_finite(values)
     value = weighted_mean(values, weights)
     distinct, counts = np.unique(_with_weights(values, weights), axis=0, return_counts=True)
     step = max(1, _BLOCK_VALUES // len(distinct))
@@ -99,6 +98,7 @@ def queries_needed(
     >>> queries_needed(np.array([0.0, 0.0, 0.0, 1.0, -1.0, 1.0, 0.0, 0.0]))
     181
     """
+    _require_finite(differences)
     mean = weighted_mean(differences, weights)
     if abs(mean) < _ROUNDING:
         return None
@@ -117,3 +117,8 @@ def _require_weighted(values: np.ndarray, weights: np.ndarray | None) -> None:
         weights.shape == values.shape and (weights > 0).all() and np.isfinite(weights).all()
     ):
         raise InvalidInput("a mean over queries: expected one finite weight above 0 a value")
+
+
+def _require_finite(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise InvalidInput("values with NaN or infinity came; leave out queries that have no value")
