@@ -1,24 +1,103 @@
 """Measuring an upgrade."""
 
-from embridge.evaluation.compatibility import compatible, flip_rates
-from embridge.evaluation.evaluate import Side, evaluate
-from embridge.evaluation.metrics import recall_at_k
-from embridge.evaluation.relevance import Relevance
-from embridge.evaluation.report import Cell, Report
-from embridge.evaluation.statistics import Interval, bootstrap_mean
+from embridge.evaluation.backfill_curve import backfill_auc, cut_offs
+from embridge.evaluation.cells import MORE_CELLS
+from embridge.evaluation.compatibility import (
+    Comparison,
+    break_even,
+    compatible,
+    flip_rates,
+    flips,
+    p_1,
+    p_comp,
+    p_up,
+    retention,
+    update_gain,
+)
+from embridge.evaluation.evaluate import evaluate
+from embridge.evaluation.gates import GateResult, check_gates, require_gates
+from embridge.evaluation.landmarks import (
+    SETTINGS,
+    LandmarkTruth,
+    Setting,
+    landmark_average_precision,
+    landmark_precision_at_k,
+    without_junk,
+)
+from embridge.evaluation.measures import MEASURES, measure
+from embridge.evaluation.metrics import average_precision, cmc_at_k, first_hits, mrr, ndcg_at_k, recall_at_k
+from embridge.evaluation.relevance import LabelRelevance, Relevance
+from embridge.evaluation.report import Cell, Report, Task
+from embridge.evaluation.scope import CROSS_MODAL, Scope
+from embridge.evaluation.score_shift import ks_distance, precision_above, threshold_for_precision
+from embridge.evaluation.sequences import (
+    average_accuracy,
+    average_compatibility,
+    backward_compatibility,
+    forward_compatibility,
+    sequence_matrix,
+)
+from embridge.evaluation.sides import Side
+from embridge.evaluation.statistics import Interval, bootstrap_mean, queries_needed
+from embridge.evaluation.summarise import summarise
+from embridge.evaluation.summary import Summary
 from embridge.evaluation.verdict import Verdict, decide
+from embridge.evaluation.verification import tar_at_far
 
 __all__ = [
+    "CROSS_MODAL",
+    "MEASURES",
+    "MORE_CELLS",
+    "SETTINGS",
     "Cell",
+    "Comparison",
+    "GateResult",
     "Interval",
+    "LabelRelevance",
+    "LandmarkTruth",
     "Relevance",
     "Report",
+    "Scope",
+    "Setting",
     "Side",
+    "Summary",
+    "Task",
     "Verdict",
+    "average_accuracy",
+    "average_compatibility",
+    "average_precision",
+    "backfill_auc",
+    "backward_compatibility",
     "bootstrap_mean",
+    "break_even",
+    "check_gates",
+    "cmc_at_k",
     "compatible",
+    "cut_offs",
     "decide",
     "evaluate",
+    "first_hits",
     "flip_rates",
+    "flips",
+    "forward_compatibility",
+    "ks_distance",
+    "landmark_average_precision",
+    "landmark_precision_at_k",
+    "measure",
+    "mrr",
+    "ndcg_at_k",
+    "p_1",
+    "p_comp",
+    "p_up",
+    "precision_above",
+    "queries_needed",
     "recall_at_k",
+    "require_gates",
+    "retention",
+    "sequence_matrix",
+    "summarise",
+    "tar_at_far",
+    "threshold_for_precision",
+    "update_gain",
+    "without_junk",
 ]

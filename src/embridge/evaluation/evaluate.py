@@ -2,114 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
-from embridge.evaluation.relevance import Relevance
-from embridge.evaluation.report import Cell, Report
+from embridge.evaluation.backfill_curve import Mixed, cut_offs
+from embridge.evaluation.cells import Bench
+from embridge.evaluation.full_ranking import full_average_precision
+from embridge.evaluation.judged import Judged
+from embridge.evaluation.measures import FULL
+from embridge.evaluation.relevance import Truth
+from embridge.evaluation.report import BACKFILLED, Cell, Report, Task
+from embridge.evaluation.scope import Scope
+from embridge.evaluation.sides import Side, require_same_items
 from embridge.progress import Progress, silent
-from embridge.search import top_k
-from embridge.space import require_same
+from embridge.search import Ranking
 
-__all__ = ["CROSS_MODAL", "Side", "evaluate"]
+__all__ = ["evaluate"]
 
-CROSS_MODAL = ("t2i", "i2t")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Side:
-    """The same queries and gallery as one model sees them, in its one space."""
-
-    queries: Embeddings
-    gallery: Embeddings
-
-    def __post_init__(self) -> None:
-        require_same(self.gallery.space, self.queries.space, what="the queries of a side")
-
-    def reversed(self) -> Side:
-        """The gallery asks, the queries answer."""
-        return Side(self.gallery, self.queries)
-
-    def asking(self, relevance: Relevance) -> Side:
-        """Only the queries that have a right item; the gallery stays whole."""
-        judged = [row for row, name in enumerate(self.queries.ids) if name in relevance.relevant]
-        if not judged:
-            raise InvalidInput(
-                f"none of the {len(self.queries)} queries has a right item; are the ids those of the pairs?"
-            )
-        return Side(self.queries.take(judged), self.gallery)
+_Find = Callable[[], tuple[Ranking, np.ndarray | None]]
 
 
 def evaluate(
     old: Side,
     new: Side,
     upgrade: Upgrade,
-    relevance: Relevance,
+    relevance: Truth,
     *,
+    scope: Scope | None = None,
     controls: Mapping[str, Upgrade] | None = None,
-    directions: Sequence[str] = CROSS_MODAL,
-    ks: Sequence[int] = (1, 5, 10),
-    seed: int = 0,
-    unjudged: Literal["error", "skip"] = "error",
-    about: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Report:
-    """Measure the cells old/old, new/old, new/new, naive, and NAME/old for every control.
+    """Measure old/old, new/old, new/new, naive, NAME/old for every control, and what else the scope names.
 
-    ``directions`` names one direction, or two: the second exchanges queries and gallery (text-to-image, then
-    image-to-text). ``naive`` is the new query on the old gallery with nothing between them; where the dimensions
-    differ, on the shared prefix. ``unjudged`` says what happens to a query without a right item: it is refused, or not
-    asked (it stays in the gallery that others search). Raises `InvalidInput` unless both sides hold the same items.
+    ``naive`` is the new query on the old gallery with nothing between them; where the dimensions differ, on the shared
+    prefix. Where queries and gallery are one set, no query finds itself. Raises `InvalidInput` unless both sides hold
+    the same items, and for a query without a right item, unless the scope says otherwise.
+
+    >>> from embridge import Embeddings, Space, Upgrade
+    >>> from embridge.adapters import Identity, Linear, Provenance
+    >>> from embridge.evaluation import Relevance
+    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+    >>> photos = np.array([[0, 1, 0], [1, 0, 0], [0, 1, 2]], np.float32)
+    >>> sides = [Side(*[Embeddings.of(photos[:, : s.dim], s, [f"{x}{i}" for i in range(3)]) for x in "qg"]) for s in (old, new)]
+    >>> upgrade = Upgrade(Identity(new, new), Linear(new, old, np.eye(3, 2, dtype=np.float32)), Provenance("known"))
+    >>> truth = Relevance.from_pairs([("q0", "g0"), ("q1", "g1"), ("q2", "g2")])
+    >>> report = evaluate(*sides, upgrade, truth, scope=Scope(metrics=["recall_at_1"], directions=["t2i"]))
+    >>> {name: round(figures["recall_at_1"], 3) for name, figures in report.figures()["t2i"].items()}
+    {'old/old': 0.667, 'new/old': 0.667, 'new/new': 1.0, 'naive': 0.667}
     """
-    if not ks or len(directions) not in (1, 2):
-        raise InvalidInput(f"expected at least one k and one or two directions, came {ks} and {directions}")
-    _require_same_items(old, new)
+    scope = scope or Scope()
+    require_same_items(old, new)
+    tasks: list[Task] = []
     cells: list[Cell] = []
-    ids: dict[str, tuple[str, ...]] = {}
-    for i, direction in enumerate(directions):
-        a, b, judged = (old, new, relevance) if i == 0 else (old.reversed(), new.reversed(), relevance.inverted())
-        if unjudged == "skip":
-            a, b = a.asking(judged), b.asking(judged)
-        ids[direction] = a.queries.ids
-        sides = _searches(a, b, {"new/old": upgrade} | {f"{n}/old": u for n, u in (controls or {}).items()})
-        for j, (name, queries, gallery) in enumerate(sides):
-            cells.append(_measure(direction, name, queries, gallery, judged, max(ks)))
-            progress(i * len(sides) + j + 1, len(directions) * len(sides), "evaluate")
-    return Report(tuple(cells), ids, tuple(ks), seed, about or {})
+    for i, direction in enumerate(scope.directions):
+        sides, truth = (old, new), relevance
+        if i == 1:
+            sides, truth = (old.reversed(), new.reversed()), relevance.inverted()
+        bench, judged = _bench(sides, upgrade, truth, scope)
+        tasks.append(_task(direction, bench, judged, truth, scope))
+        finds = _finds(bench, judged, scope, controls or {})
+        for j, (name, find) in enumerate(finds.items()):
+            cells.append(_cell(direction, name, find(), judged))
+            progress(i * len(finds) + j + 1, len(scope.directions) * len(finds), "evaluate")
+    return Report(tuple(tasks), tuple(cells), tuple(scope.metrics), scope.seed, scope.about)
 
 
-def _searches(old: Side, new: Side, upgrades: Mapping[str, Upgrade]) -> list[tuple[str, Embeddings, Embeddings]]:
-    bridged = [(name, *_bridge(upgrade, new.queries, old.gallery)) for name, upgrade in upgrades.items()]
-    return [
-        ("old/old", old.queries, old.gallery),
-        *bridged,
-        ("new/new", new.queries, new.gallery),
-        ("naive", new.queries, old.gallery),
-    ]
-
-
-def _bridge(upgrade: Upgrade, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
-    require_same(upgrade.old_space, gallery.space, what="the old gallery of this upgrade")
-    if upgrade.direction == "forward":
-        return upgrade.head(queries), upgrade.bridge(gallery)
-    return upgrade.to_index_space(queries), gallery
-
-
-def _measure(
-    direction: str, name: str, queries: Embeddings, gallery: Embeddings, judged: Relevance, depth: int
-) -> Cell:
-    shared = min(queries.space.dim, gallery.space.dim)
-    ranking = top_k(queries.vectors[:, :shared], gallery.vectors[:, :shared], depth, metric=gallery.space.metric)
-    return Cell(direction, name, judged.first_hits(queries.ids, gallery.ids, ranking.rows))
-
-
-def _require_same_items(old: Side, new: Side) -> None:
-    for what, a, b in (("queries", old.queries, new.queries), ("gallery items", old.gallery, new.gallery)):
-        if a.ids != b.ids:
+def _bench(sides: tuple[Side, Side], upgrade: Upgrade, truth: Truth, scope: Scope) -> tuple[Bench, Judged]:
+    """Both sides with the queries that are asked, and what is right for each."""
+    old, new = sides
+    one_set = old.one_set or new.one_set
+    gallery = old.gallery.ids
+    judged = truth.judge(old.queries.ids, gallery, one_set=one_set)
+    asked = np.arange(len(old.queries))
+    if scope.unjudged == "skip" or not judged.relevant.any():
+        asked = np.flatnonzero(judged.relevant)
+        if not len(asked):
             raise InvalidInput(
-                f"{what}: both models must see the same items in the same order; {len(a)} and {len(b)} came"
+                f"none of the {len(old.queries)} queries has a right item among the {len(gallery)} of the gallery; are "
+                "the ids those of the judgements?"
             )
+        old, new = old.asking(asked), new.asking(asked)
+        judged = truth.judge(old.queries.ids, gallery, one_set=one_set)
+    if scope.unjudged == "error" and not judged.relevant.all():
+        query = old.queries.ids[int(np.argmin(judged.relevant > 0))]
+        raise InvalidInput(
+            f"query {query!r} has no relevant item in this gallery of {len(gallery)}; leave it out (unjudged: skip), count "
+            "it as failed (zero), or add its item"
+        )
+    return Bench(old, new, upgrade, asked if one_set else None), judged
+
+
+def _task(direction: str, bench: Bench, judged: Judged, truth: Truth, scope: Scope) -> Task:
+    queries, gallery = bench.old.queries.ids, bench.old.gallery.ids
+    return Task(
+        direction,
+        queries,
+        gallery,
+        len(gallery),
+        judged.relevant,
+        judged.ideal(min(scope.deepest, len(gallery))),
+        judged.weights,
+        {column: tuple(labels.get(query, "") for query in queries) for column, labels in scope.slices.items()},
+        truth.source,
+    )
+
+
+def _finds(bench: Bench, judged: Judged, scope: Scope, controls: Mapping[str, Upgrade]) -> dict[str, _Find]:
+    """Every cell's search, done when called; in the order of a table."""
+    made: dict[str, _Find] = {}
+    for name, sides in bench.cells(controls, scope.cells, judged).items():
+        if name == BACKFILLED and "cascade" in scope.cells:
+            made["cascade"] = lambda: (bench.cascade(scope.cascade_items, scope.deepest), None)
+        made[name] = partial(_search, bench, sides, judged, scope)
+    return made | _curves(bench, scope)
+
+
+def _search(
+    bench: Bench, sides: Callable[[], tuple[Embeddings, Embeddings]], judged: Judged, scope: Scope
+) -> tuple[Ranking, np.ndarray | None]:
+    queries, gallery = sides()
+    whole = full_average_precision(queries, gallery, judged, own=bench.own) if FULL in scope.metrics else None
+    return bench.search(queries, gallery, scope.deepest), whole
+
+
+def _curves(bench: Bench, scope: Scope) -> dict[str, _Find]:
+    """One search a cut-off, for every order that names this gallery's items."""
+    if not scope.orders:
+        return {}
+    made: dict[str, _Find] = {}
+    mixed = Mixed(bench.backfilled(), bench.bridged(), bench.own, seed=scope.seed)
+    for name, ids in scope.orders.items():
+        order = _rows_in_order(name, ids, bench.old.gallery.ids, scope.seed)
+        for fraction in cut_offs() if len(order) else ():
+            done = np.zeros(len(order), bool)
+            done[order[: round(fraction * len(order))]] = True
+            made[f"mixed@{fraction:.4f}/{name}"] = partial(_mix, mixed, done, scope.deepest)
+    return made
+
+
+def _mix(mixed: Mixed, done: np.ndarray, depth: int) -> tuple[Ranking, None]:
+    return mixed.ranking(done, depth), None
+
+
+def _rows_in_order(name: str, ids: Sequence[str] | None, gallery: Sequence[str], seed: int) -> np.ndarray:
+    """The gallery's rows, first to be backfilled first; none where the order is of other items altogether."""
+    if ids is None:
+        return np.random.default_rng(seed).permutation(len(gallery))
+    row_of = {item: row for row, item in enumerate(gallery)}
+    rows = [row_of[item] for item in dict.fromkeys(ids) if item in row_of]
+    if rows and len(rows) < len(gallery):
+        raise InvalidInput(f"backfill order {name!r} lacks {len(gallery) - len(rows)} of {len(gallery)} gallery items")
+    return np.array(rows, np.int64)
+
+
+def _cell(direction: str, name: str, found: tuple[Ranking, np.ndarray | None], judged: Judged) -> Cell:
+    ranking, whole = found
+    return Cell(direction, name, ranking.rows, ranking.scores, judged.gains(ranking.rows), whole)

@@ -12,6 +12,8 @@ from embridge.shapes import Float32, Float64, Int64
 
 __all__ = ["Judged", "JudgedByLabel", "JudgedByPair"]
 
+_PAIRS = 1 << 16
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged(ABC):
@@ -24,12 +26,16 @@ class Judged(ABC):
     weights: Float64[np.ndarray, " q"] | None
 
     @abstractmethod
-    def gains(self, rows: Int64[np.ndarray, "q k"]) -> Float32[np.ndarray, "q k"]:
-        """The gain of each ranked row, 0 for one that is not relevant."""
+    def gains(self, rows: Int64[np.ndarray, "b k"], *, first: int = 0) -> Float32[np.ndarray, "b k"]:
+        """The gain of each ranked row, 0 for one that is not relevant; of the queries from ``first`` on."""
 
     @abstractmethod
     def ideal(self, depth: int) -> Float32[np.ndarray, "q depth"]:
         """The largest gains of each query, largest first, zeros after them."""
+
+    @abstractmethod
+    def sums(self, vectors: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "q d"]:
+        """The sum of the vectors of each query's relevant rows."""
 
 
 @final
@@ -51,10 +57,10 @@ class JudgedByPair(Judged):
         relevant = np.bincount(keys // max(gallery, 1), minlength=queries)
         return cls(relevant, weights, keys[order], gains[order].astype(np.float32), gallery)
 
-    def gains(self, rows: Int64[np.ndarray, "q k"]) -> Float32[np.ndarray, "q k"]:
+    def gains(self, rows: Int64[np.ndarray, "b k"], *, first: int = 0) -> Float32[np.ndarray, "b k"]:
         if not len(self.keys):
             return np.zeros(rows.shape, np.float32)
-        wanted = np.arange(len(rows))[:, None] * self.gallery + rows
+        wanted = np.arange(first, first + len(rows))[:, None] * self.gallery + rows
         place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where(self.keys[place] == wanted, self.key_gains[place], np.float32(0))
 
@@ -65,6 +71,13 @@ class JudgedByPair(Judged):
         made = np.zeros((len(self.relevant), depth), np.float32)
         within = place < depth
         made[query[within], place[within]] = self.key_gains[order][within]
+        return made
+
+    def sums(self, vectors: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "q d"]:
+        made = np.zeros((len(self.relevant), vectors.shape[1]))
+        for start in range(0, len(self.keys), _PAIRS):
+            query, row = np.divmod(self.keys[start : start + _PAIRS], self.gallery)
+            np.add.at(made, query, vectors[row])
         return made
 
 
@@ -89,9 +102,21 @@ class JudgedByLabel(Judged):
             relevant -= (own >= 0) & (queries >= 0) & (gallery[own] == queries)
         return cls(relevant, None, queries, gallery, own)
 
-    def gains(self, rows: Int64[np.ndarray, "q k"]) -> Float32[np.ndarray, "q k"]:
-        right = (self.gallery_codes[rows] == self.query_codes[:, None]) & (rows != self.own[:, None])
+    def gains(self, rows: Int64[np.ndarray, "b k"], *, first: int = 0) -> Float32[np.ndarray, "b k"]:
+        part = slice(first, first + len(rows))
+        right = (self.gallery_codes[rows] == self.query_codes[part, None]) & (rows != self.own[part, None])
         return right.astype(np.float32)
 
     def ideal(self, depth: int) -> Float32[np.ndarray, "q depth"]:
         return (np.arange(depth) < self.relevant[:, None]).astype(np.float32)
+
+    def sums(self, vectors: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "q d"]:
+        codes = self.gallery_codes.max(initial=self.query_codes.max(initial=-1)) + 1
+        of_code = np.zeros((codes + 1, vectors.shape[1]))  # the last row is for items without a label
+        np.add.at(of_code, np.where(self.gallery_codes < 0, codes, self.gallery_codes), vectors)
+        of_code[-1] = 0
+        made: np.ndarray = of_code[np.where(self.query_codes < 0, codes, self.query_codes)]
+        at = np.flatnonzero((self.own >= 0) & (self.query_codes >= 0))
+        at = at[self.gallery_codes[self.own[at]] == self.query_codes[at]]
+        made[at] -= vectors[self.own[at]]
+        return made

@@ -1,68 +1,137 @@
-"""Report: what was measured, query by query, and what follows from it."""
+"""Report: what was measured, query by query; every figure is computed from it, and can be computed again."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from embridge.errors import ArtefactError, InvalidInput
+from embridge.errors import InvalidInput
 from embridge.evaluation.compatibility import Comparison, compatible, flip_rates
-from embridge.evaluation.metrics import recall_at_k
-from embridge.evaluation.statistics import Interval, bootstrap_mean
-from embridge.files import atomic_file
-from embridge.shapes import Float64, Int64
+from embridge.evaluation.measures import FULL, measure
+from embridge.evaluation.metrics import first_hits
+from embridge.evaluation.statistics import Interval, bootstrap_mean, weighted_mean
+from embridge.shapes import Bool, Float32, Float64, Int64
 
-__all__ = ["DIRECTIONS", "SCHEMA", "Cell", "Report"]
+__all__ = ["BACKFILLED", "DIRECTIONS", "OLD", "UPGRADED", "Cell", "Report", "Task"]
 
-SCHEMA = "embridge.report/1"
 DIRECTIONS = {"t2i": "text to image", "i2t": "image to text", "": "search"}
+OLD, UPGRADED, BACKFILLED = "old/old", "new/old", "new/new"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What was asked in one direction, of every cell alike.
+
+    gallery_ids: the items that any ranking holds; gallery: how many were searched; relevant [q] and ideal [q, depth]:
+    how many items are right for each query, and the best possible gains; weights: how much each query counts; slices:
+    column → a label for each query, empty for none; truth: who says what is right.
+    """
+
+    direction: str
+    query_ids: tuple[str, ...]
+    gallery_ids: tuple[str, ...]
+    gallery: int
+    relevant: Int64[np.ndarray, " q"]
+    ideal: Float32[np.ndarray, "q depth"]
+    weights: Float64[np.ndarray, " q"] | None = None
+    slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    truth: str = "judged pairs"
+
+    @property
+    def title(self) -> str:
+        """The direction in words."""
+        return DIRECTIONS.get(self.direction, self.direction)
+
+    def among(self, column: str, label: str) -> Bool[np.ndarray, " q"]:
+        """The queries of a slice; raises `InvalidInput` where there is no such column or label."""
+        if column not in self.slices:
+            raise InvalidInput(f"{self.title}: there is no slice column {column!r}; there are {sorted(self.slices)}")
+        chosen = np.array([found == label for found in self.slices[column]], bool)
+        if not chosen.any():
+            raise InvalidInput(f"{self.title}: no query has {column} = {label!r}")
+        return chosen
+
+    def labels(self, column: str) -> tuple[str, ...]:
+        """The labels of a column, most queries first."""
+        found, counts = np.unique([label for label in self.slices[column] if label], return_counts=True)
+        return tuple(str(label) for label in found[np.argsort(-counts, kind="stable")])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cell:
-    """One (query model, gallery model) pair in one direction: where each query found its first right item.
+    """One (query model, gallery model) pair in one direction: what each query found, best first.
 
-    name: ``old/old``, ``new/old``, ``new/new``, ``naive`` or a control's; first_hits: rank from 1, 0 for not found
-    within the depth searched.
+    name: ``old/old``, ``new/old``, ``new/new``, ``naive``, a control's, or ``mixed@0.50/ORDER`` for a part of a backfill;
+    rows [q, depth] into the task's ``gallery_ids``, with scores and gains; full: average precision over the whole
+    gallery, where that was asked for.
     """
 
     direction: str
     name: str
-    first_hits: Int64[np.ndarray, " q"]
+    rows: Int64[np.ndarray, "q depth"]
+    scores: Float32[np.ndarray, "q depth"]
+    gains: Float32[np.ndarray, "q depth"]
+    full: Float64[np.ndarray, " q"] | None = None
 
-    def values(self, k: int) -> Float64[np.ndarray, " q"]:
-        """Recall@k of every query."""
-        return recall_at_k(self.first_hits, k)
+    @property
+    def first_hits(self) -> Int64[np.ndarray, " q"]:
+        """The rank of each query's first right item, 0 where none was found."""
+        return first_hits(self.gains)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """Per-query values of every cell; all figures are computed from them, so any of them can be computed again."""
+    """Tasks, and their cells. The last metric is the one that the verdict, flips and curves go by."""
 
+    tasks: tuple[Task, ...]
     cells: tuple[Cell, ...]
-    query_ids: Mapping[str, tuple[str, ...]]
-    ks: tuple[int, ...] = (1, 5, 10)
+    metrics: tuple[str, ...] = ("recall_at_1", "recall_at_5", "recall_at_10")
     seed: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.metrics or not self.tasks:
+            raise InvalidInput("a report holds at least one metric and one task")
         for cell in self.cells:
-            if len(cell.first_hits) != len(self.query_ids.get(cell.direction, ())):
-                raise InvalidInput(f"cell {cell.direction} {cell.name}: one value a query of that direction is needed")
+            if len(cell.rows) != len(self.task(cell.direction).query_ids):
+                raise InvalidInput(
+                    f"cell {cell.direction} {cell.name}: one ranking a query of that direction is needed"
+                )
+        for name in self.metrics:
+            self._require_depth(name)
+
+    @property
+    def main(self) -> str:
+        """The metric that the verdict goes by: the last."""
+        return self.metrics[-1]
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """In the order of the cells."""
-        return tuple(dict.fromkeys(cell.direction for cell in self.cells))
+        """In the order of the tasks."""
+        return tuple(task.direction for task in self.tasks)
+
+    def task(self, direction: str) -> Task:
+        """What was asked in a direction; raises `InvalidInput` where nothing was."""
+        for task in self.tasks:
+            if task.direction == direction:
+                return task
+        raise InvalidInput(f"no direction {direction!r}; there are {[*self.directions]}")
 
     def names(self, direction: str) -> tuple[str, ...]:
-        """The cells of a direction, in order."""
-        return tuple(cell.name for cell in self.cells if cell.direction == direction)
+        """The cells of a direction, in order, without those of a backfill curve."""
+        return tuple(c.name for c in self.cells if c.direction == direction and not c.name.startswith("mixed@"))
+
+    def curves(self, direction: str) -> dict[str, list[tuple[float, str]]]:
+        """The backfill curves of a direction: order → (fraction backfilled, cell)."""
+        found: dict[str, list[tuple[float, str]]] = {}
+        for cell in self.cells:
+            if cell.direction == direction and cell.name.startswith("mixed@"):
+                fraction, _, order = cell.name.removeprefix("mixed@").partition("/")
+                found.setdefault(order, []).append((float(fraction), cell.name))
+        return found
 
     def cell(self, direction: str, name: str) -> Cell:
         """The named cell; raises `InvalidInput` where there is none."""
@@ -71,75 +140,64 @@ class Report:
                 return cell
         raise InvalidInput(f"no cell {name!r} in direction {direction!r}; there are {[*self.names(direction)]}")
 
-    def recall(self, direction: str, name: str, k: int) -> Interval:
-        """Recall@k of a cell, with its 95 % bootstrap interval."""
-        return bootstrap_mean(self.cell(direction, name).values(k), seed=self.seed)
+    def values(self, direction: str, name: str, metric: str) -> Float64[np.ndarray, " q"]:
+        """The metric of every query."""
+        cell, task = self.cell(direction, name), self.task(direction)
+        if metric == FULL and cell.full is not None:
+            return cell.full
+        self._require_depth(metric)
+        return measure(metric).values(cell.gains, task.relevant, task.ideal)
 
-    def compatible(self, direction: str, k: int, name: str = "new/old") -> Comparison:
-        """The cell against ``old/old`` at Recall@k."""
-        new_old, old_old = (self.cell(direction, n).values(k) for n in (name, "old/old"))
-        return compatible(new_old, old_old, seed=self.seed)
+    def mean(self, direction: str, name: str, metric: str) -> float:
+        """The metric of a cell."""
+        return weighted_mean(self.values(direction, name, metric), self.task(direction).weights)
 
-    def flips(self, direction: str, k: int, name: str = "new/old") -> tuple[float, float]:
-        """(negative, positive) flip rates of the cell against ``old/old`` at Recall@k."""
-        return flip_rates(self.cell(direction, name).values(k), self.cell(direction, "old/old").values(k))
+    def interval(
+        self, direction: str, name: str, metric: str, *, among: Bool[np.ndarray, " q"] | None = None
+    ) -> Interval:
+        """The metric of a cell with its 95 % bootstrap interval; of some of the queries where ``among`` says which."""
+        values, weights = self._of(direction, name, metric, among)
+        return bootstrap_mean(values, weights=weights, seed=self.seed)
+
+    def compatible(
+        self, direction: str, metric: str, name: str = UPGRADED, *, among: Bool[np.ndarray, " q"] | None = None
+    ) -> Comparison:
+        """The cell against ``old/old``."""
+        (new_old, weights), (old_old, _) = (self._of(direction, n, metric, among) for n in (name, OLD))
+        return compatible(new_old, old_old, weights=weights, seed=self.seed)
+
+    def flip_rates(
+        self, direction: str, metric: str, name: str = UPGRADED, *, among: Bool[np.ndarray, " q"] | None = None
+    ) -> tuple[float, float]:
+        """(negative, positive) flip rates of the cell against ``old/old``."""
+        (new_old, weights), (old_old, _) = (self._of(direction, n, metric, among) for n in (name, OLD))
+        return flip_rates(new_old, old_old, weights=weights)
 
     def figures(self) -> dict[str, dict[str, dict[str, float]]]:
         """``figures()[direction][cell]["recall_at_10"]``, rounded to six places."""
         return {
-            d: {
-                n: {f"recall_at_{k}": round(float(self.cell(d, n).values(k).mean()), 6) for k in self.ks}
-                for n in self.names(d)
-            }
+            d: {n: {m: round(self.mean(d, n, m), 6) for m in self.metrics} for n in self.names(d)}
             for d in self.directions
         }
 
     def compatibility(self) -> dict[str, dict[str, str]]:
         """``compatibility()[direction]["recall_at_10"]``: yes, no or undecided."""
-        return {d: {f"recall_at_{k}": self.compatible(d, k).answer for k in self.ks} for d in self.directions}
+        return {d: {m: self.compatible(d, m).answer for m in self.metrics} for d in self.directions}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON: the per-query values, and for readers the figures that follow from them."""
-        summary = [_summary(self, d, n, k) for d in self.directions for n in self.names(d) for k in self.ks]
-        return {
-            "schema": SCHEMA,
-            "about": dict(self.about),
-            "seed": self.seed,
-            "ks": list(self.ks),
-            "query_ids": {d: list(ids) for d, ids in self.query_ids.items()},
-            "cells": [
-                {"direction": c.direction, "name": c.name, "first_hits": c.first_hits.tolist()} for c in self.cells
-            ],
-            "summary": summary,
-        }
+    def _of(
+        self, direction: str, name: str, metric: str, among: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Values and weights of all queries, or of some."""
+        chosen = slice(None) if among is None else among
+        weights = self.task(direction).weights
+        return self.values(direction, name, metric)[chosen], None if weights is None else weights[chosen]
 
-    def save(self, path: Path | str) -> Path:
-        """Write the JSON, whole or not at all."""
-        with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps(self.to_dict()))
-        return Path(path)
-
-    @classmethod
-    def load(cls, path: Path | str) -> Report:
-        """Read what `save` wrote; raises `ArtefactError` for anything else."""
-        try:
-            read = json.loads(Path(path).read_text())
-            if read["schema"] != SCHEMA:
-                raise ArtefactError(f"{path}: expected schema {SCHEMA}, came {read['schema']!r}")
-            cells = tuple(Cell(c["direction"], c["name"], np.asarray(c["first_hits"], np.int64)) for c in read["cells"])
-            ids: dict[str, Sequence[str]] = read["query_ids"]
-            return cls(cells, {d: tuple(i) for d, i in ids.items()}, tuple(read["ks"]), read["seed"], read["about"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, ArtefactError):
-                raise
-            raise ArtefactError(f"{path} is not a whole report ({error!r}); evaluate again") from error
-
-
-def _summary(report: Report, direction: str, name: str, k: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"direction": direction, "cell": name, "metric": f"recall_at_{k}"}
-    row |= asdict(report.recall(direction, name, k))
-    if name != "old/old":
-        comparison, (negative, positive) = report.compatible(direction, k, name), report.flips(direction, k, name)
-        row |= {"compatible": comparison.answer, "difference": asdict(comparison.difference)}
-        row |= {"negative_flip_rate": negative, "positive_flip_rate": positive}
-    return row
+    def _require_depth(self, metric: str) -> None:
+        wanted = measure(metric).k
+        for cell in self.cells:
+            depth, gallery = cell.rows.shape[1], self.task(cell.direction).gallery
+            if (metric == FULL and cell.full is None) or (wanted > depth and depth < gallery - 1):
+                raise InvalidInput(
+                    f"{metric} of {cell.name} cannot be had: its rankings hold the best {depth} of {gallery} items; "
+                    "evaluate with that metric, or a larger depth"
+                )

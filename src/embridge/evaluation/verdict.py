@@ -1,48 +1,87 @@
-"""One sentence: upgrade, keep the old model, or not enough evidence."""
+"""One sentence: upgrade, upgrade with more at query time, backfill first, keep the old model, or not enough evidence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from embridge.evaluation.report import DIRECTIONS, Report
+from embridge.evaluation.compatibility import Comparison
+from embridge.evaluation.measures import measure
+from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED, Report
 
-__all__ = ["Verdict", "decide"]
+__all__ = ["Decision", "Verdict", "decide"]
 
-Decision = Literal["upgrade", "backfill first", "keep the old model", "not enough evidence"]
+Decision = Literal[
+    "upgrade", "upgrade with fusion or cascade", "backfill first", "keep the old model", "not enough evidence"
+]
+_HELPERS = {"fused/old": "fusion with the old query", "cascade": "a cascade"}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision and the sentence that gives its reason."""
+    """The decision, the sentence that gives its reason, and how many more queries would settle what is undecided.
+
+    more_queries: of every direction asked, for a difference like the one seen; None where there is nothing to settle, or
+    no difference was seen.
+    """
 
     decision: Decision
     sentence: str
+    more_queries: int | None = None
 
 
-def decide(report: Report, *, k: int | None = None) -> Verdict:
-    """Judge ``new/old`` against ``old/old`` at Recall@k (the largest k by default) in every direction.
+def decide(report: Report, *, metric: str | None = None) -> Verdict:
+    """Judge ``new/old`` against ``old/old`` by a metric (the report's last by default) in every direction.
 
-    ``upgrade`` if no direction is ``no`` and at least one is ``yes``; ``backfill first`` if some direction is ``no``
-    although the new model with its own gallery is better everywhere; else ``keep the old model`` if some direction is
-    ``no``, and ``not enough evidence`` if all are undecided.
+    ``upgrade`` if no direction is ``no`` and at least one is ``yes``; otherwise ``upgrade with fusion or cascade`` if
+    that is so of one of those cells; otherwise ``backfill first`` if some direction is ``no`` although the new model with
+    its own gallery is better everywhere, ``keep the old model`` if some direction is ``no``, and ``not enough evidence``
+    if all are undecided.
     """
-    k = max(report.ks) if k is None else k
-    answers = {d: report.compatible(d, k).answer for d in report.directions}
-    better = all(report.compatible(d, k, "new/new").answer == "yes" for d in report.directions)
-    if "no" in answers.values():
-        decision: Decision = "backfill first" if better else "keep the old model"
-    else:
-        decision = "upgrade" if "yes" in answers.values() else "not enough evidence"
-    details = "; ".join(_detail(report, d, k) for d in report.directions)
-    return Verdict(decision, f"{decision[0].upper()}{decision[1:]}: {details}.")
+    metric = metric or report.main
+    if _worth_it(_comparisons(report, metric, UPGRADED)):
+        return _verdict(report, metric, "upgrade", UPGRADED)
+    for cell in _HELPERS:
+        if all(cell in report.names(d) for d in report.directions) and _worth_it(_comparisons(report, metric, cell)):
+            return _verdict(report, metric, "upgrade with fusion or cascade", cell)
+    answers = [c.answer for c in _comparisons(report, metric, UPGRADED)]
+    if "no" not in answers:
+        return _verdict(report, metric, "not enough evidence", UPGRADED)
+    better = all(c.answer == "yes" for c in _comparisons(report, metric, BACKFILLED))
+    return _verdict(report, metric, "backfill first" if better else "keep the old model", UPGRADED)
 
 
-def _detail(report: Report, direction: str, k: int) -> str:
-    old, new = (report.recall(direction, name, k).value for name in ("old/old", "new/old"))
-    comparison = report.compatible(direction, k)
+def _comparisons(report: Report, metric: str, cell: str) -> list[Comparison]:
+    return [report.compatible(d, metric, cell) for d in report.directions]
+
+
+def _worth_it(comparisons: list[Comparison]) -> bool:
+    answers = [c.answer for c in comparisons]
+    return "no" not in answers and "yes" in answers
+
+
+def _verdict(report: Report, metric: str, decision: Decision, cell: str) -> Verdict:
+    comparisons = _comparisons(report, metric, cell)
+    details = "; ".join(_detail(report, d, metric, cell) for d in report.directions)
+    helped = f" by {_HELPERS[cell]}" if cell in _HELPERS else ""
+    unsettled = [c for c in comparisons if c.answer == "undecided"]
+    more = max((c.more_queries for c in unsettled if c.more_queries is not None), default=None)
+    sentence = f"{decision[0].upper()}{decision[1:]}: {details}{helped}."
+    if unsettled and more is not None:
+        sentence += f" About {more:,} more queries of this kind would settle a difference this small."
+    return Verdict(decision, sentence, more)
+
+
+def _detail(report: Report, direction: str, metric: str, cell: str) -> str:
+    old, new = (report.mean(direction, name, metric) for name in (OLD, cell))
+    comparison = report.compatible(direction, metric, cell)
     change, undecided = comparison.difference, ", undecided" if comparison.answer == "undecided" else ""
     return (
-        f"{DIRECTIONS.get(direction, direction)} Recall@{k} goes from {old:.3f} to {new:.3f} "
+        f"{report.task(direction).title} {_words(metric)} goes from {old:.3f} to {new:.3f} "
         f"({change.value:+.3f}, 95 % interval {change.low:+.3f} to {change.high:+.3f}{undecided})"
     )
+
+
+def _words(metric: str) -> str:
+    label = measure(metric).label
+    return "Recall" + label.removeprefix("R") if label.startswith("R@") else label

@@ -1,0 +1,97 @@
+"""What each further part of a backfill brings: new queries over a gallery that is partly re-encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput
+from embridge.evaluation.cells import without_rows
+from embridge.search import Ranking, top_k
+from embridge.shapes import Bool, Int64
+
+__all__ = ["Mixed", "Scale", "backfill_auc", "cut_offs"]
+
+Scale = Literal["raw", "standard"]
+_SAMPLED_PAIRS = 20_000
+
+
+def cut_offs(k: int = 20) -> list[float]:
+    """K + 2 even fractions from 0 to 1 (Jaeckle et al. 2023).
+
+    >>> cut_offs(1)
+    [0.0, 0.5, 1.0]
+    """
+    if k < 0:
+        raise InvalidInput(f"expected K >= 0 cut-offs between nothing and all, came {k}")
+    return [i / (k + 1) for i in range(k + 2)]
+
+
+def backfill_auc(values: Sequence[float]) -> float:
+    """The area under a backfill curve: the mean of the metric over even cut-offs, both ends too.
+
+    >>> backfill_auc([0.4, 0.5, 0.6])
+    0.5
+    """
+    if not len(values):
+        raise InvalidInput("a backfill curve has at least one cut-off; none came")
+    return float(np.mean(values))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixed:
+    """New queries over a gallery in two parts: re-encoded rows, and rows reached through the bridge.
+
+    ``new`` and ``bridged`` are (queries, gallery) over the same items, each in a space of its own. The parts are searched
+    apart and merged by score. scale: ``standard`` first takes from each side's scores their mean and spread over random
+    pairs, since two spaces score differently; ``raw`` compares them as they are. own: each query's own
+    gallery row, which it may not find, where both are one set.
+    """
+
+    new: tuple[Embeddings, Embeddings]
+    bridged: tuple[Embeddings, Embeddings]
+    own: Int64[np.ndarray, " q"] | None = None
+    scale: Scale = "standard"
+    seed: int = 0
+
+    def ranking(self, backfilled: Bool[np.ndarray, " n"], depth: int) -> Ranking:
+        """Where the marked rows are re-encoded; with all or none of them, exactly that of one search."""
+        wanted = depth + (self.own is not None)
+        parts = [
+            self._part(sides, np.flatnonzero(marked), wanted)
+            for sides, marked in ((self.new, backfilled), (self.bridged, ~backfilled))
+            if marked.any()
+        ]
+        rows, scores = (np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("rows", "scores"))
+        order = np.lexsort((rows, -scores), axis=1)[:, :wanted]
+        merged = Ranking(np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1))
+        return merged if self.own is None else without_rows(merged, self.own)
+
+    def _part(self, sides: tuple[Embeddings, Embeddings], rows: Int64[np.ndarray, " m"], depth: int) -> Ranking:
+        queries, gallery = sides
+        found = top_k(queries.vectors, gallery.vectors[rows], depth, metric=gallery.space.metric)
+        scores = found.scores
+        if self.scale == "standard":
+            mean, spread = _score_moments(queries, gallery, self.seed)
+            scores = ((scores - mean) / spread).astype(np.float32)
+        return Ranking(rows[found.rows], scores)
+
+
+def _score_moments(queries: Embeddings, gallery: Embeddings, seed: int) -> tuple[float, float]:
+    """Mean and standard deviation (1 where it is 0) of the scores of random pairs."""
+    random = np.random.default_rng(seed)
+    x, y = (
+        side.vectors[random.integers(len(side), size=_SAMPLED_PAIRS)].astype(np.float64) for side in (queries, gallery)
+    )
+    if gallery.space.metric == "l2":
+        scores = -np.square(x - y).sum(axis=1)
+    else:
+        scores = (x * y).sum(axis=1)
+        if gallery.space.metric == "cosine":
+            lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+            scores = np.divide(scores, lengths, out=np.zeros_like(scores), where=lengths > 0)
+    return float(scores.mean()), float(scores.std()) or 1.0

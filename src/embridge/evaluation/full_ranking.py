@@ -1,0 +1,59 @@
+"""Average precision over the whole gallery, in blocks: the one metric that a ranking cut at some depth cannot give."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.evaluation.judged import Judged
+from embridge.evaluation.metrics import average_precision
+from embridge.shapes import Float64, Int64
+from embridge.space import Metric, require_same
+
+__all__ = ["full_average_precision"]
+
+_BLOCK_VALUES = 1 << 22
+
+
+def full_average_precision(
+    queries: Embeddings, gallery: Embeddings, judged: Judged, *, own: Int64[np.ndarray, " q"] | None
+) -> Float64[np.ndarray, " q"]:
+    """Average precision of each query (step estimator, over all relevant items); 0 where nothing is relevant.
+
+    Scores are computed in float64 and compared as float32; equal ones are ordered by row. own: each query's own gallery
+    row, which is left out, where both are one set.
+
+    >>> from embridge import Space
+    >>> from embridge.evaluation import LabelRelevance
+    >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32), Space("toy", "1", 2))
+    >>> labels = dict(zip(rows.ids, "aab"))
+    >>> judged = LabelRelevance(labels, labels).judge(rows.ids, rows.ids)
+    >>> full_average_precision(rows, rows, judged, own=None).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    require_same(gallery.space, queries.space, what="the queries")
+    metric, values = gallery.space.metric, np.empty(len(queries))
+    right = _prepared(gallery.vectors, metric)
+    lengths = np.einsum("nd,nd->n", right, right) if metric == "l2" else None
+    step = max(1, _BLOCK_VALUES // len(gallery))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        scores = _prepared(queries.vectors[part], metric) @ right.T
+        if lengths is not None:
+            scores = 2 * scores - lengths
+        if own is not None:
+            scores[np.arange(len(scores)), own[part]] = -np.inf  # last, and not relevant
+        rows = np.argsort(-scores.astype(np.float32), axis=1, kind="stable")
+        gains = judged.gains(rows, first=start)
+        values[part] = average_precision(
+            gains, len(gallery), relevant=judged.relevant[part], denominator="relevant", estimator="step", empty="zero"
+        )
+    return values
+
+
+def _prepared(vectors: np.ndarray, metric: Metric) -> np.ndarray:
+    wide = vectors.astype(np.float64)
+    if metric != "cosine":
+        return wide
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)

@@ -1,0 +1,149 @@
+"""Gates: conditions on a report, in one line of text each.
+
+``METRIC[.DIRECTION][[COLUMN[=LABEL]]] [CELL] COMPARISON BOUND [surely]``, for instance
+
+- ``recall_at_10.t2i new/old >= 0.98 * old/old``
+- ``negative_flip_rate <= 0.03``
+- ``recall_at_10[language] new/old >= old/old - 0.02``: in every slice of that column
+- ``recall_at_10[language=de] new/old > old/old surely``: by the unfavourable end of the 95 % interval
+
+Without a direction the gate holds in all of them; the cell is new/old where none is named. A flip rate is that of the
+report's last metric.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embridge.errors import GateRefused, InvalidInput, SettingsError
+from embridge.evaluation.measures import measure
+from embridge.evaluation.report import UPGRADED, Report, Task
+from embridge.evaluation.statistics import bootstrap_mean
+
+__all__ = ["Gate", "GateResult", "check_gates", "parse_gate", "require_gates"]
+
+_FLIPS = ("negative_flip_rate", "positive_flip_rate")
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
+_NUMBER = r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?"
+_CELL = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+|naive|cascade|ceiling"
+_GATE = re.compile(
+    rf"""(?P<metric>[a-z_0-9]+) (?:\.(?P<direction>\w+))? (?:\[(?P<column>[^]=]+)(?:=(?P<label>[^]]+))?\])?
+    (?:\s+(?P<cell>{_CELL}))? \s*(?P<comparison>>=|<=|>|<)\s*
+    (?: (?:(?P<factor>{_NUMBER})\s*\*\s*)? (?P<against>{_CELL}) (?:\s*(?P<offset>[-+]\s*\d*\.?\d+))? | (?P<number>{_NUMBER}) )
+    (?P<surely>\s+surely)?""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A gate, taken apart. The bound is ``factor`` · the cell ``against`` + ``offset``, or ``offset`` alone."""
+
+    text: str
+    metric: str
+    direction: str | None
+    column: str | None
+    label: str | None
+    cell: str
+    comparison: str
+    factor: float
+    against: str | None
+    offset: float
+    surely: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """How a gate fared in one place: a direction, and a slice where the gate names one.
+
+    value and bound are what was compared: with ``surely``, the end of the interval of value − factor · cell.
+    """
+
+    gate: str
+    where: str
+    value: float
+    bound: float
+    passed: bool
+
+
+def parse_gate(text: str) -> Gate:
+    """Read a gate; raises `SettingsError` for one that does not say what it must.
+
+    >>> parse_gate("recall_at_10.t2i new/old >= 0.98 * old/old").factor
+    0.98
+    """
+    match = _GATE.fullmatch(text.strip())
+    if match is None:
+        raise SettingsError(
+            f"gate {text!r}: expected METRIC[.DIRECTION][[COLUMN[=LABEL]]] [CELL] >= BOUND, such as "
+            "'recall_at_10.t2i new/old >= 0.98 * old/old' or 'negative_flip_rate <= 0.03'"
+        )
+    found = match.groupdict()
+    if found["metric"] not in _FLIPS:
+        measure(found["metric"])
+    elif found["against"] or found["surely"]:
+        raise SettingsError(f"gate {text!r}: a flip rate is compared with a number, and not surely")
+    offset = float((found["number"] or found["offset"] or "0").replace(" ", ""))
+    return Gate(
+        text.strip(), found["metric"], found["direction"], found["column"], found["label"], found["cell"] or UPGRADED,
+        found["comparison"], float(found["factor"] or 1), found["against"], offset, found["surely"] is not None,
+    )  # fmt: skip
+
+
+def check_gates(report: Report, gates: Sequence[str]) -> tuple[GateResult, ...]:
+    """How every gate fared, everywhere it holds.
+
+    Raises `SettingsError` for a gate on a metric, cell, direction or slice that the report does not have.
+    """
+    made: list[GateResult] = []
+    for gate in map(parse_gate, gates):
+        try:
+            made += [_checked(report, gate, task, where, among) for task, where, among in _places(report, gate)]
+        except InvalidInput as error:
+            raise SettingsError(f"gate {gate.text!r}: {error}") from error
+    return tuple(made)
+
+
+def require_gates(results: Sequence[GateResult]) -> None:
+    """Raise `GateRefused` naming every gate that was not met, and where."""
+    failed = [f"{r.gate} ({r.where}: {r.value:.4f}, bound {r.bound:.4f})" for r in results if not r.passed]
+    if failed:
+        raise GateRefused(f"{len(failed)} of {len(results)} gate checks failed: {'; '.join(failed)}")
+
+
+def _places(report: Report, gate: Gate) -> Iterator[tuple[Task, str, np.ndarray | None]]:
+    for task in report.tasks if gate.direction is None else (report.task(gate.direction),):
+        if gate.column is None:
+            yield task, task.title, None
+            continue
+        labels = [gate.label] if gate.label else task.labels(gate.column) if gate.column in task.slices else [""]
+        for label in labels:
+            yield task, f"{task.title}, {gate.column}={label}", task.among(gate.column, label)
+
+
+def _checked(report: Report, gate: Gate, task: Task, where: str, among: np.ndarray | None) -> GateResult:
+    compare = _COMPARISONS[gate.comparison]
+    if gate.metric in _FLIPS:
+        rates = report.flip_rates(task.direction, report.main, gate.cell, among=among)
+        value = rates[_FLIPS.index(gate.metric)]
+        return GateResult(gate.text, where, value, gate.offset, compare(value, gate.offset))
+    chosen = slice(None) if among is None else among
+    weights = None if task.weights is None else task.weights[chosen]
+    mine = report.values(task.direction, gate.cell, gate.metric)[chosen]
+    other = np.zeros(len(mine))
+    if gate.against is not None:
+        other = gate.factor * report.values(task.direction, gate.against, gate.metric)[chosen]
+    if gate.surely:
+        interval = bootstrap_mean(mine - other, weights=weights, seed=report.seed)
+        value, bound = interval.low if gate.comparison in (">", ">=") else interval.high, gate.offset
+    else:
+        value, bound = (float(np.average(x, weights=weights)) for x in (mine, other))
+        bound += gate.offset
+    return GateResult(gate.text, where, value, bound, compare(value, bound))

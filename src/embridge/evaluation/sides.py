@@ -1,0 +1,58 @@
+"""Side: the same queries and gallery as one model sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput
+from embridge.space import require_same
+
+__all__ = ["Side", "require_same_items"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """Queries and gallery of one model, in its one space.
+
+    >>> from embridge import Space
+    >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
+    >>> Side(rows, rows).one_set
+    True
+    """
+
+    queries: Embeddings
+    gallery: Embeddings
+
+    def __post_init__(self) -> None:
+        require_same(self.gallery.space, self.queries.space, what="the queries of a side")
+
+    @property
+    def one_set(self) -> bool:
+        """Whether the queries are the gallery, by id and by vector: then no query may find itself."""
+        if self.queries is self.gallery:
+            return True
+        return self.queries.ids == self.gallery.ids and np.array_equal(self.queries.vectors, self.gallery.vectors)
+
+    def reversed(self) -> Side:
+        """The gallery asks, the queries answer."""
+        return Side(self.gallery, self.queries)
+
+    def asking(self, rows: np.ndarray) -> Side:
+        """Only those queries; the gallery stays whole."""
+        return Side(self.queries.take(rows), self.gallery)
+
+
+def require_same_items(old: Side, new: Side) -> None:
+    """Raise `InvalidInput` unless both sides hold the same items in the same order."""
+    for what, a, b in (("queries", old.queries, new.queries), ("gallery items", old.gallery, new.gallery)):
+        if a.ids == b.ids:
+            continue
+        only = [sorted(set(x.ids) - set(y.ids))[:1] for x, y in ((a, b), (b, a))]
+        names = [f"only {side} has {found[0]!r}" for side, found in zip(("old", "new"), only, strict=True) if found]
+        raise InvalidInput(
+            f"{what}: both models must see the same items in the same order; {len(a)} and {len(b)} came"
+            + (f" ({'; '.join(names)})" if names else ", ordered differently")
+        )

@@ -1,0 +1,182 @@
+"""From per-query values to figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+import numpy as np
+
+from embridge.evaluation.backfill_curve import backfill_auc
+from embridge.evaluation.compatibility import break_even, flips, retention, update_gain
+from embridge.evaluation.gates import check_gates
+from embridge.evaluation.measures import measure
+from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED, Cell, Report, Task
+from embridge.evaluation.score_shift import ks_distance, threshold_for_precision
+from embridge.evaluation.summary import (
+    Asked,
+    Curve,
+    Figure,
+    Flip,
+    Histogram,
+    Ratios,
+    ScoreShift,
+    SliceFigure,
+    Summary,
+)
+from embridge.evaluation.verdict import decide
+
+__all__ = ["summarise"]
+
+_PRECISIONS = (0.5, 0.75, 0.9)
+_BINS = 40
+_FLIPS, _HITS = 10, 5
+_FEW_QUERIES, _FEW_IN_SLICE = 50, 10
+
+
+def summarise(report: Report, *, gates: Sequence[str] = ()) -> Summary:
+    """Every figure of a report. Raises `SettingsError` for a gate that the report cannot answer."""
+    tasks = report.tasks
+    return Summary(
+        verdict=decide(report),
+        metrics=report.metrics,
+        seed=report.seed,
+        asked=tuple(_asked(report, task) for task in tasks),
+        figures=tuple(
+            _figure(report, t.direction, n, m) for t in tasks for n in report.names(t.direction) for m in report.metrics
+        ),
+        ratios=tuple(_ratios(report, task.direction) for task in tasks),
+        slices=tuple(found for task in tasks for found in _slices(report, task)),
+        flips=tuple(found for task in tasks for found in _worst_flips(report, task)),
+        curves=tuple(found for task in tasks for found in _curves(report, task.direction)),
+        histograms=tuple(found for task in tasks for found in _histograms(report, task.direction)),
+        shifts=tuple(found for task in tasks for found in _shifts(report, task.direction)),
+        gates=check_gates(report, gates),
+        cautions=tuple(found for task in tasks for found in _cautions(report, task)),
+        about=dict(report.about),
+    )
+
+
+def _asked(report: Report, task: Task) -> Asked:
+    names = report.names(task.direction)
+    return Asked(task.direction, task.title, len(task.query_ids), task.gallery, task.truth, names)
+
+
+def _figure(report: Report, direction: str, cell: str, metric: str) -> Figure:
+    interval = report.interval(direction, cell, metric)
+    if cell == OLD:
+        return Figure(direction, cell, metric, interval, None, None, None, None)
+    comparison = report.compatible(direction, metric, cell)
+    negative, positive = report.flip_rates(direction, metric, cell)
+    return Figure(direction, cell, metric, interval, comparison.difference, comparison.answer, negative, positive)
+
+
+def _ratios(report: Report, direction: str) -> Ratios:
+    old, bridged, new = (report.mean(direction, cell, report.main) for cell in (OLD, UPGRADED, BACKFILLED))
+    ceiling = report.mean(direction, "ceiling", report.main) if "ceiling" in report.names(direction) else None
+    figures = (
+        retention(bridged, new),
+        retention(new, old),
+        break_even(bridged, new, old),
+        update_gain(bridged, old, new),
+    )
+    return Ratios(direction, *(x if isfinite(x) else None for x in figures), ceiling)
+
+
+def _slices(report: Report, task: Task) -> list[SliceFigure]:
+    made = []
+    for column in task.slices:
+        for label in task.labels(column):
+            among = task.among(column, label)
+            for cell in (OLD, UPGRADED, BACKFILLED):
+                interval = report.interval(task.direction, cell, report.main, among=among)
+                place = (task.direction, column, label, int(among.sum()), cell, interval)
+                if cell == OLD:
+                    made.append(SliceFigure(*place, None, None))
+                    continue
+                comparison = report.compatible(task.direction, report.main, cell, among=among)
+                made.append(SliceFigure(*place, comparison.difference, comparison.answer))
+    return made
+
+
+def _worst_flips(report: Report, task: Task) -> list[Flip]:
+    """Queries that lost the best rank and fell furthest, first."""
+    old, new = (report.cell(task.direction, name) for name in (OLD, UPGRADED))
+    lost, _ = flips(*(report.values(task.direction, name, report.main) for name in (UPGRADED, OLD)))
+    before, after = old.first_hits[lost], new.first_hits[lost]
+    fell = np.where(after == 0, np.iinfo(np.int64).max, after)
+    worst = lost[np.lexsort((lost, -fell, before))][:_FLIPS]
+
+    def hits(cell: Cell, row: int) -> tuple[str, ...]:
+        return tuple(task.gallery_ids[i] for i in cell.rows[row, :_HITS])
+
+    def right(row: int) -> tuple[str, ...]:
+        return tuple(task.gallery_ids[i] for i in old.rows[row][old.gains[row] > 0])
+
+    return [
+        Flip(
+            task.direction, task.query_ids[row], int(old.first_hits[row]), int(new.first_hits[row]), right(row),
+            hits(old, row), hits(new, row),
+        )
+        for row in worst.tolist()
+    ]  # fmt: skip
+
+
+def _curves(report: Report, direction: str) -> list[Curve]:
+    made = []
+    for order, points in report.curves(direction).items():
+        intervals = tuple(report.interval(direction, cell, report.main) for _, cell in points)
+        fractions = tuple(fraction for fraction, _ in points)
+        made.append(Curve(direction, order, fractions, intervals, backfill_auc([i.value for i in intervals])))
+    return made
+
+
+def _histograms(report: Report, direction: str) -> list[Histogram]:
+    """Old and bridged queries score in one space on shared bins; re-encoded rows in another have their own."""
+    found = {name: _hits(report, direction, name) for name in (OLD, UPGRADED, BACKFILLED)}
+    scores = {name: scores for name, (scores, _) in found.items()}
+    together = [np.concatenate([scores[OLD], scores[UPGRADED]])] * 2 + [scores[BACKFILLED]]
+    made = []
+    for (name, (values, right)), span in zip(found.items(), together, strict=True):
+        edges = np.histogram_bin_edges(span, _BINS)
+        counts = (np.histogram(values[chosen], edges)[0].tolist() for chosen in (right, ~right))
+        made.append(Histogram(direction, name, tuple(edges.tolist()), *map(tuple, counts)))
+    return made
+
+
+def _shifts(report: Report, direction: str) -> list[ScoreShift]:
+    old, new = (_hits(report, direction, name) for name in (OLD, UPGRADED))
+    distance = ks_distance(old[0], new[0])
+    return [
+        ScoreShift(
+            direction, UPGRADED, distance, precision,
+            threshold_for_precision(*old, precision), threshold_for_precision(*new, precision),
+        )
+        for precision in _PRECISIONS
+    ]  # fmt: skip
+
+
+def _hits(report: Report, direction: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of all hits of a cell, and which are right."""
+    cell = report.cell(direction, name)
+    return cell.scores.ravel().astype(np.float64), cell.gains.ravel() > 0
+
+
+def _cautions(report: Report, task: Task) -> list[str]:
+    """What a reader should know before trusting the figures."""
+    made = []
+    queries, k = len(task.query_ids), max(measure(metric).k for metric in report.metrics)
+    if queries < _FEW_QUERIES:
+        made.append(f"{task.title}: only {queries} queries were asked; intervals from so few are too narrow")
+    if 2 * k >= task.gallery:
+        made.append(f"{task.title}: k = {k} is half of the gallery of {task.gallery} or more; chance finds much there")
+    if task.truth.endswith("not people"):
+        made.append(f"{task.title}: what is right is {task.truth}: this measures imitation, not quality")
+    unbridged = report.compatible(task.direction, report.main, "naive").difference.value
+    if unbridged >= report.compatible(task.direction, report.main).difference.value:
+        made.append(f"{task.title}: new queries do as well without the bridge; was it fitted for these spaces?")
+    for column in task.slices:
+        small = [label for label in task.labels(column) if task.among(column, label).sum() < _FEW_IN_SLICE]
+        if small:
+            made.append(f"{task.title}: {len(small)} slices of {column} have fewer than {_FEW_IN_SLICE} queries")
+    return made

@@ -1,0 +1,156 @@
+"""Summary: the figures of a report, as its JSON file holds them and every rendering shows them.
+
+It needs no per-query values, so that a report can be read and shown by the base install.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from embridge.evaluation.compatibility import Answer
+from embridge.evaluation.gates import GateResult
+from embridge.evaluation.score_shift import Threshold
+from embridge.evaluation.statistics import Interval
+from embridge.evaluation.verdict import Verdict
+
+__all__ = ["Asked", "Curve", "Figure", "Flip", "Histogram", "Ratios", "ScoreShift", "SliceFigure", "Summary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked in one direction; cells are in the order of a table."""
+
+    direction: str
+    title: str
+    queries: int
+    gallery: int
+    truth: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A metric of a cell, and what it is against ``old/old`` (None for that cell itself)."""
+
+    direction: str
+    cell: str
+    metric: str
+    interval: Interval
+    difference: Interval | None
+    compatible: Answer | None
+    negative_flip_rate: float | None
+    positive_flip_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFigure:
+    """The main metric of a cell for the queries of one slice."""
+
+    direction: str
+    column: str
+    label: str
+    queries: int
+    cell: str
+    interval: Interval
+    difference: Interval | None
+    compatible: Answer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ratios:
+    """Of the main metric in one direction; None where something is divided by nothing.
+
+    ceiling: the most that any map into this gallery reaches, where it was measured.
+    """
+
+    direction: str
+    retention: float | None
+    gain_ratio: float | None
+    break_even: float | None
+    update_gain: float | None
+    ceiling: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A query that was right before and is wrong now: ranks of its first right item (0: not found), and the first hits."""
+
+    direction: str
+    query: str
+    before: int
+    after: int
+    right: tuple[str, ...]
+    old_hits: tuple[str, ...]
+    new_hits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The main metric of new queries at each fraction backfilled; auc is the area under it."""
+
+    direction: str
+    order: str
+    fractions: tuple[float, ...]
+    intervals: tuple[Interval, ...]
+    auc: float
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many right and wrong hits of a cell score how much; one more edge than counts."""
+
+    direction: str
+    cell: str
+    edges: tuple[float, ...]
+    right: tuple[int, ...]
+    wrong: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreShift:
+    """How far the scores of the hits moved, and for a precision the threshold that gave it and the one that does now.
+
+    A threshold is None where no score gives that precision.
+    """
+
+    direction: str
+    cell: str
+    ks_distance: float
+    precision: float
+    old: Threshold | None
+    new: Threshold | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All of it. ``about`` says what was measured on what, with which versions and machine."""
+
+    verdict: Verdict
+    metrics: tuple[str, ...]
+    seed: int
+    asked: tuple[Asked, ...]
+    figures: tuple[Figure, ...]
+    ratios: tuple[Ratios, ...]
+    slices: tuple[SliceFigure, ...]
+    flips: tuple[Flip, ...]
+    curves: tuple[Curve, ...]
+    histograms: tuple[Histogram, ...]
+    shifts: tuple[ScoreShift, ...]
+    gates: tuple[GateResult, ...]
+    cautions: tuple[str, ...]
+    about: Mapping[str, Any]
+    schema: Literal["embridge.report/2"] = "embridge.report/2"
+
+    @property
+    def main(self) -> str:
+        """The metric that the verdict goes by."""
+        return self.metrics[-1]
+
+    def figure(self, direction: str, cell: str, metric: str) -> Figure:
+        """The figure of that direction, cell and metric; raises `KeyError` where there is none."""
+        for figure in self.figures:
+            if (figure.direction, figure.cell, figure.metric) == (direction, cell, metric):
+                return figure
+        raise KeyError((direction, cell, metric))
