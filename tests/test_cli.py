@@ -4,15 +4,18 @@ import csv
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import lancedb
 import numpy as np
 import pytest
 import yaml
+from lancedb.index import IvfPq
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -322,6 +325,47 @@ def test_inspect_a_store_and_good_vectors(project):
     assert one["norms"][1] == pytest.approx(1, abs=1e-3)
     assert "length" not in " ".join(one["suspicions"])
     assert "space" in run("inspect", project / "store").stdout
+
+
+def test_inspect_checks_the_search_of_a_store(project):
+    done = run("inspect", project / "store", "--check-index", 30, "--json")
+    assert done.exit_code == 0
+    (one,) = json.loads(done.stdout)["inspections"]
+    check = one["index_check"]
+    assert check.pop("search_p50_milliseconds") > 0
+    assert check == {"k": 10, "queries": 30, "recall": 1.0, "low": 1.0, "high": 1.0}
+    assert "exact search" in done.stderr
+    shown = run("inspect", project / "store", "--check-index", 1_000).stdout
+    assert re.search(r"recall at 10 against exact search +1\.000 ± 0\.000 *\n", shown)
+    assert re.search(r"queries checked, median milliseconds +100, \d", shown)
+    (plain,) = json.loads(run("inspect", project / "store", "--json").stdout)["inspections"]
+    assert plain == one | {"index_check": None}
+
+
+def test_inspect_checks_the_search_through_an_index_by_space(tmp_path):
+    store = open_store(tmp_path / "store", create=True)
+    spaces = [Space("toy", revision, 16, "l2") for revision in ("indexed", "plain", "lone")]
+    for space, n in zip(spaces, (1_000, 300, 1), strict=True):
+        store.add_space(space)
+        vectors = np.random.default_rng(0).normal(size=(n, 16)).astype(np.float32)
+        store.upsert(Embeddings.of(vectors, space))
+    table = lancedb.connect(str(store.path)).open_table(f"space_{spaces[0].id}")
+    table.create_index("vector", config=IvfPq(distance_type="l2", num_partitions=4, num_sub_vectors=1))
+    found = json.loads(run("inspect", store.path, "--check-index", 50, "--json").stdout)["inspections"]
+    by_revision = {one["space"]["revision"]: one for one in found}
+    indexed, plain = by_revision["indexed"]["index_check"], by_revision["plain"]["index_check"]
+    assert 0 < indexed["low"] < indexed["recall"] < indexed["high"] < 0.9
+    assert plain["recall"] == 1.0
+    assert by_revision["lone"]["index_check"] is None
+    assert by_revision["lone"]["suspicions"] == ["search was not checked: fewer than two rows can be found"]
+
+
+def test_inspect_has_no_index_to_check_in_a_file(tmp_path):
+    np.save(tmp_path / "x.npy", np.eye(3, dtype=np.float32))
+    done = run("inspect", tmp_path / "x.npy", "--check-index", 5)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "x.npy is a file, which has no index to check; name a store's folder" in done.stderr
+    assert run("inspect", tmp_path / "x.npy", "--check-index", -1).exit_code == 2
 
 
 def test_inspect_finds_what_is_wrong(tmp_path):

@@ -103,12 +103,17 @@ def inspect(
     path: Annotated[
         Path, typer.Argument(help="A file of vectors (npy, parquet, arrow) or a store.", show_default=False)
     ],
+    check_index: Annotated[
+        int, typer.Option(min=0, help="Search a store for so many of its rows, and compare with exact search.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Show spaces, dims, norms, NaN, duplicates and suspected mixing. Ends with 1 if the vectors are unusable."""
     from embridge.inspection import inspect_path
+    from embridge.terminal import progress_bars
 
-    found = inspect_path(path)
+    with progress_bars() as progress:
+        found = inspect_path(path, check_index=check_index, progress=progress)
     if as_json:
         _print_json({"schema": "embridge.inspection/1", "inspections": [one.to_dict() for one in found]})
     else:
@@ -226,5 +231,10 @@ def _print_inspections(found: list[Any]) -> None:
             ["repeated ids", f"{one.duplicate_ids:,}"],
             ["repeated vectors", f"{one.duplicate_vectors:,}"],
         ]
+        if (check := one.index_check) is not None:
+            rows += [
+                [f"recall at {check.k} against exact search", f"{check.mean.value:.3f} ± {check.mean.half:.3f}"],
+                ["queries checked, median milliseconds", f"{len(check.shares):,}, {check.search_p50_milliseconds:.2f}"],
+            ]
         rows += [["problem", text] for text in one.problems] + [["look at", text] for text in one.suspicions]
         print_table(["", ""], rows, title=one.where)

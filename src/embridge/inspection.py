@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from embridge.errors import InvalidInput
+from embridge.errors import InvalidInput, SettingsError
+from embridge.progress import Progress, silent
 from embridge.search import top_k
 from embridge.space import Space
-from embridge.stores.base import Store
+from embridge.stores.ann_recall import AnnRecall, ann_recall, draw_queries
+from embridge.stores.base import Store, scan_parts
 from embridge.vector_files import raw_chunks, read_space
 
 __all__ = ["Inspection", "inspect_file", "inspect_path", "inspect_store"]
@@ -22,13 +24,15 @@ _CHUNK_ROWS = 16_384
 _SAMPLE_ROWS = 4_096
 _NEIGHBOURS = 12
 _SMALLEST_GROUP = 0.05
+_CHECKED_K = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """What was found. ``problems`` make the vectors unusable as they are; ``suspicions`` want a look.
 
-    norms: (smallest, mean, largest) of the finite rows.
+    norms: (smallest, mean, largest) of the finite rows. index_check: the store's search against exact search, where
+    it was asked for and there are two rows to search for each other.
     """
 
     where: str
@@ -43,10 +47,13 @@ class Inspection:
     duplicate_vectors: int
     problems: tuple[str, ...]
     suspicions: tuple[str, ...]
+    index_check: AnnRecall | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self) | {"space_id": None if self.space is None else self.space.id}
+        space_id = None if self.space is None else self.space.id
+        index_check = None if self.index_check is None else self.index_check.to_dict()
+        return asdict(replace(self, index_check=None)) | {"space_id": space_id, "index_check": index_check}
 
 
 def inspect_file(path: Path | str) -> Inspection:
@@ -54,16 +61,30 @@ def inspect_file(path: Path | str) -> Inspection:
     return _inspect(str(path), read_space(path), raw_chunks(path, rows=_CHUNK_ROWS))
 
 
-def inspect_store(store: Store, name: str) -> list[Inspection]:
-    """Inspect every space of a store."""
-    return [_inspect(f"{name} [{space.id}]", space, _scanned(store, space)) for space in store.spaces()]
+def inspect_store(
+    store: Store, name: str, *, check_index: int = 0, seed: int = 0, progress: Progress = silent
+) -> list[Inspection]:
+    """Inspect every space of a store.
+
+    check_index: so many stored rows, drawn with the seed, are searched for in the store and exactly, each without
+    itself, to measure recall at 10 (see `ann_recall`).
+    """
+    found = []
+    for space in store.spaces():
+        parts = ((part.ids, part.vectors) for part in scan_parts(store, space, rows=_CHUNK_ROWS))
+        one = _inspect(f"{name} [{space.id}]", space, parts)
+        if check_index:
+            one = _checked(one, store, space, (check_index, seed), progress)
+        found.append(one)
+    return found
 
 
-def _scanned(store: Store, space: Space) -> Iterator[tuple[tuple[str, ...] | None, np.ndarray]]:
-    after = None
-    while (part := store.scan(space, after=after, limit=_CHUNK_ROWS)) is not None:
-        yield part.ids, part.vectors
-        after = part.ids[-1]
+def _checked(one: Inspection, store: Store, space: Space, drawn: tuple[int, int], progress: Progress) -> Inspection:
+    count, seed = drawn
+    if one.rows - (one.zero_rows if space.metric == "cosine" else 0) < 2:
+        return replace(one, suspicions=(*one.suspicions, "search was not checked: fewer than two rows can be found"))
+    queries = draw_queries(store, space, count, seed=seed)
+    return replace(one, index_check=ann_recall(store, queries, _CHECKED_K, one_set=True, seed=seed, progress=progress))
 
 
 def _inspect(
@@ -178,13 +199,20 @@ def _groups(neighbours: np.ndarray) -> np.ndarray:
         label = spread
 
 
-def inspect_path(path: Path | str) -> list[Inspection]:
-    """A file of vectors, or a folder that holds a store."""
+def inspect_path(
+    path: Path | str, *, check_index: int = 0, seed: int = 0, progress: Progress = silent
+) -> list[Inspection]:
+    """A file of vectors, or a folder that holds a store, whose search can be checked too (see `inspect_store`).
+
+    Raises `SettingsError` where the search of a file is to be checked.
+    """
     from embridge.stores import open_store  # the vendor's library loads only when it is used
 
     path = Path(path)
     if path.is_dir():
-        return inspect_store(open_store(path), str(path))
+        return inspect_store(open_store(path), str(path), check_index=check_index, seed=seed, progress=progress)
     if not path.exists():
         raise InvalidInput(f"{path} does not exist; expected a file of vectors or a store's folder")
+    if check_index:
+        raise SettingsError(f"{path} is a file, which has no index to check; name a store's folder")
     return [inspect_file(path)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -11,7 +11,7 @@ from embridge.errors import InvalidInput, SpaceMismatch
 from embridge.search import Hits
 from embridge.space import Space
 
-__all__ = ["Capabilities", "Condition", "Filter", "Payload", "Store", "require_held", "require_payload"]
+__all__ = ["Capabilities", "Condition", "Filter", "Payload", "Store", "require_held", "require_payload", "scan_parts"]
 
 Payload = Mapping[str, Sequence[Any]]
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
@@ -89,6 +89,14 @@ class Store(Protocol):
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
         """The payload columns of those rows, in that order; raises `InvalidInput` for an id that is not there."""
         ...
+
+
+def scan_parts(store: Store, space: Space, *, rows: int) -> Iterator[Embeddings]:
+    """All rows of a space in order of id, in parts of at most ``rows``."""
+    after = None
+    while (part := store.scan(space, after=after, limit=rows)) is not None:
+        yield part
+        after = part.ids[-1]
 
 
 def require_held(spaces: Sequence[Space], space: Space, *, what: str) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import numpy as np
 
@@ -28,14 +28,14 @@ class LanceStore:
     """A folder of LanceDB tables named ``space_<id>``; each table's schema carries its space.
 
     The rows of a write are one LanceDB commit, so a crash leaves those of the last whole write. Every call sees what
-    other processes have written by then. Search is exhaustive as long as no index is built on the table. Under cosine
-    LanceDB has no distance to a vector of zeros: such a row is never found, and such a query finds nothing
-    (`MemoryStore` gives them the score 0). Needs the extra ``lancedb``.
+    other processes have written by then. Under cosine LanceDB has no distance to a vector of zeros: such a row is never
+    found, and such a query finds nothing (`MemoryStore` gives them the score 0). Needs the extra ``lancedb``.
+
+    Search is exhaustive as long as no vector index is built on a table, with LanceDB itself. Through one it is
+    approximate, and so are its scores: ``capabilities`` say so, and `ann_recall` measures what that costs.
 
     ``LanceStore(path)`` opens; ``LanceStore(path, create=True)`` also makes the folder.
     """
-
-    capabilities: ClassVar[Capabilities] = Capabilities(exact=True, filter=True, persistent=True)
 
     def __init__(self, path: Path | str, *, create: bool = False) -> None:
         lancedb = require("lancedb", extra="lancedb")
@@ -50,6 +50,10 @@ class LanceStore:
             raise StoreError(f"{path} cannot be opened as a LanceDB store: {error}") from error
         if not create and not self._tables:
             raise StoreError(f"{path} holds no table made by embridge (named {_PREFIX}<id>); is it another folder?")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(exact=not any(map(self._indexed, self._tables.values())), filter=True, persistent=True)
 
     def spaces(self) -> list[Space]:
         return list(self._tables)
@@ -128,6 +132,12 @@ class LanceStore:
     def _table(self, space: Space, what: str) -> Any:
         require_held(self.spaces(), space, what=what)
         return self._tables[space]
+
+    def _indexed(self, table: Any) -> bool:
+        try:
+            return any("vector" in index.columns for index in table.list_indices())
+        except (ValueError, RuntimeError, OSError) as error:
+            raise StoreError(f"{self.path} cannot be read: {error}; restore it from a copy") from error
 
     def _fetch(self, query: Any) -> Any:
         try:
