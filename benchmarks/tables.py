@@ -100,6 +100,21 @@ def fit_speed() -> str:
     return "\n".join(lines)
 
 
+def full_size() -> str:
+    head = ["direction", "search", "seconds", "speed, ratio to faiss-flat's", "R@1", "R@5", "R@10", "peak memory, MB"]
+    lines = [head, ["---", "---", *("---:" for _ in head[2:])]]
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in result("full_size"):
+        found.setdefault((row["direction"], row["method"]), {})[row["metric"]] = row
+    for (direction, method), own in found.items():
+        ratio = own.get("speed_over_faiss_flat")
+        speed = f"{ratio['value']:.2f} ({ratio['low']:.2f} … {ratio['high']:.2f})" if ratio else "1"
+        recalls = [f"{own[k]['value']:.4f}" for k in K]
+        memory = f"{own['peak_bytes']['value'] / 1e6:,.0f}"
+        lines.append([DIRECTIONS[direction], method, f"{own['seconds']['value']:.1f}", speed, *recalls, memory])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 DEFAULTS = ("old", "independent", "naive", "procrustes", "xbt-stage1")
 K = ("recall_at_1", "recall_at_5", "recall_at_10")
 TABLES: dict[str, Callable[[], str]] = {
@@ -111,6 +126,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "clip-lvis-b16": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-b16"),
     "clip-lvis-l14": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-l14-336"),
     "speed": speed,
+    "full_size": full_size,
     "fit-speed": fit_speed,
 }
 
