@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 
 import numpy as np
 
@@ -50,8 +51,9 @@ class Relevance:
         {'q1': {'d1': 2.0}}
         """
         found: dict[str, dict[str, float]] = {}
-        for query, item, grade in grades:
-            before = found.setdefault(query, {}).setdefault(item, float(grade))
+        for query, item, given in grades:
+            grade = _number(query, item, given)
+            before = found.setdefault(query, {}).setdefault(item, grade)
             if before != grade:
                 raise InvalidInput(
                     f"relevance: query {query!r}, item {item!r} was graded both {before:g} and {grade:g}"
@@ -71,7 +73,7 @@ class Relevance:
         found: dict[str, dict[str, float]] = {}
         for query, item, times in clicks:
             of_query = found.setdefault(query, {})
-            of_query[item] = of_query.get(item, 0.0) + times
+            of_query[item] = of_query.get(item, 0.0) + _number(query, item, times)
         gains = _relevant(found)
         return cls(gains, "click log", {query: sum(items.values()) for query, items in gains.items()})
 
@@ -84,7 +86,7 @@ class Relevance:
         require_same(gallery.space, queries.space, what="the queries")
         rows = top_k(queries.vectors, gallery.vectors, k, metric=gallery.space.metric).rows
         gains = {q: {gallery.ids[row]: 1.0 for row in near} for q, near in zip(queries.ids, rows.tolist(), strict=True)}
-        return cls(gains, f"the {rows.shape[1]} nearest items by {gallery.space.model}, not people")
+        return cls(_relevant(gains), f"the {rows.shape[1]} nearest items by {gallery.space.model}, not people")
 
     def inverted(self) -> Relevance:
         """The same judgements with queries and gallery exchanged."""
@@ -145,13 +147,15 @@ Truth = Relevance | LabelRelevance
 
 
 def _relevant(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Only what is above 0; raises `InvalidInput` for what is not a number, and where nothing is left."""
-    for query, items in found.items():
-        for item, gain in items.items():
-            if not np.isfinite(gain):
-                raise InvalidInput(f"relevance: query {query!r}, item {item!r}: expected a finite number, came {gain}")
+    """Only what is above 0; raises `InvalidInput` where nothing is left."""
     kept = {query: {item: gain for item, gain in items.items() if gain > 0} for query, items in found.items()}
     kept = {query: items for query, items in kept.items() if items}
     if not kept:
         raise InvalidInput("relevance: nothing relevant came; nothing could be judged")
     return kept
+
+
+def _number(query: str, item: str, gain: float) -> float:
+    if not isfinite(gain):
+        raise InvalidInput(f"relevance: query {query!r}, item {item!r}: expected a finite number, came {gain}")
+    return float(gain)
