@@ -1,3 +1,5 @@
+import shutil
+
 import lancedb
 import numpy as np
 import pyarrow as pa
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from lancedb.index import IvfFlat, IvfPq
 
 from embridge.embeddings import Embeddings
-from embridge.errors import InvalidInput, SpaceMismatch
+from embridge.errors import InvalidInput, SpaceMismatch, StoreError
 from embridge.evaluation.statistics import bootstrap_mean
 from embridge.search import Hits
 from embridge.space import Space
@@ -266,3 +268,9 @@ def test_rewriting_the_vectors_under_an_index_costs_recall_until_it_is_built_ane
     stale = measured()
     table.create_index("vector", config=index)
     assert stale.high < min(built.low, measured().low)
+
+
+def test_the_capabilities_of_a_store_whose_table_is_gone_are_a_store_error(lance):
+    shutil.rmtree(lance.path / f"space_{SPACE.id}.lance")
+    with pytest.raises(StoreError, match=rf"{lance.path} cannot be read: .*restore it from a copy"):
+        _ = lance.capabilities
