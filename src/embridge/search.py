@@ -57,8 +57,8 @@ def top_k(
 ) -> Ranking:
     """The k best rows of ``gallery`` for every query: cosine, dot product or negative squared distance.
 
-    Equal scores are ordered by row. A vector of zeros has cosine 0 with everything. Memory beyond the two arrays is a
-    few megabytes, and the answer. ``engine="faiss"`` proposes candidates with ``faiss.IndexFlat``: same answer.
+    Equal scores are ordered by row. A vector of zeros has cosine 0 with everything. Memory beyond the two arrays is
+    some megabytes, and about the answer's. ``engine="faiss"`` proposes candidates with ``faiss.IndexFlat``: same answer.
 
     >>> top_k(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), 1).rows.tolist()
     [[0], [1]]
@@ -74,12 +74,9 @@ def top_k(
     step = queries_at_once(k, len(gallery))
     rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     scorer = Scorer(gallery, metric, pairs=rows.size)
-    with np.errstate(
-        over="ignore", divide="ignore", invalid="ignore"
-    ):  # lengths beyond float32 are noticed, and settled in float64
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # extreme lengths are noticed, and settled
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
-            rows[part], scores[part] = settle(
-                queries[part], propose(queries[part], gallery, k, metric, engine), k, scorer
-            )
+            proposal = propose(queries[part], gallery, k, metric, engine)
+            rows[part], scores[part] = settle(queries[part], proposal, k, scorer)
     return Ranking(rows, scores)
