@@ -15,7 +15,7 @@ _CONTROLS = {"old/old": "old", "new/new": "independent", "naive": "naive"}
 def report_rows(
     report: Report, method: Mapping[str, Any], *, seed: int, seconds: float, controls: bool
 ) -> list[dict[str, Any]]:
-    """One row a cell, direction and k; cells that do not depend on the method only where ``controls`` is set.
+    """One row a cell, direction and metric; cells that do not depend on the method only where ``controls`` is set.
 
     A cell ``NAME/old`` of a named control is that control's ``new/old``.
     """
@@ -27,12 +27,12 @@ def report_rows(
                 continue
             name = method["name"] if own else _CONTROLS.get(cell, cell.removesuffix("/old"))
             setting = dict(method.get("settings", {})) if own else {}
-            for k in report.ks:
-                interval = report.recall(direction, cell, k)
+            for metric in report.metrics:
+                interval = report.interval(direction, cell, metric)
                 row = {"method": name, "seed": seed, "setting": setting}
                 row |= {"cell": cell if cell in _CONTROLS else "new/old", "direction": direction}
-                row |= {"metric": f"recall_at_{k}", "value": interval.value, "low": interval.low, "high": interval.high}
+                row |= {"metric": metric, "value": interval.value, "low": interval.low, "high": interval.high}
                 if cell != "old/old":
-                    row["compatible"] = report.compatible(direction, k, cell).answer
+                    row["compatible"] = report.compatible(direction, metric, cell).answer
                 rows.append(row | ({"seconds": round(seconds, 2)} if own else {}))
     return rows

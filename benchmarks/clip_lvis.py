@@ -19,7 +19,7 @@ from data import require_data
 from record import write_result
 
 from embridge import Embeddings, Space, Upgrade, top_k
-from embridge.evaluation import Cell, Relevance, Report
+from embridge.evaluation import Cell, Relevance, Report, Task
 from embridge.methods import Pairs, make
 
 FILE = "clip_lvis/clip_lvis1203.npz"
@@ -32,22 +32,17 @@ def embeddings(vectors: np.ndarray, name: str, ids: list[str]) -> Embeddings:
     return Embeddings.of(rows, Space(name, "", rows.shape[1]), ids)
 
 
-def cell(name: str, queries: np.ndarray, ids: tuple[str, ...], gallery: Embeddings) -> Cell:
-    shared = min(queries.shape[1], gallery.space.dim)
-    ranking = top_k(queries[:, :shared], gallery.vectors[:, :shared], DEPTH)
-    judged = Relevance.from_pairs((i, i) for i in ids)
-    return Cell("t2i", name, judged.first_hits(ids, gallery.ids, ranking.rows))
-
-
 def measure(upgrade: Upgrade, old: Embeddings, new: Embeddings, gallery: Embeddings, seed: int) -> Report:
     """The held-out names as both text towers see them, on the old images."""
-    bridged = upgrade.to_index_space(new).vectors
-    cells = [
-        cell("old/old", old.vectors, old.ids, gallery),
-        cell("new/old", bridged, new.ids, gallery),
-        cell("naive", new.vectors, new.ids, gallery),
-    ]
-    return Report(tuple(cells), {"t2i": old.ids}, seed=seed)
+    judged = Relevance.from_pairs((i, i) for i in old.ids).judge(old.ids, gallery.ids)
+    task = Task("t2i", old.ids, gallery.ids, len(gallery), judged.relevant, judged.ideal(DEPTH))
+    asked = {"old/old": old.vectors, "new/old": upgrade.to_index_space(new).vectors, "naive": new.vectors}
+    cells = []
+    for name, queries in asked.items():
+        shared = min(queries.shape[1], gallery.space.dim)
+        found = top_k(queries[:, :shared], gallery.vectors[:, :shared], DEPTH)
+        cells.append(Cell("t2i", name, found.rows, found.scores, judged.gains(found.rows)))
+    return Report((task,), tuple(cells), seed=seed)
 
 
 def main() -> None:

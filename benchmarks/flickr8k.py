@@ -25,7 +25,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from embridge import Embeddings, Space
-from embridge.evaluation import Relevance, Side, evaluate
+from embridge.evaluation import Relevance, Scope, Side, evaluate
 from embridge.methods import Pairs, make
 
 FILES = [f"flickr8k/traindev_{n}" for n in ("feat_mobilenet_u8.npz", "feat_minilm_i8.npz", "captions.parquet")]
@@ -101,7 +101,7 @@ def main() -> None:
             began = perf_counter()
             upgrade = make(method["make"], method.get("settings")).fit(pairs, seed=seed)
             seconds = perf_counter() - began
-            report = evaluate(old, new, upgrade, Relevance.from_pairs(judged), seed=seed)
+            report = evaluate(old, new, upgrade, Relevance.from_pairs(judged), scope=Scope(seed=seed))
             rows += report_rows(report, method, seed=seed, seconds=seconds, controls=number == 0)
     if arguments.part == "dev":
         write_result("flickr8k", config, rows)

@@ -10,14 +10,16 @@ from cells import report_rows
 from record import write_result
 
 from embridge.demo import run_demo
+from embridge.evaluation import load_report
 
 
 def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         result = run_demo(Path(folder) / "demo")
+        report = load_report(result.files["report"])
     method = {"name": "xbt-stage1"}
-    rows = report_rows(result.report, method, seed=0, seconds=result.seconds, controls=True)
+    rows = report_rows(report, method, seed=0, seconds=result.seconds, controls=True)
     write_result("glyphs", {"seeds": 1}, rows)
 
 

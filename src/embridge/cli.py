@@ -55,8 +55,9 @@ app = typer.Typer(
 
 _LEGEND = """\
 old/old: the old model on its index; new/old: the new model through the upgrade, same index;
-new/new: everything re-encoded; naive: the new model on the old index, no bridge.
-R@k: Recall@k ± half its 95 % interval; flips: queries lost and won since old/old"""
+new/new: everything re-encoded; naive: the new model on the old index, no bridge;
+fused/old: both models' queries; cascade: the bridge's best, re-encoded; ceiling: the best any map could do.
+±: half the 95 % interval; flips: queries lost and won since old/old"""
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 Config = Annotated[Path, typer.Argument(help="The YAML settings file.", show_default=False)]
@@ -91,11 +92,9 @@ def demo(
     if as_json:
         _print_json(result.to_dict())
         return
-    _print_report(result.report)
-    typer.echo(f"\n{result.verdict.sentence}\n")
-    typer.echo(
-        f"searches  {result.page}\nstore     {result.store}\nupgrade   {result.upgrade}\nseconds   {result.seconds:.1f}"
-    )
+    _print_summary(result.summary)
+    typer.echo("\n" + "\n".join(f"{what:9} {path}" for what, path in result.files.items()))
+    typer.echo(f"seconds   {result.seconds:.1f}")
 
 
 @app.command()
@@ -149,30 +148,56 @@ def fit(config: Config, as_json: Json = False) -> None:
 
 @app.command()
 def evaluate(config: Config, as_json: Json = False) -> None:
-    """Measure the upgrade on judged pairs, and write the report."""
-    from embridge.evaluation import decide
+    """Measure the upgrade on judged data, and write the report and its page. Ends with 3 if a gate was not met."""
+    from embridge.evaluation import require_gates
     from embridge.pipeline import evaluate_upgrade
     from embridge.settings import load_settings
     from embridge.terminal import progress_bars
 
     settings = load_settings(config)
     with progress_bars() as progress:
-        report = evaluate_upgrade(settings, progress=progress)
-    verdict = decide(report)
+        summary = evaluate_upgrade(settings, progress=progress)
+    files = {"report": str(settings.report), "page": str(settings.report.with_suffix(".html"))}
     if as_json:
-        _print_json(
-            {
-                "schema": "embridge.evaluation/1",
-                "cells": report.figures(),
-                "compatible": report.compatibility(),
-                "decision": verdict.decision,
-                "verdict": verdict.sentence,
-                "report": str(settings.report),
-            }
-        )
+        _print_json({"schema": "embridge.evaluation/1"} | summary.headline() | files)
+    else:
+        _print_summary(summary)
+        typer.echo(f"\nreport  {files['report']}\npage    {files['page']}")
+    require_gates(summary.gates)
+
+
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(help="The report's JSON, as evaluate wrote it.", show_default=False)],
+    page: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.", show_default=False)] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures that the page shows.", show_default=False)
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of tables.")] = False,
+    compare: Annotated[
+        Path | None, typer.Option(help="Another report on the same queries: what it changes.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a report again, as tables, Markdown or a page, or compare it with another."""
+    from embridge.evaluation.report_files import load_summary, summary_to_dict
+
+    if compare is not None:
+        _print_changes(file, compare, as_json=as_json)
         return
-    _print_report(report)
-    typer.echo(f"\n{verdict.sentence}\n\nreport  {settings.report}")
+    summary = load_summary(file)
+    if page is not None:
+        from embridge.evaluation.render.html import pictures_from, save_html
+
+        save_html(page, summary, show=None if items is None else pictures_from(items))
+    if as_json:
+        _print_json(summary_to_dict(summary))
+    elif markdown:
+        from embridge.evaluation.render.markdown import report_markdown
+
+        typer.echo(report_markdown(summary))
+    else:
+        _print_summary(summary)
 
 
 @app.command()
@@ -207,13 +232,32 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
-def _print_report(report: Any) -> None:
+def _print_summary(summary: Any) -> None:
     from embridge.evaluation.render.terminal import report_tables
     from embridge.terminal import print_table
 
-    for table in report_tables(report):
+    for table in report_tables(summary):
         print_table(table.columns, table.rows, title=table.title)
     typer.echo(_LEGEND)
+    for caution in summary.cautions:
+        typer.echo(f"caution: {caution}")
+    typer.echo(f"\n{summary.verdict.sentence}")
+
+
+def _print_changes(first: Path, second: Path, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from embridge.evaluation import compare
+    from embridge.evaluation.render.terminal import change_tables
+    from embridge.evaluation.report_files import load_report
+    from embridge.terminal import print_table
+
+    changes = compare(load_report(first), load_report(second))
+    if as_json:
+        _print_json({"schema": "embridge.comparison/1", "changes": [asdict(change) for change in changes]})
+        return
+    for table in change_tables(changes):
+        print_table(table.columns, table.rows, title=table.title)
 
 
 def _print_inspections(found: list[Any]) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from embridge.adapters.upgrade import MANIFEST, Upgrade
-from embridge.datasets.judged_pairs import JudgedPairs, read_pairs
 from embridge.datasets.text_lines import read_captions
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, load
-from embridge.errors import InvalidInput, SettingsError
-from embridge.evaluation import Relevance, Report, Side, evaluate
-from embridge.evaluation.evaluate import CROSS_MODAL
+from embridge.errors import InvalidInput, SettingsError, require
+from embridge.evaluation import Relevance, Scope, Side, Summary, evaluate
+from embridge.evaluation.measures import FULL
+from embridge.evaluation.render.html import pictures_from, save_html
 from embridge.evaluation.render.markdown import report_markdown
+from embridge.evaluation.report_files import save_report, summary_to_dict
 from embridge.files import refuse_foreign_folder
+from embridge.judging import Judgements, read_judgements, read_orders
 from embridge.methods import Pairs, make
 from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, ModelSettings, Settings
@@ -43,42 +45,53 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Upgrade:
     return upgrade
 
 
-def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Report:
-    """Measure the upgrade of the settings on their judged pairs; write the report, into the upgrade's folder too.
+def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summary:
+    """Measure the upgrade of the settings; write the report, its page, and the figures into the upgrade's folder.
 
-    From files of vectors the whole files are searched, whether judged or not; encoders see what the pairs name.
+    From files of vectors the whole files are searched, whether judged or not; encoders see what the pairs name. Raises
+    `SettingsError` for settings that lack what is needed, and `InvalidInput` for data that cannot be used. Gates that were
+    not met are in the summary; see `embridge.evaluation.require_gates`.
     """
-    if settings.evaluate is None:
-        raise SettingsError("the settings have no section 'evaluate' with the pairs to judge by")
+    wanted = settings.evaluate
+    if wanted is None:
+        raise SettingsError("the settings have no section 'evaluate' with what to judge by")
+    require("pyarrow", extra="parquet")  # before hours of encoding
     upgrade = Upgrade.load(settings.upgrade)
-    pairs = read_pairs(settings.evaluate.pairs)
-    old, new = (_side(model, pairs, settings.evaluate, progress) for model in (settings.old, settings.new))
+    judgements = read_judgements(wanted)
+    old, new = (_side(model, judgements, wanted, progress) for model in (settings.old, settings.new))
+    truth = judgements.truth or Relevance.from_neighbours(new.queries, new.gallery, wanted.neighbours or 1)
     report = evaluate(
-        old,
-        new,
-        upgrade,
-        Relevance.from_pairs(pairs.pairs),
-        directions=CROSS_MODAL if pairs.cross_modal else ("",),
-        ks=settings.evaluate.ks,
-        seed=settings.evaluate.seed,
-        unjudged="skip",
-        about=_about(upgrade, old, new),
-        progress=progress,
+        old, new, upgrade, truth, scope=_scope(settings, wanted, judgements, upgrade, old), progress=progress
     )
-    report.save(settings.report)
-    upgrade.save(settings.upgrade, report=report.to_dict(), card=report_markdown(report))
-    return report
+    summary = save_report(report, settings.report, gates=wanted.gates)
+    show = None if wanted.pairs is None else pictures_from(wanted.pairs.parent)
+    save_html(settings.report.with_suffix(".html"), summary, show=show)
+    upgrade.save(settings.upgrade, report=summary_to_dict(summary), card=report_markdown(summary))
+    return summary
 
 
-def _about(upgrade: Upgrade, old: Side, new: Side) -> dict[str, Any]:
-    """What was measured on what."""
-    return {
-        "upgrade": upgrade.provenance.method,
-        "old": str(old.gallery.space),
-        "new": str(new.gallery.space),
-        "queries": len(old.queries),
-        "gallery": len(old.gallery),
-    }
+def _scope(settings: Settings, wanted: EvaluateSettings, judgements: Judgements, upgrade: Upgrade, old: Side) -> Scope:
+    cells = _applicable(wanted, upgrade, old) if wanted.cells is None else wanted.cells
+    folder = {} if wanted.pairs is None else {"items": os.path.relpath(wanted.pairs.parent, settings.report.parent)}
+    return Scope(
+        metrics=wanted.metrics,
+        directions=judgements.directions,
+        cells=cells,
+        orders=read_orders(wanted),
+        slices=judgements.slices,
+        unjudged=wanted.unjudged,
+        cascade_items=wanted.cascade_items,
+        seed=wanted.seed,
+        about={"upgrade": upgrade.provenance.method, "fitted on": upgrade.provenance.data} | folder,
+    )
+
+
+def _applicable(wanted: EvaluateSettings, upgrade: Upgrade, old: Side) -> tuple[str, ...]:
+    """The further cells that make sense here: a cascade over most of the gallery would be a backfill."""
+    fused = upgrade.direction == "backward" and old.gallery.space.metric == "cosine"
+    smallest = min(len(old.queries), len(old.gallery)) if wanted.pairs is not None else len(old.gallery)
+    cascade = FULL not in wanted.metrics and 5 * wanted.cascade_items <= smallest
+    return (*(["fused/old"] if fused else []), *(["cascade"] if cascade else []), "ceiling")
 
 
 def _caption_vectors(model: ModelSettings, captions: list[str] | None, progress: Progress) -> Embeddings:
@@ -92,20 +105,26 @@ def _caption_vectors(model: ModelSettings, captions: list[str] | None, progress:
     return Embeddings.of(encoder.encode(captions, modality="text", role="query"), encoder.space)
 
 
-def _side(model: ModelSettings, pairs: JudgedPairs, settings: EvaluateSettings, progress: Progress) -> Side:
+def _side(model: ModelSettings, judgements: Judgements, wanted: EvaluateSettings, progress: Progress) -> Side:
     if model.encoder is None:
         if model.queries is None or model.gallery is None:
             raise SettingsError("evaluate: a model without an encoder needs files of vectors (queries:, gallery:)")
-        return Side(_arranged(model.queries, pairs.queries, model), _arranged(model.gallery, pairs.items, model))
+        asked = _arranged(model.queries, judgements.queries, model)
+        return Side(asked, _arranged(model.gallery, judgements.items, model))
+    if wanted.pairs is None:
+        raise SettingsError(
+            "evaluate: qrels, labels and neighbours are of ids, so both models need files of vectors (queries:, gallery:); "
+            "an encoder needs pairs, which hold the texts and images themselves"
+        )
     encoder = _encoder(model, progress)
-    queries = encoder.encode(pairs.queries, modality="text", role="query")
-    if pairs.cross_modal:
-        images = [str(settings.pairs.parent / item) for item in pairs.items]
+    queries = encoder.encode(judgements.queries, modality="text", role="query")
+    if judgements.cross_modal:
+        images = [str(wanted.pairs.parent / item) for item in judgements.items]
         gallery = encoder.encode(images, modality="image")
     else:
-        gallery = encoder.encode(pairs.items, modality="text")
+        gallery = encoder.encode(judgements.items, modality="text")
     space = encoder.space
-    return Side(Embeddings.of(queries, space, pairs.queries), Embeddings.of(gallery, space, pairs.items))
+    return Side(Embeddings.of(queries, space, judgements.queries), Embeddings.of(gallery, space, judgements.items))
 
 
 def _encoder(model: ModelSettings, progress: Progress) -> Encoder:

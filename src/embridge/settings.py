@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from embridge.errors import SettingsError
+from embridge.evaluation import MORE_CELLS, measure
+from embridge.evaluation.gates import parse_gate
 from embridge.space import Space
 
 __all__ = ["EvaluateSettings", "FitSettings", "ModelSettings", "Settings", "SpaceSettings", "load_settings"]
@@ -66,11 +69,39 @@ class FitSettings(_Strict):
 
 
 class EvaluateSettings(_Strict):
-    """What the upgrade is judged by."""
+    """What the upgrade is judged by, what is measured, and what must hold."""
 
-    pairs: Path
-    ks: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 5, 10), min_length=1)
+    pairs: Path | None = None
+    qrels: Path | None = None
+    labels: Path | None = None
+    neighbours: int | None = Field(None, ge=1)
+    clicks: str | None = None
+    slices: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = Field(("recall_at_1", "recall_at_5", "recall_at_10"), min_length=1)
+    cells: tuple[str, ...] | None = None
+    cascade_items: int = Field(100, ge=1)
+    curve: bool = False
+    orders: dict[str, Path] = Field(default_factory=dict)
+    gates: tuple[str, ...] = ()
+    unjudged: Literal["skip", "zero", "error"] = "skip"
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_truth(self) -> EvaluateSettings:
+        given = [n for n in ("pairs", "qrels", "labels", "neighbours") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(f"say what is right by exactly one of pairs, qrels, labels, neighbours; came {given}")
+        if (self.clicks or self.slices) and self.pairs is None and (self.clicks or self.labels is None):
+            raise ValueError("clicks names a column of the pairs, and slices name columns of the pairs or the labels")
+        return self
+
+    @field_validator("gates", "metrics", "cells")
+    @classmethod
+    def _known(cls, value: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        check = {"gates": parse_gate, "metrics": measure, "cells": _require_cell}[str(info.field_name)]
+        for text in value or ():
+            check(text)
+        return value
 
 
 class Settings(_Strict):
@@ -98,8 +129,28 @@ def load_settings(path: Path | str) -> Settings:
     try:
         return _resolve(Settings.model_validate(read), path.resolve().parent)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"{path}: {wrong}") from error
+        raise SettingsError(f"{path}: {'; '.join(map(_said, error.errors()))}") from error
+
+
+def _said(error: Any) -> str:
+    """One error of pydantic as a person would say it; for a key that is not known, the nearest that is."""
+    where = ".".join(map(str, error["loc"])) or "file"
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    section: Any = Settings
+    for name in error["loc"][:-1]:
+        annotation = section.model_fields[name].annotation
+        section = next((a for a in (annotation, *get_args(annotation)) if hasattr(a, "model_fields")), None)
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    return f"{where}: there is no such key; " + (
+        f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    )
+
+
+def _require_cell(name: str) -> None:
+    if name not in MORE_CELLS:
+        raise SettingsError(f"there is no cell {name!r}; more cells are {', '.join(MORE_CELLS)}")
 
 
 def _resolve(settings: Any, folder: Path) -> Any:
@@ -112,4 +163,6 @@ def _resolve(settings: Any, folder: Path) -> Any:
                 f"{provider}:{folder / model}" if model and (folder / model).is_dir() else settings.encoder
             )
         return settings.model_copy(update=changed)
+    if isinstance(settings, dict):
+        return {key: _resolve(value, folder) for key, value in settings.items()}
     return folder / settings if isinstance(settings, Path) else settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,11 +14,13 @@ import numpy as np
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.datasets import glyph_models, glyphs
-from embridge.demo.page import Example, write_page
+from embridge.demo.page import Example, picture, write_page
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, load
 from embridge.errors import require
-from embridge.evaluation import Relevance, Report, Side, Verdict, decide, evaluate
+from embridge.evaluation import Relevance, Report, Scope, Side, Summary, evaluate
+from embridge.evaluation.render.html import Picture, save_html
+from embridge.evaluation.report_files import save_report
 from embridge.files import atomic_folder
 from embridge.methods import Pairs, make
 from embridge.progress import Progress, silent
@@ -32,32 +35,27 @@ _MARKER = "report.json"
 _FIXED, _BROKEN = "found only after the upgrade", "found only before the upgrade"
 _WANTED = {_FIXED: 2, _BROKEN: 1}
 _TRIED = 200
+_SLICE_NAMES = 30
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
     """What the demo measured and where it wrote."""
 
-    report: Report
-    verdict: Verdict
-    store: Path
-    upgrade: Path
-    page: Path
+    summary: Summary
+    folder: Path
     seconds: float
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The store, the upgrade, the page of searches, and the report with its page."""
+        names = {"store": "store", "upgrade": "upgrade", "searches": "searches.html", "report": _MARKER, "page": "report.html"}
+        return {what: self.folder / name for what, name in names.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """What ``embridge demo --json`` prints."""
-        return {
-            "schema": SCHEMA,
-            "cells": self.report.figures(),
-            "compatible": self.report.compatibility(),
-            "decision": self.verdict.decision,
-            "verdict": self.verdict.sentence,
-            "seconds": round(self.seconds, 1),
-            "store": str(self.store),
-            "upgrade": str(self.upgrade),
-            "report": str(self.page),
-        }
+        files = {what: str(path) for what, path in self.files.items()}
+        return {"schema": SCHEMA} | self.summary.headline() | {"seconds": round(self.seconds, 1)} | files
 
 
 def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
@@ -73,11 +71,11 @@ def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
         upgrade, control = _fit(old, new, progress)
         upgrade.save(folder / "upgrade")
         report = _measure(old, new, upgrade, control, progress)
-        report.save(folder / _MARKER)
-        verdict = decide(report)
+        summary = save_report(report, folder / _MARKER)
         examples = _examples(report, store, (old, new), upgrade)
-        write_page(folder / "searches.html", report, verdict, examples)
-    return DemoResult(report, verdict, out / "store", out / "upgrade", out / "searches.html", perf_counter() - began)
+        write_page(folder / "searches.html", summary, examples)
+        save_html(folder / "report.html", summary, show=_shown)
+    return DemoResult(summary, out, perf_counter() - began)
 
 
 @contextmanager
@@ -135,9 +133,27 @@ def _measure(old: Encoder, new: Encoder, upgrade: Upgrade, control: Upgrade, pro
         upgrade,
         Relevance.from_pairs(zip(names, held_out.ids, strict=True)),
         controls={"procrustes": control},
-        about={"data": "1,000 held-out characters of DejaVu and STIX", "old": str(old.space), "new": str(new.space)},
+        scope=Scope(
+            cells=("fused/old", "cascade", "ceiling"),
+            orders={"random": None},
+            slices={"first word": _first_words(names, held_out.ids)},
+            about={"measured on": "1,000 held-out characters of DejaVu and STIX"},
+        ),
         progress=progress,
     )
+
+
+def _first_words(names: Sequence[str], ids: Sequence[str]) -> dict[str, str]:
+    """What each name begins with, mostly its script, for the name and its rendering: ``latin``, ``arabic``, ``black``."""
+    words = [name.split()[0] for name in names]
+    common = {word for word, times in Counter(words).items() if times >= _SLICE_NAMES}
+    labels = [word if word in common else "other" for word in words]
+    return dict(zip((*names, *ids), (*labels, *labels), strict=True))
+
+
+def _shown(item: str) -> Picture | str:
+    """What the report's page shows: the rendering of an id, a name as it is."""
+    return Picture(picture(item), "image/png") if item.startswith("U+") else item
 
 
 def _examples(report: Report, store: Store, encoders: tuple[Encoder, Encoder], upgrade: Upgrade) -> list[Example]:
@@ -145,7 +161,7 @@ def _examples(report: Report, store: Store, encoders: tuple[Encoder, Encoder], u
 
     What is said of a query is true of the hits shown; a kind that no query of the first so many is of is left out.
     """
-    order = _shuffled(report.query_ids["t2i"])[:_TRIED]
+    order = _shuffled(report.task("t2i").query_ids)[:_TRIED]
     old, new = (_queries(encoder, order) for encoder in encoders)
     bridged = upgrade.to_index_space(new)
 

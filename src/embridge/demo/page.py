@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import numpy as np
+
 from embridge.datasets import glyphs
 from embridge.errors import require
-from embridge.evaluation import Report, Verdict
-from embridge.evaluation.report import DIRECTIONS
+from embridge.evaluation import Summary, measure
 
-__all__ = ["Example", "write_page"]
+__all__ = ["Example", "picture", "write_page"]
 
 Hit = tuple[str, str]
 _SCALE = 2
@@ -30,7 +31,7 @@ class Example:
     after: list[Hit]
 
 
-def write_page(path: Path, report: Report, verdict: Verdict, examples: Sequence[Example]) -> None:
+def write_page(path: Path, summary: Summary, examples: Sequence[Example]) -> None:
     """Write the page."""
     pictures = _pictures({name for e in examples for name, _ in (*e.before, *e.after)})
     searches = "\n".join(_search(example, pictures) for example in examples)
@@ -38,11 +39,11 @@ def write_page(path: Path, report: Report, verdict: Verdict, examples: Sequence[
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         f"<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>Embridge: the same index, before and after</title><style>{_STYLE}</style></head><body><main>"
-        f"<h1>A new model on the old index</h1><p class='verdict'>{escape(verdict.sentence)}</p>"
+        f"<h1>A new model on the old index</h1><p class='verdict'>{escape(summary.verdict.sentence)}</p>"
         f"<p>Every rendering of every character was indexed once, with the old model. The upgrade was fitted from "
         f"character names alone, none of them a name below, and the index was not touched. "
         f"<span class='right'>Framed</span> hits show the character that was asked for; the top ten of all renderings "
-        f"are shown.</p>{searches}<h2>Measured on 1,000 held-out characters</h2>{_table(report)}"
+        f"are shown.</p>{searches}<h2>Measured on 1,000 held-out characters</h2>{_table(summary)}"
         f"<p class='note'>Recall@k: share of queries with the right item among the first k, one rendering a character. "
         f"Grey: half the 95 % interval.</p></main></body></html>\n",
         encoding="utf-8",
@@ -65,37 +66,47 @@ def _hits(hits: Sequence[Hit], query: str, pictures: dict[str, str]) -> str:
     )
 
 
-def _table(report: Report) -> str:
-    directions = report.directions
-    names = dict.fromkeys(name for d in directions for name in report.names(d))
-    head = "".join(f"<th colspan='{len(report.ks)}'>{DIRECTIONS.get(d, d)}</th>" for d in directions)
-    ks = "".join(f"<th>R@{k}</th>" for _ in directions for k in report.ks)
+def _table(summary: Summary) -> str:
+    asked, metrics = summary.asked, summary.metrics
+    names = dict.fromkeys(name for one in asked for name in one.cells)
+    head = "".join(f"<th colspan='{len(metrics)}'>{one.title}</th>" for one in asked)
+    labels = "".join(f"<th>{measure(metric).label}</th>" for _ in asked for metric in metrics)
     body = "".join(
-        f"<tr><th>{escape(name)}</th>{''.join(_value(report, d, name, k) for d in directions for k in report.ks)}</tr>"
+        f"<tr><th>{escape(name)}</th>{''.join(_value(summary, a.direction, name, m) for a in asked for m in metrics)}</tr>"
         for name in names
     )
-    top = f"<thead><tr><th></th>{head}</tr><tr><th>query / gallery</th>{ks}</tr></thead>"
+    top = f"<thead><tr><th></th>{head}</tr><tr><th>query / gallery</th>{labels}</tr></thead>"
     return f"<div class='wide'><table>{top}<tbody>{body}</tbody></table></div>"
 
 
-def _value(report: Report, direction: str, name: str, k: int) -> str:
-    interval = report.recall(direction, name, k)
-    return f"<td>{interval.value:.3f} <span class='half'>±{(interval.high - interval.low) / 2:.3f}</span></td>"
+def _value(summary: Summary, direction: str, name: str, metric: str) -> str:
+    interval = summary.figure(direction, name, metric).interval
+    return f"<td>{interval.value:.3f} <span class='half'>±{interval.half:.3f}</span></td>"
 
 
 def _pictures(ids: set[str]) -> dict[str, str]:
     """A data URI for every rendering."""
     drawn = glyphs.render({int(name.split("/")[0][2:], 16) for name in ids})
-    return {name: _data_uri(image) for name, image in zip(drawn.ids, drawn.images, strict=True) if name in ids}
+    return {
+        name: "data:image/png;base64," + base64.b64encode(_png(image)).decode()
+        for name, image in zip(drawn.ids, drawn.images, strict=True)
+        if name in ids
+    }
 
 
-def _data_uri(image: object) -> str:
+def picture(name: str) -> bytes:
+    """The PNG of one rendering, by its id."""
+    drawn = glyphs.render([int(name.split("/")[0][2:], 16)])
+    return _png(drawn.images[drawn.ids.index(name)])
+
+
+def _png(image: np.ndarray) -> bytes:
     pil = require("PIL.Image", extra="demo")
     side = glyphs.IMAGE_SIZE * _SCALE
-    picture = pil.fromarray(255 - image).resize((side, side), pil.Resampling.LANCZOS)  # type: ignore[operator]
+    drawn = pil.fromarray(255 - image).resize((side, side), pil.Resampling.LANCZOS)
     stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    drawn.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
 
 
 _STYLE = """

@@ -2,6 +2,7 @@
 
 from embridge.evaluation.backfill_curve import backfill_auc, cut_offs
 from embridge.evaluation.cells import MORE_CELLS
+from embridge.evaluation.compare import compare
 from embridge.evaluation.compatibility import (
     Comparison,
     break_even,
@@ -28,6 +29,7 @@ from embridge.evaluation.measures import MEASURES, measure
 from embridge.evaluation.metrics import average_precision, cmc_at_k, first_hits, mrr, ndcg_at_k, recall_at_k
 from embridge.evaluation.relevance import LabelRelevance, Relevance
 from embridge.evaluation.report import Cell, Report, Task
+from embridge.evaluation.report_files import load_report, load_summary, save_report
 from embridge.evaluation.scope import CROSS_MODAL, Scope
 from embridge.evaluation.score_shift import ks_distance, precision_above, threshold_for_precision
 from embridge.evaluation.sequences import (
@@ -72,6 +74,7 @@ __all__ = [
     "break_even",
     "check_gates",
     "cmc_at_k",
+    "compare",
     "compatible",
     "cut_offs",
     "decide",
@@ -83,6 +86,8 @@ __all__ = [
     "ks_distance",
     "landmark_average_precision",
     "landmark_precision_at_k",
+    "load_report",
+    "load_summary",
     "measure",
     "mrr",
     "ndcg_at_k",
@@ -94,6 +99,7 @@ __all__ = [
     "recall_at_k",
     "require_gates",
     "retention",
+    "save_report",
     "sequence_matrix",
     "summarise",
     "tar_at_far",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.evaluation.backfill_curve import Mixed, cut_offs
 from embridge.evaluation.cells import Bench
+from embridge.evaluation.environment import environment, fingerprint
 from embridge.evaluation.full_ranking import full_average_precision
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.measures import FULL
@@ -69,7 +71,17 @@ def evaluate(
         for j, (name, find) in enumerate(finds.items()):
             cells.append(_cell(direction, name, find(), judged))
             progress(i * len(finds) + j + 1, len(scope.directions) * len(finds), "evaluate")
-    return Report(tuple(tasks), tuple(cells), tuple(scope.metrics), scope.seed, scope.about)
+    return Report(tuple(tasks), tuple(cells), tuple(scope.metrics), scope.seed, _about(old, new) | dict(scope.about))
+
+
+def _about(old: Side, new: Side) -> dict[str, Any]:
+    """What was measured, and where."""
+    sides = {"old": old, "new": new}
+    return {
+        **{name: str(side.gallery.space) for name, side in sides.items()},
+        "data": {name: fingerprint(side) for name, side in sides.items()},
+        "environment": environment(),
+    }
 
 
 def _bench(sides: tuple[Side, Side], upgrade: Upgrade, truth: Truth, scope: Scope) -> tuple[Bench, Judged]:

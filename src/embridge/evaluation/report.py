@@ -180,10 +180,6 @@ class Report:
             for d in self.directions
         }
 
-    def compatibility(self) -> dict[str, dict[str, str]]:
-        """``compatibility()[direction]["recall_at_10"]``: yes, no or undecided."""
-        return {d: {m: self.compatible(d, m).answer for m in self.metrics} for d in self.directions}
-
     def _of(
         self, direction: str, name: str, metric: str, among: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray | None]:

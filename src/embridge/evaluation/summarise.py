@@ -74,13 +74,18 @@ def _figure(report: Report, direction: str, cell: str, metric: str) -> Figure:
 def _ratios(report: Report, direction: str) -> Ratios:
     old, bridged, new = (report.mean(direction, cell, report.main) for cell in (OLD, UPGRADED, BACKFILLED))
     ceiling = report.mean(direction, "ceiling", report.main) if "ceiling" in report.names(direction) else None
-    figures = (
-        retention(bridged, new),
-        retention(new, old),
-        break_even(bridged, new, old),
-        update_gain(bridged, old, new),
+    return Ratios(
+        direction,
+        _finite(retention(bridged, new)),
+        _finite(retention(new, old)),
+        _finite(break_even(bridged, new, old)),
+        _finite(update_gain(bridged, old, new)),
+        ceiling,
     )
-    return Ratios(direction, *(x if isfinite(x) else None for x in figures), ceiling)
+
+
+def _finite(figure: float) -> float | None:
+    return figure if isfinite(figure) else None
 
 
 def _slices(report: Report, task: Task) -> list[SliceFigure]:

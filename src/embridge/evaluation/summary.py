@@ -6,11 +6,12 @@ It needs no per-query values, so that a report can be read and shown by the base
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from embridge.evaluation.compatibility import Answer
 from embridge.evaluation.gates import GateResult
+from embridge.evaluation.report import UPGRADED
 from embridge.evaluation.score_shift import Threshold
 from embridge.evaluation.statistics import Interval
 from embridge.evaluation.verdict import Verdict
@@ -154,3 +155,21 @@ class Summary:
             if (figure.direction, figure.cell, figure.metric) == (direction, cell, metric):
                 return figure
         raise KeyError((direction, cell, metric))
+
+    def headline(self) -> dict[str, Any]:
+        """What a script wants to know, as plain JSON: ``cells[direction][cell][metric]``, compatible, decision, gates."""
+        cells: dict[str, dict[str, dict[str, float]]] = {}
+        compatible: dict[str, dict[str, str | None]] = {}
+        for f in self.figures:
+            cells.setdefault(f.direction, {}).setdefault(f.cell, {})[f.metric] = round(f.interval.value, 6)
+            if f.cell == UPGRADED:
+                compatible.setdefault(f.direction, {})[f.metric] = f.compatible
+        return {
+            "cells": cells,
+            "compatible": compatible,
+            "decision": self.verdict.decision,
+            "verdict": self.verdict.sentence,
+            "more_queries": self.verdict.more_queries,
+            "gates": [asdict(gate) for gate in self.gates],
+            "cautions": list(self.cautions),
+        }

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from embridge.evaluation.render.terminal import report_tables
-from embridge.evaluation.report import Report
-from embridge.evaluation.verdict import decide
+from embridge.evaluation.summary import Summary
 
 __all__ = ["report_markdown"]
 
 
-def report_markdown(report: Report) -> str:
-    """The verdict's sentence, then one table a direction."""
-    parts = [decide(report).sentence]
-    for table in report_tables(report):
+def report_markdown(summary: Summary) -> str:
+    """The verdict's sentence, what to know before trusting it, then the tables."""
+    parts = [summary.verdict.sentence]
+    if summary.cautions:
+        parts.append("\n".join(f"- {caution}." for caution in summary.cautions))
+    for table in report_tables(summary):
         rows = [table.columns, ["---", *("---:" for _ in table.columns[1:])], *table.rows]
-        parts.append(f"{table.title}:\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows))
+        parts.append(f"{table.title}:\n\n" + "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows))
     return "\n\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end its cell or its line."""
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())

@@ -1,12 +1,17 @@
-"""A report as tables, one a direction, for a terminal or Markdown."""
+"""A report as tables of text, for a terminal or Markdown."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embridge.evaluation.report import DIRECTIONS, Report
+from embridge.evaluation.compare import CellChange
+from embridge.evaluation.measures import measure
+from embridge.evaluation.report import DIRECTIONS
+from embridge.evaluation.statistics import Interval
+from embridge.evaluation.summary import Asked, Ratios, Summary
 
-__all__ = ["ReportTable", "report_tables"]
+__all__ = ["ReportTable", "cell_tables", "change_tables", "report_tables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,32 +23,145 @@ class ReportTable:
     rows: list[list[str]]
 
 
-def report_tables(report: Report) -> list[ReportTable]:
-    """One row a cell: Recall@k with half its 95 % interval, then the comparison with ``old/old`` at the largest k.
+def report_tables(summary: Summary) -> list[ReportTable]:
+    """The cells of each direction, then slices, curves, thresholds, worst flips and gates, as far as there are any."""
+    more = (_ratios, _slices, _curves, _shifts, _flips, _gates)
+    return cell_tables(summary) + [table for made in more if (table := made(summary)).rows]
+
+
+def cell_tables(summary: Summary) -> list[ReportTable]:
+    """One row a cell: metrics with half their 95 % interval, then the comparison with ``old/old`` by the last metric.
 
     flips: the share of queries that lost (−) and that won (+) their right item.
     """
-    depth = max(report.ks)
-    columns = ["query/gallery", *(f"R@{k}" for k in report.ks), f"better@{depth}", "flips"]
+    columns = [
+        "query/gallery",
+        *(measure(m).label for m in summary.metrics),
+        f"better {measure(summary.main).label}",
+        "flips",
+    ]
     return [
         ReportTable(
-            f"{DIRECTIONS.get(d, d)}, {len(report.query_ids[d]):,} queries",
+            f"{asked.title}, {asked.queries:,} queries",
             columns,
-            [[name, *_row(report, d, name, depth)] for name in report.names(d)],
+            [_cell_row(summary, asked, cell) for cell in asked.cells],
         )
-        for d in report.directions
+        for asked in summary.asked
     ]
 
 
-def _row(report: Report, direction: str, name: str, depth: int) -> list[str]:
-    recalls = []
-    for k in report.ks:
-        interval = report.recall(direction, name, k)
-        recalls.append(f"{interval.value:.3f} ±{_short((interval.high - interval.low) / 2)}")
-    if name == "old/old":
-        return [*recalls, "", ""]
-    negative, positive = report.flips(direction, depth, name)
-    return [*recalls, report.compatible(direction, depth, name).answer, f"−{_short(negative)} +{_short(positive)}"]
+def change_tables(changes: Sequence[CellChange]) -> list[ReportTable]:
+    """What the second report changed against the first, a table a direction."""
+    columns = ["query/gallery", "metric", "first", "second", "change", "better", "flips"]
+    tables = []
+    for direction in dict.fromkeys(change.direction for change in changes):
+        own = [change for change in changes if change.direction == direction]
+        rows = [
+            [c.cell, measure(c.metric).label, f"{c.a:.3f}", f"{c.b:.3f}", _change(c.comparison.difference),
+             c.comparison.answer, _flip_rates(c.negative_flip_rate, c.positive_flip_rate)]
+            for c in own
+        ]  # fmt: skip
+        tables.append(ReportTable(f"{DIRECTIONS.get(direction, direction)}, {own[0].queries:,} queries", columns, rows))
+    return tables
+
+
+def _cell_row(summary: Summary, asked: Asked, cell: str) -> list[str]:
+    figures = [summary.figure(asked.direction, cell, metric) for metric in summary.metrics]
+    main = figures[-1]
+    against: list[str] = [main.compatible or "", ""]
+    if main.negative_flip_rate is not None and main.positive_flip_rate is not None:
+        against[1] = _flip_rates(main.negative_flip_rate, main.positive_flip_rate)
+    return [cell, *(_with_half(figure.interval) for figure in figures), *against]
+
+
+def _ratios(summary: Summary) -> ReportTable:
+    columns = [
+        "by " + measure(summary.main).label,
+        "retention",
+        "gain of new/new",
+        "break-even",
+        "update gain",
+        "ceiling",
+    ]
+
+    def row(ratios: Ratios) -> list[str]:
+        figures = (ratios.retention, ratios.gain_ratio, ratios.break_even, ratios.update_gain, ratios.ceiling)
+        return [_title(summary, ratios.direction), *("" if x is None else f"{x:.3f}" for x in figures)]
+
+    return ReportTable("What the bridge keeps", columns, [row(ratios) for ratios in summary.ratios])
+
+
+def _slices(summary: Summary) -> ReportTable:
+    columns = ["slice", "queries", "query/gallery", measure(summary.main).label, "change", "better"]
+    rows = [
+        [f"{_title(summary, s.direction)}: {s.column}={s.label}", f"{s.queries:,}", s.cell, _with_half(s.interval),
+         "" if s.difference is None else _change(s.difference), s.compatible or ""]
+        for s in summary.slices
+    ]  # fmt: skip
+    return ReportTable("Slices", columns, rows)
+
+
+def _curves(summary: Summary) -> ReportTable:
+    shown = (0.0, 0.25, 0.5, 0.75, 1.0)
+    columns = [f"backfill order, {measure(summary.main).label}", *(f"{fraction:.0%}" for fraction in shown), "area"]
+    rows = []
+    for curve in summary.curves:
+        nearest = (min(range(len(curve.fractions)), key=lambda i: abs(curve.fractions[i] - at)) for at in shown)
+        rows.append(
+            [f"{_title(summary, curve.direction)}: {curve.order}",
+             *(f"{curve.intervals[i].value:.3f}" for i in nearest), f"{curve.auc:.3f}"]
+        )  # fmt: skip
+    return ReportTable("Backfilled so far", columns, rows)
+
+
+def _shifts(summary: Summary) -> ReportTable:
+    columns = ["score thresholds", "moved (KS)", "precision", "old threshold", "keeps", "new threshold", "keeps"]
+    rows = []
+    for s in summary.shifts:
+        sides = [("none", "") if t is None else (f"{t.score:.4f}", f"{t.kept:.1%}") for t in (s.old, s.new)]
+        if s.old is not None or s.new is not None:
+            rows.append(
+                [_title(summary, s.direction), f"{s.ks_distance:.3f}", f"{s.precision:.2f}", *sides[0], *sides[1]]
+            )
+    return ReportTable("Thresholds that keep a precision", columns, rows)
+
+
+def _flips(summary: Summary) -> ReportTable:
+    columns = ["query that lost its right item", "rank before", "rank now", "right", "now first"]
+    rows = [
+        [
+            f.query,
+            str(f.before),
+            str(f.after) if f.after else "not found",
+            ", ".join(f.right[:2]),
+            ", ".join(f.new_hits[:1]),
+        ]
+        for f in summary.flips
+    ]
+    return ReportTable("Worst flips", columns, rows)
+
+
+def _gates(summary: Summary) -> ReportTable:
+    rows = [
+        [g.gate, g.where, f"{g.value:.4f}", f"{g.bound:.4f}", "passed" if g.passed else "FAILED"] for g in summary.gates
+    ]
+    return ReportTable("Gates", ["gate", "where", "value", "bound", ""], rows)
+
+
+def _title(summary: Summary, direction: str) -> str:
+    return next(asked.title for asked in summary.asked if asked.direction == direction)
+
+
+def _with_half(interval: Interval) -> str:
+    return f"{interval.value:.3f} ±{_short(interval.half)}"
+
+
+def _change(difference: Interval) -> str:
+    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+
+
+def _flip_rates(negative: float, positive: float) -> str:
+    return f"−{_short(negative)} +{_short(positive)}"
 
 
 def _short(fraction: float) -> str:

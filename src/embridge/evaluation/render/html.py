@@ -1,0 +1,253 @@
+"""A report as one HTML page that needs nothing else: no network, no script, no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from embridge.evaluation.measures import measure
+from embridge.evaluation.render.charts import curve_chart, histogram_chart, swatch
+from embridge.evaluation.render.figures import NONE, number
+from embridge.evaluation.render.markup import Markup, element, joined, style_sheet
+from embridge.evaluation.render.pictures import Picture, Show, pictures_from
+from embridge.evaluation.render.style import BASE, REPORT
+from embridge.evaluation.render.tables import cell_legend, cell_table, gate_table, slice_table, threshold_table, wide
+from embridge.evaluation.render.worst_flips import flip_list
+from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
+from embridge.evaluation.summary import Asked, Histogram, Ratios, Summary
+from embridge.evaluation.verdict import Decision, Verdict
+from embridge.files import atomic_file
+
+__all__ = ["Picture", "Show", "pictures_from", "report_html", "save_html"]
+
+_SIGNS: dict[Decision, tuple[str, str]] = {
+    "upgrade": ("✓", "good"),
+    "upgrade with fusion or cascade": ("✓", "good"),
+    "backfill first": ("!", "warn"),
+    "keep the old model": ("✗", "bad"),
+    "not enough evidence": ("?", "unknown"),
+}
+_RATIOS = {
+    "retention": "new/old ÷ new/new: how much of a full backfill the bridge keeps",
+    "gain_ratio": "new/new ÷ old/old: how much better the new model is",
+    "break_even": "retention × gain ratio: the bridge is worth it above 1",
+    "update_gain": "how much of the way from old/old to new/new the bridge goes",
+    "ceiling": "the most that any map into this gallery reaches",
+}
+
+
+def report_html(summary: Summary, *, show: Show | None = None) -> str:
+    """One self-contained page. ``show`` gives what people look at for the id of an item or a query; without it, the id.
+
+    Ids, labels and texts are escaped, whatever they hold. `pictures_from` makes a ``show`` of a folder of images.
+    """
+    seen: Show = cache(show) if show is not None else str
+    parts = [
+        element("h1", "Upgrade report"),
+        _verdict(summary.verdict),
+        _asked(summary),
+        _cautions(summary.cautions),
+        _gates(summary),
+        _section("Cells", summary, _cells, after=_legend(summary)),
+        _section("Backfill", summary, _curves, before=_text(_WHAT["Backfill"]), class_="beside-figures"),
+        _section("Scores", summary, _scores, before=_text(_WHAT["Scores"])),
+        _section("Slices", summary, _slices, before=_text(_WHAT["Slices"])),
+        _section("Worst flips", summary, _flips(seen), before=_text(_WHAT["Worst flips"])),
+        _about(summary),
+    ]
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", f"Upgrade report: {summary.verdict.decision}"),
+        style_sheet(BASE + REPORT),
+    )
+    page = element("html", head, element("body", element("main", *parts)), lang="en")
+    return f"<!doctype html>\n{page}\n"
+
+
+def save_html(path: Path | str, summary: Summary, *, show: Show | None = None) -> None:
+    """Write the page; it is there whole or not at all."""
+    page = report_html(summary, show=show)
+    with atomic_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+_WHAT = {
+    "Backfill": "New queries while the gallery is re-encoded bit by bit. The area under a curve (AUC) is the mean over "
+    "the way from nothing to everything; the pale band is the 95 % interval.",
+    "Scores": "What the hits score, right ones upwards and wrong ones downwards, each as a share of its kind. "
+    "old/old and new/old share their axes; new/new scores in a space of its own.",
+    "Slices": "Queries by kind, those that lost most first. The bar is the change against old/old with its 95 % "
+    "interval; the upright line is no change.",
+    "Worst flips": "Queries that found a right item before and do not now. Framed and ticked: right items.",
+}
+
+
+def _text(words: str) -> Markup:
+    return element("p", words, class_="note")
+
+
+def _section(
+    name: str,
+    summary: Summary,
+    part: Callable[[Summary, Asked], Markup],
+    *,
+    before: Markup | None = None,
+    after: Markup | None = None,
+    class_: str | None = None,
+) -> Markup:
+    """The part of every direction under one heading; nothing where there is none."""
+    made = [(asked, part(summary, asked)) for asked in summary.asked]
+    several = len(summary.asked) > 1
+    bodies = [
+        element("section", *([element("h3", _capital(asked.title))] if several else []), body)
+        for asked, body in made
+        if body
+    ]
+    if not bodies:
+        return Markup("")
+    around = [element("h2", name), *([before] if before else []), element("div", *bodies, class_=class_)]
+    return element("section", *around, *([after] if after else []))
+
+
+def _verdict(verdict: Verdict) -> Markup:
+    sign, kind = _SIGNS[verdict.decision]
+    decision = _capital(verdict.decision)
+    rest = verdict.sentence.removeprefix(decision)
+    words = [element("strong", decision), rest] if rest != verdict.sentence else [verdict.sentence]
+    return element("p", element("span", sign, class_="sign", aria_hidden="true"), *words, class_=f"verdict {kind}")
+
+
+def _asked(summary: Summary) -> Markup:
+    label = measure(summary.main).label
+    told = "; ".join(f"{a.title}, {a.queries:,} queries over {a.gallery:,} items, by {a.truth}" for a in summary.asked)
+    return _text(f"The verdict goes by {label}. {_capital(told)}.")
+
+
+def _cautions(cautions: Sequence[str]) -> Markup:
+    if not cautions:
+        return Markup("")
+    return element(
+        "aside", element("h2", "Cautions"), element("ul", *(element("li", c) for c in cautions)), class_="cautions"
+    )
+
+
+def _gates(summary: Summary) -> Markup:
+    if not summary.gates:
+        return Markup("")
+    passed, asked = sum(gate.passed for gate in summary.gates), len(summary.gates)
+    told = f"all {asked} checks passed" if passed == asked else f"{asked - passed} of {asked} checks failed"
+    return element("section", element("h2", f"Gates: {told}"), gate_table(summary.gates))
+
+
+def _cells(summary: Summary, asked: Asked) -> Markup:
+    ratios = [r for r in summary.ratios if r.direction == asked.direction]
+    return joined([cell_table(summary, asked), *(_ratios(r, measure(summary.main).label) for r in ratios)])
+
+
+def _ratios(ratios: Ratios, metric: str) -> Markup:
+    entries = [
+        element(
+            "div",
+            element("dt", name.replace("_", " ")),
+            element("dd", number(getattr(ratios, name)), class_="big"),
+            element("dd", told if getattr(ratios, name) is not None else "not measured, or nothing to divide by"),
+        )
+        for name, told in _RATIOS.items()
+    ]
+    return element("dl", *entries, class_="ratios", aria_label=f"ratios of {metric}")
+
+
+def _legend(summary: Summary) -> Markup:
+    cells = list(dict.fromkeys(cell for asked in summary.asked for cell in asked.cells))
+    lost = (
+        f"lost, won: share of queries that {measure(summary.main).label} counts worse (−) and better (+) than old/old."
+    )
+    answers = "▲ better, ▼ worse: the whole interval of the change lies on one side of 0; ◇ undecided: it does not."
+    return joined([_text(f"{answers} {_capital(lost)}"), cell_legend(cells)])
+
+
+def _curves(summary: Summary, asked: Asked) -> Markup:
+    curves = [curve for curve in summary.curves if curve.direction == asked.direction]
+    if not curves:
+        return Markup("")
+    levels = {
+        f.cell: f.interval.value
+        for f in summary.figures
+        if (f.direction, f.metric) == (asked.direction, summary.main) and f.cell in (OLD, BACKFILLED)
+    }
+    label, title = measure(summary.main).label, f"Backfill curve, {asked.title}"
+    drawn = curve_chart(curves, label, title=title, old=levels.get(OLD), new=levels.get(BACKFILLED))
+    legend = [
+        element("li", swatch(i, curve.order), element("span", f"{curve.order}: AUC {number(curve.auc)}"))
+        for i, curve in enumerate(curves)
+    ]
+    return element("figure", drawn, element("figcaption", element("ul", *legend, class_="orders")))
+
+
+def _scores(summary: Summary, asked: Asked) -> Markup:
+    histograms = [h for h in summary.histograms if h.direction == asked.direction]
+    shifts = [s for s in summary.shifts if s.direction == asked.direction]
+    if not histograms and not shifts:
+        return Markup("")
+    made: list[Markup] = []
+    if histograms:
+        drawn = [
+            histogram_chart(h, tallest=_tallest(h, histograms), title=f"Scores of {h.cell}, {asked.title}")
+            for h in histograms
+        ]
+        distances = dict.fromkeys(f"{s.cell} {number(s.ks_distance)}" for s in shifts)
+        told = f"Kolmogorov–Smirnov distance of all scores from those of old/old (0 alike, 1 apart): {', '.join(distances)}"
+        made.append(
+            element(
+                "figure", element("div", *drawn, class_="panels"), *([element("figcaption", told)] if distances else [])
+            )
+        )
+    return joined([*made, *([threshold_table(shifts, asked.title)] if shifts else [])])
+
+
+def _tallest(histogram: Histogram, all_of_them: Sequence[Histogram]) -> float:
+    """The largest share that a bar of this drawing, or of one it is compared with, stands for."""
+    compared = (OLD, UPGRADED) if histogram.cell in (OLD, UPGRADED) else (histogram.cell,)
+    counts = [counts for h in all_of_them if h.cell in compared for counts in (h.right, h.wrong)]
+    return max((max(c) / sum(c) for c in counts if sum(c)), default=1.0)
+
+
+def _slices(summary: Summary, asked: Asked) -> Markup:
+    slices = [found for found in summary.slices if found.direction == asked.direction]
+    return slice_table(slices, measure(summary.main).label, asked.title) if slices else Markup("")
+
+
+def _flips(show: Show) -> Callable[[Summary, Asked], Markup]:
+    def part(summary: Summary, asked: Asked) -> Markup:
+        flips = [flip for flip in summary.flips if flip.direction == asked.direction]
+        return flip_list(flips, show) if flips else Markup("")
+
+    return part
+
+
+def _about(summary: Summary) -> Markup:
+    told = [("metrics", ", ".join(summary.metrics)), ("seed", str(summary.seed)), ("schema", summary.schema)]
+    rows = [element("tr", element("th", k, scope="row"), element("td", v)) for k, v in [*_flat(summary.about), *told]]
+    return element(
+        "section", element("h2", "About"), wide(element("table", element("tbody", *rows)), "about"), class_="about"
+    )
+
+
+def _flat(value: Mapping[str, Any], *, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Nested settings as lines: ``old model: …``."""
+    for key, found in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(found, Mapping):
+            yield from _flat(found, prefix=f"{name} ")
+        elif isinstance(found, (list, tuple)):
+            yield name, ", ".join(map(str, found)) or NONE
+        else:
+            yield name, NONE if found is None else str(found)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,101 @@
+"""What people look at for an item: its text, or a picture of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from embridge.errors import InvalidInput, MissingExtra, require
+
+__all__ = ["Picture", "Show", "pictures_from"]
+
+_MEDIA_TYPES = {
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+}
+_SIDE = 128
+_LARGEST_BYTES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The bytes of an image file and their media type, ``image/png`` for instance."""
+
+    data: bytes
+    media_type: str
+
+    def __post_init__(self) -> None:
+        if self.media_type not in _MEDIA_TYPES.values():
+            known = ", ".join(sorted(set(_MEDIA_TYPES.values())))
+            raise InvalidInput(f"expected a picture of type {known}; came {self.media_type!r}")
+
+    @property
+    def uri(self) -> str:
+        """The picture itself as an address, so that a page needs no other file."""
+        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
+
+
+Show = Callable[[str], Picture | str]
+"""From the id of an item or a query to what people look at."""
+
+
+def pictures_from(folder: Path | str) -> Show:
+    """Show the ids that name an image file below ``folder`` as pictures, and every other id as text.
+
+    Ids are paths relative to ``folder``; what leads out of it, by ``..`` or by a link, stays text. Pictures are made
+    small where Pillow is installed; without it files under 200 kB are taken as they are. Raises `InvalidInput` where
+    ``folder`` is none.
+    """
+    root = Path(folder).resolve()
+    if not root.is_dir():
+        raise InvalidInput(f"{folder} is not a folder; expected the one that the ids are relative to")
+
+    def show(item: str) -> Picture | str:
+        path = _below(root, item)
+        return item if path is None else _picture(path) or item
+
+    return show
+
+
+def _below(root: Path, item: str) -> Path | None:
+    """The image file of that id, where it is one and lies below ``root``."""
+    if Path(item).suffix.lower() not in _MEDIA_TYPES or Path(item).is_absolute():
+        return None
+    try:
+        path = (root / item).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
+    except (OSError, ValueError):  # a name too long or with a null character is no file
+        return None
+
+
+def _picture(path: Path) -> Picture | None:
+    try:
+        return _small(path)
+    except MissingExtra:
+        if path.stat().st_size >= _LARGEST_BYTES:
+            return None
+        return Picture(path.read_bytes(), _MEDIA_TYPES[path.suffix.lower()])
+
+
+def _small(path: Path) -> Picture | None:
+    """At most 128 pixels a side, upright; None where the file is no image that Pillow reads."""
+    image_module, operations = require("PIL.Image", extra="clip"), require("PIL.ImageOps", extra="clip")
+    try:
+        with image_module.open(path) as opened:
+            opened.thumbnail((_SIDE, _SIDE))
+            image = operations.exif_transpose(opened)
+    except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError):
+        return None
+    opaque = image.mode in ("L", "RGB", "CMYK", "YCbCr")
+    stream = io.BytesIO()
+    if opaque:
+        image.convert("RGB").save(stream, "JPEG", quality=85, optimize=True)
+    else:
+        image.convert("RGBA").save(stream, "PNG", optimize=True)
+    return Picture(stream.getvalue(), "image/jpeg" if opaque else "image/png")

@@ -1,0 +1,53 @@
+"""Queries that were right and are wrong now, with the items themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from embridge.evaluation.render.markup import Markup, element
+from embridge.evaluation.render.pictures import Picture, Show
+from embridge.evaluation.summary import Flip
+
+__all__ = ["flip_list"]
+
+_LONGEST = 160
+_RIGHT_SHOWN = 5
+
+
+def flip_list(flips: Sequence[Flip], show: Show) -> Markup:
+    """One query after another: what was asked, what is right, and the first hits before and after."""
+    return element("ol", *(_flip(flip, show) for flip in flips), class_="flips")
+
+
+def _flip(flip: Flip, show: Show) -> Markup:
+    fell = f"first right item: {_rank(flip.before)} → {_rank(flip.after)}"
+    asked = element("div", _item(flip.query, show), element("p", fell, class_="note"), class_="asked")
+    more = len(flip.right) - _RIGHT_SHOWN
+    rows = [
+        _row("right", flip.right[:_RIGHT_SHOWN], flip, show, more=f"and {more} more" if more > 0 else ""),
+        _row("old model", flip.old_hits, flip, show),
+        _row("upgraded", flip.new_hits, flip, show),
+    ]
+    return element("li", asked, *rows)
+
+
+def _rank(rank: int) -> str:
+    return f"rank {rank:,}" if rank else "not found"
+
+
+def _row(who: str, items: Sequence[str], flip: Flip, show: Show, *, more: str = "") -> Markup:
+    shown = [_item(item, show, right=item in flip.right) for item in items]
+    rest = [element("li", more, class_="note")] if more else []
+    hits = element("ol", *(element("li", item) for item in shown), *rest, class_="hits")
+    return element("div", element("div", who, class_="who"), hits, class_="row")
+
+
+def _item(item: str, show: Show, *, right: bool = False) -> Markup:
+    """A picture with its id as the text for who cannot see it, or a text; framed and ticked where it is right."""
+    seen = show(item)
+    kind, tick = ("item right", "✓ ") if right else ("item", "")
+    if isinstance(seen, Picture):
+        picture = element("img", src=seen.uri, alt=f"{tick}{item}", title=item)
+        return element("span", picture, element("b", "✓") if right else "", class_=f"{kind} picture")
+    text = seen if len(seen) <= _LONGEST else f"{seen[:_LONGEST]}…"
+    return element("span", f"{tick}{text}", class_=kind, dir="auto", title=item)

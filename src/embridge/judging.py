@@ -1,0 +1,77 @@
+"""What an upgrade is judged by, read as the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embridge.datasets.judged_pairs import JudgedPairs, read_pairs
+from embridge.datasets.labels import read_labels
+from embridge.datasets.qrels import read_qrels
+from embridge.datasets.text_lines import read_captions
+from embridge.evaluation import CROSS_MODAL, LabelRelevance, Relevance
+from embridge.evaluation.relevance import Truth
+from embridge.settings import EvaluateSettings
+
+__all__ = ["Judgements", "read_judgements", "read_orders"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgements:
+    """Who says what is right, of which queries and items, and the slices to look at apart.
+
+    queries and items are the texts and images themselves where pairs name them, and empty where judgements are by id;
+    truth is None where it is the new model's neighbours, which are not known before its vectors are.
+    """
+
+    truth: Truth | None
+    queries: list[str] = field(default_factory=list)
+    items: list[str] = field(default_factory=list)
+    cross_modal: bool = False
+    slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Text to image and back for pairs of the two; one search otherwise."""
+        return CROSS_MODAL if self.cross_modal else ("",)
+
+
+def read_judgements(settings: EvaluateSettings) -> Judgements:
+    """From a table of pairs (or a click log), qrels, or labels."""
+    if settings.pairs is not None:
+        return _from_pairs(settings, settings.pairs)
+    if settings.qrels is not None:
+        return Judgements(Relevance.from_grades(read_qrels(settings.qrels)))
+    if settings.labels is not None:
+        labels = read_labels(settings.labels)
+        slices = {column: read_labels(settings.labels, column=column) for column in settings.slices}
+        return Judgements(LabelRelevance(labels, labels), slices=slices)
+    return Judgements(None)
+
+
+def read_orders(settings: EvaluateSettings) -> dict[str, list[str] | None]:
+    """The backfill orders to draw: random, where a curve is asked for, and files of ids, one a line."""
+    random: dict[str, list[str] | None] = {"random": None} if settings.curve else {}
+    return random | {name: read_captions(path) for name, path in settings.orders.items()}
+
+
+def _from_pairs(settings: EvaluateSettings, path: Path) -> Judgements:
+    clicks = settings.clicks
+    read = read_pairs(path, columns=tuple(dict.fromkeys([*settings.slices, *([clicks] if clicks else [])])))
+    if clicks:
+        triples = zip(*zip(*read.pairs, strict=True), read.numbers(clicks), strict=True)
+        truth = Relevance.from_log((query, item, times) for query, item, times in triples)
+    else:
+        truth = Relevance.from_pairs(read.pairs)
+    slices = {column: _labels(read, column) for column in settings.slices}
+    return Judgements(truth, read.queries, read.items, read.cross_modal, slices)
+
+
+def _labels(read: JudgedPairs, column: str) -> dict[str, str]:
+    """The label of every query, and of every item; that of its first pair where they differ."""
+    labels: dict[str, str] = {}
+    for pair, label in zip(read.pairs, read.columns[column], strict=True):
+        for name in pair:
+            labels.setdefault(name, label)
+    return labels
