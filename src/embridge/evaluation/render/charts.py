@@ -76,14 +76,14 @@ def curve_chart(
     return _drawing(_CURVE, title, f"{metric}; {told}", body)
 
 
-def histogram_chart(histogram: Histogram, *, tallest: float, title: str) -> Markup:
-    """Right hits upwards, wrong ones downwards, each bar a share of its own kind; ``tallest`` fills the height."""
+def histogram_chart(histogram: Histogram, *, tallest: int, title: str) -> Markup:
+    """Right best hits upwards, wrong ones downwards; a bar of ``tallest`` hits fills the height."""
     width, height = _SCORES
     middle, reach = 94.0, 52.0
     edges = histogram.edges
     x = Scale(edges[0], edges[-1] if edges[-1] > edges[0] else edges[0] + 1, 10, width - 10)
     kinds = [("right", "▲", histogram.right), ("wrong", "▼", histogram.wrong)]
-    words = [f"{sign} {kind} hits: {sum(counts):,}" for kind, sign, counts in kinds]
+    words = [f"{sign} {kind}: {sum(counts):,}" for kind, sign, counts in kinds]
     body = [
         element("text", histogram.cell, x=10, y=14, class_="name"),
         element("text", words[0], x=10, y=33, class_="axis right"),
@@ -97,14 +97,15 @@ def histogram_chart(histogram: Histogram, *, tallest: float, title: str) -> Mark
             element("line", x1=x(tick), x2=x(tick), y1=middle + reach + 2, y2=middle + reach + 7, class_="frame")
         )
         body.append(element("text", _short(tick), x=x(tick), y=height - 8, class_=f"axis {_anchor(x, tick)}"))
-    told = f"scores of hits from {edges[0]:.3g} to {edges[-1]:.3g}; {words[0][2:]}, {words[1][2:]}"
+    told = f"scores of best hits from {edges[0]:.3g} to {edges[-1]:.3g}; {words[0][2:]}, {words[1][2:]}"
     return _drawing(_SCORES, title, told, body)
 
 
-def interval_bar(interval: Interval, *, reach: float, title: str) -> Markup:
-    """A difference and its interval beside the line of no change; ``reach`` fills half the width."""
+def interval_bar(interval: Interval, *, span: tuple[float, float], title: str) -> Markup:
+    """A difference and its interval beside the line of no change; ``span`` holds 0, and is as wide as the drawing."""
     width, height = _BAR
-    x, middle = Scale(-reach, reach, 6, width - 6), height / 2
+    low, high = span if span[1] > span[0] else (-1.0, 1.0)
+    x, middle = Scale(low, high, 6, width - 6), height / 2
     body = [
         element("line", x1=x.start, x2=x.end, y1=middle, y2=middle, class_="grid"),
         element("line", x1=x(0), x2=x(0), y1=1, y2=height - 1, class_="frame"),
@@ -165,11 +166,10 @@ def _level(y: Scale, x: Scale, value: float, label: str, *, at_end: bool) -> lis
 
 
 def _bars(counts: Sequence[int], edges: Sequence[float], x: Scale, heights: tuple[float, float], kind: str) -> Markup:
-    """All bars as one shape: from the middle line, as far as the count's share of its kind says."""
+    """All bars as one shape, from the middle line: a middle, and the way that one hit goes."""
     middle, step = heights
-    total = max(1, sum(counts))
     drawn = [
-        f"M{x(left):.2f} {middle:.2f}V{middle + step * count / total:.2f}H{x(right):.2f}V{middle:.2f}Z"
+        f"M{x(left):.2f} {middle:.2f}V{middle + step * count:.2f}H{x(right):.2f}V{middle:.2f}Z"
         for left, right, count in zip(edges, edges[1:], counts, strict=False)
         if count
     ]

@@ -7,7 +7,7 @@ from math import isfinite
 from embridge.evaluation.compatibility import Answer
 from embridge.evaluation.statistics import Interval
 
-__all__ = ["ANSWERS", "NONE", "change", "half_width", "number", "share", "signed"]
+__all__ = ["ANSWERS", "NONE", "change", "half_width", "number", "score", "share", "signed"]
 
 NONE = "—"
 ANSWERS: dict[Answer, tuple[str, str]] = {
@@ -50,10 +50,19 @@ def half_width(interval: Interval) -> str:
 def share(value: float | None) -> str:
     """A rate without its leading zero, for narrow columns.
 
-    >>> share(0.02), share(1.0)
-    ('.020', '1.000')
+    >>> share(0.02), share(1.0), share(0.0)
+    ('.020', '1.000', '0')
     """
-    return number(value).removeprefix("0")
+    return "0" if value == 0 else number(value).removeprefix("0")
+
+
+def score(value: float) -> str:
+    """Four digits that count: scores have any size and sign.
+
+    >>> score(0.99), score(-1234.5)
+    ('0.9900', '−1234')
+    """
+    return f"{value:#.4g}".rstrip(".").replace("-", "−")
 
 
 def change(difference: Interval, answer: Answer) -> str:

@@ -79,7 +79,8 @@ _WHAT = {
     "Backfill": "New queries while the gallery is re-encoded bit by bit. The area under a curve (AUC) is the mean over "
     "the way from nothing to everything; the pale band is the 95 % interval.",
     "Scores": "What the hits score, right ones upwards and wrong ones downwards, each as a share of its kind. "
-    "old/old and new/old share their axes; new/new scores in a space of its own.",
+    "old/old and new/old share their axes; new/new scores in a space of its own. A threshold is the lowest score above "
+    "which that share of the hits is right; it keeps that share of all hits.",
     "Slices": "Queries by kind, those that lost most first. The bar is the change against old/old with its 95 % "
     "interval; the upright line is no change.",
     "Worst flips": "Queries that found a right item before and do not now. Framed and ticked: right items.",
@@ -123,7 +124,9 @@ def _verdict(verdict: Verdict) -> Markup:
 
 def _asked(summary: Summary) -> Markup:
     label = measure(summary.main).label
-    told = "; ".join(f"{a.title}, {a.queries:,} queries over {a.gallery:,} items, by {a.truth}" for a in summary.asked)
+    told = "; ".join(
+        f"{a.title}, {a.queries:,} queries over {a.gallery:,} items, right by {a.truth}" for a in summary.asked
+    )
     return _text(f"The verdict goes by {label}. {_capital(told)}.")
 
 
@@ -166,7 +169,7 @@ def _legend(summary: Summary) -> Markup:
     lost = (
         f"lost, won: share of queries that {measure(summary.main).label} counts worse (−) and better (+) than old/old."
     )
-    answers = "▲ better, ▼ worse: the whole interval of the change lies on one side of 0; ◇ undecided: it does not."
+    answers = "±: half the 95 % interval. ▲ better, ▼ worse: the whole interval of the change lies on one side of 0; ◇ undecided: it does not."
     return joined([_text(f"{answers} {_capital(lost)}"), cell_legend(cells)])
 
 
@@ -195,10 +198,8 @@ def _scores(summary: Summary, asked: Asked) -> Markup:
         return Markup("")
     made: list[Markup] = []
     if histograms:
-        drawn = [
-            histogram_chart(h, tallest=_tallest(h, histograms), title=f"Scores of {h.cell}, {asked.title}")
-            for h in histograms
-        ]
+        tallest = max(max(*h.right, *h.wrong, 1) for h in histograms)
+        drawn = [histogram_chart(h, tallest=tallest, title=f"Scores of {h.cell}, {asked.title}") for h in histograms]
         distances = dict.fromkeys(f"{s.cell} {number(s.ks_distance)}" for s in shifts)
         told = f"Kolmogorov–Smirnov distance of all scores from those of old/old (0 alike, 1 apart): {', '.join(distances)}"
         made.append(

@@ -8,7 +8,7 @@ from embridge.evaluation.cells import MORE_CELLS
 from embridge.evaluation.gates import GateResult
 from embridge.evaluation.measures import measure
 from embridge.evaluation.render.charts import interval_bar
-from embridge.evaluation.render.figures import NONE, change, half_width, number, share, signed
+from embridge.evaluation.render.figures import NONE, change, half_width, number, score, share, signed
 from embridge.evaluation.render.markup import Markup, element
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
 from embridge.evaluation.score_shift import Threshold
@@ -44,8 +44,7 @@ def cell_table(summary: Summary, asked: Asked) -> Markup:
         element("tr", _row_head(cell), *(_heat(columns[m], i) for m in summary.metrics), *_flip_rates(columns, i))
         for i, cell in enumerate(asked.cells)
     ]
-    caption = f"Each cell with half its 95 % interval, and how it compares with old/old: {asked.title}"
-    return wide(_table(caption, head, rows, class_="heat"), f"cells, {asked.title}")
+    return wide(_table(f"Cells: {asked.title}", head, rows, class_="heat"), f"cells, {asked.title}")
 
 
 def cell_legend(cells: Sequence[str]) -> Markup:
@@ -58,15 +57,15 @@ def cell_legend(cells: Sequence[str]) -> Markup:
 
 def gate_table(gates: Sequence[GateResult]) -> Markup:
     """What was required, where, and whether it holds; what failed comes first."""
-    head = element("tr", *(_head(name) for name in ("gate", "where", "value", "bound", "result")))
+    head = element("tr", *(_head(name) for name in ("result", "gate", "where", "value", "bound")))
     rows = [
         element(
             "tr",
+            element("td", *_result(gate.passed), class_="words"),
             _row_head(gate.gate, class_="code"),
             element("td", gate.where, class_="words"),
             element("td", number(gate.value)),
             element("td", number(gate.bound)),
-            element("td", *_result(gate.passed)),
         )
         for gate in sorted(gates, key=lambda gate: gate.passed)
     ]
@@ -80,41 +79,44 @@ def threshold_table(shifts: Sequence[ScoreShift], title: str) -> Markup:
         element("tr", _row_head(f"{shift.precision:g}"), _threshold(shift.old), _threshold(shift.new))
         for shift in shifts
     ]
-    caption = "Scores to cut at, and the share of all hits that is kept there"
-    return wide(_table(caption, head, rows), f"thresholds, {title}")
+    return wide(_table(f"Thresholds: {title}", head, rows), f"thresholds, {title}")
 
 
 def slice_table(slices: Sequence[SliceFigure], metric: str, title: str) -> Markup:
     """One row a slice, what lost most first, for every column that the queries were sliced by."""
     cells = {(f.column, f.label, f.cell): f for f in slices}
     changed = [f for f in slices if f.cell == UPGRADED and f.difference is not None]
-    reach = max((abs(b) for f in changed if (d := f.difference) for b in (d.low, d.high, d.value)), default=0) or 1.0
-    names = ("slice", "queries", OLD, UPGRADED, f"change of {metric}, 95 % interval", BACKFILLED)
+    bounds = [0.0, *(bound for f in changed if (d := f.difference) for bound in (d.low, d.high))]
+    names = ("slice", f"change of {metric}, 95 % interval", "queries", OLD, UPGRADED, BACKFILLED)
     head = element("tr", *(_head(name) for name in names))
     rows = []
     for column in dict.fromkeys(f.column for f in changed):
-        rows.append(element("tr", element("th", column, colspan="6", scope="rowgroup", class_="group")))
+        rows.append(
+            element("tr", element("th", element("span", column), colspan="6", scope="rowgroup", class_="group"))
+        )
         among = [f for f in changed if f.column == column]
         for found in sorted(among, key=lambda f: f.difference.value if f.difference else 0.0):
             old, new = (cells.get((column, found.label, cell)) for cell in (OLD, BACKFILLED))
-            rows.append(_slice_row(found, old, new, reach))
+            rows.append(_slice_row(found, old, new, (min(bounds), max(bounds))))
     return wide(_table(f"{metric} slice by slice: {title}", head, rows), f"slices, {title}")
 
 
-def _slice_row(found: SliceFigure, old: SliceFigure | None, new: SliceFigure | None, reach: float) -> Markup:
+def _slice_row(
+    found: SliceFigure, old: SliceFigure | None, new: SliceFigure | None, span: tuple[float, float]
+) -> Markup:
     bar: tuple[Markup, ...] = ()
     if found.difference is not None and found.compatible is not None:
         bounds = f"{signed(found.difference.low)} to {signed(found.difference.high)}"
-        drawn = interval_bar(found.difference, reach=reach, title=f"change in {found.column} = {found.label}")
+        drawn = interval_bar(found.difference, span=span, title=f"change in {found.column} = {found.label}")
         words = element("strong", change(found.difference, found.compatible))
-        bar = (drawn, element("span", words, element("small", bounds), class_="stack"))
+        bar = (drawn, element("span", words, " ", element("small", bounds), class_="words"))
     return element(
         "tr",
         _row_head(found.label),
+        element("td", element("div", *bar, class_="beside")),
         element("td", f"{found.queries:,}"),
         _figure(old),
         _figure(found),
-        element("td", element("div", *bar, class_="beside")),
         _figure(new),
     )
 
@@ -134,7 +136,7 @@ def _heat(column: Sequence[Figure], row: int) -> Markup:
 def _flip_rates(columns: dict[str, list[Figure]], row: int) -> list[Markup]:
     figure = list(columns.values())[-1][row]
     rates = (("−", figure.negative_flip_rate), ("+", figure.positive_flip_rate))
-    return [element("td", NONE if rate is None else f"{sign}{share(rate)}", class_="plain") for sign, rate in rates]
+    return [element("td", f"{sign if rate else ''}{share(rate)}", class_="plain") for sign, rate in rates]
 
 
 def _figure(figure: SliceFigure | None) -> Markup:
@@ -146,7 +148,7 @@ def _figure(figure: SliceFigure | None) -> Markup:
 def _threshold(threshold: Threshold | None) -> Markup:
     if threshold is None:
         return element("td", NONE, " ", element("small", "no score gives it"))
-    return element("td", f"{threshold.score:.4g}", " ", element("small", f"keeps {number(threshold.kept)}"))
+    return element("td", score(threshold.score), " ", element("small", f"keeps {threshold.kept:.3g}"))
 
 
 def _result(passed: bool) -> tuple[str, ...]:
@@ -154,7 +156,13 @@ def _result(passed: bool) -> tuple[str, ...]:
 
 
 def _table(caption: str, head: Markup, rows: Sequence[Markup], *, class_: str | None = None) -> Markup:
-    return element("table", element("caption", caption), element("thead", head), element("tbody", *rows), class_=class_)
+    return element(
+        "table",
+        element("caption", element("span", caption, class_="unseen")),
+        element("thead", head),
+        element("tbody", *rows),
+        class_=class_,
+    )
 
 
 def _head(name: str) -> Markup:

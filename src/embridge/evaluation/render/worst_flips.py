@@ -21,7 +21,9 @@ def flip_list(flips: Sequence[Flip], show: Show) -> Markup:
 
 def _flip(flip: Flip, show: Show) -> Markup:
     fell = f"first right item: {_rank(flip.before)} → {_rank(flip.after)}"
-    asked = element("div", _item(flip.query, show), element("p", fell, class_="note"), class_="asked")
+    query = _item(flip.query, show)
+    name = [element("strong", flip.query, dir="auto")] if isinstance(show(flip.query), Picture) else []
+    asked = element("div", query, *name, element("p", fell, class_="note"), class_="asked")
     more = len(flip.right) - _RIGHT_SHOWN
     rows = [
         _row("right", flip.right[:_RIGHT_SHOWN], flip, show, more=f"and {more} more" if more > 0 else ""),
