@@ -92,7 +92,7 @@ def demo(
     if as_json:
         _print_json(result.to_dict())
         return
-    _print_summary(result.summary)
+    _print_summary(result.summary, brief=True)
     typer.echo("\n" + "\n".join(f"{what:9} {path}" for what, path in result.files.items()))
     typer.echo(f"seconds   {result.seconds:.1f}")
 
@@ -232,11 +232,11 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
-def _print_summary(summary: Any) -> None:
-    from embridge.evaluation.render.terminal import report_tables
+def _print_summary(summary: Any, *, brief: bool = False) -> None:
+    from embridge.evaluation.render.terminal import cell_tables, report_tables
     from embridge.terminal import print_table
 
-    for table in report_tables(summary):
+    for table in cell_tables(summary) if brief else report_tables(summary):
         print_table(table.columns, table.rows, title=table.title)
     typer.echo(_LEGEND)
     for caution in summary.cautions:

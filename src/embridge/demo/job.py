@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.datasets import glyph_models, glyphs
-from embridge.demo.page import Example, picture, write_page
+from embridge.demo.page import Example, pictures, write_page
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, load
 from embridge.errors import require
@@ -49,7 +49,13 @@ class DemoResult:
     @property
     def files(self) -> dict[str, Path]:
         """The store, the upgrade, the page of searches, and the report with its page."""
-        names = {"store": "store", "upgrade": "upgrade", "searches": "searches.html", "report": _MARKER, "page": "report.html"}
+        names = {
+            "store": "store",
+            "upgrade": "upgrade",
+            "searches": "searches.html",
+            "report": _MARKER,
+            "page": "report.html",
+        }
         return {what: self.folder / name for what, name in names.items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
         summary = save_report(report, folder / _MARKER)
         examples = _examples(report, store, (old, new), upgrade)
         write_page(folder / "searches.html", summary, examples)
-        save_html(folder / "report.html", summary, show=_shown)
+        save_html(folder / "report.html", summary, show=_shown(summary))
     return DemoResult(summary, out, perf_counter() - began)
 
 
@@ -151,9 +157,11 @@ def _first_words(names: Sequence[str], ids: Sequence[str]) -> dict[str, str]:
     return dict(zip((*names, *ids), (*labels, *labels), strict=True))
 
 
-def _shown(item: str) -> Picture | str:
+def _shown(summary: Summary) -> Callable[[str], Picture | str]:
     """What the report's page shows: the rendering of an id, a name as it is."""
-    return Picture(picture(item), "image/png") if item.startswith("U+") else item
+    ids = {name for flip in summary.flips for name in (flip.query, *flip.right, *flip.old_hits, *flip.new_hits)}
+    drawn = pictures(name for name in ids if name.startswith("U+"))
+    return lambda name: Picture(drawn[name], "image/png") if name in drawn else name
 
 
 def _examples(report: Report, store: Store, encoders: tuple[Encoder, Encoder], upgrade: Upgrade) -> list[Example]:

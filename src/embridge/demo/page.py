@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,7 +15,7 @@ from embridge.datasets import glyphs
 from embridge.errors import require
 from embridge.evaluation import Summary, measure
 
-__all__ = ["Example", "picture", "write_page"]
+__all__ = ["Example", "pictures", "write_page"]
 
 Hit = tuple[str, str]
 _SCALE = 2
@@ -33,8 +33,9 @@ class Example:
 
 def write_page(path: Path, summary: Summary, examples: Sequence[Example]) -> None:
     """Write the page."""
-    pictures = _pictures({name for e in examples for name, _ in (*e.before, *e.after)})
-    searches = "\n".join(_search(example, pictures) for example in examples)
+    drawn = pictures(name for e in examples for name, _ in (*e.before, *e.after))
+    shown = {name: _data_uri(png) for name, png in drawn.items()}
+    searches = "\n".join(_search(example, shown) for example in examples)
     path.write_text(
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         f"<meta name='viewport' content='width=device-width, initial-scale=1'>"
@@ -84,20 +85,15 @@ def _value(summary: Summary, direction: str, name: str, metric: str) -> str:
     return f"<td>{interval.value:.3f} <span class='half'>±{interval.half:.3f}</span></td>"
 
 
-def _pictures(ids: set[str]) -> dict[str, str]:
-    """A data URI for every rendering."""
-    drawn = glyphs.render({int(name.split("/")[0][2:], 16) for name in ids})
-    return {
-        name: "data:image/png;base64," + base64.b64encode(_png(image)).decode()
-        for name, image in zip(drawn.ids, drawn.images, strict=True)
-        if name in ids
-    }
+def pictures(ids: Iterable[str]) -> dict[str, bytes]:
+    """A PNG of every rendering, by its id."""
+    wanted = set(ids)
+    drawn = glyphs.render({int(name.split("/")[0][2:], 16) for name in wanted})
+    return {name: _png(image) for name, image in zip(drawn.ids, drawn.images, strict=True) if name in wanted}
 
 
-def picture(name: str) -> bytes:
-    """The PNG of one rendering, by its id."""
-    drawn = glyphs.render([int(name.split("/")[0][2:], 16)])
-    return _png(drawn.images[drawn.ids.index(name)])
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _png(image: np.ndarray) -> bytes:

@@ -138,7 +138,7 @@ def _curves(report: Report, direction: str) -> list[Curve]:
 
 def _histograms(report: Report, direction: str) -> list[Histogram]:
     """Old and bridged queries score in one space on shared bins; re-encoded rows in another have their own."""
-    found = {name: _hits(report, direction, name) for name in (OLD, UPGRADED, BACKFILLED)}
+    found = {name: _best_hits(report, direction, name) for name in (OLD, UPGRADED, BACKFILLED)}
     scores = {name: scores for name, (scores, _) in found.items()}
     together = [np.concatenate([scores[OLD], scores[UPGRADED]])] * 2 + [scores[BACKFILLED]]
     made = []
@@ -150,7 +150,7 @@ def _histograms(report: Report, direction: str) -> list[Histogram]:
 
 
 def _shifts(report: Report, direction: str) -> list[ScoreShift]:
-    old, new = (_hits(report, direction, name) for name in (OLD, UPGRADED))
+    old, new = (_best_hits(report, direction, name) for name in (OLD, UPGRADED))
     distance = ks_distance(old[0], new[0])
     return [
         ScoreShift(
@@ -161,10 +161,10 @@ def _shifts(report: Report, direction: str) -> list[ScoreShift]:
     ]  # fmt: skip
 
 
-def _hits(report: Report, direction: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of all hits of a cell, and which are right."""
+def _best_hits(report: Report, direction: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The score of each query's best hit, and whether it is right."""
     cell = report.cell(direction, name)
-    return cell.scores.ravel().astype(np.float64), cell.gains.ravel() > 0
+    return cell.scores[:, 0].astype(np.float64), cell.gains[:, 0] > 0
 
 
 def _cautions(report: Report, task: Task) -> list[str]:

@@ -100,7 +100,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many right and wrong hits of a cell score how much; one more edge than counts."""
+    """How the scores of each query's best hit are spread, right and wrong ones apart; one more edge than counts."""
 
     direction: str
     cell: str
@@ -111,7 +111,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class ScoreShift:
-    """How far the scores of the hits moved, and for a precision the threshold that gave it and the one that does now.
+    """How far the scores of best hits moved, and for a precision the threshold that gave it and the one that does now.
 
     A threshold is None where no score gives that precision.
     """

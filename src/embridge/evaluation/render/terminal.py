@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from embridge.evaluation.compare import CellChange
 from embridge.evaluation.measures import measure
-from embridge.evaluation.report import DIRECTIONS
+from embridge.evaluation.report import DIRECTIONS, UPGRADED
 from embridge.evaluation.statistics import Interval
 from embridge.evaluation.summary import Asked, Ratios, Summary
 
 __all__ = ["ReportTable", "cell_tables", "change_tables", "report_tables"]
+
+_SHOWN_FLIPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,19 @@ def _ratios(summary: Summary) -> ReportTable:
 
 
 def _slices(summary: Summary) -> ReportTable:
-    columns = ["slice", "queries", "query/gallery", measure(summary.main).label, "change", "better"]
-    rows = [
-        [f"{_title(summary, s.direction)}: {s.column}={s.label}", f"{s.queries:,}", s.cell, _with_half(s.interval),
-         "" if s.difference is None else _change(s.difference), s.compatible or ""]
-        for s in summary.slices
-    ]  # fmt: skip
+    """One row a slice: the cells, and the change from ``old/old`` to ``new/old``."""
+    places = dict.fromkeys((s.direction, s.column, s.label) for s in summary.slices)
+    cells = dict.fromkeys(s.cell for s in summary.slices)
+    rows = []
+    for place in places:
+        own = {s.cell: s for s in summary.slices if (s.direction, s.column, s.label) == place}
+        bridged = own[UPGRADED]
+        rows.append(
+            [f"{_title(summary, place[0])}: {place[1]}={place[2]}", f"{bridged.queries:,}",
+             *(f"{own[cell].interval.value:.3f}" for cell in cells),
+             "" if bridged.difference is None else _change(bridged.difference), bridged.compatible or ""]
+        )  # fmt: skip
+    columns = [f"slice, {measure(summary.main).label}", "queries", *cells, "change to new/old", "better"]
     return ReportTable("Slices", columns, rows)
 
 
@@ -128,6 +137,7 @@ def _shifts(summary: Summary) -> ReportTable:
 
 def _flips(summary: Summary) -> ReportTable:
     columns = ["query that lost its right item", "rank before", "rank now", "right", "now first"]
+    shown = [f for a in summary.asked for f in [f for f in summary.flips if f.direction == a.direction][:_SHOWN_FLIPS]]
     rows = [
         [
             f.query,
@@ -136,7 +146,7 @@ def _flips(summary: Summary) -> ReportTable:
             ", ".join(f.right[:2]),
             ", ".join(f.new_hits[:1]),
         ]
-        for f in summary.flips
+        for f in shown
     ]
     return ReportTable("Worst flips", columns, rows)
 

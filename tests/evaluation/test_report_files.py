@@ -1,0 +1,145 @@
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from embridge.errors import ArtefactError
+from embridge.evaluation import (
+    LabelRelevance,
+    Relevance,
+    Scope,
+    evaluate,
+    load_report,
+    load_summary,
+    save_report,
+    summarise,
+)
+
+
+@pytest.fixture(scope="module")
+def saved(report, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.json"
+    return path, save_report(report, path, gates=["negative_flip_rate <= 0.03"])
+
+
+def test_a_report_is_read_back_whole(report, saved):
+    again = load_report(saved[0])
+    assert again.metrics == report.metrics
+    assert again.about == report.about
+    for mine, theirs in zip(report.tasks, again.tasks, strict=True):
+        assert (mine.direction, mine.query_ids, mine.gallery, mine.truth) == (
+            theirs.direction, theirs.query_ids, theirs.gallery, theirs.truth,
+        )  # fmt: skip
+        np.testing.assert_array_equal(mine.relevant, theirs.relevant)
+        np.testing.assert_array_equal(mine.ideal, theirs.ideal)
+    for mine, theirs in zip(report.cells, again.cells, strict=True):
+        assert (mine.direction, mine.name) == (theirs.direction, theirs.name)
+        names, other = ([t.gallery_ids for t in r.tasks if t.direction == mine.direction][0] for r in (report, again))
+        np.testing.assert_array_equal(np.array(names)[mine.rows], np.array(other)[theirs.rows])
+        for field in ("scores", "gains"):
+            np.testing.assert_array_equal(getattr(mine, field), getattr(theirs, field))
+
+
+def test_every_figure_is_computed_again_from_the_file(saved):
+    path, summary = saved
+    assert summarise(load_report(path), gates=["negative_flip_rate <= 0.03"]) == summary
+    assert load_summary(path) == summary
+
+
+def test_pandas_computes_a_figure_from_the_parquet_alone(saved):
+    table = pq.read_table(saved[0].with_suffix(".parquet")).to_pylist()
+    own = [row for row in table if (row["direction"], row["cell"]) == ("i2t", "new/old")]
+    recall = np.mean([any(gain > 0 for gain in row["gains"][:5]) for row in own])
+    assert saved[1].figure("i2t", "new/old", "recall_at_5").interval.value == pytest.approx(recall)
+    assert all(len(row["items"]) == len(row["scores"]) == 10 for row in own)
+    assert {row["slice.half"] for row in table if row["direction"] == "t2i"} == {"first", "second"}
+
+
+@pytest.mark.parametrize("relevance", ["labels", "grades", "log"])
+def test_graded_weighted_and_whole_rankings_come_back(world, relevance, tmp_path):
+    old, new, upgrade, pairs = world
+    triples = [(q, i, 1.0 + int(q.split()[1]) % 3) for q, items in pairs.gains.items() for i in items]
+    truth = {
+        "labels": LabelRelevance({q: i for q, i, _ in triples}, {i: i for _, i, _ in triples}),
+        "grades": Relevance.from_grades(triples),
+        "log": Relevance.from_log(triples),
+    }[relevance]
+    made = evaluate(old, new, upgrade, truth, scope=Scope(metrics=("map", "ndcg_at_5", "recall_at_1")))
+    summary = save_report(made, tmp_path / "r.json")
+    assert summarise(load_report(tmp_path / "r.json")) == summary
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is not a whole report"),
+        ("[1, 2]", "expected schema embridge.report/2, came 'list'"),
+        ('{"schema": "embridge.report/1"}', "expected schema embridge.report/2, came 'embridge.report/1'"),
+        ('{"schema": "embridge.report/2", "metrics": []}', r"is not a whole report \(verdict: Field required\)"),
+        ("[" * 100_000, "is not a whole report"),
+    ],
+)
+def test_hostile_reports_are_refused(content, message, tmp_path):
+    (tmp_path / "report.json").write_text(content)
+    for load in (load_report, load_summary):
+        with pytest.raises(ArtefactError, match=message):
+            load(tmp_path / "report.json")
+
+
+@pytest.fixture
+def copied(saved, tmp_path):
+    for suffix in (".json", ".parquet"):
+        shutil.copy(saved[0].with_suffix(suffix), tmp_path)
+    return tmp_path / "report.json"
+
+
+def test_a_missing_or_truncated_report_is_refused(copied):
+    with pytest.raises(ArtefactError, match="does not exist; expected a report"):
+        load_summary(copied.with_name("nothing.json"))
+    copied.write_text(copied.read_text()[:-100])
+    with pytest.raises(ArtefactError, match="is not a whole report"):
+        load_report(copied)
+
+
+def test_values_of_another_report_are_noticed(copied, report):
+    values = copied.with_suffix(".parquet")
+    values.write_bytes(values.read_bytes()[:-1])
+    with pytest.raises(ArtefactError, match="is not the file that .*report.json was written with"):
+        load_report(copied)
+    values.unlink()
+    with pytest.raises(ArtefactError, match="is missing or is not the file"):
+        load_report(copied)
+    assert load_summary(copied).metrics == report.metrics  # the figures are there still
+
+
+@pytest.mark.parametrize("name", ["../report.parquet", "/etc/passwd", None, 7])
+def test_a_report_does_not_lead_elsewhere(copied, name):
+    read = json.loads(copied.read_text())
+    read["values"]["file"] = name
+    copied.write_text(json.dumps(read))
+    with pytest.raises(ArtefactError, match="holds figures only"):
+        load_report(copied)
+
+
+def test_values_that_contradict_the_figures_are_refused(copied):
+    read = json.loads(copied.read_text())
+    read["asked"][0]["queries"] = 599
+    copied.write_text(json.dumps(read))
+    with pytest.raises(ArtefactError, match="does not hold what"):
+        load_report(copied)
+
+
+def test_an_interrupted_write_leaves_the_earlier_report(copied, report, monkeypatch):
+    before = copied.read_bytes()
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("embridge.evaluation.report_files._write_values", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save_report(report, copied)
+    assert copied.read_bytes() == before
+    assert load_report(copied).metrics == report.metrics
+    assert sorted(path.name for path in copied.parent.iterdir()) == ["report.json", "report.parquet"]
