@@ -15,8 +15,8 @@ from embridge.evaluation.render.pictures import Picture, Show, pictures_from
 from embridge.evaluation.render.style import BASE, REPORT
 from embridge.evaluation.render.tables import cell_legend, cell_table, gate_table, slice_table, threshold_table, wide
 from embridge.evaluation.render.worst_flips import flip_list
-from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
-from embridge.evaluation.summary import Asked, Histogram, Ratios, Summary
+from embridge.evaluation.report import BACKFILLED, OLD
+from embridge.evaluation.summary import Asked, Ratios, Summary
 from embridge.evaluation.verdict import Decision, Verdict
 from embridge.files import atomic_file
 
@@ -29,6 +29,7 @@ _SIGNS: dict[Decision, tuple[str, str]] = {
     "keep the old model": ("✗", "bad"),
     "not enough evidence": ("?", "unknown"),
 }
+_WORDS = {"gain_ratio": "gain ratio", "break_even": "break-even", "update_gain": "update gain"}
 _RATIOS = {
     "retention": "new/old ÷ new/new: how much of a full backfill the bridge keeps",
     "gain_ratio": "new/new ÷ old/old: how much better the new model is",
@@ -78,9 +79,9 @@ def save_html(path: Path | str, summary: Summary, *, show: Show | None = None) -
 _WHAT = {
     "Backfill": "New queries while the gallery is re-encoded bit by bit. The area under a curve (AUC) is the mean over "
     "the way from nothing to everything; the pale band is the 95 % interval.",
-    "Scores": "What the hits score, right ones upwards and wrong ones downwards, each as a share of its kind. "
-    "old/old and new/old share their axes; new/new scores in a space of its own. A threshold is the lowest score above "
-    "which that share of the hits is right; it keeps that share of all hits.",
+    "Scores": "What the best hit of each query scores, right ones upwards and wrong ones downwards. old/old and new/old "
+    "share their scale; new/new scores in a space of its own. A threshold is the lowest score from which on that share of "
+    "the best hits is right; it keeps that share of the queries.",
     "Slices": "Queries by kind, those that lost most first. The bar is the change against old/old with its 95 % "
     "interval; the upright line is no change.",
     "Worst flips": "Queries that found a right item before and do not now. Framed and ticked: right items.",
@@ -155,7 +156,7 @@ def _ratios(ratios: Ratios, metric: str) -> Markup:
     entries = [
         element(
             "div",
-            element("dt", name.replace("_", " ")),
+            element("dt", _WORDS.get(name, name)),
             element("dd", number(getattr(ratios, name)), class_="big"),
             element("dd", told if getattr(ratios, name) is not None else "not measured, or nothing to divide by"),
         )
@@ -166,11 +167,12 @@ def _ratios(ratios: Ratios, metric: str) -> Markup:
 
 def _legend(summary: Summary) -> Markup:
     cells = list(dict.fromkeys(cell for asked in summary.asked for cell in asked.cells))
-    lost = (
-        f"lost, won: share of queries that {measure(summary.main).label} counts worse (−) and better (+) than old/old."
+    label = measure(summary.main).label
+    told = (
+        "±: half the 95 % interval. ▲\u00a0better, ▼\u00a0worse: the whole interval of the change lies on one side of 0; "
+        f"◇\u00a0undecided: it does not. Lost, won: share of queries that {label} counts worse (−) and better (+) than old/old."
     )
-    answers = "±: half the 95 % interval. ▲ better, ▼ worse: the whole interval of the change lies on one side of 0; ◇ undecided: it does not."
-    return joined([_text(f"{answers} {_capital(lost)}"), cell_legend(cells)])
+    return joined([_text(told), cell_legend(cells)])
 
 
 def _curves(summary: Summary, asked: Asked) -> Markup:
@@ -201,20 +203,13 @@ def _scores(summary: Summary, asked: Asked) -> Markup:
         tallest = max(max(*h.right, *h.wrong, 1) for h in histograms)
         drawn = [histogram_chart(h, tallest=tallest, title=f"Scores of {h.cell}, {asked.title}") for h in histograms]
         distances = dict.fromkeys(f"{s.cell} {number(s.ks_distance)}" for s in shifts)
-        told = f"Kolmogorov–Smirnov distance of all scores from those of old/old (0 alike, 1 apart): {', '.join(distances)}"
+        told = f"Kolmogorov–Smirnov distance from the scores of old/old (0 alike, 1 apart): {', '.join(distances)}"
         made.append(
             element(
                 "figure", element("div", *drawn, class_="panels"), *([element("figcaption", told)] if distances else [])
             )
         )
     return joined([*made, *([threshold_table(shifts, asked.title)] if shifts else [])])
-
-
-def _tallest(histogram: Histogram, all_of_them: Sequence[Histogram]) -> float:
-    """The largest share that a bar of this drawing, or of one it is compared with, stands for."""
-    compared = (OLD, UPGRADED) if histogram.cell in (OLD, UPGRADED) else (histogram.cell,)
-    counts = [counts for h in all_of_them if h.cell in compared for counts in (h.right, h.wrong)]
-    return max((max(c) / sum(c) for c in counts if sum(c)), default=1.0)
 
 
 def _slices(summary: Summary, asked: Asked) -> Markup:

@@ -47,21 +47,22 @@ strong.good, strong.bad { color: var(--kind) }
 .sign { position: absolute; left: 1rem; font-weight: 700; color: var(--kind) }
 .cautions { border: 1px solid var(--warn); border-radius: .4rem; padding: .6rem 1rem; margin: 1rem 0 }
 .cautions h2 { margin: 0; font-size: 1rem; color: var(--warn) } .cautions ul { margin: .25rem 0 0; padding-left: 1.2rem }
+.wide { position: relative }
 .wide:focus-visible { outline: 2px solid var(--series-0); outline-offset: 2px }
-caption { height: 0; padding: 0; line-height: 0 }
+caption { text-align: left; height: 0; padding: 0; line-height: 0 }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
 thead th { vertical-align: bottom; font-weight: 600; text-align: right; border-bottom-color: var(--soft) }
-thead th:first-child, .words { text-align: left }
+thead th:first-child, thead .words, td.words, td.left { text-align: left }
 tbody th { font-weight: 600; position: sticky; left: 0; background: var(--paper) }
 tbody th > span { display: block; max-width: 18rem; white-space: normal; overflow-wrap: anywhere; min-width: 5.5rem }
 th.code { position: static; font: .85rem/1.5 ui-monospace, monospace } th.code > span { max-width: 30rem; min-width: 11rem }
 th.group { position: static; white-space: normal; color: var(--soft); font-weight: normal; padding-top: .8rem }
-td .stack { display: block } td.words { white-space: normal }
+td .stack { display: block } td.words { white-space: normal; min-width: 7rem }
 .heat tbody td { border: 1px solid var(--paper); padding: .4rem .7rem }
 .heat tbody td { background: rgb(var(--heat) / calc(.03 + .37 * var(--depth))) }
 .heat tbody td small { color: inherit } .heat tbody td.plain { background: none; border: 0; border-bottom: 1px solid var(--line) }
 .beside { display: flex; gap: .6rem; align-items: center; text-align: left } .beside svg { flex: none }
-.beside .words { display: flex; gap: 0 .75rem } .beside strong { min-width: 9.5rem }
+.beside .words { display: flex; gap: 0 .75rem } .beside strong { min-width: 11rem }
 dl { margin: .8rem 0 } dt { font-weight: 600 } dd { margin: 0; color: var(--soft); font-size: .85rem }
 .legend { display: grid; gap: .25rem 2rem; font-size: .9rem }
 .legend { grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)) }
@@ -106,7 +107,7 @@ svg .span { stroke: var(--ink); stroke-width: 2 } svg .dot { fill: var(--ink) }
 @media (max-width: 40rem) {
   .row { display: block; margin: .6rem 0 } .who { margin-bottom: .15rem } .item img { height: 3.5rem }
   tbody th > span { max-width: 9rem } th.code > span { max-width: 11rem } .legend dt { flex-basis: 5rem }
-  th, td { padding: .3rem .45rem } .beside .words { display: block } .beside strong { display: block }
+  th, td { padding: .3rem .45rem } .beside .words { display: block } .beside strong { display: block } .beside svg { width: 80px }
 }
 @media print {
   main { max-width: none; padding: 0 } .wide { overflow: visible } tbody th { position: static }

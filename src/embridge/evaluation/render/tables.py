@@ -57,11 +57,12 @@ def cell_legend(cells: Sequence[str]) -> Markup:
 
 def gate_table(gates: Sequence[GateResult]) -> Markup:
     """What was required, where, and whether it holds; what failed comes first."""
-    head = element("tr", *(_head(name) for name in ("result", "gate", "where", "value", "bound")))
+    words, numbers = ("result", "gate", "where"), ("value", "bound")
+    head = element("tr", *(_head(name, class_="words") for name in words), *map(_head, numbers))
     rows = [
         element(
             "tr",
-            element("td", *_result(gate.passed), class_="words"),
+            element("td", *_result(gate.passed), class_="left"),
             _row_head(gate.gate, class_="code"),
             element("td", gate.where, class_="words"),
             element("td", number(gate.value)),
@@ -87,8 +88,8 @@ def slice_table(slices: Sequence[SliceFigure], metric: str, title: str) -> Marku
     cells = {(f.column, f.label, f.cell): f for f in slices}
     changed = [f for f in slices if f.cell == UPGRADED and f.difference is not None]
     bounds = [0.0, *(bound for f in changed if (d := f.difference) for bound in (d.low, d.high))]
-    names = ("slice", f"change of {metric}, 95 % interval", "queries", OLD, UPGRADED, BACKFILLED)
-    head = element("tr", *(_head(name) for name in names))
+    words, numbers = ("slice", f"change of {metric}, 95 % interval"), ("queries", OLD, UPGRADED, BACKFILLED)
+    head = element("tr", *(_head(name, class_="words") for name in words), *map(_head, numbers))
     rows = []
     for column in dict.fromkeys(f.column for f in changed):
         rows.append(
@@ -165,8 +166,8 @@ def _table(caption: str, head: Markup, rows: Sequence[Markup], *, class_: str | 
     )
 
 
-def _head(name: str) -> Markup:
-    return element("th", name, scope="col")
+def _head(name: str, *, class_: str | None = None) -> Markup:
+    return element("th", name, scope="col", class_=class_)
 
 
 def _row_head(name: str, *, class_: str | None = None) -> Markup:
