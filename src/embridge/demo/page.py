@@ -14,6 +14,7 @@ import numpy as np
 from embridge.datasets import glyphs
 from embridge.errors import require
 from embridge.evaluation import Summary, measure
+from embridge.evaluation.render.style import BASE
 
 __all__ = ["Example", "pictures", "write_page"]
 
@@ -105,24 +106,11 @@ def _png(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2330; --soft: #667085; --line: #d9dee7; --paper: #fff; --right: #0a7f4f; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e7ebf2; --soft: #98a2b3; --line: #343c4a; --paper: #141922; --right: #35c98b; }
-}
-* { box-sizing: border-box }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
-main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 3rem }
-h1 { font-size: 1.6rem; margin: 0 0 .5rem } h2 { font-size: 1.05rem; margin: 1.5rem 0 .5rem }
-small, .who, .note, .half { color: var(--soft); font-weight: normal; font-size: .85rem }
-.verdict { border-left: .25rem solid var(--right); padding: .25rem .75rem; font-weight: 600 }
+_STYLE = BASE + """
 .row { display: flex; gap: .75rem; align-items: center; margin: .4rem 0 }
 .who { flex: 0 0 5rem }
 .hits { display: grid; grid-template-columns: repeat(10, minmax(0, 3.5rem)); gap: .35rem; flex: 1 }
 img { width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .35rem; padding: .15rem }
 @media (max-width: 40rem) { .row { display: block; margin: .6rem 0 } .hits { gap: .2rem } img { padding: 0 } }
 img.right { outline: 3px solid var(--right); outline-offset: -2px } span.right { color: var(--right); font-weight: 600 }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
-tbody th { text-align: left } thead th { text-align: center }
 """
