@@ -34,7 +34,7 @@ REPORT = """
 main { max-width: 70rem }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .4rem } h3 { font-size: 1rem; margin: 1.2rem 0 .4rem }
 section section:first-child > h3, .beside-figures h3 { margin-top: .4rem }
-p, li, dd { overflow-wrap: anywhere }
+h2, h3, p, li, dd, figcaption { overflow-wrap: anywhere }
 .note { max-width: 46rem; margin: .3rem 0 .8rem }
 strong.good, .verdict.good { --kind: var(--right) } strong.bad, .verdict.bad { --kind: var(--wrong) }
 .verdict.warn { --kind: var(--warn) } .verdict.unknown { --kind: var(--soft) }
