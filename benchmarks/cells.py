@@ -9,7 +9,14 @@ from embridge.evaluation import Report
 
 __all__ = ["report_rows"]
 
-_CONTROLS = {"old/old": "old", "new/new": "independent", "naive": "naive"}
+_CONTROLS = {
+    "old/old": "old",
+    "fused/old": "midpoint",
+    "cascade": "cascade",
+    "ceiling": "ceiling",
+    "new/new": "independent",
+    "naive": "naive",
+}
 
 
 def report_rows(

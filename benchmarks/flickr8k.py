@@ -25,7 +25,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from embridge import Embeddings, Space
-from embridge.evaluation import Relevance, Scope, Side, evaluate
+from embridge.evaluation import MORE_CELLS, Relevance, Scope, Side, evaluate
 from embridge.methods import Pairs, make
 
 FILES = [f"flickr8k/traindev_{n}" for n in ("feat_mobilenet_u8.npz", "feat_minilm_i8.npz", "captions.parquet")]
@@ -94,14 +94,14 @@ def main() -> None:
     torch.set_num_threads(1)
     config = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
     data, rows = load(arguments.part), []
-    judged = [(f"caption {i}", f"photo {i // CAPTIONS_EACH}") for i in captions_of(data["measured"])]
+    truth = Relevance.from_pairs((f"caption {i}", f"photo {i // CAPTIONS_EACH}") for i in captions_of(data["measured"]))
     for seed in range(arguments.seeds or config["seeds"]):
         pairs, old, new = encode(data, seed)
         for number, method in enumerate(config["methods"]):
             began = perf_counter()
             upgrade = make(method["make"], method.get("settings")).fit(pairs, seed=seed)
             seconds = perf_counter() - began
-            report = evaluate(old, new, upgrade, Relevance.from_pairs(judged), scope=Scope(seed=seed))
+            report = evaluate(old, new, upgrade, truth, scope=Scope(seed=seed, cells=tuple(MORE_CELLS)))
             rows += report_rows(report, method, seed=seed, seconds=seconds, controls=number == 0)
     if arguments.part == "dev":
         write_result("flickr8k", config, rows)

@@ -23,7 +23,7 @@ from embridge import Embeddings, Space, Upgrade
 from embridge.cli import app
 from embridge.datasets import glyph_models, glyphs
 from embridge.encoders import load
-from embridge.evaluation import Report
+from embridge.evaluation import load_report, load_summary
 from embridge.stores import open_store
 from embridge.vector_files import write
 
@@ -57,7 +57,7 @@ def project(tmp_path_factory):
     store.upsert(Embeddings.of(vectors, old.space, drawn.ids), {"name": drawn.captions})
     settings = MODELS | {
         "fit": {"captions": "captions.txt", "method": "procrustes"},
-        "evaluate": {"pairs": "pairs.csv", "ks": [1, 10]},
+        "evaluate": {"pairs": "pairs.csv", "metrics": ["recall_at_1", "recall_at_10"]},
     }
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     assert run("fit", folder / "settings.yaml").exit_code == 0
@@ -88,22 +88,111 @@ def test_evaluate_measures_what_was_fitted(project):
     done = run("evaluate", project / "settings.yaml", "--json")
     assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)
-    report = Report.load(project / "report.json")
+    report = load_report(project / "report.json")
+    assert said["schema"] == "embridge.evaluation/1"
     assert said["cells"] == report.figures()
-    assert set(said["cells"]["t2i"]) == {"old/old", "new/old", "new/new", "naive"}
+    assert set(said["cells"]["t2i"]) == {"old/old", "new/old", "fused/old", "ceiling", "new/new", "naive"}
     assert said["cells"]["t2i"]["new/new"]["recall_at_10"] > said["cells"]["t2i"]["old/old"]["recall_at_10"] > 0.3
     assert said["cells"]["t2i"]["naive"]["recall_at_10"] < 0.3
-    assert said["compatible"]["i2t"]["recall_at_10"] in ("yes", "no", "undecided")
-    assert len(report.query_ids["t2i"]) == 100
+    assert said["compatible"]["i2t"]["recall_at_10"] == report.compatible("i2t", "recall_at_10").answer
+    assert len(report.task("t2i").query_ids) == 100
+    assert load_summary(project / "report.json").headline()["verdict"] == said["verdict"]
+    assert (said["report"], said["page"]) == (str(project / "report.json"), str(project / "report.html"))
+    assert "data:image/jpeg;base64," in (project / "report.html").read_text()  # the pictures of the worst flips
 
 
-def test_evaluate_prints_a_table_and_a_verdict(project):
+def test_evaluate_prints_tables_and_a_verdict(project):
     done = run("evaluate", project / "settings.yaml")
     assert done.exit_code == 0
-    assert "text to image, 100 queries" in done.stdout
-    assert "95 % interval" in done.stdout
-    table = done.stdout.split("old/old: the old")[0]
+    for text in ("text to image, 100 queries", "What the bridge keeps", "Worst flips", "95 % interval", "report.html"):
+        assert text in done.stdout
+    table = done.stdout.split("What the bridge keeps")[0]
     assert max(map(len, table.splitlines())) <= 80
+
+
+def test_a_gate_that_fails_ends_with_3_and_is_named(project):
+    gates = [
+        "recall_at_10.t2i new/new > old/old",
+        "recall_at_10.t2i naive >= 0.98 * old/old",
+        "negative_flip_rate <= 1",
+    ]
+    pairs = {"pairs": "pairs.csv", "gates": gates}
+    path = settings_of(project, "gated", evaluate=pairs, report="gated.json")
+    done = run("evaluate", path, "--json")
+    assert done.exit_code == 3
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: 1 of 4 gate checks failed: recall_at_10.t2i naive >= 0.98 * old/old (text to image: "
+    )
+    said = json.loads(done.stdout)  # the result is there, and the files too
+    assert [gate["passed"] for gate in said["gates"]] == [True, False, True, True]
+    assert "FAILED" in run("report", project / "gated.json").stdout
+    assert (
+        run("evaluate", settings_of(project, "met", evaluate=pairs | {"gates": gates[:1]}, report="m.json")).exit_code
+        == 0
+    )
+
+
+def test_slices_curves_and_gates_on_slices(project):
+    evaluate = {
+        "pairs": "pairs.csv",
+        "metrics": ["mrr_at_10", "ndcg_at_10", "recall_at_10"],
+        "slices": ["font"],
+        "curve": True,
+        "cells": ["cascade"],
+        "cascade_items": 20,
+        "gates": ["recall_at_10[font] new/new >= 0.01"],
+    }
+    done = run("evaluate", settings_of(project, "sliced", evaluate=evaluate, report="sliced.json"))
+    assert done.exit_code == 0, done.stderr
+    fonts = {row["font"] for row in csv.DictReader((project / "pairs.csv").read_text().splitlines())}
+    for font in fonts:
+        assert f"font={font}" in done.stdout
+    assert "Backfilled so far" in done.stdout
+    summary = load_summary(project / "sliced.json")
+    assert summary.asked[0].cells == ("old/old", "new/old", "cascade", "new/new", "naive")
+    assert {(s.column, s.label) for s in summary.slices} == {("font", font) for font in fonts}
+
+
+def test_a_report_is_shown_again(project, tmp_path):
+    assert run("evaluate", project / "settings.yaml").exit_code == 0
+    report = project / "report.json"
+    tables, markdown = run("report", report).stdout, run("report", report, "--markdown").stdout
+    assert "text to image, 100 queries" in tables
+    assert "| old/old |" in markdown
+    assert json.loads(run("report", report, "--json").stdout)["schema"] == "embridge.report/2"
+    page = tmp_path / "page.html"
+    assert run("report", report, "--page", page, "--items", project).exit_code == 0
+    assert page.read_text() == (project / "report.html").read_text()
+    report.with_suffix(".parquet").rename(tmp_path / "away.parquet")  # figures need no values
+    assert run("report", report).stdout == tables
+
+
+def test_two_reports_are_compared(project):
+    xbt = settings_of(
+        project, "b", fit={"captions": "captions.txt", "settings": {"min_steps": 20}}, upgrade="b", report="b.json"
+    )
+    assert (
+        run("fit", xbt).exit_code
+        == run("evaluate", xbt).exit_code
+        == run("evaluate", project / "settings.yaml").exit_code
+        == 0
+    )
+    done = run("report", project / "report.json", "--compare", project / "b.json", "--json")
+    changes = {(c["direction"], c["cell"], c["metric"]): c for c in json.loads(done.stdout)["changes"]}
+    assert changes["t2i", "old/old", "recall_at_10"]["comparison"]["difference"]["value"] == 0
+    own = changes["i2t", "new/old", "recall_at_10"]
+    assert own["b"] == load_report(project / "b.json").mean("i2t", "new/old", "recall_at_10")
+    assert "new/old" in run("report", project / "report.json", "--compare", project / "b.json").stdout
+
+
+def test_a_report_that_is_none_ends_with_1(project, tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    for path, message in (
+        (tmp_path / "x.json", "expected schema embridge.report/2"),
+        (tmp_path / "no.json", "does not exist"),
+    ):
+        done = run("report", path)
+        assert (done.exit_code, message in done.stderr) == (1, True)
 
 
 def test_vectors_in_files_give_the_same_figures_as_encoders(project):
@@ -135,7 +224,7 @@ def test_evaluating_leaves_the_report_in_the_upgrade(project):
     card = (project / "upgrade" / "README.md").read_text()
     assert "| old/old |" in card
     assert "95 % interval" in card
-    assert Report.load(project / "upgrade" / "report.json").figures() == Report.load(project / "report.json").figures()
+    assert load_summary(project / "upgrade" / "report.json") == load_summary(project / "report.json")
     assert Upgrade.load(project / "upgrade").provenance.method == "procrustes"
 
 
@@ -156,7 +245,10 @@ def test_a_file_of_vectors_is_searched_whole(tmp_path):
         s: {"gallery": files["gallery"][s], "queries": files["queries"][s], "captions": files["gallery"][s]}
         for s in spaces
     }
-    settings = models | {"fit": {"method": "procrustes"}, "evaluate": {"pairs": "pairs.csv", "ks": [1]}}
+    settings = models | {
+        "fit": {"method": "procrustes"},
+        "evaluate": {"pairs": "pairs.csv", "metrics": ["recall_at_1"]},
+    }
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
     assert run("fit", tmp_path / "settings.yaml").exit_code == 0
     cells = json.loads(run("evaluate", tmp_path / "settings.yaml", "--json").stdout)["cells"]
@@ -165,7 +257,7 @@ def test_a_file_of_vectors_is_searched_whole(tmp_path):
     )  # cosine, up to a factor a query
     assert cells["t2i"]["old/old"]["recall_at_1"] == pytest.approx((similarity.argmax(axis=1) == np.arange(50)).mean())
     assert (similarity[:, :50].argmax(axis=1) == np.arange(50)).mean() > cells["t2i"]["old/old"]["recall_at_1"]
-    assert Report.load(tmp_path / "report.json").about["gallery"] == 300
+    assert load_summary(tmp_path / "report.json").asked[0].gallery == 300
 
 
 def test_a_place_that_cannot_be_written_is_one_line(project):
@@ -197,7 +289,9 @@ def test_a_model_folder_is_relative_to_the_settings(project):
 def test_text_retrieval_has_one_direction(project):
     path = project / "documents.csv"
     path.write_text("query,document\n" + "".join(f"{glyphs.caption(c)},{glyphs.caption(c)}\n" for c in HELD_OUT[:20]))
-    settings = settings_of(project, "texts", evaluate={"pairs": "documents.csv", "ks": [1]}, report="texts.json")
+    settings = settings_of(
+        project, "texts", evaluate={"pairs": "documents.csv", "metrics": ["recall_at_1"]}, report="texts.json"
+    )
     cells = json.loads(run("evaluate", settings, "--json").stdout)["cells"]
     assert list(cells) == [""]
     assert cells[""]["new/new"]["recall_at_1"] == 1.0
@@ -245,7 +339,11 @@ def test_search_needs_an_encoder_and_a_store(project, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
-        ({"fit": {"captions": "captions.txt", "sigma": 3}}, 2, "fit.sigma: Extra inputs are not permitted"),
+        (
+            {"fit": {"captions": "captions.txt", "sigma": 3}},
+            2,
+            "fit.sigma: there is no such key; there are captions, method",
+        ),
         ({"old": {"encoder": "clip:x", "queries": "q.npy"}}, 2, "say either encoder, or files"),
         ({"fit": {"captions": "captions.txt", "method": "magic"}}, 2, "a method is one of"),
         ({"fit": {"captions": "captions.txt", "settings": {"noise": -1}}}, 2, "out of range"),

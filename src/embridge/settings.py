@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from embridge.errors import SettingsError
-from embridge.evaluation import MORE_CELLS, measure
+from embridge.evaluation import Scope
 from embridge.evaluation.gates import parse_gate
 from embridge.space import Space
 
@@ -95,13 +95,12 @@ class EvaluateSettings(_Strict):
             raise ValueError("clicks names a column of the pairs, and slices name columns of the pairs or the labels")
         return self
 
-    @field_validator("gates", "metrics", "cells")
-    @classmethod
-    def _known(cls, value: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
-        check = {"gates": parse_gate, "metrics": measure, "cells": _require_cell}[str(info.field_name)]
-        for text in value or ():
-            check(text)
-        return value
+    @model_validator(mode="after")
+    def _known(self) -> EvaluateSettings:
+        for gate in self.gates:
+            parse_gate(gate)
+        Scope(metrics=self.metrics, cells=self.cells or ())
+        return self
 
 
 class Settings(_Strict):
@@ -146,11 +145,6 @@ def _said(error: Any) -> str:
     return f"{where}: there is no such key; " + (
         f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     )
-
-
-def _require_cell(name: str) -> None:
-    if name not in MORE_CELLS:
-        raise SettingsError(f"there is no cell {name!r}; more cells are {', '.join(MORE_CELLS)}")
 
 
 def _resolve(settings: Any, folder: Path) -> Any:

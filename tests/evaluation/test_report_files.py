@@ -36,7 +36,7 @@ def test_a_report_is_read_back_whole(report, saved):
         np.testing.assert_array_equal(mine.ideal, theirs.ideal)
     for mine, theirs in zip(report.cells, again.cells, strict=True):
         assert (mine.direction, mine.name) == (theirs.direction, theirs.name)
-        names, other = ([t.gallery_ids for t in r.tasks if t.direction == mine.direction][0] for r in (report, again))
+        names, other = (r.task(mine.direction).gallery_ids for r in (report, again))
         np.testing.assert_array_equal(np.array(names)[mine.rows], np.array(other)[theirs.rows])
         for field in ("scores", "gains"):
             np.testing.assert_array_equal(getattr(mine, field), getattr(theirs, field))
@@ -106,7 +106,7 @@ def test_a_missing_or_truncated_report_is_refused(copied):
 def test_values_of_another_report_are_noticed(copied, report):
     values = copied.with_suffix(".parquet")
     values.write_bytes(values.read_bytes()[:-1])
-    with pytest.raises(ArtefactError, match="is not the file that .*report.json was written with"):
+    with pytest.raises(ArtefactError, match=r"is not the file that .*report\.json was written with"):
         load_report(copied)
     values.unlink()
     with pytest.raises(ArtefactError, match="is missing or is not the file"):

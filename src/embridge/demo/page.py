@@ -106,7 +106,9 @@ def _png(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-_STYLE = BASE + """
+_STYLE = (
+    BASE
+    + """
 .row { display: flex; gap: .75rem; align-items: center; margin: .4rem 0 }
 .who { flex: 0 0 5rem }
 .hits { display: grid; grid-template-columns: repeat(10, minmax(0, 3.5rem)); gap: .35rem; flex: 1 }
@@ -114,3 +116,4 @@ img { width: 100%; height: auto; background: #fff; border: 1px solid var(--line)
 @media (max-width: 40rem) { .row { display: block; margin: .6rem 0 } .hits { gap: .2rem } img { padding: 0 } }
 img.right { outline: 3px solid var(--right); outline-offset: -2px } span.right { color: var(--right); font-weight: 600 }
 """
+)

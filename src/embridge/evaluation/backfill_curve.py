@@ -10,7 +10,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
-from embridge.evaluation.cells import without_rows
+from embridge.evaluation.one_set import without_rows
 from embridge.search import Ranking, top_k
 from embridge.shapes import Bool, Int64
 

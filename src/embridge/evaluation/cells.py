@@ -12,12 +12,13 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.evaluation.judged import Judged
+from embridge.evaluation.one_set import without_rows
 from embridge.evaluation.sides import Side
 from embridge.search import Ranking, top_k
 from embridge.shapes import Int64
 from embridge.space import Space, require_same
 
-__all__ = ["MORE_CELLS", "Bench", "without_rows"]
+__all__ = ["MORE_CELLS", "Bench"]
 
 MORE_CELLS = {
     "fused/old": "the mean of the old query and the bridged one: both encoders for each query",
@@ -101,15 +102,6 @@ class Bench:
         rows = _unit(gallery.vectors) if gallery.space.metric == "cosine" else gallery.vectors
         means = judged.sums(rows.astype(np.float32)) / np.maximum(judged.relevant, 1)[:, None]
         return queries.with_vectors(means.astype(np.float32), gallery.space), gallery
-
-
-def without_rows(ranking: Ranking, own: Int64[np.ndarray, " q"]) -> Ranking:
-    """One hit a query less: its own row where that was found, else the last."""
-    q, depth = ranking.rows.shape
-    dropped = ranking.rows == own[:, None]
-    dropped[~dropped.any(axis=1), -1] = True
-    kept = ~dropped
-    return Ranking(ranking.rows[kept].reshape(q, depth - 1), ranking.scores[kept].reshape(q, depth - 1))
 
 
 def _cut(rows: Embeddings, dim: int) -> np.ndarray:

@@ -42,8 +42,9 @@ def evaluate(
     """Measure old/old, new/old, new/new, naive, NAME/old for every control, and what else the scope names.
 
     ``naive`` is the new query on the old gallery with nothing between them; where the dimensions differ, on the shared
-    prefix. Where queries and gallery are one set, no query finds itself. Raises `InvalidInput` unless both sides hold
-    the same items, and for a query without a right item, unless the scope says otherwise.
+    prefix. Where queries and gallery are one set no query finds itself, unless pairs call an item right for itself.
+    Raises `InvalidInput` unless both sides hold the same items, and for a query without a right item, unless the scope
+    says otherwise.
 
     >>> from embridge import Embeddings, Space, Upgrade
     >>> from embridge.adapters import Identity, Linear, Provenance
@@ -87,7 +88,7 @@ def _about(old: Side, new: Side) -> dict[str, Any]:
 def _bench(sides: tuple[Side, Side], upgrade: Upgrade, truth: Truth, scope: Scope) -> tuple[Bench, Judged]:
     """Both sides with the queries that are asked, and what is right for each."""
     old, new = sides
-    one_set = old.one_set or new.one_set
+    one_set = (old.one_set or new.one_set) and not truth.names_itself
     gallery = old.gallery.ids
     judged = truth.judge(old.queries.ids, gallery, one_set=one_set)
     asked = np.arange(len(old.queries))

@@ -11,6 +11,7 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.evaluation.judged import Judged, JudgedByLabel, JudgedByPair
+from embridge.evaluation.one_set import is_one_set, without_rows
 from embridge.search import top_k
 from embridge.space import require_same
 
@@ -82,11 +83,19 @@ class Relevance:
         """From a model's own k nearest items: no human says that they are right, and the source says that none does.
 
         It measures how well another system imitates this model, which is neither better nor worse than it by definition.
+        Where queries and gallery are one set, no item is its own neighbour.
         """
         require_same(gallery.space, queries.space, what="the queries")
-        rows = top_k(queries.vectors, gallery.vectors, k, metric=gallery.space.metric).rows
+        own = is_one_set(queries, gallery)
+        ranking = top_k(queries.vectors, gallery.vectors, k + own, metric=gallery.space.metric)
+        rows = (without_rows(ranking, np.arange(len(queries))) if own else ranking).rows
         gains = {q: {gallery.ids[row]: 1.0 for row in near} for q, near in zip(queries.ids, rows.tolist(), strict=True)}
         return cls(_relevant(gains), f"the {rows.shape[1]} nearest items by {gallery.space.model}, not people")
+
+    @property
+    def names_itself(self) -> bool:
+        """Whether an item is right for the query of the same id: then equal ids are two things."""
+        return any(query in items for query, items in self.gains.items())
 
     def inverted(self) -> Relevance:
         """The same judgements with queries and gallery exchanged."""
@@ -125,6 +134,11 @@ class LabelRelevance:
     queries: Mapping[str, str]
     gallery: Mapping[str, str]
     source: str = "labels"
+
+    @property
+    def names_itself(self) -> bool:
+        """Never: that an item has its own label says nothing."""
+        return False
 
     def inverted(self) -> LabelRelevance:
         """The same judgements with queries and gallery exchanged."""

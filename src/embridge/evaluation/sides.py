@@ -8,6 +8,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
+from embridge.evaluation.one_set import is_one_set
 from embridge.space import require_same
 
 __all__ = ["Side", "require_same_items"]
@@ -32,9 +33,7 @@ class Side:
     @property
     def one_set(self) -> bool:
         """Whether the queries are the gallery, by id and by vector: then no query may find itself."""
-        if self.queries is self.gallery:
-            return True
-        return self.queries.ids == self.gallery.ids and np.array_equal(self.queries.vectors, self.gallery.vectors)
+        return is_one_set(self.queries, self.gallery)
 
     def reversed(self) -> Side:
         """The gallery asks, the queries answer."""
