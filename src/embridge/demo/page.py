@@ -40,7 +40,7 @@ def write_page(path: Path, summary: Summary, examples: Sequence[Example]) -> Non
     path.write_text(
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         f"<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>Embridge: the same index, before and after</title><style>{_STYLE}</style></head><body><main>"
+        f"<title>Embridge: the same index, before and after</title><style>{BASE}{_STYLE}</style></head><body><main>"
         f"<h1>A new model on the old index</h1><p class='verdict'>{escape(summary.verdict.sentence)}</p>"
         f"<p>Every rendering of every character was indexed once, with the old model. The upgrade was fitted from "
         f"character names alone, none of them a name below, and the index was not touched. "
@@ -106,9 +106,7 @@ def _png(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-_STYLE = (
-    BASE
-    + """
+_STYLE = """
 .row { display: flex; gap: .75rem; align-items: center; margin: .4rem 0 }
 .who { flex: 0 0 5rem }
 .hits { display: grid; grid-template-columns: repeat(10, minmax(0, 3.5rem)); gap: .35rem; flex: 1 }
@@ -116,4 +114,3 @@ img { width: 100%; height: auto; background: #fff; border: 1px solid var(--line)
 @media (max-width: 40rem) { .row { display: block; margin: .6rem 0 } .hits { gap: .2rem } img { padding: 0 } }
 img.right { outline: 3px solid var(--right); outline-offset: -2px } span.right { color: var(--right); font-weight: 600 }
 """
-)
