@@ -351,6 +351,12 @@ def test_a_curve_starts_and_ends_where_its_figures_are():
     assert len(classed(drawn, "band")[0].get("points").split()) == 6
 
 
+def test_a_curve_of_one_figure_is_a_dot():
+    curve = Curve("t2i", "random", (0.0,), (Interval(0.5, 0.4, 0.6),), 0.5)
+    first, last = classed(ET.fromstring(curve_chart([curve], "R@10", title="curve")), "line")[0].get("points").split()
+    assert first == last
+
+
 def test_orders_differ_in_more_than_a_name(summary):
     root = parsed(report_html(summary))
     lines = [node.get("class") for node in root.iter("polyline")][:2]
@@ -623,7 +629,10 @@ def test_a_table_scrolls_by_keyboard_in_a_box_of_its_own(opened):
 
 
 @pytest.mark.slow
-def test_it_prints(opened, tmp_path):
-    page, _ = opened("whole", 1280)
-    page.pdf(path=tmp_path / "report.pdf", format="A4", print_background=True)
-    assert (tmp_path / "report.pdf").stat().st_size > 10_000
+def test_on_paper_it_is_dark_on_white_and_no_table_is_cut_off(opened):
+    a4_within_margins = 718
+    page, _ = opened("whole", a4_within_margins, "dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= a4_within_margins
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert min(ratio for _, _, ratio in page.evaluate(CONTRASTS)) >= 4.5

@@ -145,8 +145,9 @@ def _grid(x: Scale, y: Scale) -> list[Markup]:
 
 
 def _line(curve: Curve, x: Scale, y: Scale, position: int) -> Markup:
-    points = _points([(x(f), y(i.value)) for f, i in zip(curve.fractions, curve.intervals, strict=True)])
-    return element("polyline", points=points, class_=f"line series-{position % SERIES}")
+    places = [(x(f), y(i.value)) for f, i in zip(curve.fractions, curve.intervals, strict=True)]
+    drawn = places if len(places) > 1 else places * 2  # a line from a point to itself is a dot
+    return element("polyline", points=_points(drawn), class_=f"line series-{position % SERIES}")
 
 
 def _band(curve: Curve, x: Scale, y: Scale, position: int) -> Markup:

@@ -11,7 +11,7 @@ BASE = """
   --right: #0a7f4f; --wrong: #b42318; --warn: #8a5a00; --heat: 46 125 190;
   --series-0: #1d5fa8; --series-1: #b4540a; --series-2: #7a3fa0; --series-3: #0a7f4f;
 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root {
     --ink: #e7ebf2; --soft: #a3adbd; --line: #343c4a; --paper: #141922; --raised: #1b212c;
     --right: #35c98b; --wrong: #ff8f80; --warn: #f0b24a; --heat: 74 150 216;
@@ -110,7 +110,10 @@ svg .span { stroke: var(--ink); stroke-width: 2 } svg .dot { fill: var(--ink) }
   th, td { padding: .3rem .45rem } .beside .words { display: block } .beside strong { display: block } .beside svg { width: 80px }
 }
 @media print {
+  :root { color-scheme: light }
   main { max-width: none; padding: 0 } .wide { overflow: visible } tbody th { position: static }
+  table, th.code { font-size: .68rem } th, td { padding: .15rem .3rem } small { font-size: inherit } .beside svg { width: 80px }
+  .beside .words { display: block } .beside strong { display: block; min-width: 0 }
   figure, tr, .flips > li, .verdict, .ratios { break-inside: avoid } h2, h3 { break-after: avoid }
   .heat td, svg, .verdict { print-color-adjust: exact; -webkit-print-color-adjust: exact }
 }
