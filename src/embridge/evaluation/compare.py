@@ -53,7 +53,9 @@ def compare(a: Report, b: Report, *, metrics: Sequence[str] | None = None) -> tu
             for metric in metrics:
                 x, y = a.values(direction, cell, metric)[rows_a], b.values(direction, cell, metric)[rows_b]
                 first, second = (weighted_mean(values, weights) for values in (x, y))
-                comparison, rates = compatible(y, x, weights=weights, seed=a.seed), flip_rates(y, x, weights=weights)
+                comparison = compatible(y, x, weights=weights, seed=a.seed)
+                was, now = (r.right(direction, cell, metric)[rows] for r, rows in ((a, rows_a), (b, rows_b)))
+                rates = flip_rates(now, was, weights=weights)
                 made.append(CellChange(direction, cell, metric, len(rows_a), first, second, comparison, *rates))
     if not made:
         raise InvalidInput(

@@ -148,6 +148,11 @@ class Report:
         self._require_depth(metric)
         return measure(metric).values(cell.gains, task.relevant, task.ideal)
 
+    def right(self, direction: str, name: str, metric: str) -> Float64[np.ndarray, " q"]:
+        """1 where a query found a right item within the metric's k (for `FULL`, within the depth kept), else 0: what flips."""
+        gains = self.cell(direction, name).gains
+        return (gains[:, : measure(metric).k or None] > 0).any(axis=1).astype(np.float64)
+
     def mean(self, direction: str, name: str, metric: str) -> float:
         """The metric of a cell."""
         return weighted_mean(self.values(direction, name, metric), self.task(direction).weights)
@@ -169,9 +174,11 @@ class Report:
     def flip_rates(
         self, direction: str, metric: str, name: str = UPGRADED, *, among: Bool[np.ndarray, " q"] | None = None
     ) -> tuple[float, float]:
-        """(negative, positive) flip rates of the cell against ``old/old``."""
-        (new_old, weights), (old_old, _) = (self._of(direction, n, metric, among) for n in (name, OLD))
-        return flip_rates(new_old, old_old, weights=weights)
+        """(negative, positive) flip rates of the cell against ``old/old``; see `right`."""
+        chosen = slice(None) if among is None else among
+        weights = self.task(direction).weights
+        new_old, old_old = (self.right(direction, n, metric)[chosen] for n in (name, OLD))
+        return flip_rates(new_old, old_old, weights=None if weights is None else weights[chosen])
 
     def figures(self) -> dict[str, dict[str, dict[str, float]]]:
         """``figures()[direction][cell]["recall_at_10"]``, rounded to six places."""

@@ -107,7 +107,7 @@ def _slices(report: Report, task: Task) -> list[SliceFigure]:
 def _worst_flips(report: Report, task: Task) -> list[Flip]:
     """Queries that lost the best rank and fell furthest, first."""
     old, new = (report.cell(task.direction, name) for name in (OLD, UPGRADED))
-    lost, _ = flips(*(report.values(task.direction, name, report.main) for name in (UPGRADED, OLD)))
+    lost, _ = flips(*(report.right(task.direction, name, report.main) for name in (UPGRADED, OLD)))
     before, after = old.first_hits[lost], new.first_hits[lost]
     fell = np.where(after == 0, np.iinfo(np.int64).max, after)
     worst = lost[np.lexsort((lost, -fell, before))][:_FLIPS]
