@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from embridge.evaluation.compatibility import FEWEST_CHANGED
 from embridge.evaluation.measures import measure
 from embridge.evaluation.render.charts import curve_chart, histogram_chart, swatch
 from embridge.evaluation.render.figures import NONE, number
@@ -35,7 +36,7 @@ _RATIOS = {
     "gain_ratio": "new/new ÷ old/old: how much better the new model is",
     "break_even": "retention × gain ratio: the bridge is worth it above 1",
     "update_gain": "how much of the way from old/old to new/new the bridge goes",
-    "ceiling": "the most that any map into this gallery reaches",
+    "ceiling": "about the most that a map into this gallery can reach",
 }
 
 
@@ -170,7 +171,8 @@ def _legend(summary: Summary) -> Markup:
     label = measure(summary.main).label
     told = (
         "±: half the 95 % interval. ▲\u00a0better, ▼\u00a0worse: the whole interval of the change lies on one side of 0; "
-        f"◇\u00a0undecided: it does not. Lost, won: share of queries that {label} counts worse (−) and better (+) than old/old."
+        f"◇\u00a0undecided: it does not, or fewer than {FEWEST_CHANGED} queries changed. Lost: share of queries that "
+        f"{label} counts as found under old/old and not here (−); won: the reverse (+)."
     )
     return joined([_text(told), cell_legend(cells)])
 

@@ -54,7 +54,7 @@ caption { text-align: left; height: 0; padding: 0; line-height: 0 }
 thead th { vertical-align: bottom; font-weight: 600; text-align: right; border-bottom-color: var(--soft) }
 thead th:first-child, thead .words, td.words, td.left { text-align: left }
 tbody th { font-weight: 600; position: sticky; left: 0; background: var(--paper) }
-tbody th > span { display: block; max-width: 18rem; white-space: normal; overflow-wrap: anywhere; min-width: 5.5rem }
+tbody th > span { display: block; max-width: 18rem; white-space: normal; overflow-wrap: break-word; min-width: 4rem }
 th.code { position: static; font: .85rem/1.5 ui-monospace, monospace } th.code > span { max-width: 30rem; min-width: 11rem }
 th.group { position: static; white-space: normal; color: var(--soft); font-weight: normal; padding-top: .8rem }
 td .stack { display: block } td.words { white-space: normal; min-width: 7rem }
@@ -66,7 +66,7 @@ td .stack { display: block } td.words { white-space: normal; min-width: 7rem }
 dl { margin: .8rem 0 } dt { font-weight: 600 } dd { margin: 0; color: var(--soft); font-size: .85rem }
 .legend { display: grid; gap: .25rem 2rem; font-size: .9rem }
 .legend { grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)) }
-.legend > div { display: flex; gap: .75rem; align-items: baseline } .legend dt { flex: 0 0 5.5rem; overflow-wrap: anywhere }
+.legend > div { display: flex; gap: .75rem; align-items: baseline } .legend dt { flex: 0 0 8rem; overflow-wrap: anywhere }
 .ratios { display: grid; gap: .8rem 1.2rem; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); max-width: 64rem }
 .ratios dt { font-size: .85rem } dd.big { color: var(--ink); font-size: 1.35rem; line-height: 1.3 }
 figure { margin: .5rem 0 1rem } figcaption { font-size: .85rem; color: var(--soft); max-width: 46rem }
@@ -91,23 +91,24 @@ svg .bars { opacity: .85 } svg .bars.right { fill: var(--right) } svg .bars.wron
 svg .span { stroke: var(--ink); stroke-width: 2 } svg .dot { fill: var(--ink) }
 .flips { list-style: none; margin: 0; padding: 0 } .flips > li { padding: .9rem 0; border-top: 1px solid var(--line) }
 .asked { display: flex; flex-wrap: wrap; gap: .2rem 1rem; align-items: center; margin-bottom: .4rem } .asked .note { margin: 0 }
-.asked > .item { font-weight: 600; border: 0; padding: 0 }
+.asked > .item { font-weight: 600 } .asked > .item:not(.picture) { border: 0; padding: 0 }
 .row { display: flex; gap: .75rem; align-items: flex-start; margin: .35rem 0 } .who { flex: 0 0 5rem; padding-top: .2rem }
 .hits { display: flex; flex-wrap: wrap; gap: .35rem; flex: 1; margin: 0; padding: 0; list-style: none; min-width: 0 }
-.hits > li { max-width: 100% }
-.item { display: inline-block; max-width: 22rem; border: 1px solid var(--line); border-radius: .35rem }
+.hits > li { max-width: min(26rem, 100%) }
+.item { display: inline-block; max-width: 100%; border: 1px solid var(--line); border-radius: .35rem }
 .item { padding: .1rem .45rem; font-size: .9rem; overflow-wrap: anywhere }
-.hits .item { max-width: min(22rem, 100%) } .item.right { border-color: var(--right); box-shadow: inset 0 0 0 1px var(--right) }
+.hits .item { max-width: 100% } .item.right { border-color: var(--right); box-shadow: inset 0 0 0 1px var(--right) }
 .item.picture { position: relative; padding: .15rem; line-height: 0 } .item.right.picture { box-shadow: 0 0 0 2px var(--right) }
 .item img { height: 4.5rem; width: auto; max-width: 9rem; object-fit: contain; border-radius: .2rem }
 .item b { position: absolute; right: 0; top: 0; padding: 0 .3rem; border-radius: 0 .3rem; font-size: .75rem; line-height: 1.3 }
-.item b { background: var(--right); color: var(--paper) } .asked strong { overflow-wrap: anywhere; min-width: 0 }
+.item b { background: var(--right); color: var(--paper) }
+.asked strong { overflow-wrap: anywhere; min-width: 0; font-size: .9rem }
 .about, .about table { font-size: .8rem; color: var(--soft) } .about th { font-weight: normal; vertical-align: top }
 .about td { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 10rem }
 @media (max-width: 40rem) {
   .row { display: block; margin: .6rem 0 } .who { margin-bottom: .15rem } .item img { height: 3.5rem }
-  tbody th > span { max-width: 9rem } th.code > span { max-width: 11rem } .legend dt { flex-basis: 5rem }
-  th, td { padding: .3rem .45rem } .beside .words { display: block } .beside strong { display: block } .beside svg { width: 80px }
+  tbody th > span { max-width: 9rem } th.code > span { max-width: 11rem } .legend dt { flex-basis: 7.5rem }
+  th, td { padding: .3rem .45rem } .beside .words { display: block } .beside strong { display: block } .beside svg { width: 68px }
 }
 @media print {
   :root { color-scheme: light }
