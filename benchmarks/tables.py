@@ -48,7 +48,7 @@ LABELS = {
     "naive": "new model on the old index, no bridge",
     "midpoint": "midpoint of the bridged and the old query, old index (both encoders)",
     "cascade": "the bridge's best 100, re-encoded for each query",
-    "ceiling": "the most that any map into the old index reaches",
+    "ceiling": "about the most that a map into the old index can reach",
     "independent": "new model, everything re-encoded",
 }
 

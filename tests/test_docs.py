@@ -4,10 +4,12 @@ import importlib
 import importlib.util
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -17,11 +19,17 @@ from typer.testing import CliRunner
 
 from embridge import errors
 from embridge.cli import app
+from embridge.evaluation import MEASURES, MORE_CELLS, SETTINGS, gates
+from embridge.evaluation.measures import FULL
+from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
+from embridge.evaluation.verdict import Decision
 from embridge.methods import make
 from embridge.settings import EvaluateSettings, FitSettings, ModelSettings, Settings, load_settings
 
 DOCS = ROOT / "docs"
 OWN_MODELS = DOCS / "how-to" / "own-models.md"
+REPORTS = DOCS / "how-to" / "reports.md"
+EVALUATION = DOCS / "explanation" / "evaluation.md"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULTILINE)
 
@@ -52,7 +60,7 @@ def test_every_settings_key_is_explained():
     shown = [yaml.safe_load(text) for text in blocks(OWN_MODELS, "yaml")]
     assert keys_of(Settings) <= {key for document in shown for key in keys_in(document)}
     longest = max(blocks(OWN_MODELS, "yaml"), key=len)
-    assert keys_of(Settings) <= set(re.findall(r"^ *(\w+):", longest, re.MULTILINE))
+    assert keys_of(Settings) <= set(re.findall(r"^ *(?:# )?(\w+):.*#", longest, re.MULTILINE)) | SECTIONS
 
 
 def test_defaults_shown_are_the_defaults(tmp_path):
@@ -61,7 +69,9 @@ def test_defaults_shown_are_the_defaults(tmp_path):
     shown = load_settings(path)
     assert (shown.old.device, shown.old.batch_size) == (default(ModelSettings, "device", "batch_size"))
     assert (shown.fit.method, shown.fit.seed) == default(FitSettings, "method", "seed")
-    assert (shown.evaluate.ks, shown.evaluate.seed) == default(EvaluateSettings, "ks", "seed")
+    scalar = ("metrics", "cascade_items", "curve", "unjudged", "seed")
+    assert tuple(getattr(shown.evaluate, name) for name in scalar) == default(EvaluateSettings, *scalar)
+    assert shown.evaluate.cells == tuple(MORE_CELLS)
     assert (Path(shown.upgrade.name), Path(shown.report.name)) == default(Settings, "upgrade", "report")
     assert make("xbt", shown.fit.settings) == make("xbt")
 
@@ -85,6 +95,80 @@ def test_every_exit_code_is_documented():
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
     raised = {getattr(errors, name).exit_code for name in errors.__all__ if name != "require"}
     assert documented == raised | {0, 130}
+
+
+def test_every_metric_is_explained():
+    assert first_column(EVALUATION, "Metrics") == {f"{kind}_at_k" for kind in MEASURES} | {FULL}
+
+
+def test_every_cell_is_explained():
+    always, drawn = {OLD, UPGRADED, BACKFILLED, "naive"}, {"NAME/old", "mixed@FRACTION/ORDER"}
+    assert first_column(EVALUATION, "Cells") == always | drawn | set(MORE_CELLS)
+
+
+def test_every_decision_is_explained():
+    assert first_column(EVALUATION, "The verdict") == set(get_args(Decision))
+    said = " ".join(section(OWN_MODELS, "In a script").split())
+    assert set(re.findall(r"`([a-z ]+)`", said)) >= set(get_args(Decision))
+
+
+def test_every_landmark_setting_and_rule_for_unjudged_queries_is_explained():
+    assert first_column(EVALUATION, "Landmarks and verification") == set(SETTINGS)
+    rules = get_args(EvaluateSettings.model_fields["unjudged"].annotation)
+    assert first_column(EVALUATION, "Queries with nothing relevant") == set(rules)
+
+
+def test_every_form_of_a_gate_is_shown():
+    shown = [gates._GATE.fullmatch(text).groupdict() for text in first_column(OWN_MODELS, "Gates")]
+    for part in gates._GATE.groupindex:
+        assert any(gate[part] for gate in shown), part
+    assert {gate["comparison"] for gate in shown} == set(gates._COMPARISONS)
+    assert {gate["metric"] for gate in shown} >= set(gates._FLIPS)
+    for gate in first_column(OWN_MODELS, "Gates"):
+        gates.parse_gate(gate)
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """The folder in which the page about reports ran, and what its code defined."""
+    folder = tmp_path_factory.mktemp("reports")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        names = run(REPORTS)
+    return folder, names
+
+
+def test_the_commands_about_reports_run(reports, monkeypatch):
+    monkeypatch.chdir(reports[0])
+    commands = [shlex.split(line) for line in "".join(blocks(REPORTS, "bash")).splitlines()]
+    assert len(commands) >= 6
+    for command in commands:
+        done = CliRunner().invoke(app, command[1:])
+        assert (command[0], done.exit_code) == ("embridge", 0), done.output
+        assert len(done.stdout.splitlines()) > 10
+
+
+def test_every_column_of_the_values_is_explained(reports):
+    held = {re.sub(r"^slice\..*", "slice.COLUMN", name) for name in reports[1]["rows"].columns}
+    assert first_column(REPORTS, "Every query, with pandas or pyarrow") == held
+
+
+def test_every_written_file_is_named():
+    assert first_column(OWN_MODELS, "What evaluate writes") == {
+        "report.json", "report.parquet", "report.html", "upgrade/report.json", "upgrade/README.md",
+    }  # fmt: skip
+
+
+def test_every_key_of_the_evaluation_is_documented(reports):
+    table = section(DOCS / "cli.md", "What evaluate prints")
+    documented = set(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
+    assert documented == {"schema", "report", "page"} | set(reports[1]["summary"].headline())
+
+
+def test_every_schema_is_documented():
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    printed = {name for name in re.findall(r'"(embridge\.\w+/\d+)"', source) if not name.startswith("embridge.upgrade")}
+    assert printed == set(re.findall(r"`(embridge\.\w+/\d+)`", (DOCS / "cli.md").read_text()))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)
@@ -154,6 +238,22 @@ def test_every_public_name_is_in_the_reference(site):
             if isinstance(made, type) or inspect.isfunction(made):
                 places = {f"{module.__name__}.{name}", f"{getattr(made, '__module__', '')}.{name}"}
                 assert places & documented, f"{name} of {module.__name__} is in no reference page"
+
+
+SECTIONS = {"old", "new", "fit", "evaluate", "space", "settings", "orders", "gates"}
+"""Keys whose own line may go without a comment: what is below them has one."""
+
+
+def section(page, heading):
+    """The text under a heading, up to the next of its rank or above."""
+    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#{{1,2}} |\Z)", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert found, heading
+    return found[2]
+
+
+def first_column(page, heading):
+    """The code in the first cells of the tables under a heading."""
+    return set(re.findall(r"^\| `([^`]+)` \|", section(page, heading), re.MULTILINE))
 
 
 def keys_of(model):

@@ -67,6 +67,7 @@ def test_clicks_weigh_queries(project):
     assert done.exit_code == 0, done.stderr
     report = load_report(project.folder / "report.json")
     assert report.task("").truth == "click log"
+    assert set(report.task("").labels("frequency")) == {"head", "torso", "tail"}
     weights = dict(zip(report.task("").query_ids, report.task("").weights, strict=True))
     assert weights["q9"] == 10.0
     weighted = json.loads(done.stdout)["cells"][""]["old/old"]["recall_at_1"]

@@ -56,7 +56,7 @@ app = typer.Typer(
 _LEGEND = """\
 old/old: the old model on its index; new/old: the new model through the upgrade, same index;
 new/new: everything re-encoded; naive: the new model on the old index, no bridge;
-fused/old: both models' queries; cascade: the bridge's best, re-encoded; ceiling: the best any map could do.
+fused/old: both models' queries; cascade: the bridge's best, re-encoded; ceiling: about the most a map can do.
 ±: half the 95 % interval; flips: queries lost and won since old/old"""
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]

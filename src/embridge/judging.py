@@ -10,7 +10,7 @@ from embridge.datasets.judged_pairs import JudgedPairs, read_pairs
 from embridge.datasets.labels import read_labels
 from embridge.datasets.qrels import read_qrels
 from embridge.datasets.text_lines import read_captions
-from embridge.evaluation import CROSS_MODAL, LabelRelevance, Relevance
+from embridge.evaluation import CROSS_MODAL, LabelRelevance, Relevance, frequency_slices
 from embridge.evaluation.relevance import Truth
 from embridge.settings import EvaluateSettings
 
@@ -65,6 +65,8 @@ def _from_pairs(settings: EvaluateSettings, path: Path) -> Judgements:
     else:
         truth = Relevance.from_pairs(read.pairs)
     slices = {column: _labels(read, column) for column in settings.slices}
+    if clicks:
+        slices["frequency"] = frequency_slices(truth.weights) | frequency_slices(truth.inverted().weights)
     return Judgements(truth, read.queries, read.items, read.cross_modal, slices)
 
 

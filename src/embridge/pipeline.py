@@ -63,7 +63,9 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     report = evaluate(
         old, new, upgrade, truth, scope=_scope(settings, wanted, judgements, upgrade, old), progress=progress
     )
-    summary = save_report(report, settings.report, gates=wanted.gates)
+    summary = save_report(
+        report, settings.report, gates=wanted.gates, precisions=wanted.precisions, thresholds=wanted.thresholds
+    )
     show = None if wanted.pairs is None else pictures_from(wanted.pairs.parent)
     save_html(settings.report.with_suffix(".html"), summary, show=show)
     upgrade.save(settings.upgrade, report=summary_to_dict(summary), card=report_markdown(summary))

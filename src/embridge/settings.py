@@ -83,6 +83,8 @@ class EvaluateSettings(_Strict):
     curve: bool = False
     orders: dict[str, Path] = Field(default_factory=dict)
     gates: tuple[str, ...] = ()
+    precisions: tuple[float, ...] = (0.5, 0.75, 0.9)
+    thresholds: tuple[float, ...] = ()
     unjudged: Literal["skip", "zero", "error"] = "skip"
     seed: int = 0
 

@@ -3,8 +3,7 @@ import pytest
 
 from embridge import Embeddings, Space
 from embridge.errors import InvalidInput
-from embridge.evaluation import Scope, backfill_auc, cut_offs, evaluate
-from embridge.evaluation.backfill_curve import Mixed
+from embridge.evaluation import Mixed, Scope, Side, backfill_auc, backfill_curve, cut_offs, evaluate
 from embridge.search import top_k
 
 
@@ -38,7 +37,7 @@ def test_a_good_order_is_above_a_bad_one(world):
     """Items that are asked for often, first: more area than the same order from its end."""
     old, new, upgrade, relevance = world
     asked = [f"caption {i}" for i in range(100)]  # only the first fifty photos are right for any query
-    sides = [type(old)(s.queries.take(np.arange(100)), s.gallery) for s in (old, new)]
+    sides = [Side(s.queries.take(np.arange(100)), s.gallery) for s in (old, new)]
     photos = [f"photo {i}" for i in range(300)]
     scope = Scope(directions=("t2i",), orders={"good": photos, "bad": photos[::-1]}, unjudged="skip")
     made = evaluate(*sides, upgrade, relevance, scope=scope)
@@ -96,6 +95,27 @@ def test_standard_scores_are_of_one_size(mixed):
     raw, standard = (mixed(scale=scale).ranking(done, 10).rows % 2 == 0 for scale in ("raw", "standard"))
     assert raw.mean() == 0
     assert 0.25 < standard.mean() < 0.75
+
+
+def test_the_curve_of_any_order_is_that_of_the_report(world, report):
+    old, new, upgrade, relevance = world
+    judged = relevance.judge(new.queries.ids, new.gallery.ids)
+    mixed = Mixed((new.queries, new.gallery), (upgrade.to_index_space(new.queries), old.gallery))
+    values = backfill_curve(mixed, np.arange(300), judged, "recall_at_10")
+    points = report.curves("t2i")["as it comes"]
+    for own, (_, cell) in zip(values, points, strict=True):
+        np.testing.assert_array_equal(own, report.values("t2i", cell, "recall_at_10"))
+    assert backfill_curve(mixed, np.arange(300), judged, "ndcg_at_5", k=1).shape == (3, 600)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 1], [0, 1], [0, 1, 3]])
+def test_an_order_names_every_row_once(world, order):
+    old, new, upgrade, relevance = world
+    some = [Side(s.queries, s.gallery.take([0, 1, 2])) for s in (old, new)]
+    judged = relevance.judge(new.queries.ids, some[1].gallery.ids)
+    mixed = Mixed((new.queries, some[1].gallery), (upgrade.to_index_space(new.queries), some[0].gallery))
+    with pytest.raises(InvalidInput, match=r"gallery rows once|one a row is needed"):
+        backfill_curve(mixed, np.array(order), judged, "recall_at_1")
 
 
 def test_constant_scores_do_not_divide_by_nothing():

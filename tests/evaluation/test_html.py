@@ -441,6 +441,14 @@ def test_without_pillow_small_files_are_embedded_as_they_are(folder, monkeypatch
     assert show("../secret.png") == "../secret.png"
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"])
+def test_a_picture_of_any_mode_is_shown_or_its_name_is(folder, mode):
+    Image.new(mode, (300, 150)).save(folder / "mode.png")
+    found = pictures_from(folder)("mode.png")
+    assert found == "mode.png" or Image.open(io.BytesIO(found.data)).size == (128, 64)
+    assert isinstance(found, Picture) or mode.startswith("I")
+
+
 def test_pictures_stand_upright(folder):
     image = Image.new("RGB", (40, 20))
     exif = image.getexif()

@@ -99,6 +99,17 @@ def test_a_threshold_gives_its_precision_on_both_sides(report, summary):
                 assert all(right[scores >= s].mean() < shift.precision for s in lower)
 
 
+def test_a_threshold_in_use_gets_the_new_one_that_keeps_its_precision(report):
+    shifts = summarise(report, precisions=(), thresholds=[0.9, 2.0]).shifts
+    for shift in shifts[::2]:
+        cell = report.cell(shift.direction, "old/old")
+        kept = cell.scores[:, 0].astype(np.float64) >= 0.9
+        assert shift.old.score == 0.9
+        assert shift.precision == shift.old.precision == pytest.approx((cell.gains[kept, 0] > 0).mean())
+        assert shift.new.precision >= shift.precision
+    assert {(s.old.kept, s.precision) for s in shifts[1::2]} == {(0.0, 1.0)}  # a threshold that nothing reaches
+
+
 def made(queries, items, *, noise=0.3):
     generator = np.random.default_rng(0)
     spaces = Space("old", "", 4), Space("new", "", 4)

@@ -1,6 +1,6 @@
 """Measuring an upgrade."""
 
-from embridge.evaluation.backfill_curve import backfill_auc, cut_offs
+from embridge.evaluation.backfill_curve import Mixed, backfill_auc, backfill_curve, cut_offs
 from embridge.evaluation.cells import MORE_CELLS
 from embridge.evaluation.compare import compare
 from embridge.evaluation.compatibility import (
@@ -40,6 +40,7 @@ from embridge.evaluation.sequences import (
     sequence_matrix,
 )
 from embridge.evaluation.sides import Side
+from embridge.evaluation.slices import frequency_slices
 from embridge.evaluation.statistics import Interval, bootstrap_mean, queries_needed
 from embridge.evaluation.summarise import summarise
 from embridge.evaluation.summary import Summary
@@ -57,6 +58,7 @@ __all__ = [
     "Interval",
     "LabelRelevance",
     "LandmarkTruth",
+    "Mixed",
     "Relevance",
     "Report",
     "Scope",
@@ -69,6 +71,7 @@ __all__ = [
     "average_compatibility",
     "average_precision",
     "backfill_auc",
+    "backfill_curve",
     "backward_compatibility",
     "bootstrap_mean",
     "break_even",
@@ -83,6 +86,7 @@ __all__ = [
     "flip_rates",
     "flips",
     "forward_compatibility",
+    "frequency_slices",
     "ks_distance",
     "landmark_average_precision",
     "landmark_precision_at_k",

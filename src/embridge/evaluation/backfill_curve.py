@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from embridge.embeddings import Embeddings
-from embridge.errors import InvalidInput
+from embridge.errors import InvalidInput, SettingsError
+from embridge.evaluation.judged import Judged
+from embridge.evaluation.measures import FULL, measure
 from embridge.evaluation.one_set import without_rows
 from embridge.search import Ranking, top_k
-from embridge.shapes import Bool, Int64
+from embridge.shapes import Bool, Float64, Int64
 
-__all__ = ["Mixed", "Scale", "backfill_auc", "cut_offs"]
+__all__ = ["Mixed", "Scale", "backfill_auc", "backfill_curve", "backfilled", "cut_offs"]
 
 Scale = Literal["raw", "standard"]
 _SAMPLED_PAIRS = 20_000
@@ -42,6 +44,43 @@ def backfill_auc(values: Sequence[float]) -> float:
     return float(np.mean(values))
 
 
+def backfill_curve(
+    mixed: Mixed, order: Int64[np.ndarray, " n"], judged: Judged, metric: str, *, k: int = 20
+) -> Float64[np.ndarray, "c q"]:
+    """The metric of every query at each of the K + 2 cut-offs, where gallery rows are re-encoded in the order given.
+
+    >>> from embridge import Space
+    >>> from embridge.evaluation import LabelRelevance
+    >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32), Space("toy", "1", 2))
+    >>> labels = dict(zip(rows.ids, "aab"))
+    >>> judged = LabelRelevance(labels, labels).judge(rows.ids, rows.ids)
+    >>> backfill_curve(Mixed((rows, rows), (rows, rows)), np.arange(3), judged, "recall_at_1", k=1).mean(axis=1).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    wanted = measure(metric)
+    if wanted.kind == FULL and not wanted.k:
+        raise SettingsError(
+            f"{FULL} is of whole rankings, which a partly backfilled gallery does not make; use map_at_K"
+        )
+    ideal = judged.ideal(min(wanted.k, len(order)))
+    return np.stack(
+        [
+            wanted.values(judged.gains(mixed.ranking(done, wanted.k).rows), judged.relevant, ideal)
+            for _, done in backfilled(order, k=k)
+        ]
+    )
+
+
+def backfilled(order: Int64[np.ndarray, " n"], *, k: int = 20) -> Iterator[tuple[float, Bool[np.ndarray, " n"]]]:
+    """Each cut-off, and which gallery rows are re-encoded by then; ``order`` names every row once, first to last."""
+    if not np.array_equal(np.sort(order), np.arange(len(order))):
+        raise InvalidInput(f"a backfill order names each of the {len(order)} gallery rows once")
+    for fraction in cut_offs(k):
+        done = np.zeros(len(order), bool)
+        done[order[: round(fraction * len(order))]] = True
+        yield fraction, done
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixed:
     """New queries over a gallery in two parts: re-encoded rows, and rows reached through the bridge.
@@ -60,6 +99,8 @@ class Mixed:
 
     def ranking(self, backfilled: Bool[np.ndarray, " n"], depth: int) -> Ranking:
         """Where the marked rows are re-encoded; with all or none of them, exactly that of one search."""
+        if len(backfilled) != len(self.new[1]):
+            raise InvalidInput(f"{len(backfilled)} marks for a gallery of {len(self.new[1])} rows; one a row is needed")
         wanted = depth + (self.own is not None)
         parts = [
             self._part(sides, np.flatnonzero(marked), wanted)

@@ -23,7 +23,7 @@ __all__ = ["MORE_CELLS", "Bench"]
 MORE_CELLS = {
     "fused/old": "the mean of the old query and the bridged one: both encoders for each query",
     "cascade": "the bridge's best items, ranked again by the new model: so many items re-encoded for each query",
-    "ceiling": "the mean of the right items' own stored vectors: no map into this gallery does better",
+    "ceiling": "the mean of the right items' own stored vectors: about the most that a map into this gallery can do",
 }
 """Cells on request, and what they are."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
-from embridge.evaluation.backfill_curve import Mixed, cut_offs
+from embridge.evaluation.backfill_curve import Mixed, backfilled
 from embridge.evaluation.cells import Bench
 from embridge.evaluation.environment import environment, fingerprint
 from embridge.evaluation.full_ranking import full_average_precision
@@ -151,9 +151,7 @@ def _curves(bench: Bench, scope: Scope) -> dict[str, _Find]:
     mixed = Mixed(bench.backfilled(), bench.bridged(), bench.own, seed=scope.seed)
     for name, ids in scope.orders.items():
         order = _rows_in_order(name, ids, bench.old.gallery.ids, scope.seed)
-        for fraction in cut_offs() if len(order) else ():
-            done = np.zeros(len(order), bool)
-            done[order[: round(fraction * len(order))]] = True
+        for fraction, done in backfilled(order) if len(order) else ():
             made[f"mixed@{fraction:.4f}/{name}"] = partial(_mix, mixed, done, scope.deepest)
     return made
 

@@ -151,7 +151,7 @@ class Report:
     def right(self, direction: str, name: str, metric: str) -> Float64[np.ndarray, " q"]:
         """1 where a query found a right item within the metric's k (for `FULL`, within the depth kept), else 0: what flips."""
         gains = self.cell(direction, name).gains
-        return (gains[:, : measure(metric).k or None] > 0).any(axis=1).astype(np.float64)
+        return np.any(gains[:, : measure(metric).k or None] > 0, axis=1).astype(np.float64)
 
     def mean(self, direction: str, name: str, metric: str) -> float:
         """The metric of a cell."""

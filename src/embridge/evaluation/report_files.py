@@ -32,14 +32,15 @@ def summary_to_dict(summary: Summary) -> dict[str, Any]:
     return TypeAdapter(Summary).dump_python(summary, mode="json")
 
 
-def save_report(report: Report, path: Path | str, *, gates: Sequence[str] = ()) -> Summary:
+def save_report(report: Report, path: Path | str, **wanted: Sequence[Any]) -> Summary:
     """Write ``NAME.json`` and ``NAME.parquet`` beside it; returns the figures that the JSON holds.
 
+    wanted: gates, precisions and thresholds, as `summarise` takes them.
     The JSON says which Parquet file it was written with, so that two that do not belong together are noticed. Needs the
     extra ``parquet``.
     """
     path = Path(path)
-    summary = summarise(report, gates=gates)
+    summary = summarise(report, **wanted)
     values = path.with_suffix(".parquet")
     with atomic_file(values) as temporary:
         _write_values(report, temporary)

@@ -12,7 +12,7 @@ from embridge.evaluation.compatibility import break_even, flips, retention, upda
 from embridge.evaluation.gates import check_gates
 from embridge.evaluation.measures import measure
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED, Cell, Report, Task
-from embridge.evaluation.score_shift import ks_distance, threshold_for_precision
+from embridge.evaluation.score_shift import ks_distance, precision_above, threshold_for_precision
 from embridge.evaluation.summary import (
     Asked,
     Curve,
@@ -28,14 +28,23 @@ from embridge.evaluation.verdict import decide
 
 __all__ = ["summarise"]
 
-_PRECISIONS = (0.5, 0.75, 0.9)
 _BINS = 40
 _FLIPS, _HITS = 10, 5
 _FEW_QUERIES, _FEW_IN_SLICE = 50, 10
 
 
-def summarise(report: Report, *, gates: Sequence[str] = ()) -> Summary:
-    """Every figure of a report. Raises `SettingsError` for a gate that the report cannot answer."""
+def summarise(
+    report: Report,
+    *,
+    gates: Sequence[str] = (),
+    precisions: Sequence[float] = (0.5, 0.75, 0.9),
+    thresholds: Sequence[float] = (),
+) -> Summary:
+    """Every figure of a report. Raises `SettingsError` for a gate that the report cannot answer.
+
+    precisions: of best hits, to find the old and the new score threshold for; thresholds: old ones in use, to find the
+    new ones that keep their precision.
+    """
     tasks = report.tasks
     return Summary(
         verdict=decide(report),
@@ -50,7 +59,7 @@ def summarise(report: Report, *, gates: Sequence[str] = ()) -> Summary:
         flips=tuple(found for task in tasks for found in _worst_flips(report, task)),
         curves=tuple(found for task in tasks for found in _curves(report, task.direction)),
         histograms=tuple(found for task in tasks for found in _histograms(report, task.direction)),
-        shifts=tuple(found for task in tasks for found in _shifts(report, task.direction)),
+        shifts=tuple(found for task in tasks for found in _shifts(report, task.direction, precisions, thresholds)),
         gates=check_gates(report, gates),
         cautions=tuple(found for task in tasks for found in _cautions(report, task)),
         about=dict(report.about),
@@ -149,16 +158,19 @@ def _histograms(report: Report, direction: str) -> list[Histogram]:
     return made
 
 
-def _shifts(report: Report, direction: str) -> list[ScoreShift]:
+def _shifts(
+    report: Report, direction: str, precisions: Sequence[float], thresholds: Sequence[float]
+) -> list[ScoreShift]:
     old, new = (_best_hits(report, direction, name) for name in (OLD, UPGRADED))
+    wanted = [(precision, threshold_for_precision(*old, precision)) for precision in precisions]
+    for score in thresholds:
+        used = precision_above(*old, score)
+        wanted.append((used.precision, used))
     distance = ks_distance(old[0], new[0])
     return [
-        ScoreShift(
-            direction, UPGRADED, distance, precision,
-            threshold_for_precision(*old, precision), threshold_for_precision(*new, precision),
-        )
-        for precision in _PRECISIONS
-    ]  # fmt: skip
+        ScoreShift(direction, UPGRADED, distance, precision, before, threshold_for_precision(*new, precision))
+        for precision, before in wanted
+    ]
 
 
 def _best_hits(report: Report, direction: str, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -63,7 +63,7 @@ class SliceFigure:
 class Ratios:
     """Of the main metric in one direction; None where something is divided by nothing.
 
-    ceiling: the most that any map into this gallery reaches, where it was measured.
+    ceiling: about the most that a map into this gallery can reach, where it was measured.
     """
 
     direction: str

@@ -90,12 +90,12 @@ def _small(path: Path) -> Picture | None:
         with image_module.open(path) as opened:
             opened.thumbnail((_SIDE, _SIDE))
             image = operations.exif_transpose(opened)
+            opaque = image.mode in ("L", "RGB", "CMYK", "YCbCr")
+            stream = io.BytesIO()
+            if opaque:
+                image.convert("RGB").save(stream, "JPEG", quality=85, optimize=True)
+            else:
+                image.convert("RGBA").save(stream, "PNG", optimize=True)
     except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError):
         return None
-    opaque = image.mode in ("L", "RGB", "CMYK", "YCbCr")
-    stream = io.BytesIO()
-    if opaque:
-        image.convert("RGB").save(stream, "JPEG", quality=85, optimize=True)
-    else:
-        image.convert("RGBA").save(stream, "PNG", optimize=True)
     return Picture(stream.getvalue(), "image/jpeg" if opaque else "image/png")
