@@ -86,10 +86,13 @@ def test_the_commands_run_in_order(workplace):
         printed[command[1]] = done.stdout
     assert "new/old" in printed["demo"]
     assert "new/old" in printed["evaluate"]
+    assert "| new/old |" in printed["report"]
     assert "54,652" in printed["inspect"]
     assert "xbt" in printed["fit"]
     assert printed["search"].count("U+") == 10
-    assert {"upgrade", "report.json", "embridge-demo"} <= {path.name for path in workplace.iterdir()}
+    written = {"upgrade", "report.json", "report.parquet", "report.html", "embridge-demo"}
+    assert written <= {path.name for path in workplace.iterdir()}
+    assert "Upgrade report" in Path("embridge-demo/report.html").read_text()
     check_examples(Path("embridge-demo/searches.html").read_text())
 
 
