@@ -116,8 +116,8 @@ def _index(path: Path, old: Encoder, progress: Progress) -> Store:
 def _fit(old: Encoder, new: Encoder, progress: Progress) -> tuple[Upgrade, Upgrade]:
     """XBT and its closed-form control, from the names of training characters: no image, no held-out name."""
     names = [glyphs.caption(c) for c in glyphs.split()["train"]]
-    texts = (Embeddings.of(e.encode(names, modality="text"), e.space, names) for e in (new, old))
-    pairs = Pairs(*texts)
+    texts = [Embeddings.of(e.encode(names, modality="text"), e.space, names) for e in (new, old)]
+    pairs = Pairs(texts[0], texts[1])
     upgrade = make("xbt").fit(pairs, progress=progress)
     encoders = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}
     upgrade = replace(upgrade, provenance=replace(upgrade.provenance, encoders=encoders))

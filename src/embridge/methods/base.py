@@ -17,19 +17,29 @@ from embridge.adapters.upgrade import Provenance, Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.progress import Progress, silent
+from embridge.shapes import Float64, Int64
 
-__all__ = ["Method", "Pairs", "backward_upgrade", "require_cosine"]
+__all__ = ["Method", "Pairs", "backward_upgrade", "forward_upgrade", "require_cosine"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
     """The same items as both models see them: ``new.ids == old.ids``. For XBT the items are captions.
 
-    Raises `InvalidInput` for no pairs, or for ids that differ (naming the first).
+    weights [n]: how much each pair counts, such as query traffic; all alike where None. labels [n]: the class of each
+    item, for methods that can use one. Raises `InvalidInput` for no pairs, for ids that differ (naming the first), and
+    for weights that are not finite and above 0.
+
+    >>> from embridge import Space
+    >>> new, old = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(m, "1", d)) for m, d in (("new", 3), ("old", 2)))
+    >>> len(Pairs(new, old).take(np.array([0, 2])))
+    2
     """
 
     new: Embeddings
     old: Embeddings
+    weights: Float64[np.ndarray, " n"] | None = None
+    labels: Int64[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
         if len(self.new) == 0 or len(self.old) == 0:
@@ -45,13 +55,19 @@ class Pairs:
                 f"pairs: {len(self.new)} new and {len(self.old)} old vectors whose ids differ from row {first} on; "
                 "both sides hold the same items in the same order"
             )
+        for what, values in (("weights", self.weights), ("labels", self.labels)):
+            if values is not None and values.shape != (len(self.new),):
+                raise InvalidInput(f"pairs: {len(self.new)} pairs came with {what} of shape {values.shape}")
+        if self.weights is not None and not (np.isfinite(self.weights) & (self.weights > 0)).all():
+            raise InvalidInput("pairs: weights are finite and above 0; leave out pairs that should not count")
 
     def __len__(self) -> int:
         return len(self.new)
 
     def take(self, rows: np.ndarray) -> Pairs:
         """Those pairs, in that order."""
-        return Pairs(self.new.take(rows), self.old.take(rows))
+        weights, labels = (None if values is None else values[rows] for values in (self.weights, self.labels))
+        return Pairs(self.new.take(rows), self.old.take(rows), weights, labels)
 
     def hold_out(self, fraction: float, *, seed: int) -> tuple[Pairs, Pairs]:
         """A random (training, validation) split; each part has at least one pair.
@@ -74,6 +90,9 @@ class Pairs:
         for side in (self.new, self.old):
             for chunk in side.chunks(65_536):
                 digest.update(np.ascontiguousarray(chunk.vectors).data)
+        for values in (self.weights, self.labels):
+            if values is not None:
+                digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()[:16]
 
 
@@ -106,7 +125,20 @@ def backward_upgrade(
     bridge: Adapter, pairs: Pairs, method: str, *, settings: Any, seed: int, figures: Mapping[str, Any]
 ) -> Upgrade:
     """An upgrade whose new model is untouched: identity head, ``bridge`` from new to old, full provenance."""
-    provenance = Provenance(
+    provenance = _provenance(pairs, method, settings=settings, seed=seed, figures=figures)
+    return Upgrade(Identity(pairs.new.space, pairs.new.space), bridge, provenance)
+
+
+def forward_upgrade(
+    bridge: Adapter, pairs: Pairs, method: str, *, settings: Any, seed: int, figures: Mapping[str, Any]
+) -> Upgrade:
+    """The same with ``bridge`` from old to new: it maps the stored gallery, and queries stay as the new model makes them."""
+    provenance = _provenance(pairs, method, settings=settings, seed=seed, figures=figures)
+    return Upgrade(Identity(pairs.new.space, pairs.new.space), bridge, provenance, direction="forward")
+
+
+def _provenance(pairs: Pairs, method: str, *, settings: Any, seed: int, figures: Mapping[str, Any]) -> Provenance:
+    return Provenance(
         method=method,
         settings=asdict(settings),
         seed=seed,
@@ -114,7 +146,6 @@ def backward_upgrade(
         versions=_versions(),
         figures=dict(figures),
     )
-    return Upgrade(Identity(pairs.new.space, pairs.new.space), bridge, provenance)
 
 
 def _versions() -> dict[str, str]:

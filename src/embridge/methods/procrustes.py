@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,9 +11,8 @@ from embridge.adapters.base import normalized
 from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
+from embridge.methods.validation import held_out_score, warn_if_few
 from embridge.progress import Progress, silent
-from embridge.search import top_k
-from embridge.shapes import Float32
 
 __all__ = ["Procrustes", "fit_rotation"]
 
@@ -25,7 +23,7 @@ class Procrustes:
 
     center: subtract the means before the fit and add the old one after it (True), do not (False), or choose by how
     many held-out pairs find each other (None, the default): neither is safe everywhere. Both sides are L2-normalised
-    first. Warns below ``2 · d_old`` pairs, where a rotation begins to fit noise.
+    first; weights of the pairs weigh XᵀY and the means. Warns below ``2 · d_old`` pairs, where a rotation begins to fit noise.
 
     Requirements: the same items encoded by both models; nothing else. Related: `XBT`, which starts from this map.
     """
@@ -62,28 +60,23 @@ class Procrustes:
 def fit_rotation(pairs: Pairs, *, center: bool) -> Linear:
     """``y = (x − μ_new) R + μ_old`` for L2-normalised x; without the means where not centred."""
     new, old = normalized(pairs.new.vectors), normalized(pairs.old.vectors)
-    mean_new = new.mean(axis=0, dtype=np.float64) if center else np.zeros(new.shape[1])
-    mean_old = old.mean(axis=0, dtype=np.float64) if center else np.zeros(old.shape[1])
-    cross = (new.T @ old).astype(np.float64) - len(new) * np.outer(mean_new, mean_old)
+    mean_new, mean_old = (_mean(x, pairs.weights) if center else np.zeros(x.shape[1]) for x in (new, old))
+    weighted = new if pairs.weights is None else new * _shares(pairs.weights)[:, None]
+    cross = (weighted.T @ old).astype(np.float64) - len(new) * np.outer(mean_new, mean_old)
     u, _, vt = np.linalg.svd(cross, full_matrices=False)
     rotation = u @ vt
     bias = (mean_old - mean_new @ rotation).astype(np.float32) if center else None
     return Linear(pairs.new.space, pairs.old.space, rotation.astype(np.float32), bias, normalize_input=center)
 
 
-def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, "n d"]) -> float:
-    """Mean reciprocal rank (cut at 10) of each item's own old vector among all held-out ones."""
-    ranking = top_k(mapped, old, min(10, len(old)))
-    _, at_rank = np.nonzero(ranking.rows == np.arange(len(old))[:, None])
-    return float((1.0 / (at_rank + 1)).sum() / len(old))
+def _mean(x: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    mean: np.ndarray = (
+        x.mean(axis=0, dtype=np.float64) if weights is None else _shares(weights) @ x / np.float64(len(x))
+    )
+    return mean
 
 
-def warn_if_few(pairs: Pairs) -> None:
-    """Warn below ``2 · d_old`` pairs."""
-    enough = 2 * pairs.old.space.dim
-    if len(pairs) < enough:
-        warnings.warn(
-            f"{len(pairs)} pairs fit a map into {pairs.old.space.dim} dimensions; at least {enough} are advised: "
-            "with fewer it begins to fit noise",
-            stacklevel=3,
-        )
+def _shares(weights: np.ndarray) -> np.ndarray:
+    """Weights whose mean is one, float32."""
+    shares: np.ndarray = (weights / weights.mean()).astype(np.float32)
+    return shares

@@ -25,8 +25,9 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.held_out import HeldOut
-from embridge.methods.procrustes import Procrustes, fit_rotation, warn_if_few
+from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import Projection
+from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 
 __all__ = ["XBT", "with_noise", "xbt_loss"]

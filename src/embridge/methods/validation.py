@@ -1,0 +1,31 @@
+"""How good a map is on pairs it was not fitted on, and whether there are enough to fit one."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from embridge.methods.base import Pairs
+from embridge.search import top_k
+from embridge.shapes import Float32
+
+__all__ = ["held_out_score", "warn_if_few"]
+
+
+def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, "n d"]) -> float:
+    """Mean reciprocal rank (cut at 10) of each item's own old vector among all held-out ones."""
+    ranking = top_k(mapped, old, min(10, len(old)))
+    _, at_rank = np.nonzero(ranking.rows == np.arange(len(old))[:, None])
+    return float((1.0 / (at_rank + 1)).sum() / len(old))
+
+
+def warn_if_few(pairs: Pairs) -> None:
+    """Warn below ``2 · d_old`` pairs."""
+    enough = 2 * pairs.old.space.dim
+    if len(pairs) < enough:
+        warnings.warn(
+            f"{len(pairs)} pairs fit a map into {pairs.old.space.dim} dimensions; at least {enough} are advised: "
+            "with fewer it begins to fit noise",
+            stacklevel=3,
+        )
