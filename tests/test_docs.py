@@ -60,7 +60,7 @@ def test_every_settings_key_is_explained():
     shown = [yaml.safe_load(text) for text in blocks(OWN_MODELS, "yaml")]
     assert keys_of(Settings) <= {key for document in shown for key in keys_in(document)}
     longest = max(blocks(OWN_MODELS, "yaml"), key=len)
-    assert keys_of(Settings) <= set(re.findall(r"^ *(?:# )?(\w+):.*#", longest, re.MULTILINE)) | SECTIONS
+    assert keys_of(Settings) <= set(re.findall(r"^ *(?:# )?(\w+):.*#", longest, re.MULTILINE))
 
 
 def test_defaults_shown_are_the_defaults(tmp_path):
@@ -69,7 +69,7 @@ def test_defaults_shown_are_the_defaults(tmp_path):
     shown = load_settings(path)
     assert (shown.old.device, shown.old.batch_size) == (default(ModelSettings, "device", "batch_size"))
     assert (shown.fit.method, shown.fit.seed) == default(FitSettings, "method", "seed")
-    scalar = ("metrics", "cascade_items", "curve", "unjudged", "seed")
+    scalar = ("metrics", "cascade_items", "curve", "precisions", "unjudged", "seed")
     assert tuple(getattr(shown.evaluate, name) for name in scalar) == default(EvaluateSettings, *scalar)
     assert shown.evaluate.cells == tuple(MORE_CELLS)
     assert (Path(shown.upgrade.name), Path(shown.report.name)) == default(Settings, "upgrade", "report")
@@ -238,10 +238,6 @@ def test_every_public_name_is_in_the_reference(site):
             if isinstance(made, type) or inspect.isfunction(made):
                 places = {f"{module.__name__}.{name}", f"{getattr(made, '__module__', '')}.{name}"}
                 assert places & documented, f"{name} of {module.__name__} is in no reference page"
-
-
-SECTIONS = {"old", "new", "fit", "evaluate", "space", "settings", "orders", "gates"}
-"""Keys whose own line may go without a comment: what is below them has one."""
 
 
 def section(page, heading):
