@@ -242,7 +242,9 @@ def test_every_public_name_is_in_the_reference(site):
 
 def section(page, heading):
     """The text under a heading, up to the next of its rank or above."""
-    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#{{1,2}} |\Z)", page.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#{{1,2}} |\Z)", page.read_text(), re.MULTILINE | re.DOTALL
+    )
     assert found, heading
     return found[2]
 

@@ -70,6 +70,12 @@ def require_same(expected: Space, came: Space, *, what: str) -> None:
     """Raise `SpaceMismatch` unless the two spaces are one.
 
     ``what`` names the vectors in the message: ``require_same(store_space, queries.space, what="the queries")``.
+
+    >>> old, new = Space("clip-vit-b32", "3d74acf", 512), Space("clip-vit-b32", "other", 512)
+    >>> require_same(old, old, what="the queries")
+    >>> require_same(old, new, what="the queries")
+    Traceback (most recent call last):
+    embridge.errors.SpaceMismatch: the queries: expected vectors of clip-vit-b32@3d74acf (512-d cosine, space 5e20addef883)...
     """
     if expected == came:
         return

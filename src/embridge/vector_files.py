@@ -27,10 +27,9 @@ _SPACE_KEY = b"embridge.space"
 def write(rows: Embeddings, path: Path | str) -> Path:
     """Write ids, vectors and space; the suffix chooses the format. The file appears whole or not at all.
 
-    >>> space = Space("toy", "1", 2)
-    >>> _ = write(Embeddings.of(np.eye(2, dtype=np.float32), space), "/tmp/embridge-example.npy")
-    >>> read("/tmp/embridge-example.npy").space == space
-    True
+    >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
+    >>> write(rows, "rows.parquet").name
+    'rows.parquet'
     """
     path = Path(path)
     suffix = _suffix(path)
@@ -59,6 +58,14 @@ def read(path: Path | str, *, space: Space | None = None, cast: bool = False) ->
     space: what the file must hold; needed where the file does not say. cast: convert float16 or float64 to float32,
     which is refused otherwise. Raises `InvalidInput` for a file that is missing, truncated or not of its format, and
     `SpaceMismatch` where the file says another space.
+
+    >>> space = Space("toy", "1", 2)
+    >>> _ = write(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]), "rows.npy")
+    >>> read("rows.npy").ids, read("rows.npy").space == space
+    (('a', 'b'), True)
+    >>> np.save("bare.npy", np.eye(2, dtype=np.float16))  # says neither ids nor space, and is no float32
+    >>> read("bare.npy", space=space, cast=True).ids
+    ('0', '1')
     """
     path = Path(path)
     if _stored_suffix(path) == ".npy":
@@ -79,7 +86,12 @@ def read(path: Path | str, *, space: Space | None = None, cast: bool = False) ->
 def read_chunks(
     path: Path | str, *, rows: int = 65_536, space: Space | None = None, cast: bool = False
 ) -> Iterator[Embeddings]:
-    """Read in parts of at most ``rows`` rows, holding one at a time; ids are unique within a part."""
+    """Read in parts of at most ``rows`` rows, holding one at a time; ids are unique within a part.
+
+    >>> _ = write(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3)), "rows.npy")
+    >>> [len(part) for part in read_chunks("rows.npy", rows=2)]
+    [2, 1]
+    """
     path = Path(path)
     if rows < 1:
         raise InvalidInput(f"a chunk has at least 1 row, not {rows}")
@@ -112,7 +124,12 @@ def raw_chunks(path: Path | str, *, rows: int = 65_536) -> Iterator[tuple[tuple[
 
 
 def read_space(path: Path | str) -> Space | None:
-    """The space a file says it holds, or None where it says none; reads no vectors."""
+    """The space a file says it holds, or None where it says none; reads no vectors.
+
+    >>> np.save("bare.npy", np.eye(2, dtype=np.float32))
+    >>> read_space("bare.npy") is None
+    True
+    """
     path = Path(path)
     if _stored_suffix(path) == ".npy":
         described = _described(path)

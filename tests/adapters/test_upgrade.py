@@ -330,3 +330,19 @@ def test_the_card_shows_single_figures_only(tmp_path):
 def test_all_files_of_an_upgrade_can_be_read_by_others(tmp_path):
     folder = upgrade().save(tmp_path / "up")
     assert {p.stat().st_mode & 0o777 for p in folder.iterdir()} == {0o644}
+
+
+def test_an_uncertainty_is_saved_and_loaded(tmp_path):
+    old, new, spread = Space("old", "1", 3), Space("new", "1", 3), Space("log squared error", "1", 1, "dot")
+    upgrade = Upgrade(
+        Identity(new, new),
+        Linear(old, new, np.eye(3, dtype=np.float32)),
+        Provenance("known"),
+        direction="forward",
+        uncertainty=Linear(old, spread, np.array([[1.0], [2.0], [3.0]], np.float32)),
+    )
+    loaded = Upgrade.load(upgrade.save(tmp_path / "upgrade"))
+    rows = Embeddings.of(np.eye(3, dtype=np.float32), old)
+    assert loaded.uncertainty(rows).vectors[:, 0].tolist() == [1.0, 2.0, 3.0]
+    with pytest.raises(SpaceMismatch, match="what the uncertainty is of"):
+        Upgrade(upgrade.head, upgrade.bridge, Provenance("x"), "forward", uncertainty=Identity(new, new))

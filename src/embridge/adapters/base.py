@@ -22,6 +22,11 @@ class Adapter(ABC):
     """A map from ``source`` to ``target``. Subclasses are final and immutable; see `embridge.testing.check_adapter`.
 
     `apply` is for arrays whose space the caller vouches for; calling the adapter on `Embeddings` checks the space.
+
+    >>> from embridge.adapters import Prefix
+    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+    >>> Prefix(new, old)(Embeddings.of(np.eye(3, dtype=np.float32), new, ["a", "b", "c"])).space == old
+    True
     """
 
     kind: ClassVar[str]
@@ -53,7 +58,11 @@ class Adapter(ABC):
 
 
 def normalized(x: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
-    """Rows of length one; a row of zeros stays zero."""
+    """Rows of length one; a row of zeros stays zero.
+
+    >>> normalized(np.array([[0, 2], [0, 0]], np.float32)).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
+    """
     norms = np.sqrt(np.einsum("nd,nd->n", x, x))[:, None]
     return np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
 

@@ -82,7 +82,12 @@ def adapter_to_config(adapter: Adapter) -> dict[str, Any]:
 
 
 def adapter_from_parts(described: Mapping[str, Any], weights: Weights) -> Adapter:
-    """The inverse of `adapter_to_config`; raises `ArtefactError` on an unknown kind or parts that do not fit."""
+    """The inverse of `adapter_to_config`; raises `ArtefactError` on an unknown kind or parts that do not fit.
+
+    >>> made = Prefix(Space("new", "1", 3), Space("old", "1", 2))
+    >>> adapter_from_parts(adapter_to_config(made), made.weights()).target == made.target
+    True
+    """
     try:
         kind = KINDS[described["kind"]]
         source, target = Space.from_dict(described["source"]), Space.from_dict(described["target"])

@@ -34,6 +34,12 @@ class MLP(Adapter):
 
     x is normalised first; the layer norm has no parameters of its own, since the first layer can hold them. ``skip``
     is an affine layer, or None for none. XBT: Jang & Lim, ICCV 2025, section 3 (the projection module).
+
+    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+    >>> still = Layer(np.zeros((3, 2), np.float32), np.zeros(2, np.float32))
+    >>> skip = Layer(np.eye(3, 2, dtype=np.float32), np.zeros(2, np.float32))
+    >>> MLP(new, old, [still], skip=skip).apply(np.array([[0.0, 2.0, 5.0]], np.float32)).tolist()
+    [[0.0, 1.0]]
     """
 
     kind: ClassVar[str] = "mlp"

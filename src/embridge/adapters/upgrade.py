@@ -51,7 +51,9 @@ class Upgrade:
     """``head`` makes what is written from now on; ``bridge`` makes the two sides comparable.
 
     direction ``backward``: the bridge maps new vectors (queries, and items not re-embedded) into the old space, and
-    the stored gallery stays as it is. ``forward``: it maps stored old vectors into the new space.
+    the stored gallery stays as it is. ``forward``: it maps stored old vectors into the new space. uncertainty: maps what
+    the bridge takes to one number a vector, the log of the squared error to expect; items are best backfilled from the
+    highest on.
 
     >>> from embridge.adapters.linear import Identity
     >>> from embridge.adapters.prefix import Prefix
@@ -66,12 +68,15 @@ class Upgrade:
     bridge: Adapter
     provenance: Provenance
     direction: Direction = "backward"
+    uncertainty: Adapter | None = None
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):
             raise ArtefactError(f"direction is one of {get_args(Direction)}, not {self.direction!r}")
         joined = self.bridge.source if self.direction == "backward" else self.bridge.target
         require_same(self.head.target, joined, what=f"the new side of a {self.direction} bridge")
+        if self.uncertainty is not None:
+            require_same(self.bridge.source, self.uncertainty.source, what="what the uncertainty is of")
 
     @property
     def new_space(self) -> Space:
@@ -107,7 +112,9 @@ class Upgrade:
 
         report: JSON to keep beside it; card: Markdown to add to its ``README.md``.
         """
-        tensors = {f"{side}.{n}": a for side in ("head", "bridge") for n, a in getattr(self, side).weights().items()}
+        tensors = {
+            f"{part}.{n}": array for part, adapter in self._parts().items() for n, array in adapter.weights().items()
+        }
         with atomic_folder(path, marker=MANIFEST) as folder:
             save_tensors(tensors, folder / _WEIGHTS)
             digest = hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
@@ -119,7 +126,14 @@ class Upgrade:
 
     @classmethod
     def load(cls, path: Path | str) -> Upgrade:
-        """Read a folder that `save` wrote; raises `ArtefactError` for one that is truncated, altered or foreign."""
+        """Read a folder that `save` wrote; raises `ArtefactError` for one that is truncated, altered or foreign.
+
+        >>> from embridge.adapters import Identity, Prefix
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> folder = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")).save("upgrade")
+        >>> Upgrade.load(folder).provenance.method
+        'prefix'
+        """
         folder = Path(path)
         manifest = _read_manifest(folder)
         weights = _read_weights(folder, manifest["weights_sha256"])
@@ -129,6 +143,7 @@ class Upgrade:
                 bridge=adapter_from_parts(manifest["bridge"], _own(weights, "bridge.")),
                 provenance=Provenance(**manifest["provenance"]),
                 direction=manifest["direction"],
+                uncertainty=_optional(manifest, weights, "uncertainty"),
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             if isinstance(error, EmbridgeError) and not isinstance(error, ArtefactError):
@@ -137,12 +152,15 @@ class Upgrade:
                 raise
             raise ArtefactError(f"{folder / MANIFEST} lacks or misnames {error}; fit the upgrade again") from error
 
+    def _parts(self) -> dict[str, Adapter]:
+        parts = {"head": self.head, "bridge": self.bridge, "uncertainty": self.uncertainty}
+        return {name: adapter for name, adapter in parts.items() if adapter is not None}
+
     def _manifest(self, digest: str) -> dict[str, Any]:
         manifest = {
             "schema": SCHEMA,
             "direction": self.direction,
-            "head": adapter_to_config(self.head),
-            "bridge": adapter_to_config(self.bridge),
+            **{part: adapter_to_config(adapter) for part, adapter in self._parts().items()},
             "provenance": asdict(self.provenance),
             "weights_sha256": digest,
         }
@@ -190,6 +208,10 @@ def _read_weights(folder: Path, digest: str) -> dict[str, np.ndarray]:
         return dict(load_tensors(content))
     except (SafetensorError, ValueError, KeyError) as error:
         raise ArtefactError(f"{file} is not a safetensors file: {error}; pickles are never read") from error
+
+
+def _optional(manifest: Mapping[str, Any], weights: Mapping[str, np.ndarray], part: str) -> Adapter | None:
+    return adapter_from_parts(manifest[part], _own(weights, f"{part}.")) if part in manifest else None
 
 
 def _own(weights: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -59,6 +59,11 @@ def read_pairs(path: Path | str, *, columns: Sequence[str] = ()) -> JudgedPairs:
 
     columns: further ones to keep; all others are ignored. Raises `InvalidInput` for a missing, unreadable or empty file,
     other columns, and a query or item that is blank (naming the first row).
+
+    >>> _ = Path("judged.csv").write_text("text,image,language\\na black cat,17.jpg,en\\neine Katze,17.jpg,de\\n")
+    >>> judged = read_pairs("judged.csv", columns=["language"])
+    >>> judged.queries, judged.items, judged.columns["language"]
+    (['a black cat', 'eine Katze'], ['17.jpg'], ('en', 'de'))
     """
     held = column_names(path)
     for (query, item), cross_modal in _COLUMNS.items():

@@ -16,6 +16,10 @@ def read_labels(path: Path | str, *, column: str = "label") -> dict[str, str]:
     It is what `LabelRelevance` takes. An id may repeat with the same label. Raises
     `InvalidInput` for a missing, unreadable or empty file, a column that is not there, a blank cell, and an id with two
     labels, naming the row (counted from 0).
+
+    >>> _ = Path("labels.csv").write_text("id,label\\n17.jpg,cat\\n18.jpg,dog\\n")
+    >>> read_labels("labels.csv")
+    {'17.jpg': 'cat', '18.jpg': 'dog'}
     """
     read = read_columns(path, ["id", column])
     require_filled(path, [read["id"], read[column]])

@@ -29,6 +29,10 @@ def read_qrels(path: Path | str) -> list[tuple[str, str, float]]:
 
     Raises `InvalidInput` for a file that is missing, not UTF-8 text or without a judgement, and for a line with another
     number of columns, a blank one, or a grade that is not a finite number.
+
+    >>> _ = Path("qrels.trec").write_text("q1 0 d7 2\\nq1 0 d9 0\\n")
+    >>> read_qrels("qrels.trec")
+    [('q1', 'd7', 2.0), ('q1', 'd9', 0.0)]
     """
     path = Path(path)
     require_file(path, "qrels as TREC or BEIR write them")

@@ -35,6 +35,10 @@ def read_columns(path: Path | str, names: Sequence[str]) -> dict[str, tuple[str,
 
     Raises `InvalidInput` as `column_names` does, for columns that are not there (listing those that are) and for rows
     that are longer than the header: an unquoted comma would otherwise move values into the wrong column.
+
+    >>> _ = Path("pairs.csv").write_text("query,document,times\\nshoe,d7,3\\n")
+    >>> column_names("pairs.csv"), read_columns("pairs.csv", ["times"])
+    (['query', 'document', 'times'], {'times': ('3',)})
     """
     path = Path(path)
     held = column_names(path)

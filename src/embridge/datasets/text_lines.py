@@ -15,6 +15,10 @@ def read_captions(path: Path | str) -> list[str]:
     """The distinct, non-blank lines, stripped, in the order of their first appearance.
 
     Raises `InvalidInput` for a file that is missing, not UTF-8 text, or without a caption.
+
+    >>> _ = Path("captions.txt").write_text("a black cat\\n\\n two boats\\na black cat\\n")
+    >>> read_captions("captions.txt")
+    ['a black cat', 'two boats']
     """
     path = Path(path)
     require_file(path, "UTF-8 text, one caption a line")

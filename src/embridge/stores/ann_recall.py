@@ -93,6 +93,13 @@ def draw_queries(store: Store, space: Space, count: int, *, seed: int = 0) -> Em
 
     Raises `InvalidInput` where there is none. Stored rows lie where the index has rows; queries of another modality
     often do not, and an index may find less for them: measure with real ones where you have them.
+
+    >>> from embridge.stores import MemoryStore
+    >>> space = Space("toy", "1", 3)
+    >>> store = MemoryStore(space)
+    >>> store.upsert(Embeddings.of(np.eye(3, dtype=np.float32), space))
+    >>> len(draw_queries(store, space, 2))
+    2
     """
     generator = np.random.default_rng(seed)
     draws, ids = np.empty(0), np.empty(0, object)

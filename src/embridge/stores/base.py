@@ -19,7 +19,10 @@ Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``column operator value`` on the payload; ``in`` takes a tuple of values."""
+    """``column operator value`` on the payload; ``in`` takes a tuple of values.
+
+    >>> cheap_shoes = (Condition("kind", "in", ("shoe", "boot")), Condition("price", "<", 50))
+    """
 
     column: str
     operator: Operator
@@ -92,7 +95,15 @@ class Store(Protocol):
 
 
 def scan_parts(store: Store, space: Space, *, rows: int) -> Iterator[Embeddings]:
-    """All rows of a space in order of id, in parts of at most ``rows``."""
+    """All rows of a space in order of id, in parts of at most ``rows``.
+
+    >>> import numpy as np
+    >>> from embridge.stores import MemoryStore
+    >>> store = MemoryStore(Space("toy", "1", 3))
+    >>> store.upsert(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), ["c", "a", "b"]))
+    >>> [part.ids for part in scan_parts(store, Space("toy", "1", 3), rows=2)]
+    [('a', 'b'), ('c',)]
+    """
     after = None
     while (part := store.scan(space, after=after, limit=rows)) is not None:
         yield part

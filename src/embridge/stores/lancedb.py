@@ -35,6 +35,14 @@ class LanceStore:
     approximate, and so are its scores: ``capabilities`` say so, and `ann_recall` measures what that costs.
 
     ``LanceStore(path)`` opens; ``LanceStore(path, create=True)`` also makes the folder.
+
+    >>> space = Space("toy", "1", 2)
+    >>> store = LanceStore("shop", create=True)
+    >>> store.add_space(space)
+    >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"])
+    >>> store.upsert(rows, {"kind": ["shoe", "hat"]})
+    >>> LanceStore("shop").search(rows, 1, filter=(Condition("kind", "==", "hat"),)).ids
+    (('b',), ('b',))
     """
 
     def __init__(self, path: Path | str, *, create: bool = False) -> None:

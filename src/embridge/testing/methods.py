@@ -90,7 +90,7 @@ def _check_planted(name: str, method: Method) -> None:
     old = (new @ rotation)[:, :_DIM_OLD] + _NOISE * rng.normal(size=(count, _DIM_OLD))
     spaces = Space("planted new", "1", _DIM_NEW), Space("planted old", "1", _DIM_OLD)
     rows = [Embeddings.of(v.astype(np.float32), s) for v, s in zip((new, old), spaces, strict=True)]
-    pairs = Pairs(*rows)
+    pairs = Pairs(rows[0], rows[1])
     upgrade, _ = _fit(method, pairs.take(np.arange(_PLANTED_PAIRS)))
     unseen = pairs.take(np.arange(_PLANTED_PAIRS, count))
     queries, gallery = _mapped(upgrade, unseen), unseen.old.vectors
