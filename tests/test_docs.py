@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -17,7 +18,7 @@ from fenced_blocks import PAGES, README, ROOT, blocks, label, pages_with, prose,
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from embridge import errors
+from embridge import errors, evaluation
 from embridge.cli import app
 from embridge.evaluation import MEASURES, MORE_CELLS, SETTINGS, gates
 from embridge.evaluation.measures import FULL
@@ -169,6 +170,13 @@ def test_every_schema_is_documented():
     source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     printed = {name for name in re.findall(r'"(embridge\.\w+/\d+)"', source) if not name.startswith("embridge.upgrade")}
     assert printed == set(re.findall(r"`(embridge\.\w+/\d+)`", (DOCS / "cli.md").read_text()))
+
+
+def test_every_module_of_the_evaluation_is_in_the_reference():
+    page = (DOCS / "reference" / "evaluation.md").read_text()
+    named = set(re.findall(r"^::: ([\w.]+)$", page, re.MULTILINE))
+    modules = {module.name for module in pkgutil.iter_modules(evaluation.__path__, "embridge.evaluation.")}
+    assert modules - {"embridge.evaluation.render"} <= named
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)

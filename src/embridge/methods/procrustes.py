@@ -26,6 +26,13 @@ class Procrustes:
     first; weights of the pairs weigh XᵀY and the means. Warns below ``2 · d_old`` pairs, where a rotation begins to fit noise.
 
     Requirements: the same items encoded by both models; nothing else. Related: `XBT`, which starts from this map.
+
+    >>> from embridge import Embeddings, Space
+    >>> new = Embeddings.of(np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32), Space("new", "1", 3))
+    >>> turned = normalized(new.vectors[:, [1, 2, 0]])
+    >>> upgrade = Procrustes(center=False).fit(Pairs(new, Embeddings.of(turned, Space("old", "1", 3))))
+    >>> bool(np.allclose(normalized(upgrade.to_index_space(new).vectors), turned, atol=1e-5))
+    True
     """
 
     paper: ClassVar[str] = "Schönemann 1966, A generalized solution of the orthogonal Procrustes problem"

@@ -52,6 +52,14 @@ class XBT:
     has it.
 
     Requirements: captions encoded by both models; no image, no label. Related: `Procrustes`, its starting point.
+
+    >>> import numpy as np
+    >>> from embridge import Embeddings, Space
+    >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+    >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
+    >>> upgrade = XBT(hidden_width=8, epochs=1, min_steps=5).fit(pairs)
+    >>> upgrade.to_index_space(pairs.new).space == pairs.old.space
+    True
     """
 
     paper: ClassVar[str] = "Jang & Lim, Cross-modal backward-compatible training, ICCV 2025, arXiv 2405.14715"
@@ -111,6 +119,9 @@ def xbt_loss(mapped: Tensor, old: Tensor, *, temperature: float, cosine_weight: 
     """Symmetric InfoNCE(ψ(z̃), f_old) at ``temperature`` plus ``cosine_weight`` · mean(1 − cos); unit rows [b, d].
 
     The cosine term keeps absolute scores where they were, which galleries that mix both models need.
+
+    >>> bool(xbt_loss(torch.eye(2), torch.eye(2), temperature=0.07, cosine_weight=1.0) < 1e-5)
+    True
     """
     logits = mapped @ old.T / temperature
     target = torch.arange(len(mapped), device=mapped.device)
@@ -119,7 +130,11 @@ def xbt_loss(mapped: Tensor, old: Tensor, *, temperature: float, cosine_weight: 
 
 
 def with_noise(z: Tensor, noise: float) -> Tensor:
-    """Unit rows moved by Gaussian noise of length about ``noise · u``, u ~ U(0, 1) a row, and renormalised."""
+    """Unit rows moved by Gaussian noise of length about ``noise · u``, u ~ U(0, 1) a row, and renormalised.
+
+    >>> bool(torch.allclose(with_noise(torch.eye(3), 2.0).norm(dim=1), torch.ones(3)))
+    True
+    """
     if noise == 0:
         return z
     scale = noise / z.shape[1] ** 0.5 * torch.rand(len(z), 1, device=z.device)
