@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -63,8 +63,11 @@ class FitSettings(_Strict):
     """How the bridge is fitted."""
 
     captions: Path | None = None
-    method: str = "xbt"
+    weigh_repeats: bool = False
+    method: str = "choose"
     settings: dict[str, Any] = Field(default_factory=dict)
+    judged: Path | None = None
+    metrics: tuple[str, ...] = Field(("recall_at_10",), min_length=1)
     seed: int = 0
 
 
@@ -83,8 +86,8 @@ class EvaluateSettings(_Strict):
     curve: bool = False
     orders: dict[str, Path] = Field(default_factory=dict)
     gates: tuple[str, ...] = ()
-    precisions: tuple[float, ...] = (0.5, 0.75, 0.9)
-    thresholds: tuple[float, ...] = ()
+    precisions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5, 0.75, 0.9)
+    thresholds: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
     unjudged: Literal["skip", "zero", "error"] = "skip"
     seed: int = 0
 
