@@ -63,11 +63,8 @@ class FitSettings(_Strict):
     """How the bridge is fitted."""
 
     captions: Path | None = None
-    weigh_repeats: bool = False
-    method: str = "choose"
+    method: str = "xbt"
     settings: dict[str, Any] = Field(default_factory=dict)
-    judged: Path | None = None
-    metrics: tuple[str, ...] = Field(("recall_at_10",), min_length=1)
     seed: int = 0
 
 
