@@ -27,6 +27,7 @@ from embridge.evaluation import load_report, load_summary
 from embridge.stores import open_store
 from embridge.vector_files import write
 
+XBT = {"captions": "captions.txt", "method": "xbt", "settings": {"min_steps": 20}}
 MODELS = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}
 HELD_OUT = glyphs.split()["test"][::10]
 
@@ -71,7 +72,7 @@ def settings_of(project, name, **changes):
 
 
 def test_fit_writes_an_upgrade_and_says_so(project):
-    path = settings_of(project, "xbt", fit={"captions": "captions.txt", "settings": {"min_steps": 20}}, upgrade="made")
+    path = settings_of(project, "xbt", fit=XBT, upgrade="made")
     done = run("fit", path, "--json")
     assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)
@@ -82,6 +83,61 @@ def test_fit_writes_an_upgrade_and_says_so(project):
     assert upgrade.provenance.encoders == MODELS
     assert upgrade.provenance.data.startswith("2931 pairs")  # blank and repeated lines are not captions
     assert "xbt" in done.stderr
+
+
+def test_fit_chooses_where_nothing_is_said_and_shows_why(project):
+    fit = {"captions": "captions.txt", "settings": {"candidates": ["procrustes", "low-rank"]}}
+    path = settings_of(project, "choose", fit=fit, upgrade="chosen")
+    done = run("fit", path)
+    assert done.exit_code == 0, done.stderr
+    assert "Candidates" in done.stdout
+    assert "chosen: " in done.stdout
+    said = json.loads(run("fit", path, "--json").stdout)
+    assert said["method"] in said["reason"]
+    assert {c["method"] for c in said["candidates"]} == {"procrustes", "low-rank"}
+    forced = json.loads(run("fit", path, "--method", "procrustes", "--json").stdout)
+    assert forced["method"] == Upgrade.load(project / "chosen").provenance.method == "procrustes"
+    assert "candidates" not in forced
+
+
+def test_fit_keeps_the_old_model_where_nothing_is_better(project):
+    """Pairs whose old vectors belong to other captions: no bridge can be fitted, none is written."""
+    generator = np.random.default_rng(0)
+    for side in ("old", "new"):
+        rows = Embeddings.of(generator.normal(size=(300, 16)).astype(np.float32), Space(side, "", 16))
+        write(rows, project / f"noise-{side}.npy")
+    models = {side: {"captions": f"noise-{side}.npy"} for side in ("old", "new")}
+    path = settings_of(project, "noise", **models, fit={"settings": {"candidates": ["procrustes"]}}, upgrade="noise")
+    done = run("fit", path)
+    assert done.exit_code == 3
+    assert done.stderr.splitlines()[-1] == "error: keep the old model: procrustes finds no more than chance"
+    assert not (project / "noise").exists()
+
+
+def test_judged_queries_choose_but_are_not_reported_on(project):
+    rows = list(csv.reader((project / "pairs.csv").read_text().splitlines()))
+    for name, part in (("choose", rows[1:50]), ("report", rows[50:])):
+        with (project / f"{name}-pairs.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([rows[0], *part])
+    fit = {"captions": "captions.txt", "judged": "choose-pairs.csv", "settings": {"candidates": ["procrustes"]}}
+    shared = settings_of(project, "shared", fit=fit, upgrade="judged")
+    done = run("fit", shared)
+    assert done.exit_code == 2
+    assert "fit.judged and evaluate.pairs share 49 queries" in done.stderr
+    apart = settings_of(project, "apart", fit=fit, evaluate={"pairs": "report-pairs.csv"}, upgrade="judged")
+    assert run("fit", apart, "--json").exit_code in (0, 3)
+
+
+def test_repeats_weigh_where_they_are_asked_to(project):
+    lines = (project / "captions.txt").read_text().split("\n")
+    (project / "repeats.txt").write_text("\n".join(lines[:300] + lines[:30] * 40))
+    fit = {"captions": "repeats.txt", "method": "procrustes"}
+    bridges = []
+    for weigh in (False, True):
+        path = settings_of(project, f"repeats-{weigh}", fit=fit | {"weigh_repeats": weigh}, upgrade=f"repeats-{weigh}")
+        assert run("fit", path).exit_code == 0
+        bridges.append(Upgrade.load(project / f"repeats-{weigh}").bridge.weights()["weight"])
+    assert np.abs(bridges[0] - bridges[1]).max() > 0.01
 
 
 def test_evaluate_measures_what_was_fitted(project):
@@ -168,9 +224,7 @@ def test_a_report_is_shown_again(project, tmp_path):
 
 
 def test_two_reports_are_compared(project):
-    xbt = settings_of(
-        project, "b", fit={"captions": "captions.txt", "settings": {"min_steps": 20}}, upgrade="b", report="b.json"
-    )
+    xbt = settings_of(project, "b", fit=XBT, upgrade="b", report="b.json")
     assert (
         run("fit", xbt).exit_code
         == run("evaluate", xbt).exit_code

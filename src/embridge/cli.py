@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from embridge import __version__
-from embridge.errors import EmbridgeError
+from embridge.errors import EmbridgeError, GateRefused
 
 __all__ = ["app", "main"]
 
@@ -122,28 +122,34 @@ def inspect(
 
 
 @app.command()
-def fit(config: Config, as_json: Json = False) -> None:
-    """Fit the bridge that the settings describe, and write the upgrade."""
+def fit(
+    config: Config,
+    method: Annotated[
+        str | None, typer.Option(help="Fit this method, whatever the settings say.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Choose and fit the bridge, and write the upgrade. Ends with 3 if the old model should be kept."""
     from embridge.pipeline import fit_upgrade
     from embridge.settings import load_settings
-    from embridge.terminal import progress_bars
+    from embridge.terminal import print_table, progress_bars
 
     settings = load_settings(config)
+    if method is not None and method != settings.fit.method:
+        settings = settings.model_copy(
+            update={"fit": settings.fit.model_copy(update={"method": method, "settings": {}})}
+        )
     with progress_bars() as progress:
-        upgrade = fit_upgrade(settings, progress=progress)
-    made = upgrade.provenance
-    result = {
-        "schema": "embridge.fit/1",
-        "upgrade": str(settings.upgrade),
-        "method": made.method,
-        "new": upgrade.new_space.to_dict() | {"id": upgrade.new_space.id},
-        "old": upgrade.old_space.to_dict() | {"id": upgrade.old_space.id},
-        "figures": dict(made.figures),
-    }
+        made = fit_upgrade(settings, progress=progress)
     if as_json:
-        _print_json(result)
-        return
-    typer.echo(f"{settings.upgrade}: {made.method}, from {upgrade.new_space} to {upgrade.old_space}; {made.data}")
+        _print_json(made.to_dict() | {"upgrade": str(settings.upgrade) if made.upgrade else None})
+    elif made.choice is not None:
+        columns, rows = made.choice.table()
+        print_table(columns, rows, title="Candidates")
+    if made.upgrade is None:
+        raise GateRefused(made.choice.reason if made.choice else "nothing was fitted")
+    if not as_json:
+        typer.echo(f"{settings.upgrade}: {made.said}")
 
 
 @app.command()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from embridge.adapters.upgrade import MANIFEST, Upgrade
-from embridge.datasets.text_lines import read_captions
-from embridge.embeddings import Embeddings
-from embridge.encoders import Encoder, load
-from embridge.errors import InvalidInput, SettingsError, require
+from embridge.datasets.judged_pairs import read_pairs
+from embridge.datasets.text_lines import count_captions
+from embridge.errors import SettingsError, require
 from embridge.evaluation import Relevance, Scope, Side, Summary, evaluate
 from embridge.evaluation.measures import FULL
 from embridge.evaluation.render.html import pictures_from, save_html
@@ -21,28 +20,103 @@ from embridge.evaluation.report_files import save_report, summary_to_dict
 from embridge.files import refuse_foreign_folder
 from embridge.judging import Judgements, read_judgements, read_orders
 from embridge.methods import Pairs, make
+from embridge.methods.choose import Choice, Choose, JudgedQueries, choose
+from embridge.model_vectors import caption_vectors, searches_images, side_of
 from embridge.progress import Progress, silent
-from embridge.settings import EvaluateSettings, ModelSettings, Settings
-from embridge.vector_files import read
+from embridge.settings import EvaluateSettings, Settings
 
-__all__ = ["evaluate_upgrade", "fit_upgrade"]
+__all__ = ["Fitted", "evaluate_upgrade", "fit_upgrade"]
 
 
-def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Upgrade:
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What `fit_upgrade` made: the upgrade (None: keep the old model), and the table where a choice was made."""
+
+    upgrade: Upgrade | None
+    choice: Choice | None
+
+    @property
+    def said(self) -> str:
+        """One line for people."""
+        if self.upgrade is None:
+            return "nothing was written"
+        made = self.upgrade.provenance
+        return f"{made.method}, from {self.upgrade.new_space} to {self.upgrade.old_space}; {made.data}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``embridge fit --json`` prints."""
+        made: dict[str, Any] = {"schema": "embridge.fit/1", "method": None}
+        if self.upgrade is not None:
+            spaces = {"new": self.upgrade.new_space, "old": self.upgrade.old_space}
+            made["method"] = self.upgrade.provenance.method
+            made |= {side: space.to_dict() | {"id": space.id} for side, space in spaces.items()}
+            made["figures"] = dict(self.upgrade.provenance.figures)
+        if self.choice is not None:
+            made |= {"reason": self.choice.reason, "candidates": [asdict(c) for c in self.choice.candidates]}
+        return made
+
+
+def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     """Encode the captions with both models (or read their vectors), fit, and write the upgrade's folder.
 
     Raises `SettingsError` for settings that lack what is needed, and `InvalidInput` for data that cannot be used or a
     folder of other things in the upgrade's place, before any work.
     """
     refuse_foreign_folder(settings.upgrade, marker=MANIFEST)
-    method = make(settings.fit.method, settings.fit.settings)
-    captions = None if settings.fit.captions is None else read_captions(settings.fit.captions)
-    old, new = (_caption_vectors(model, captions, progress) for model in (settings.old, settings.new))
-    upgrade = method.fit(Pairs(new, old), seed=settings.fit.seed, progress=progress)
+    wanted = settings.fit
+    method = make(wanted.method, wanted.settings)
+    counts = None if wanted.captions is None else count_captions(wanted.captions)
+    captions = None if counts is None else list(counts)
+    old, new = (caption_vectors(model, captions, progress) for model in (settings.old, settings.new))
+    weights = None
+    if wanted.weigh_repeats:
+        if counts is None or len(counts) != len(old):
+            raise SettingsError("fit.weigh_repeats counts the lines of fit.captions; name that file")
+        weights = np.array(list(counts.values()), np.float64)
+    pairs = Pairs(new, old, weights)
+    choice = None
+    if isinstance(method, Choose):
+        method = replace(method, cross_modal=method.cross_modal or _searches_images(settings))
+        choice = choose(pairs, method, judged=_judged(settings, progress), seed=wanted.seed, progress=progress)
+        upgrade = choice.upgrade
+    else:
+        upgrade = method.fit(pairs, seed=wanted.seed, progress=progress)
+    if upgrade is None:
+        return Fitted(None, choice)
     names = {side: model.encoder for side, model in (("old", settings.old), ("new", settings.new)) if model.encoder}
     upgrade = replace(upgrade, provenance=replace(upgrade.provenance, encoders=names))
     upgrade.save(settings.upgrade)
-    return upgrade
+    return Fitted(upgrade, choice)
+
+
+def _searches_images(settings: Settings) -> bool:
+    """Whether images will be searched: an encoder takes them, or judged pairs hold them."""
+    if any(searches_images(model) for model in (settings.old, settings.new)):
+        return True
+    pairs = [p for p in (settings.fit.judged, settings.evaluate and settings.evaluate.pairs) if p]
+    return any(read_pairs(path).cross_modal for path in pairs if path.exists())
+
+
+def _judged(settings: Settings, progress: Progress) -> JudgedQueries | None:
+    """The judged pairs to choose by, which may not be those that are reported on."""
+    if settings.fit.judged is None:
+        return None
+    wanted = EvaluateSettings(pairs=settings.fit.judged, metrics=settings.fit.metrics)
+    judgements = read_judgements(wanted)
+    if settings.evaluate is not None:
+        reported = set(read_judgements(settings.evaluate).queries)
+        seen = [query for query in judgements.queries if query in reported]
+        if seen:
+            raise SettingsError(
+                f"fit.judged and evaluate.pairs share {len(seen)} queries, first {seen[0]!r}: a choice made by what is "
+                "reported flatters itself; keep them apart"
+            )
+    sides = [side_of(model, judgements, settings.fit.judged.parent, progress) for model in (settings.old, settings.new)]
+    assert judgements.truth is not None
+    scope = Scope(
+        metrics=settings.fit.metrics, directions=judgements.directions, unjudged="skip", seed=settings.fit.seed
+    )
+    return JudgedQueries(sides[0], sides[1], judgements.truth, scope)
 
 
 def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summary:
@@ -58,7 +132,8 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     require("pyarrow", extra="parquet")  # before hours of encoding
     upgrade = Upgrade.load(settings.upgrade)
     judgements = read_judgements(wanted)
-    old, new = (_side(model, judgements, wanted, progress) for model in (settings.old, settings.new))
+    folder = None if wanted.pairs is None else wanted.pairs.parent
+    old, new = (side_of(model, judgements, folder, progress) for model in (settings.old, settings.new))
     truth = judgements.truth or Relevance.from_neighbours(new.queries, new.gallery, wanted.neighbours or 1)
     report = evaluate(
         old, new, upgrade, truth, scope=_scope(settings, wanted, judgements, upgrade, old), progress=progress
@@ -66,7 +141,7 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     summary = save_report(
         report, settings.report, gates=wanted.gates, precisions=wanted.precisions, thresholds=wanted.thresholds
     )
-    show = None if wanted.pairs is None else pictures_from(wanted.pairs.parent)
+    show = None if folder is None else pictures_from(folder)
     save_html(settings.report.with_suffix(".html"), summary, show=show)
     upgrade.save(settings.upgrade, report=summary_to_dict(summary), card=report_markdown(summary))
     return summary
@@ -94,56 +169,3 @@ def _applicable(wanted: EvaluateSettings, upgrade: Upgrade, old: Side) -> tuple[
     smallest = min(len(old.queries), len(old.gallery)) if wanted.pairs is not None else len(old.gallery)
     cascade = FULL not in wanted.metrics and 5 * wanted.cascade_items <= smallest
     return (*(["fused/old"] if fused else []), *(["cascade"] if cascade else []), "ceiling")
-
-
-def _caption_vectors(model: ModelSettings, captions: list[str] | None, progress: Progress) -> Embeddings:
-    if model.encoder is None:
-        if model.captions is None:
-            raise SettingsError("fit: a model without an encoder needs a file of caption vectors (captions:)")
-        return _read(model.captions, model)
-    if captions is None:
-        raise SettingsError("fit: name a text file with captions (fit.captions), one a line")
-    encoder = _encoder(model, progress)
-    return Embeddings.of(encoder.encode(captions, modality="text", role="query"), encoder.space)
-
-
-def _side(model: ModelSettings, judgements: Judgements, wanted: EvaluateSettings, progress: Progress) -> Side:
-    if model.encoder is None:
-        if model.queries is None or model.gallery is None:
-            raise SettingsError("evaluate: a model without an encoder needs files of vectors (queries:, gallery:)")
-        asked = _arranged(model.queries, judgements.queries, model)
-        return Side(asked, _arranged(model.gallery, judgements.items, model))
-    if wanted.pairs is None:
-        raise SettingsError(
-            "evaluate: qrels, labels and neighbours are of ids, so both models need files of vectors (queries:, gallery:); "
-            "an encoder needs pairs, which hold the texts and images themselves"
-        )
-    encoder = _encoder(model, progress)
-    queries = encoder.encode(judgements.queries, modality="text", role="query")
-    if judgements.cross_modal:
-        images = [str(wanted.pairs.parent / item) for item in judgements.items]
-        gallery = encoder.encode(images, modality="image")
-    else:
-        gallery = encoder.encode(judgements.items, modality="text")
-    space = encoder.space
-    return Side(Embeddings.of(queries, space, judgements.queries), Embeddings.of(gallery, space, judgements.items))
-
-
-def _encoder(model: ModelSettings, progress: Progress) -> Encoder:
-    assert model.encoder is not None
-    return load(model.encoder, device=model.device, batch_size=model.batch_size, progress=progress)
-
-
-def _read(path: Path, model: ModelSettings) -> Embeddings:
-    return read(path, space=None if model.space is None else model.space.to_space(), cast=model.cast)
-
-
-def _arranged(path: Path, ids: list[str], model: ModelSettings) -> Embeddings:
-    """All rows of a file: those ids in that order, then the others by name, so that two models' files agree."""
-    rows = _read(path, model)
-    row_of = {name: row for row, name in enumerate(rows.ids)}
-    missing = [name for name in ids if name not in row_of]
-    if missing:
-        raise InvalidInput(f"{path} lacks {len(missing)} of {len(ids)} ids that the pairs name, first {missing[0]!r}")
-    order = [*ids, *sorted(row_of.keys() - set(ids))]
-    return rows.take(np.array([row_of[name] for name in order]))

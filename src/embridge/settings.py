@@ -63,8 +63,11 @@ class FitSettings(_Strict):
     """How the bridge is fitted."""
 
     captions: Path | None = None
-    method: str = "xbt"
+    weigh_repeats: bool = False
+    method: str = "choose"
     settings: dict[str, Any] = Field(default_factory=dict)
+    judged: Path | None = None
+    metrics: tuple[str, ...] = Field(default=("recall_at_10",), min_length=1)
     seed: int = 0
 
 
@@ -74,12 +77,12 @@ class EvaluateSettings(_Strict):
     pairs: Path | None = None
     qrels: Path | None = None
     labels: Path | None = None
-    neighbours: int | None = Field(None, ge=1)
+    neighbours: int | None = Field(default=None, ge=1)
     clicks: str | None = None
     slices: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = Field(("recall_at_1", "recall_at_5", "recall_at_10"), min_length=1)
+    metrics: tuple[str, ...] = Field(default=("recall_at_1", "recall_at_5", "recall_at_10"), min_length=1)
     cells: tuple[str, ...] | None = None
-    cascade_items: int = Field(100, ge=1)
+    cascade_items: int = Field(default=100, ge=1)
     curve: bool = False
     orders: dict[str, Path] = Field(default_factory=dict)
     gates: tuple[str, ...] = ()

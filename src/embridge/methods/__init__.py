@@ -13,6 +13,7 @@ from embridge.methods.base import Method, Pairs
 __all__ = ["METHODS", "Method", "Pairs", "make"]
 
 METHODS: dict[str, tuple[str, str]] = {
+    "choose": ("embridge.methods.choose", "Choose"),
     "procrustes": ("embridge.methods.procrustes", "Procrustes"),
     "xbt": ("embridge.methods.xbt", "XBT"),
 }

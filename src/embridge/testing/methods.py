@@ -27,7 +27,7 @@ def check_method(method: Method, pairs: Pairs) -> list[str]:
     with settings that fit in seconds.
 
     - ``fit`` gives an `Upgrade` between the spaces of the pairs, with its provenance, and no warning;
-    - progress counts up to its total;
+    - progress counts up to its total, for each thing it tells of;
     - the same pairs and seed give the same bytes; saved and loaded, it gives the same outputs;
     - a planted rotation with a little noise is recovered: far more of 100 unseen items find themselves than by chance;
     - below ``2 · d_old`` pairs it warns.
@@ -54,8 +54,9 @@ def _fit(method: Method, pairs: Pairs) -> tuple[Upgrade, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         upgrade = method.fit(pairs, seed=3, progress=tell)
-    done_only = [done for done, _, _ in told]
-    rising = done_only == sorted(done_only) and all(0 <= done <= total and what for done, total, what in told)
+    parts = {what: [done for done, _, part in told if part == what] for _, _, what in told}
+    rising = all(done == sorted(done) for done in parts.values())
+    rising = rising and all(0 <= done <= total and what for done, total, what in told)
     expect(rising, f"{type(method).__name__}: expected progress that rises to its total, came {told}")
     return upgrade, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
 

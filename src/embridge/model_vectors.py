@@ -1,0 +1,79 @@
+"""The vectors of the models that a settings file names: encoded now, or read from files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.encoders import Encoder, load
+from embridge.errors import InvalidInput, SettingsError
+from embridge.evaluation import Side
+from embridge.judging import Judgements
+from embridge.progress import Progress, silent
+from embridge.settings import ModelSettings
+from embridge.vector_files import read
+
+__all__ = ["caption_vectors", "searches_images", "side_of"]
+
+
+def caption_vectors(model: ModelSettings, captions: Sequence[str] | None, progress: Progress) -> Embeddings:
+    """The captions as a model sees them; raises `SettingsError` for a model that says neither how nor where."""
+    if model.encoder is None:
+        if model.captions is None:
+            raise SettingsError("fit: a model without an encoder needs a file of caption vectors (captions:)")
+        return _read(model.captions, model)
+    if captions is None:
+        raise SettingsError("fit: name a text file with captions (fit.captions), one a line")
+    encoder = _encoder(model, progress)
+    return Embeddings.of(encoder.encode(captions, modality="text", role="query"), encoder.space)
+
+
+def side_of(model: ModelSettings, judgements: Judgements, folder: Path | None, progress: Progress) -> Side:
+    """Judged queries and gallery as a model sees them; ``folder``: where the pairs' images are, None without pairs."""
+    if model.encoder is None:
+        if model.queries is None or model.gallery is None:
+            raise SettingsError("evaluate: a model without an encoder needs files of vectors (queries:, gallery:)")
+        asked = _arranged(model.queries, judgements.queries, model)
+        return Side(asked, _arranged(model.gallery, judgements.items, model))
+    if folder is None:
+        raise SettingsError(
+            "evaluate: qrels, labels and neighbours are of ids, so both models need files of vectors (queries:, gallery:); "
+            "an encoder needs pairs, which hold the texts and images themselves"
+        )
+    encoder = _encoder(model, progress)
+    queries = encoder.encode(judgements.queries, modality="text", role="query")
+    if judgements.cross_modal:
+        images = [str(folder / item) for item in judgements.items]
+        gallery = encoder.encode(images, modality="image")
+    else:
+        gallery = encoder.encode(judgements.items, modality="text")
+    space = encoder.space
+    return Side(Embeddings.of(queries, space, judgements.queries), Embeddings.of(gallery, space, judgements.items))
+
+
+def searches_images(model: ModelSettings) -> bool:
+    """Whether the model has an encoder that takes images."""
+    return model.encoder is not None and "image" in _encoder(model, silent).modalities
+
+
+def _encoder(model: ModelSettings, progress: Progress) -> Encoder:
+    assert model.encoder is not None
+    return load(model.encoder, device=model.device, batch_size=model.batch_size, progress=progress)
+
+
+def _read(path: Path, model: ModelSettings) -> Embeddings:
+    return read(path, space=None if model.space is None else model.space.to_space(), cast=model.cast)
+
+
+def _arranged(path: Path, ids: list[str], model: ModelSettings) -> Embeddings:
+    """All rows of a file: those ids in that order, then the others by name, so that two models' files agree."""
+    rows = _read(path, model)
+    row_of = {name: row for row, name in enumerate(rows.ids)}
+    missing = [name for name in ids if name not in row_of]
+    if missing:
+        raise InvalidInput(f"{path} lacks {len(missing)} of {len(ids)} ids that the pairs name, first {missing[0]!r}")
+    order = [*ids, *sorted(row_of.keys() - set(ids))]
+    return rows.take(np.array([row_of[name] for name in order]))
