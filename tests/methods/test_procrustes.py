@@ -84,6 +84,45 @@ def test_rank_deficient_and_constant_input_gives_a_finite_isometry():
     np.testing.assert_allclose(weight.T @ weight, np.eye(3), atol=1e-5)
 
 
+@pytest.mark.parametrize("center", [True, False])
+def test_weights_are_repeated_pairs(make_pairs, center):
+    pairs = make_pairs(rows=80, noise=0.5)
+    rows = np.concatenate([np.arange(80), np.arange(30), np.arange(30)])
+    repeated = pairs_of(pairs.new.vectors[rows], pairs.old.vectors[rows])
+    weighted = Pairs(pairs.new, pairs.old, np.where(np.arange(80) < 30, 3.0, 1.0))
+    maps = [fit_rotation(p, center=center) for p in (weighted, repeated)]
+    np.testing.assert_allclose(maps[0].weight, maps[1].weight, atol=1e-5)
+    if center:
+        np.testing.assert_allclose(maps[0].bias, maps[1].bias, atol=1e-5)
+
+
+def test_repeated_pairs_change_nothing(make_pairs):
+    pairs = make_pairs()
+    twice = pairs_of(*(np.tile(side.vectors, (2, 1)) for side in (pairs.new, pairs.old)))
+    once, again = (fit_rotation(p, center=True) for p in (pairs, twice))
+    np.testing.assert_allclose(once.weight, again.weight, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [40, 400])
+def test_a_planted_rotation_is_recovered_under_a_large_common_mean(rows):
+    """Both means are moved away first: the content is a tenth of them."""
+    generator = np.random.default_rng(6)
+    rotation, _ = np.linalg.qr(generator.normal(size=(32, 32)))
+    new = unit(0.1 * generator.normal(size=(rows, 32)) + generator.normal(size=32))
+    found = fit_rotation(pairs_of(new, new @ rotation), center=True)
+    np.testing.assert_allclose(found.weight, rotation, atol=1e-3)
+    np.testing.assert_allclose(found.apply(new.astype(np.float32)), new @ rotation, atol=1e-5)
+
+
+def test_three_pairs_are_mapped_onto_each_other():
+    generator = np.random.default_rng(7)
+    rotation, _ = np.linalg.qr(generator.normal(size=(8, 8)))
+    new = unit(generator.normal(size=(3, 8)))
+    with pytest.warns(UserWarning, match="3 pairs"):
+        bridge = Procrustes(center=False).fit(pairs_of(new, new @ rotation)).bridge
+    np.testing.assert_allclose(bridge.apply(new.astype(np.float32)), new @ rotation, atol=1e-5)
+
+
 def test_few_pairs_warn(make_pairs):
     with pytest.warns(UserWarning, match="31 pairs fit a map into 16 dimensions; at least 32"):
         Procrustes().fit(make_pairs(rows=31))

@@ -1,0 +1,187 @@
+"""Penalised least squares for a whole grid of penalties from one eigendecomposition; what `Ridge` and `LowRank` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from embridge.adapters.base import Adapter, normalized
+from embridge.errors import InvalidInput, SettingsError
+from embridge.methods.base import Pairs
+from embridge.methods.validation import held_out_score
+from embridge.progress import Progress
+
+__all__ = ["PENALTIES", "Grid", "Path", "choose", "path_of", "require_spread"]
+
+PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+_CHUNK_ROWS = 4096
+_ROUNDING = 1e-13  # share of the squared lengths below which a direction is rounding, since vectors are float32
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What is tried on held-out pairs: every penalty, with centring, without it, or both (``center=None``)."""
+
+    center: bool | None
+    penalty: float | None
+    penalties: Sequence[float]
+    validation_fraction: float
+
+    def __post_init__(self) -> None:
+        tried = self.penalties if self.penalty is None else (self.penalty,)
+        if not tried or not all(np.isfinite(p) and p >= 0 for p in tried):
+            raise SettingsError(f"penalties are finite and at least 0, and there is at least one; came {list(tried)}")
+        if not 0 < self.validation_fraction < 1:
+            raise SettingsError(f"validation_fraction lies in (0, 1), came {self.validation_fraction}")
+
+    def listed(self) -> list[tuple[bool, float]]:
+        """Every (centring, penalty)."""
+        centers = (False, True) if self.center is None else (self.center,)
+        return list(product(centers, self.penalties if self.penalty is None else (self.penalty,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """``W(λ) = basis · diag(1 / (values + λ)) · projected``, float64, for every λ ≥ 0.
+
+    values [r]: the eigenvalues of XᵀX that are above rounding; basis [d_new, r]: their eigenvectors; projected: basisᵀXᵀY.
+    Both means are zero where nothing is centred. λ is ``penalty`` times the mean of all d_new eigenvalues, so that one
+    penalty means the same for more pairs, heavier weights or vectors closer together. With λ = 0 and fewer directions
+    than d_new, W is the solution of least length.
+    """
+
+    mean_new: np.ndarray
+    mean_old: np.ndarray
+    basis: np.ndarray
+    values: np.ndarray
+    projected: np.ndarray
+
+    def shrunk(self, penalty: float) -> np.ndarray:
+        """``diag(1 / (values + λ)) · projected`` [r, d_old]."""
+        strength = penalty * self.values.sum() / len(self.mean_new)
+        result: np.ndarray = self.projected / (self.values + strength)[:, None]
+        return result
+
+
+def choose(
+    build: Callable[[Path, float], Adapter], pairs: Pairs, tried: Grid, *, seed: int, progress: Progress, name: str
+) -> tuple[Adapter, dict[str, Any]]:
+    """The map of all pairs whose like, fitted without the held-out ones, scored best on them; and the figures.
+
+    Equal scores go to the higher mean cosine. A lone candidate needs no held-out pairs.
+    """
+    candidates = tried.listed()
+    steps = len(candidates) + 1
+    if len(candidates) == 1:
+        (center, penalty), figures = candidates[0], {}
+        every = _Moments.of(pairs) if len(pairs) >= pairs.new.space.dim else None
+    else:
+        train, held = pairs.hold_out(tried.validation_fraction, seed=seed)
+        known = _Moments.of(train) if len(pairs) >= pairs.new.space.dim else None
+        every = None if known is None else known + _Moments.of(held)
+        scores = []
+        paths = {center: path_of(train, center=center, moments=known) for center, _ in candidates}
+        for done, (center, penalty) in enumerate(candidates, start=1):
+            scores.append(_score(build(paths[center], penalty), held))
+            progress(done, steps, name)
+        best = max(range(len(scores)), key=scores.__getitem__)
+        center, penalty = candidates[best]
+        figures = {"validation_mrr": scores[best][0], "validation_scores": _table(candidates, scores)}
+    chosen = build(path_of(pairs, center=center, moments=every), penalty)
+    progress(steps, steps, name)
+    return chosen, {"centered": center, "penalty": penalty} | figures
+
+
+def path_of(pairs: Pairs, *, center: bool, moments: _Moments | None = None) -> Path:
+    """From the moments where given or where pairs are no fewer than dims; else from the smaller matrix of inner products."""
+    if moments is None and len(pairs) < pairs.new.space.dim:
+        return _from_rows(pairs, center=center)
+    return _from_moments(moments or _Moments.of(pairs), center=center)
+
+
+def require_spread(pairs: Pairs, method: str) -> None:
+    """Raise `InvalidInput` where all new vectors, or all old ones, point the same way: there is nothing to fit."""
+    for what, side in (("new", pairs.new), ("old", pairs.old)):
+        first = normalized(side.vectors[:1])
+        if all(np.abs(normalized(part.vectors) - first).max() < 1e-6 for part in side.chunks(_CHUNK_ROWS)):
+            raise InvalidInput(
+                f"{method}: all {len(pairs)} {what} vectors point the same way, so nothing tells items apart; "
+                "check what was encoded"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """Weighted sums over pairs of L2-normalised vectors; those of two sets of pairs add up."""
+
+    total: float
+    new: np.ndarray
+    old: np.ndarray
+    gram: np.ndarray
+    cross: np.ndarray
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> _Moments:
+        d_new, d_old = pairs.new.space.dim, pairs.old.space.dim
+        sums = cls(0.0, np.zeros(d_new), np.zeros(d_old), np.zeros((d_new, d_new)), np.zeros((d_new, d_old)))
+        for start in range(0, len(pairs), _CHUNK_ROWS):
+            sums = sums + cls._of_chunk(*_unit_rows(pairs, slice(start, start + _CHUNK_ROWS)))
+        return sums
+
+    @classmethod
+    def _of_chunk(cls, new: np.ndarray, old: np.ndarray, weights: np.ndarray | None) -> _Moments:
+        if weights is None:
+            return cls(float(len(new)), new.sum(axis=0), old.sum(axis=0), new.T @ new, new.T @ old)
+        roots = np.sqrt(weights)[:, None]  # the product of a matrix with its own transpose costs half
+        x, y = new * roots, old * roots
+        return cls(float(weights.sum()), weights @ new, weights @ old, x.T @ x, x.T @ y)
+
+    def __add__(self, other: _Moments) -> _Moments:
+        parts = ((getattr(s, name) for s in (self, other)) for name in self.__slots__)
+        return _Moments(*(a + b for a, b in parts))
+
+
+def _unit_rows(pairs: Pairs, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    new, old = (normalized(s.vectors[part]).astype(np.float64) for s in (pairs.new, pairs.old))
+    return new, old, None if pairs.weights is None else pairs.weights[part]
+
+
+def _from_moments(sums: _Moments, *, center: bool) -> Path:
+    share = 1.0 if center else 0.0
+    mean_new, mean_old = share * sums.new / sums.total, share * sums.old / sums.total
+    values, basis = np.linalg.eigh(sums.gram - sums.total * np.outer(mean_new, mean_new))
+    kept = values > _ROUNDING * sums.total
+    basis = basis[:, kept]
+    projected = basis.T @ (sums.cross - sums.total * np.outer(mean_new, mean_old))
+    return Path(mean_new, mean_old, basis, values[kept], projected)
+
+
+def _from_rows(pairs: Pairs, *, center: bool) -> Path:
+    """The same from XXᵀ = U diag(values) Uᵀ: the eigenvectors of XᵀX are XᵀU / √values."""
+    new, old, weights = _unit_rows(pairs, slice(None))
+    roots = np.sqrt(np.ones(len(pairs)) if weights is None else weights)
+    share = 1.0 if center else 0.0
+    mean_new, mean_old = (share * (roots**2 @ side) / (roots @ roots) for side in (new, old))
+    x, y = ((side - mean) * roots[:, None] for side, mean in ((new, mean_new), (old, mean_old)))
+    values, u = np.linalg.eigh(x @ x.T)
+    kept = values > _ROUNDING * (roots @ roots)
+    u, lengths = u[:, kept], np.sqrt(values[kept])
+    return Path(mean_new, mean_old, x.T @ u / lengths, values[kept], lengths[:, None] * (u.T @ y))
+
+
+def _score(bridge: Adapter, held: Pairs) -> tuple[float, float]:
+    mapped = bridge.apply(held.new.vectors)
+    cosine = np.einsum("nd,nd->n", normalized(mapped), normalized(held.old.vectors)).mean()
+    return held_out_score(mapped, held.old.vectors), float(cosine)
+
+
+def _table(candidates: Sequence[tuple[bool, float]], scores: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:
+    return [
+        {"centered": center, "penalty": penalty, "mrr": mrr, "cosine": cosine}
+        for (center, penalty), (mrr, cosine) in zip(candidates, scores, strict=True)
+    ]
