@@ -396,7 +396,7 @@ def test_search_needs_an_encoder_and_a_store(project, tmp_path):
         (
             {"fit": {"captions": "captions.txt", "sigma": 3}},
             2,
-            "fit.sigma: there is no such key; there are captions, method",
+            "fit.sigma: there is no such key; there are captions",
         ),
         ({"old": {"encoder": "clip:x", "queries": "q.npy"}}, 2, "say either encoder, or files"),
         ({"fit": {"captions": "captions.txt", "method": "magic"}}, 2, "a method is one of"),
@@ -596,7 +596,7 @@ def wait_for(process, word):
 @pytest.mark.slow
 def test_an_interrupted_fit_ends_with_130_and_leaves_the_earlier_upgrade(project, start):
     before = {p.name: p.read_bytes() for p in (project / "upgrade").iterdir()}
-    fit = {"captions": "captions.txt", "settings": {"min_steps": 1_000_000, "patience": 1_000}}
+    fit = {"captions": "captions.txt", "method": "xbt", "settings": {"min_steps": 1_000_000, "patience": 1_000}}
     process = start("fit", settings_of(project, "long", fit=fit))
     wait_for(process, "xbt")
     process.send_signal(signal.SIGINT)

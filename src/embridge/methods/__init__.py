@@ -15,6 +15,9 @@ __all__ = ["METHODS", "Method", "Pairs", "make"]
 METHODS: dict[str, tuple[str, str]] = {
     "choose": ("embridge.methods.choose", "Choose"),
     "procrustes": ("embridge.methods.procrustes", "Procrustes"),
+    "ridge": ("embridge.methods.ridge", "Ridge"),
+    "low-rank": ("embridge.methods.low_rank", "LowRank"),
+    "mean-shift": ("embridge.methods.mean_shift", "MeanShift"),
     "xbt": ("embridge.methods.xbt", "XBT"),
 }
 
@@ -47,6 +50,7 @@ def _checked(name: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
     hints, checked = get_type_hints(kind), {}
     for key, value in given.items():
+        value = tuple(value) if isinstance(value, list) else value  # YAML and JSON have no tuples
         try:
             checked[key] = TypeAdapter(hints[key]).validate_python(value, strict=True)
         except ValidationError as error:
