@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SpaceMismatch
-from embridge.search import search, top_k
+from embridge.search import rerank, search, top_k
 from embridge.space import Space
 
 METRICS = ("cosine", "dot", "l2")
@@ -273,3 +273,18 @@ def test_what_cannot_be_searched_is_refused(d, n, k, message):
 def test_an_unknown_metric_or_engine_is_refused(unknown):
     with pytest.raises(InvalidInput, match=f"came .*{next(iter(unknown.values()))}"):
         top_k(normal(2, 4), normal(3, 4), 1, **unknown)
+
+
+@ALL_METRICS
+def test_candidates_are_ranked_as_a_search_among_them_alone(metric):
+    generator = np.random.default_rng(0)
+    gallery = generator.integers(-2, 3, (60, 3)).astype(np.float32)  # many equal scores, and rows of zeros
+    queries = generator.integers(-2, 3, (40, 3)).astype(np.float32)
+    candidates = np.stack([generator.permutation(60)[:20] for _ in queries])
+    made = rerank(queries, gallery, candidates, 7, metric=metric)
+    for i, rows in enumerate(np.sort(candidates, axis=1)):
+        alone = top_k(queries[i : i + 1], gallery[rows], 7, metric=metric)
+        assert made.rows[i].tolist() == rows[alone.rows[0]].tolist()
+        assert made.scores[i].tobytes() == alone.scores[0].tobytes()
+    assert rerank(queries, gallery, candidates, 30, metric=metric).rows.shape == (40, 20)
+    assert rerank(queries[:0], gallery, candidates[:0], 5, metric=metric).rows.shape == (0, 5)

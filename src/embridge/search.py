@@ -14,11 +14,13 @@ import numpy as np
 from embridge.candidates import Engine, propose, queries_at_once
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
-from embridge.settling import Scorer, settle
+from embridge.settling import Scorer, settle, settle_among
 from embridge.shapes import Float32, Int64
 from embridge.space import Metric, require_same
 
-__all__ = ["Engine", "Hits", "Ranking", "search", "top_k"]
+__all__ = ["Engine", "Hits", "Ranking", "rerank", "search", "top_k"]
+
+_RERANKED = 4_096  # queries at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +81,28 @@ def top_k(
             part = slice(start, start + step)
             proposal = propose(queries[part], gallery, k, metric, engine)
             rows[part], scores[part] = settle(queries[part], proposal, k, scorer)
+    return Ranking(rows, scores)
+
+
+def rerank(
+    queries: Float32[np.ndarray, "q d"],
+    gallery: Float32[np.ndarray, "n d"],
+    candidates: Int64[np.ndarray, "q m"],
+    k: int,
+    *,
+    metric: Metric = "cosine",
+) -> Ranking:
+    """The k best of each query's own candidate rows, with the scores and the order that `top_k` gives them.
+
+    >>> points = np.array([[1, 0], [1, 1], [0, 1]], np.float32)
+    >>> rerank(points[:1], points, np.array([[2, 1]]), 1).rows.tolist()
+    [[1]]
+    """
+    shape = len(queries), min(k, candidates.shape[1])
+    rows, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)
+    with np.errstate(over="ignore"):
+        scorer = Scorer(gallery, metric, pairs=candidates.size)
+        for start in range(0, len(queries), _RERANKED):
+            part = slice(start, start + _RERANKED)
+            rows[part], scores[part] = settle_among(queries[part], candidates[part], k, scorer)
     return Ranking(rows, scores)

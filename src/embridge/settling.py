@@ -11,7 +11,7 @@ import numpy as np
 from embridge.candidates import Proposal
 from embridge.space import Metric
 
-__all__ = ["Scorer", "settle"]
+__all__ = ["Scorer", "settle", "settle_among"]
 
 _BLOCK_VALUES = 1 << 18  # of vectors in float64 held at once: 2 MB
 _RESCANNED = 256  # queries at once; few leave room for more rows of the gallery
@@ -61,6 +61,17 @@ def settle(queries: np.ndarray, proposal: Proposal, k: int, scorer: Scorer) -> t
     for start in range(0, len(uncertain), _RESCANNED):
         some = uncertain[start : start + _RESCANNED]
         rows[some], exact[some] = _rescan(_wide(queries[some]), exact[some, -1], k, scorer)
+    return rows, exact.astype(np.float32)
+
+
+def settle_among(queries: np.ndarray, rows: np.ndarray, k: int, scorer: Scorer) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of each query's own ``rows`` [q, m], whatever other rows score."""
+    exact = np.empty(rows.shape)
+    step = max(1, _PAIR_VALUES // max(1, queries.shape[1]))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        exact[part] = _near_scores(_wide(queries[part]), rows[part], np.ones(rows[part].shape, bool), scorer)
+    rows, exact = _first(rows, exact, k)
     return rows, exact.astype(np.float32)
 
 

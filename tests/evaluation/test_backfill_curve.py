@@ -124,3 +124,15 @@ def test_constant_scores_do_not_divide_by_nothing():
     ranking = Mixed(same, same).ranking(np.arange(5) < 2, 5)
     assert np.isfinite(ranking.scores).all()
     np.testing.assert_array_equal(ranking.rows, np.tile(np.arange(5), (5, 1)))
+
+
+def test_what_only_float64_tells_apart_keeps_its_order_at_both_ends():
+    space = Space("toy", "1", 2)
+    angles = np.array([3e-8, 1e-8, 2e-8, 0.5])  # cosines with the query that are one number in float32
+    gallery = Embeddings.of(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), space)
+    queries = Embeddings.of(np.array([[1, -1e-3]], np.float32), space, ["q"])
+    exact = top_k(queries.vectors, gallery.vectors, 4).rows
+    assert exact.tolist() == [[1, 2, 0, 3]]
+    mixed = Mixed((queries, gallery), (queries, gallery))
+    for done in (np.ones(4, bool), np.zeros(4, bool)):
+        np.testing.assert_array_equal(mixed.ranking(done, 4).rows, exact)

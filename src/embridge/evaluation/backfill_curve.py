@@ -107,9 +107,7 @@ class Mixed:
             for sides, marked in ((self.new, backfilled), (self.bridged, ~backfilled))
             if marked.any()
         ]
-        rows, scores = (np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("rows", "scores"))
-        order = np.lexsort((rows, -scores), axis=1)[:, :wanted]
-        merged = Ranking(np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1))
+        merged = parts[0] if len(parts) == 1 else _merged(parts, wanted)
         return merged if self.own is None else without_rows(merged, self.own)
 
     def _part(self, sides: tuple[Embeddings, Embeddings], rows: Int64[np.ndarray, " m"], depth: int) -> Ranking:
@@ -120,6 +118,13 @@ class Mixed:
             mean, spread = _score_moments(queries, gallery, self.seed)
             scores = ((scores - mean) / spread).astype(np.float32)
         return Ranking(rows[found.rows], scores)
+
+
+def _merged(parts: Sequence[Ranking], depth: int) -> Ranking:
+    """The best of several rankings by score, then row."""
+    rows, scores = (np.concatenate([getattr(p, name) for p in parts], axis=1) for name in ("rows", "scores"))
+    order = np.lexsort((rows, -scores), axis=1)[:, :depth]
+    return Ranking(np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1))
 
 
 def _score_moments(queries: Embeddings, gallery: Embeddings, seed: int) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from embridge.errors import InvalidInput
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.one_set import without_rows
 from embridge.evaluation.sides import Side
-from embridge.search import Ranking, top_k
+from embridge.search import Ranking, rerank, top_k
 from embridge.shapes import Int64
 from embridge.space import Space, require_same
 
@@ -73,14 +73,9 @@ class Bench:
 
     def cascade(self, items: int, depth: int) -> Ranking:
         """The bridge's best ``items`` (at least ``depth``), ranked again by the new model's own scores."""
-        found = np.sort(self.search(*self.bridged(), max(items, depth)).rows, axis=1)  # equal scores go by row
+        found = self.search(*self.bridged(), max(items, depth)).rows
         queries, gallery = self.backfilled()
-        shape = len(queries), min(depth, found.shape[1])
-        rows, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)
-        for i, candidates in enumerate(found):
-            best = top_k(queries.vectors[i : i + 1], gallery.vectors[candidates], depth, metric=gallery.space.metric)
-            rows[i], scores[i] = candidates[best.rows[0]], best.scores[0]
-        return Ranking(rows, scores)
+        return rerank(queries.vectors, gallery.vectors, found, depth, metric=gallery.space.metric)
 
     def _naive(self) -> tuple[Embeddings, Embeddings]:
         queries, gallery = self.new.queries, self.old.gallery
