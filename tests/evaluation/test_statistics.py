@@ -231,3 +231,17 @@ def test_nan_makes_no_interval_and_no_number():
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(InvalidInput, match=r"resamples >= 1, level in \(0, 1\)"):
         bootstrap_mean(np.ones(3), **settings)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_different_values_are_drawn_query_by_query_to_the_same_effect(weighted):
+    generator = np.random.default_rng(3)
+    values, weights = generator.random(4_000), generator.integers(1, 4, 4_000).astype(float)
+    made = bootstrap_mean(values, weights=weights if weighted else None, seed=5)
+    shares = weights / weights.sum() if weighted else np.full(4_000, 1 / 4_000)
+    error = np.sqrt(np.square(shares * (values - values @ shares)).sum())
+    assert made.value == pytest.approx(values @ shares)
+    assert (made.low, made.high) == pytest.approx(
+        (made.value - 1.96 * error, made.value + 1.96 * error), abs=0.2 * error
+    )
+    assert made == bootstrap_mean(values, weights=weights if weighted else None, seed=5)

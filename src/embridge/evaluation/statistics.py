@@ -14,6 +14,8 @@ from embridge.shapes import Float64
 __all__ = ["Interval", "bootstrap_mean", "queries_needed", "weighted_mean"]
 
 _BLOCK_VALUES = 1 << 22
+_FEW_DISTINCT = 1_024
+_DRAWS_A_COUNT = 16  # drawing so many queries takes as long as one multinomial count
 _ROUNDING = 1e-12  # of a sum of fractions: less is no difference
 
 
@@ -65,16 +67,23 @@ def bootstrap_mean(
         raise InvalidInput(f"bootstrap: expected resamples >= 1, level in (0, 1); came {resamples}, {level}")
     _require_finite(values)
     value = weighted_mean(values, weights)
-    distinct, counts = np.unique(_with_weights(values, weights), axis=0, return_counts=True)
-    step = max(1, _BLOCK_VALUES // len(distinct))
-    generator = np.random.default_rng(seed)
-    # how often each distinct value is drawn is multinomial: the same resampling, without drawing query by query
-    draws = (min(step, resamples - done) for done in range(0, resamples, step))
-    sums = np.concatenate([generator.multinomial(q, counts / q, n) @ distinct for n in draws])
+    sums = _resampled_sums(_with_weights(values, weights), resamples, np.random.default_rng(seed))
     means = sums[:, 0] / (q if weights is None else sums[:, 1])
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
+
+
+def _resampled_sums(columns: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    """[resamples, c]: the sums of the columns [q, c] over q queries drawn with replacement."""
+    q = len(columns)
+    distinct, counts = np.unique(columns, axis=0, return_counts=True)
+    if len(distinct) > max(_FEW_DISTINCT, q // _DRAWS_A_COUNT):
+        return np.stack([columns[generator.integers(q, size=q)].sum(axis=0) for _ in range(resamples)])
+    # how often each distinct value is drawn is multinomial: the same resampling, without drawing query by query
+    step = max(1, _BLOCK_VALUES // len(distinct))
+    draws = (min(step, resamples - done) for done in range(0, resamples, step))
+    return np.concatenate([generator.multinomial(q, counts / q, n) @ distinct for n in draws])
 
 
 def _with_weights(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
