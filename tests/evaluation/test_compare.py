@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,14 @@ def test_what_cannot_be_compared_is_refused(world, report):
     )
     with pytest.raises(InvalidInput, match="judged by different pairs or galleries"):
         compare(report, evaluate(old, new, upgrade, more, scope=scope))
+    fewer = [Side(s.queries, s.gallery.take(np.arange(299))) for s in (old, new)]  # a gallery that is easier to search
+    easier = evaluate(*fewer, upgrade, relevance, scope=Scope(directions=("t2i",), unjudged="skip"))
+    graded = Relevance({q: dict.fromkeys(items, 2.0) for q, items in relevance.gains.items()})
+    weighted = replace(relevance, weights={"caption 0": 5.0})
+    others = (evaluate(old, new, upgrade, truth, scope=scope) for truth in (graded, weighted))
+    for made in (easier, *others):
+        with pytest.raises(InvalidInput, match="judged by different pairs or galleries"):
+            compare(report, made)
     other = evaluate(old, new, upgrade, relevance, scope=Scope(directions=("elsewhere",)))
     with pytest.raises(InvalidInput, match="the reports share no direction"):
         compare(report, other)

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from embridge.errors import GateRefused, SettingsError
-from embridge.evaluation import check_gates, require_gates
+from embridge.evaluation import Cell, Report, Task, check_gates, require_gates
 from embridge.evaluation.gates import parse_gate
 
 
@@ -23,6 +24,8 @@ def test_a_gate_is_taken_apart():
     plain = parse_gate("negative_flip_rate<=0.03")
     assert (plain.cell, plain.against, plain.offset, plain.surely) == ("new/old", None, 0.03, False)
     assert parse_gate("ndcg_at_5 cascade > naive + .1").offset == 0.1
+    close = parse_gate("ndcg_at_5 same-2/old>=old/old-0.02")
+    assert (close.cell, close.against, close.offset) == ("same-2/old", "old/old", -0.02)
 
 
 def test_a_gate_without_direction_holds_in_all(report):
@@ -105,3 +108,26 @@ def test_refusal_names_every_failing_gate(report):
         require_gates(check_gates(report, gates))
     require_gates(check_gates(report, gates[:1]))
     assert GateRefused.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "gate", "passed"),
+    [
+        (14, 12, "new/old >= old/old - 0.02", True),  # 0.14 - 0.02 is 0.12000000000000001
+        (14, 12, "new/old > old/old - 0.02", False),
+        (57, 55, "new/old > old/old - 0.02", False),  # 0.57 - 0.02 is 0.5499999999999999
+        (57, 55, "new/old <= old/old - 0.02", True),
+    ],
+)
+def test_rounding_decides_no_gate(old, new, gate, passed):
+    gains = {name: (np.arange(100) < right)[:, None] for name, right in (("old/old", old), ("new/old", new))}
+    ones = np.ones((100, 1), np.float32)
+    task = Task("", tuple(map(str, range(100))), ("a",), 50, np.ones(100, np.int64), ones)
+    cells = [Cell("", n, np.zeros((100, 1), np.int64), ones, g.astype(np.float32)) for n, g in gains.items()]
+    assert value(Report((task,), tuple(cells), ("recall_at_1",)), f"recall_at_1 {gate}")[0].passed == passed
+
+
+def test_a_gate_that_is_checked_nowhere_does_not_pass(report):
+    assert not report.task("i2t").labels("half")
+    with pytest.raises(SettingsError, match="no query has a label in 'half'"):
+        check_gates(report, ["recall_at_10.i2t[half] new/old >= 0.5"])

@@ -9,7 +9,7 @@ import numpy as np
 
 from embridge.errors import InvalidInput
 from embridge.evaluation.compatibility import Comparison, compatible, flip_rates
-from embridge.evaluation.report import Report
+from embridge.evaluation.report import Report, Task
 from embridge.evaluation.statistics import weighted_mean
 
 __all__ = ["CellChange", "compare"]
@@ -43,7 +43,7 @@ def compare(a: Report, b: Report, *, metrics: Sequence[str] | None = None) -> tu
     made = []
     for direction in (d for d in a.directions if d in b.directions):
         rows_a, rows_b = _shared(a, b, direction)
-        if not np.array_equal(a.task(direction).relevant[rows_a], b.task(direction).relevant[rows_b]):
+        if not _judged_alike(a.task(direction), b.task(direction), (rows_a, rows_b)):
             raise InvalidInput(
                 f"{a.task(direction).title}: the two reports were judged by different pairs or galleries"
             )
@@ -73,3 +73,13 @@ def _shared(a: Report, b: Report, direction: str) -> tuple[np.ndarray, np.ndarra
         raise InvalidInput(f"{a.task(direction).title}: the reports share no query")
     rows = np.array(pairs, np.int64)
     return rows[:, 0], rows[:, 1]
+
+
+def _judged_alike(a: Task, b: Task, rows: tuple[np.ndarray, np.ndarray]) -> bool:
+    """Whether the shared queries have as many right items, of the same gains, and the same weights in both."""
+    depth = min(a.ideal.shape[1], b.ideal.shape[1])
+    judged = [
+        (t.relevant[r], t.ideal[r, :depth], np.ones(len(r)) if t.weights is None else t.weights[r])
+        for t, r in zip((a, b), rows, strict=True)
+    ]
+    return a.gallery == b.gallery and all(map(np.array_equal, *judged))

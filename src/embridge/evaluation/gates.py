@@ -13,7 +13,6 @@ report's last metric.
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,14 +28,19 @@ __all__ = ["Gate", "GateResult", "check_gates", "parse_gate", "require_gates"]
 
 _FLIPS = ("negative_flip_rate", "positive_flip_rate")
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
-}  # fmt: skip
+    ">=": lambda value, bound: value >= bound - _ROUNDING,
+    "<=": lambda value, bound: value <= bound + _ROUNDING,
+    ">": lambda value, bound: value > bound + _ROUNDING,
+    "<": lambda value, bound: value < bound - _ROUNDING,
+}
 _NUMBER = r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?"
 _CELL = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+|naive|cascade|ceiling"
+_AGAINST = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+?|naive|cascade|ceiling"  # as short as can be: "old/old-0.02" has an offset
+_ROUNDING = 1e-12  # figures nearer than this are equal: 0.14 - 0.02 is a little above 0.12 in floating point
 _GATE = re.compile(
     rf"""(?P<metric>[a-z_0-9]+) (?:\.(?P<direction>\w+))? (?:\[(?P<column>[^]=]+)(?:=(?P<label>[^]]+))?\])?
     (?:\s+(?P<cell>{_CELL}))? \s*(?P<comparison>>=|<=|>|<)\s*
-    (?: (?:(?P<factor>{_NUMBER})\s*\*\s*)? (?P<against>{_CELL}) (?:\s*(?P<offset>[-+]\s*\d*\.?\d+))? | (?P<number>{_NUMBER}) )
+    (?: (?:(?P<factor>{_NUMBER})\s*\*\s*)? (?P<against>{_AGAINST}) (?:\s*(?P<offset>[-+]\s*\d*\.?\d+))? | (?P<number>{_NUMBER}) )
     (?P<surely>\s+surely)?""",
     re.VERBOSE,
 )
@@ -105,7 +109,10 @@ def check_gates(report: Report, gates: Sequence[str]) -> tuple[GateResult, ...]:
     made: list[GateResult] = []
     for gate in map(parse_gate, gates):
         try:
-            made += [_checked(report, gate, task, where, among) for task, where, among in _places(report, gate)]
+            found = [_checked(report, gate, task, where, among) for task, where, among in _places(report, gate)]
+            if not found:  # a gate that is checked nowhere must not pass
+                raise InvalidInput(f"no query has a label in {gate.column!r}")
+            made += found
         except InvalidInput as error:
             raise SettingsError(f"gate {gate.text!r}: {error}") from error
     return tuple(made)
