@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from embridge import Embeddings, Space
 from embridge.cli import app
 from embridge.evaluation import load_report, load_summary
+from embridge.judging import read_judgements
+from embridge.settings import EvaluateSettings
 from embridge.vector_files import write
 
 
@@ -74,6 +76,14 @@ def test_clicks_weigh_queries(project):
     values = report.values("", "old/old", "recall_at_1")
     assert weighted == pytest.approx(np.average(values, weights=report.task("").weights), abs=1e-6)
     assert plain == pytest.approx(values.mean(), abs=1e-6)
+
+
+def test_a_text_that_is_both_query_and_document_is_sliced_as_the_query(tmp_path):
+    (tmp_path / "pairs.csv").write_text(
+        "query,document,clicks\nshoe,a,80\nhat,shoe,1\n" + "".join(f"q{i},b,1\n" for i in range(19))
+    )
+    read = read_judgements(EvaluateSettings(pairs=tmp_path / "pairs.csv", clicks="clicks"))
+    assert read.slices["frequency"]["shoe"] == "head"
 
 
 @pytest.mark.parametrize("beir", [True, False])

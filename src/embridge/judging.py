@@ -66,7 +66,7 @@ def _from_pairs(settings: EvaluateSettings, path: Path) -> Judgements:
         truth = Relevance.from_pairs(read.pairs)
     slices = {column: _labels(read, column) for column in settings.slices}
     if clicks:
-        slices["frequency"] = frequency_slices(truth.weights) | frequency_slices(truth.inverted().weights)
+        slices["frequency"] = frequency_slices(truth.inverted().weights) | frequency_slices(truth.weights)
     return Judgements(truth, read.queries, read.items, read.cross_modal, slices)
 
 
