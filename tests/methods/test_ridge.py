@@ -92,7 +92,7 @@ def test_the_penalty_is_chosen_as_by_cross_validation():
 
 
 def test_figures_hold_the_whole_grid_and_the_choice_is_its_best(make_pairs):
-    figures = Ridge(penalties=[0.01, 1.0]).fit(make_pairs(noise=0.5)).provenance.figures
+    figures = Ridge(penalties=(0.01, 1.0)).fit(make_pairs(noise=0.5)).provenance.figures
     table = figures["validation_scores"]
     assert [(row["centered"], row["penalty"]) for row in table] == [
         (False, 0.01), (False, 1.0), (True, 0.01), (True, 1.0),
@@ -211,4 +211,4 @@ def test_impossible_settings_are_refused(settings, message):
 
 
 def test_a_list_of_penalties_from_a_settings_file_is_taken():
-    assert list(make("ridge", {"penalties": [1, 2.5]}).penalties) == [1.0, 2.5]
+    assert make("ridge", {"penalties": [1, 2.5]}).penalties == (1.0, 2.5)

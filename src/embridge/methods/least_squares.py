@@ -29,7 +29,7 @@ class Grid:
 
     center: bool | None
     penalty: float | None
-    penalties: Sequence[float]
+    penalties: tuple[float, ...]
     validation_fraction: float
 
     def __post_init__(self) -> None:

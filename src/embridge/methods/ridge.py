@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -45,7 +44,7 @@ class Ridge:
 
     center: bool | None = None
     penalty: float | None = None
-    penalties: Sequence[float] = PENALTIES
+    penalties: tuple[float, ...] = PENALTIES
     validation_fraction: float = 0.1
 
     def __post_init__(self) -> None:
