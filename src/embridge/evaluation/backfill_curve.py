@@ -16,7 +16,7 @@ from embridge.evaluation.one_set import without_rows
 from embridge.search import Ranking, top_k
 from embridge.shapes import Bool, Float64, Int64
 
-__all__ = ["Mixed", "Scale", "backfill_auc", "backfill_curve", "backfilled", "cut_offs"]
+__all__ = ["Mixed", "Scale", "backfill_auc", "backfill_curve", "backfilled", "cut_offs", "score_moments"]
 
 Scale = Literal["raw", "standard"]
 _SAMPLED_PAIRS = 20_000
@@ -115,7 +115,7 @@ class Mixed:
         found = top_k(queries.vectors, gallery.vectors[rows], depth, metric=gallery.space.metric)
         scores = found.scores
         if self.scale == "standard":
-            mean, spread = _score_moments(queries, gallery, self.seed)
+            mean, spread = score_moments(queries, gallery, self.seed)
             scores = ((scores - mean) / spread).astype(np.float32)
         return Ranking(rows[found.rows], scores)
 
@@ -127,7 +127,7 @@ def _merged(parts: Sequence[Ranking], depth: int) -> Ranking:
     return Ranking(np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1))
 
 
-def _score_moments(queries: Embeddings, gallery: Embeddings, seed: int) -> tuple[float, float]:
+def score_moments(queries: Embeddings, gallery: Embeddings, seed: int) -> tuple[float, float]:
     """Mean and standard deviation (1 where it is 0) of the scores of random pairs."""
     random = np.random.default_rng(seed)
     x, y = (

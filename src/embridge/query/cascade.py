@@ -1,0 +1,141 @@
+"""Bridge, then re-embed what it found: the new model ranks the bridge's best items itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import final
+
+import numpy as np
+
+from embridge.adapters.upgrade import Upgrade
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput, WrongDirection
+from embridge.query.arrays import Search, hits_of, require_k
+from embridge.query.vector_cache import VectorCache
+from embridge.search import Hits, top_k
+from embridge.space import require_same
+
+__all__ = ["Cascade", "Encode", "Price"]
+
+Encode = Callable[[Sequence[str]], Embeddings]
+"""Item ids → the new model's vectors of those items, by the same ids in the same order."""
+
+_TIMED = 10_000  # last queries whose times are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a cascade has cost so far.
+
+    reembedded_per_query: items that the new model encoded; cache_hit_rate: the share of items wanted that the cache
+    held; added_p50_milliseconds, added_p95_milliseconds: of a query's time beyond the bridge and its search.
+    """
+
+    queries: int
+    items_per_query: float
+    reembedded_per_query: float
+    cache_hit_rate: float
+    added_p50_milliseconds: float
+    added_p95_milliseconds: float
+
+    def to_dict(self) -> dict[str, float]:
+        """The fields, for JSON."""
+        return asdict(self)
+
+
+@final
+class Cascade:
+    """Bridge → the best ``items`` of the old index → the new model's vectors of these → ranked by its scores.
+
+    search: of the untouched old index, ``store.search`` or `embridge.query.over`; encode: looks items up by id and
+    encodes them with the new model; cache: keeps what was encoded, None re-encodes every time. Where the items are the
+    whole gallery, the ranking is exactly that of a finished backfill. Equal scores keep the bridge's order. For
+    backward upgrades.
+
+    >>> from embridge import Space, search
+    >>> from embridge.adapters import Identity, Prefix, Provenance
+    >>> from embridge.query import over
+    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+    >>> items = Embeddings.of(np.array([[1, 0, 0], [1, 0, 2], [0, 1, 0]], np.float32), new, ["a", "b", "c"])
+    >>> index = items.with_vectors(items.vectors[:, :2].copy(), old)
+    >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
+    >>> row_of = {name: row for row, name in enumerate(items.ids)}
+    >>> cascade = Cascade(upgrade, over(index), lambda ids: items.take([row_of[i] for i in ids]), items=2)
+    >>> cascade.search(Embeddings.of(np.array([[1, 0, 2]], np.float32), new, ["q"]), 2).ids
+    (('b', 'a'),)
+    >>> cascade.price().reembedded_per_query
+    2.0
+    """
+
+    def __init__(
+        self, upgrade: Upgrade, search: Search, encode: Encode, *, items: int = 200, cache: VectorCache | None = None
+    ) -> None:
+        if upgrade.direction != "backward":
+            raise WrongDirection(
+                "a cascade searches the untouched old index and needs a backward upgrade, not a forward"
+            )
+        if items < 1:
+            raise InvalidInput(f"a cascade ranks at least 1 item again, came items={items}")
+        if cache is not None:
+            require_same(upgrade.new_space, cache.space, what=f"the cache {cache.path}")
+        self.upgrade, self.items = upgrade, items
+        self._search, self._encode, self._cache = search, encode, cache
+        self._queries = self._wanted = self._encoded = 0
+        self._milliseconds: deque[float] = deque(maxlen=_TIMED)
+
+    def search(self, queries: Embeddings, k: int) -> Hits:
+        """The k best of each query among the bridge's best ``items`` (or k, where that is more), by new scores.
+
+        Raises `InvalidInput` where ``encode`` does not give the items asked for, `SpaceMismatch` where it gives vectors
+        of another space.
+        """
+        require_k(k)
+        candidates = self._search(self.upgrade.to_index_space(queries), max(self.items, k)).ids
+        asking = self.upgrade.head(queries)
+        found = [self._ranked(asking.take([row]), names, k) for row, names in enumerate(candidates)]
+        return hits_of([names for names, _ in found], [scores for _, scores in found])
+
+    def price(self) -> Price:
+        """What all searches so far have cost; raises `InvalidInput` before the first."""
+        if not self._queries:
+            raise InvalidInput("no query has been asked of this cascade; it has no price yet")
+        half, most = np.percentile(self._milliseconds, (50, 95)).tolist()
+        return Price(
+            queries=self._queries,
+            items_per_query=self._wanted / self._queries,
+            reembedded_per_query=self._encoded / self._queries,
+            cache_hit_rate=1 - self._encoded / self._wanted if self._wanted else 0.0,
+            added_p50_milliseconds=half,
+            added_p95_milliseconds=most,
+        )
+
+    def _ranked(self, query: Embeddings, names: tuple[str, ...], k: int) -> tuple[tuple[str, ...], np.ndarray]:
+        began = perf_counter()
+        ids: tuple[str, ...] = ()
+        scores = np.empty(0, np.float32)
+        if names:
+            rows = self.upgrade.head(self._vectors(names))
+            best = top_k(query.vectors, rows.vectors, k, metric=rows.space.metric)
+            ids, scores = tuple(names[row] for row in best.rows[0]), best.scores[0]
+        self._queries += 1
+        self._wanted += len(names)
+        self._milliseconds.append(1_000 * (perf_counter() - began))
+        return ids, scores
+
+    def _vectors(self, names: tuple[str, ...]) -> Embeddings:
+        """The new model's vectors of those items: the cached ones, and the rest encoded."""
+        held = self._cache.get(names) if self._cache is not None else {}
+        missing = tuple(name for name in names if name not in held)
+        if missing:
+            made = self._encode(missing)
+            require_same(self.upgrade.new_space, made.space, what="the re-embedded items")
+            if made.ids != missing:
+                raise InvalidInput(f"encode was asked for {len(missing)} items and gave others, or in another order")
+            self._encoded += len(missing)
+            if self._cache is not None:
+                self._cache.put(made)
+            held |= dict(zip(made.ids, made.vectors, strict=True))
+        return Embeddings(names, np.stack([held[name] for name in names]), self.upgrade.new_space)
