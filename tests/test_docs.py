@@ -74,7 +74,7 @@ def test_defaults_shown_are_the_defaults(tmp_path):
     assert tuple(getattr(shown.evaluate, name) for name in scalar) == default(EvaluateSettings, *scalar)
     assert shown.evaluate.cells == tuple(MORE_CELLS)
     assert (Path(shown.upgrade.name), Path(shown.report.name)) == default(Settings, "upgrade", "report")
-    assert make("xbt", shown.fit.settings) == make("xbt")
+    assert make("choose", shown.fit.settings) == make("choose")
 
 
 def test_every_command_and_option_is_documented():
