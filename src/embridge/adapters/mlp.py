@@ -17,7 +17,7 @@ from embridge.space import Space
 
 __all__ = ["MLP", "Layer"]
 
-_NORM_EPSILON = 1e-5
+NORM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +89,7 @@ def _layer(weights: Weights, name: str, shape: tuple[int, int]) -> Layer:
 def _layer_norm(x: np.ndarray) -> np.ndarray:
     centred = x - x.mean(axis=1, keepdims=True)
     variance = np.einsum("nd,nd->n", centred, centred)[:, None] / np.float32(x.shape[1])
-    return centred / np.sqrt(variance + np.float32(_NORM_EPSILON))
+    return centred / np.sqrt(variance + np.float32(NORM_EPSILON))
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:

@@ -14,10 +14,10 @@ import numpy as np
 from embridge.adapters.base import normalized
 from embridge.encoders.base import Modality, Role, require_items
 from embridge.encoders.local import Located, locate, pick_device, quiet_loading
+from embridge.encoders.space_file import space_of
 from embridge.errors import InvalidInput, SettingsError, require
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32, UInt8
-from embridge.space import Space
 
 __all__ = ["ClipEncoder"]
 
@@ -33,6 +33,7 @@ class ClipEncoder:
 
     Vectors are L2-normalised float32. ``device`` is ``auto`` (an accelerator where there is one), ``cpu``, ``cuda`` …
     The space's revision is a hash of the weights (folder) or the commit (hub), so two checkpoints of one name never mix.
+    A folder with a bridge folded in (`embridge.export`) is of the space that it says.
     Texts longer than the model takes are cut at its limit, as the model's authors do; ``longest_text`` says where.
     Images are resized by Pillow even where torchvision is installed, so that every machine computes the same vectors.
 
@@ -65,7 +66,7 @@ class ClipEncoder:
         self._only_scaled = self._finds_side_only_scaled()
         self.longest_text = _longest_text(self._tokenizer, self.model.config.text_config)
         dim = self._forward("text", next(self._text_inputs(["a"]))).shape[1]
-        self.space = Space(found.name, found.revision, dim, "cosine", self._recipe())
+        self.space = space_of(found, dim, self._recipe())
 
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"

@@ -11,10 +11,10 @@ import numpy as np
 from embridge.adapters.base import normalized
 from embridge.encoders.base import Modality, Role, require_items
 from embridge.encoders.local import locate, pick_device, quiet_loading
+from embridge.encoders.space_file import space_of
 from embridge.errors import InvalidInput, require
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32
-from embridge.space import Space
 
 __all__ = ["SentenceTransformerEncoder"]
 
@@ -50,7 +50,7 @@ class SentenceTransformerEncoder:
         except Exception as error:  # the libraries beneath share no base class but this
             raise InvalidInput(f"{name} cannot be loaded as a sentence model: {error}") from error
         dim = self._encode(["a"], "document").shape[1]
-        self.space = Space(found.name, found.revision, dim, "cosine", self._recipe())
+        self.space = space_of(found, dim, self._recipe())
 
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"

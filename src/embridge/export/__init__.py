@@ -1,0 +1,81 @@
+"""Upgrades for where this library does not run: as ONNX, or folded into the new model itself."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from embridge.adapters.base import Adapter
+from embridge.adapters.composed import Composed
+from embridge.adapters.linear import Identity
+from embridge.adapters.upgrade import Upgrade
+from embridge.errors import SettingsError, WrongDirection
+from embridge.export.onnx import to_onnx
+
+__all__ = ["FOLDERS", "export_upgrade", "fold", "query_path", "to_onnx"]
+
+FOLDERS: dict[str, tuple[str, str]] = {
+    "clip": ("embridge.export.clip", "fold_clip"),
+    "sentence-transformers": ("embridge.export.sentence_transformers", "fold_sentence_transformer"),
+}
+
+
+def query_path(upgrade: Upgrade) -> Adapter:
+    """Head, then bridge, as one adapter: what makes queries of the new model into queries of the old index.
+
+    Raises `WrongDirection` for a forward upgrade, whose queries go as the head makes them.
+
+    >>> from embridge import Space
+    >>> from embridge.adapters import Prefix, Provenance
+    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+    >>> query_path(Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))).kind
+    'prefix'
+    """
+    if upgrade.direction == "forward":
+        raise WrongDirection(
+            "this is a forward upgrade: its bridge maps the stored gallery, not queries. Write the bridge itself with "
+            "embridge.export.to_onnx(upgrade.bridge, FILE)"
+        )
+    if isinstance(upgrade.head, Identity) and upgrade.head.source == upgrade.head.target:
+        return upgrade.bridge
+    return Composed([upgrade.head, upgrade.bridge])
+
+
+def fold(bridge: Adapter, encoder: str, out: Path | str) -> Path:
+    """Fold the bridge into an encoder named as `embridge.encoders.load` takes it; see `fold_clip` and its sibling.
+
+    Raises `SettingsError` for a provider whose models cannot be folded into.
+    """
+    provider, _, model = encoder.partition(":")
+    if provider not in FOLDERS or not model:
+        raise SettingsError(
+            f"a bridge is folded into an encoder named PROVIDER:MODEL with PROVIDER one of {', '.join(FOLDERS)}; "
+            f"came {encoder!r}"
+        )
+    module, function = FOLDERS[provider]
+    folder: Path = getattr(import_module(module), function)(bridge, model, out)
+    return folder
+
+
+def export_upgrade(
+    upgrade: Path | str, *, onnx: Path | str | None = None, fold_into: str | None = None, out: Path | str | None = None
+) -> dict[str, Path]:
+    """Write the query path of a saved upgrade as ONNX, folded into an encoder, or both; what was written, by kind.
+
+    Raises `SettingsError` unless there is something to write, and a folder for what is folded.
+    """
+    if onnx is None and fold_into is None:
+        raise SettingsError(
+            "nothing to write: name a file with --onnx FILE, or an encoder with --fold and --out FOLDER"
+        )
+    if (fold_into is None) != (out is None):
+        raise SettingsError(
+            "--fold PROVIDER:MODEL and --out FOLDER go together: what to fold into, and where to write it"
+        )
+    adapter = query_path(Upgrade.load(upgrade))
+    written = {}
+    if onnx is not None:
+        written["onnx"] = to_onnx(adapter, onnx)
+    if fold_into is not None and out is not None:
+        written["folded"] = fold(adapter, fold_into, out)
+    return written
