@@ -7,20 +7,18 @@ There are no EVA-CLIP vectors of the images, so no ``new/new`` row and no image-
 
 from __future__ import annotations
 
-import tomllib
 import warnings
-from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
 from cells import report_rows
 from data import require_data
+from maps import fitted, read_maps
 from record import write_result
 
 from embridge import Embeddings, Space, Upgrade, top_k
 from embridge.evaluation import Cell, Relevance, Report, Task
-from embridge.methods import Pairs, make
+from embridge.methods import Pairs
 
 FILE = "clip_lvis/clip_lvis1203.npz"
 DEPTH = 10
@@ -48,7 +46,7 @@ def measure(upgrade: Upgrade, old: Embeddings, new: Embeddings, gallery: Embeddi
 def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message=".*pairs fit a map into.*")  # 900 pairs are what there is
-    config = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+    config = read_maps("clip_lvis")
     data = np.load(require_data(FILE) / FILE, allow_pickle=False)
     names = data["names"].tolist()
     old = embeddings(data["openai_vitb32_text_a"], "openai-clip-b32", names)
@@ -58,12 +56,9 @@ def main() -> None:
         new = embeddings(data[column], model, names)
         for seed in range(config["splits"]):
             order = np.random.default_rng(seed).permutation(len(names))
-            fitted, held = order[: config["fitted_names"]], order[config["fitted_names"] :]
-            pairs = Pairs(new.take(fitted), old.take(fitted))
-            for number, method in enumerate(config["methods"]):
-                began = perf_counter()
-                upgrade = make(method["make"], method.get("settings")).fit(pairs, seed=seed)
-                seconds = perf_counter() - began
+            seen, held = order[: config["fitted_names"]], order[config["fitted_names"] :]
+            pairs = Pairs(new.take(seen), old.take(seen))
+            for number, (method, upgrade, seconds) in enumerate(fitted(config["methods"], pairs, seed=seed)):
                 report = measure(upgrade, old.take(held), new.take(held), gallery, seed)
                 found = report_rows(report, method, seed=seed, seconds=seconds, controls=number == 0)
                 rows += [row | {"setting": row["setting"] | {"new": model}} for row in found]

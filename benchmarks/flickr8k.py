@@ -9,24 +9,21 @@ chosen there.
 from __future__ import annotations
 
 import argparse
-import tomllib
-from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from cells import report_rows
 from data import require_data
 from dual_encoder import train_heads
+from maps import map_rows, read_maps
 from record import write_result
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from embridge import Embeddings, Space
-from embridge.evaluation import MORE_CELLS, Relevance, Scope, Side, evaluate
-from embridge.methods import Pairs, make
+from embridge.evaluation import MORE_CELLS, Relevance, Scope, Side
+from embridge.methods import Pairs
 
 FILES = [f"flickr8k/traindev_{n}" for n in ("feat_mobilenet_u8.npz", "feat_minilm_i8.npz", "captions.parquet")]
 CAPTIONS_EACH = 5
@@ -86,23 +83,24 @@ def encode(data: dict[str, Any], seed: int) -> tuple[Pairs, Side, Side]:
     return Pairs(made["new"][0], made["old"][0]), made["old"][1], made["new"][1]
 
 
+def truth_of(data: dict[str, Any]) -> Relevance:
+    """A caption's own photo is right for it."""
+    captions = captions_of(data["measured"])
+    return Relevance.from_pairs((f"caption {i}", f"photo {i // CAPTIONS_EACH}") for i in captions)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=("dev", "validation"), default="dev")
     parser.add_argument("--seeds", type=int)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    config = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
-    data, rows = load(arguments.part), []
-    truth = Relevance.from_pairs((f"caption {i}", f"photo {i // CAPTIONS_EACH}") for i in captions_of(data["measured"]))
+    config, rows = read_maps("flickr8k"), []
+    data = load(arguments.part)
     for seed in range(arguments.seeds or config["seeds"]):
         pairs, old, new = encode(data, seed)
-        for number, method in enumerate(config["methods"]):
-            began = perf_counter()
-            upgrade = make(method["make"], method.get("settings")).fit(pairs, seed=seed)
-            seconds = perf_counter() - began
-            report = evaluate(old, new, upgrade, truth, scope=Scope(seed=seed, cells=tuple(MORE_CELLS)))
-            rows += report_rows(report, method, seed=seed, seconds=seconds, controls=number == 0)
+        scope = Scope(seed=seed, cells=tuple(MORE_CELLS))
+        rows += map_rows(pairs, (old, new), truth_of(data), config["methods"], scope=scope)
     if arguments.part == "dev":
         write_result("flickr8k", config, rows)
     else:

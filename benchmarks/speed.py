@@ -9,11 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import faiss
 import numpy as np
 from record import read_config, row, write_result
 from threadpoolctl import threadpool_limits
+from turns import compared, setting_of
 
 from embridge.adapters.linear import Linear
 from embridge.search import top_k
@@ -49,7 +48,7 @@ def single(config: Config, seed: int) -> Rows:
         for _ in range(calls):
             columns @ x[0]
 
-    return _compared("single-map", "map_per_second", calls, config, {"embridge": ours, "numpy": plain})
+    return compared("single-map", "map_per_second", calls, config, {"embridge": ours, "numpy": plain})
 
 
 def bulk(config: Config, seed: int) -> Rows:
@@ -78,7 +77,7 @@ def bulk(config: Config, seed: int) -> Rows:
                 out[start : start + chunk] = x[start : start + chunk] @ adapter.weight
             out.flush()
 
-        return _compared("bulk-map", "rows_per_second", rows, config, {"embridge": ours, "numpy": plain})
+        return compared("bulk-map", "rows_per_second", rows, config, {"embridge": ours, "numpy": plain})
 
 
 def nearest(config: Config, seed: int) -> Rows:
@@ -91,11 +90,11 @@ def nearest(config: Config, seed: int) -> Rows:
         "embridge": lambda: top_k(queries, gallery, k, metric=metric),
         "faiss-flat": lambda: index.search(queries, k),
     }
-    rows = _compared("top-k", "queries_per_second", len(queries), config, ways)
+    rows = compared("top-k", "queries_per_second", len(queries), config, ways)
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for method in ways:
             used = pool.apply(extra_bytes, (method, config, seed))
-            rows.append(row(method, "peak_extra_bytes", [used], seed=seed, setting=_setting("top-k", config)))
+            rows.append(row(method, "peak_extra_bytes", [used], seed=seed, setting=setting_of("top-k", config)))
     return rows
 
 
@@ -112,30 +111,6 @@ def extra_bytes(method: str, config: Config, seed: int) -> int:
         index.add(gallery)
         index.search(queries, config["k"])
     return _peak_bytes() - before
-
-
-def _compared(task: str, metric: str, units: int, config: Config, ways: Mapping[str, Callable[[], object]]) -> Rows:
-    """Run the library and its baseline by turns; their rates, and the ratio of the two of each turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for function in ways.values():
-        function()  # warms caches, and the disk's where there is a file
-    for turn in range(config["repeats"]):
-        for name in list(ways)[:: 1 if turn % 2 else -1]:
-            start = time.perf_counter()
-            ways[name]()
-            seconds[name].append(time.perf_counter() - start)
-    setting = _setting(task, config)
-    rows = [
-        row(name, metric, [units / s for s in taken], setting=setting, seconds=statistics.median(taken))
-        for name, taken in seconds.items()
-    ]
-    ours, baseline = ways
-    ratios = [b / o for o, b in zip(seconds[ours], seconds[baseline], strict=True)]
-    return [*rows, row(ours, f"speed_over_{baseline}".replace("-", "_"), ratios, setting=setting)]
-
-
-def _setting(task: str, config: Config) -> dict[str, Any]:
-    return {"task": task} | {key: value for key, value in config.items() if key not in ("repeats", "calls")}
 
 
 def _linear(dim: int, rng: np.random.Generator) -> Linear:
