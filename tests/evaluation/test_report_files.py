@@ -1,11 +1,13 @@
+import hashlib
 import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embridge.errors import ArtefactError
+from embridge.errors import ArtefactError, InvalidInput
 from embridge.evaluation import (
     LabelRelevance,
     Relevance,
@@ -129,6 +131,48 @@ def test_values_that_contradict_the_figures_are_refused(copied):
     copied.write_text(json.dumps(read))
     with pytest.raises(ArtefactError, match="does not hold what"):
         load_report(copied)
+
+
+def test_many_row_groups_are_one_cell_again(report, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("embridge.evaluation.report_files._GROUP_VALUES", 2_500)  # of 6,000 in a cell
+    assert save_report(report, tmp_path / "report.json", gates=["negative_flip_rate <= 0.03"]) == saved[1]
+    groups, cells = pq.ParquetFile(tmp_path / "report.parquet").num_row_groups, len(report.cells)
+    assert groups > 1.5 * cells
+    for mine, theirs in zip(load_report(saved[0]).cells, load_report(tmp_path / "report.json").cells, strict=True):
+        for field in ("rows", "scores", "gains"):
+            np.testing.assert_array_equal(getattr(mine, field), getattr(theirs, field))
+
+
+@pytest.mark.parametrize(
+    ("column", "spoil", "message"),
+    [
+        ("items", lambda lists: [[None, *lists[0][1:]], *lists[1:]], "rankings of one length, without blanks"),
+        ("scores", lambda lists: [lists[0][:-1], [*lists[1], 0.0], *lists[2:]], "rankings of one length"),
+        ("gains", lambda lists: [None, *lists[1:]], "rankings of one length, without blanks"),
+        ("cell", lambda names: ["another", *names[1:]], "row groups of one cell"),
+        ("direction", lambda names: ["elsewhere"] * len(names), "'elsewhere'"),
+    ],
+)
+def test_spoilt_values_are_refused(copied, column, spoil, message):
+    """Even where the JSON was made to agree with them."""
+    values = copied.with_suffix(".parquet")
+    with pq.ParquetFile(values) as file:
+        table = file.read_row_group(0)
+    place = table.column_names.index(column)
+    spoilt = pa.array(spoil(table[column].to_pylist()), table.schema.field(column).type)
+    pq.write_table(table.set_column(place, table.schema.field(column), spoilt), values)
+    read = json.loads(copied.read_text())
+    read["values"]["sha256"] = hashlib.sha256(values.read_bytes()).hexdigest()
+    copied.write_text(json.dumps(read))
+    with pytest.raises(ArtefactError, match=message):
+        load_report(copied)
+
+
+@pytest.mark.parametrize("name", ["report.parquet", "report", "v1.2"])
+def test_a_name_whose_two_files_could_be_one_is_refused(report, tmp_path, name):
+    with pytest.raises(InvalidInput, match=r"end the name in \.json"):
+        save_report(report, tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_write_leaves_the_earlier_report(copied, report, monkeypatch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = ["load_report", "load_summary", "save_report", "summary_to_dict"]
 
 _SLICE = "slice."
 _LISTS = ("ideal", "items", "scores", "gains")
+_GROUP_VALUES = 1 << 20
 
 
 def summary_to_dict(summary: Summary) -> dict[str, Any]:
@@ -37,14 +38,18 @@ def save_report(report: Report, path: Path | str, **wanted: Sequence[Any]) -> Su
 
     wanted: gates, precisions and thresholds, as `summarise` takes them.
     The JSON says which Parquet file it was written with, so that two that do not belong together are noticed. Needs the
-    extra ``parquet``.
+    extra ``parquet``. Raises `InvalidInput` for a name that does not end in ``.json``: the two files could be one.
     """
     path = Path(path)
+    if path.suffix != ".json":
+        raise InvalidInput(
+            f"{path}: a report is written as NAME.json, with NAME.parquet beside it; end the name in .json"
+        )
     summary = summarise(report, **wanted)
     values = path.with_suffix(".parquet")
     with atomic_file(values) as temporary:
         _write_values(report, temporary)
-        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        digest = _digest(temporary)
     written = summary_to_dict(summary) | {"values": {"file": values.name, "sha256": digest}}
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(written, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
@@ -69,13 +74,18 @@ def load_report(path: Path | str) -> Report:
             f"{path} holds figures only, without the values of every query; use the report evaluate wrote"
         )
     values = path.parent / said["file"]
-    if not values.is_file() or hashlib.sha256(values.read_bytes()).hexdigest() != said.get("sha256"):
+    if not values.is_file() or _digest(values) != said.get("sha256"):
         raise ArtefactError(f"{values} is missing or is not the file that {path} was written with; evaluate again")
     try:
         tasks, cells = _read_values(values, summary)
         return Report(tasks, cells, summary.metrics, summary.seed, summary.about)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ArtefactError(f"{values} does not hold what {path} says ({error}); evaluate again") from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> tuple[Summary, dict[str, Any]]:
@@ -97,7 +107,7 @@ def _read(path: Path) -> tuple[Summary, dict[str, Any]]:
 
 
 def _write_values(report: Report, path: Path) -> None:
-    """One row group a cell."""
+    """Row groups of one cell each, and of few enough queries for the 32-bit offsets of Arrow's lists and texts."""
     pa, pq = require("pyarrow", extra="parquet"), require("pyarrow.parquet", extra="parquet")
     columns = list(dict.fromkeys(column for task in report.tasks for column in task.slices))
     schema = pa.schema(
@@ -108,27 +118,37 @@ def _write_values(report: Report, path: Path) -> None:
     )
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for task in report.tasks:
+            ids = pa.array(task.gallery_ids, pa.string())
             for cell in (c for c in report.cells if c.direction == task.direction):
-                writer.write_table(pa.table(_cell_columns(pa, task, cell, columns), schema=schema))
+                step = max(1, _GROUP_VALUES // max(1, cell.rows.shape[1], task.ideal.shape[1]))
+                for start in range(0, len(task.query_ids), step):
+                    part = slice(start, start + step)
+                    made = _task_columns(pa, task, part, columns) | _cell_columns(pa, cell, part, ids)
+                    writer.write_table(pa.table(made, schema=schema))
 
 
-def _cell_columns(pa: Any, task: Task, cell: Cell, columns: Sequence[str]) -> dict[str, Any]:
-    q = len(task.query_ids)
-    items = pa.DictionaryArray.from_arrays(cell.rows.ravel(), pa.array(task.gallery_ids, pa.string()))
-    made = {
-        "direction": pa.repeat(task.direction, q),
-        "cell": pa.repeat(cell.name, q),
-        "query": pa.array(task.query_ids, pa.string()),
-        "weight": pa.nulls(q, pa.float64()) if task.weights is None else pa.array(task.weights),
-        "relevant": pa.array(task.relevant),
-        "average_precision": pa.nulls(q, pa.float64()) if cell.full is None else pa.array(cell.full),
-        "ideal": _lists(pa, task.ideal.shape, pa.array(task.ideal.ravel())),
-        "items": _lists(pa, cell.rows.shape, items.dictionary_decode()),
-        "scores": _lists(pa, cell.scores.shape, pa.array(cell.scores.ravel())),
-        "gains": _lists(pa, cell.gains.shape, pa.array(cell.gains.ravel())),
+def _task_columns(pa: Any, task: Task, part: slice, columns: Sequence[str]) -> dict[str, Any]:
+    queries, ideal = task.query_ids[part], task.ideal[part]
+    none = ("",) * len(task.query_ids)
+    return {
+        "direction": pa.repeat(task.direction, len(queries)),
+        "query": pa.array(queries, pa.string()),
+        "weight": pa.nulls(len(queries), pa.float64()) if task.weights is None else pa.array(task.weights[part]),
+        "relevant": pa.array(task.relevant[part]),
+        "ideal": _lists(pa, ideal.shape, pa.array(ideal.ravel())),
+    } | {_SLICE + name: pa.array(task.slices.get(name, none)[part], pa.string()) for name in columns}
+
+
+def _cell_columns(pa: Any, cell: Cell, part: slice, ids: Any) -> dict[str, Any]:
+    rows, scores, gains = cell.rows[part], cell.scores[part], cell.gains[part]
+    items = pa.DictionaryArray.from_arrays(rows.ravel(), ids)
+    return {
+        "cell": pa.repeat(cell.name, len(rows)),
+        "average_precision": pa.nulls(len(rows), pa.float64()) if cell.full is None else pa.array(cell.full[part]),
+        "items": _lists(pa, rows.shape, items.dictionary_decode()),
+        "scores": _lists(pa, rows.shape, pa.array(scores.ravel())),
+        "gains": _lists(pa, rows.shape, pa.array(gains.ravel())),
     }
-    none = [""] * q
-    return made | {_SLICE + name: pa.array(task.slices.get(name, none), pa.string()) for name in columns}
 
 
 def _lists(pa: Any, shape: tuple[int, ...], flat: Any) -> Any:
@@ -136,46 +156,71 @@ def _lists(pa: Any, shape: tuple[int, ...], flat: Any) -> Any:
 
 
 def _read_values(path: Path, summary: Summary) -> tuple[tuple[Task, ...], tuple[Cell, ...]]:
+    """Row group by row group: a whole column of texts would take many times the memory of the report."""
     pa, pq = require("pyarrow", extra="parquet"), require("pyarrow.parquet", extra="parquet")
-    tasks: list[Task] = []
-    cells: list[Cell] = []
     try:
-        for asked in summary.asked:
-            table = pq.read_table(path, filters=[("direction", "==", asked.direction)]).combine_chunks()
-            task, found = _read_task(table, asked)
-            tasks.append(task)
-            cells += found
+        with pq.ParquetFile(path) as file:
+            groups: dict[str, dict[str, list[int]]] = {asked.direction: {} for asked in summary.asked}
+            for i in range(file.num_row_groups):
+                held = file.read_row_group(i, columns=["direction", "cell"])
+                direction, cell = (_only(held[name]) for name in ("direction", "cell"))
+                groups[direction].setdefault(cell, []).append(i)
+            read = [_read_task(file, groups[asked.direction], asked) for asked in summary.asked]
     except pa.ArrowException as error:
         raise ArtefactError(f"{path} cannot be read as parquet: {error}") from error
-    return tuple(tasks), tuple(cells)
+    return tuple(task for task, _ in read), tuple(cell for _, cells in read for cell in cells)
 
 
-def _read_task(table: Any, asked: Asked) -> tuple[Task, Iterator[Cell]]:
-    q = asked.queries
-    cells = table["cell"].to_pylist()[::q]
-    if len(table) != q * len(cells) or not cells:
-        raise InvalidInput(f"{asked.title}: {len(table)} rows for {q} queries")
-    items = table["items"].combine_chunks().flatten().dictionary_encode()
-    rows = items.indices.to_numpy(zero_copy_only=False).astype(np.int64).reshape(len(cells), q, -1)
-    scores, gains, ideal = (
-        table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(cells), q, -1)
-        for name in ("scores", "gains", "ideal")
-    )
-    weight, full = table["weight"], table["average_precision"].to_numpy().reshape(len(cells), q)
-    slices = [name for name in table.column_names if name.startswith(_SLICE)]
-    first = table.slice(0, q)
+def _only(column: Any) -> str:
+    found = column.unique().to_pylist()
+    if len(found) != 1 or not isinstance(found[0], str):
+        raise InvalidInput(f"expected row groups of one cell, came one of {found}")
+    return found[0]
+
+
+def _read_task(file: Any, groups: Mapping[str, list[int]], asked: Asked) -> tuple[Task, list[Cell]]:
+    if not groups:
+        raise InvalidInput(f"{asked.title}: no cells")
+    row_of: dict[str, int] = {}
+    cells = [_read_cell(file, places, name=name, asked=asked, row_of=row_of) for name, places in groups.items()]
+    slices = [name for name in file.schema_arrow.names if name.startswith(_SLICE)]
+    table = file.read_row_groups(next(iter(groups.values())), columns=["query", "weight", "relevant", "ideal", *slices])
     task = Task(
         asked.direction,
-        tuple(first["query"].to_pylist()),
-        tuple(items.dictionary.to_pylist()),
+        tuple(table["query"].to_pylist()),
+        tuple(row_of),
         asked.gallery,
-        first["relevant"].to_numpy(),
-        ideal[0],
-        None if weight.null_count else first["weight"].to_numpy(),
-        {name.removeprefix(_SLICE): tuple(first[name].to_pylist()) for name in slices},
+        table["relevant"].to_numpy(),
+        _matrix(table["ideal"]).to_numpy(zero_copy_only=False).reshape(len(table), -1),
+        None if table["weight"].null_count else table["weight"].to_numpy(),
+        {name.removeprefix(_SLICE): tuple(table[name].to_pylist()) for name in slices},
         asked.truth,
     )
-    return task, (
-        Cell(asked.direction, name, rows[i], scores[i], gains[i], None if np.isnan(full[i]).any() else full[i])
-        for i, name in enumerate(cells)
-    )
+    return task, cells
+
+
+def _read_cell(file: Any, places: Sequence[int], *, name: str, asked: Asked, row_of: dict[str, int]) -> Cell:
+    """From the row groups at those places; row_of: the items met so far, to which those of this cell are added."""
+    parts: dict[str, list[np.ndarray]] = {"items": [], "scores": [], "gains": [], "average_precision": []}
+    for i in places:
+        table = file.read_row_group(i, columns=list(parts))
+        parts["average_precision"].append(table["average_precision"].to_numpy())
+        for column in ("scores", "gains"):
+            flat = _matrix(table[column]).to_numpy(zero_copy_only=False)
+            parts[column].append(flat.reshape(len(table), -1))
+        items = _matrix(table["items"]).dictionary_encode()
+        rows = np.array([row_of.setdefault(item, len(row_of)) for item in items.dictionary.to_pylist()], np.int64)
+        parts["items"].append(rows[items.indices.to_numpy(zero_copy_only=False)].reshape(len(table), -1))
+    rows, scores, gains, full = (np.concatenate(found) for found in parts.values())
+    if len(rows) != asked.queries:
+        raise InvalidInput(f"{asked.title}: {len(rows)} rows of {name} for {asked.queries} queries")
+    return Cell(asked.direction, name, rows, scores, gains, None if np.isnan(full).any() else full)
+
+
+def _matrix(column: Any) -> Any:
+    """The values of a column of lists, one after the other; all of one length, and none missing."""
+    lists = column.combine_chunks()
+    flat = lists.flatten()
+    if lists.null_count or flat.null_count or len(lists.value_lengths().unique()) > 1:
+        raise InvalidInput("expected rankings of one length, without blanks")
+    return flat
