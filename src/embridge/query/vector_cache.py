@@ -7,6 +7,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ _LEAST_BYTES = 1 << 20  # below it the empty tables are most of the file
 _TOUCHED = 10_000  # uses remembered before they are written
 _ASKED = 500  # ids in one statement
 _WAIT_SECONDS = 30.0
+_CHECK_BYTES = 4
+_ROW_EXTRA_BYTES = 64  # about what the id and its two indices take
 
 
 @final
@@ -73,7 +76,7 @@ class VectorCache:
                 asked = ",".join("?" * len(names))
                 statement = f"SELECT number, id, vector FROM rows JOIN vectors USING (number) WHERE id IN ({asked})"  # noqa: S608
                 for number, key, content in self._database.execute(statement, list(names)):
-                    found[names[key]] = self._vector(content)
+                    found[names[key]] = self._vector(names[key], content)
                     self._touched.pop(number, None)  # to its place at the end
                     self._touched[number] = None
             if len(self._touched) > _TOUCHED:
@@ -94,8 +97,7 @@ class VectorCache:
                         "ON CONFLICT (id) DO UPDATE SET used = excluded.used RETURNING number",
                         (_key(name), used + place),
                     ).fetchone()[0]
-                    content = vector.astype("<f4").tobytes()
-                    database.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (number, content))
+                    database.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (number, _packed(name, vector)))
                 self._evict(database)
 
     def __len__(self) -> int:
@@ -195,21 +197,28 @@ class VectorCache:
         """Drop the rows used longest ago until the pages in use fit, then give the free pages back."""
         most = self.max_bytes // _PAGE_BYTES
         while (excess := _pages_in_use(database) - most) > 0:
-            count = max(1, excess * _PAGE_BYTES // self._row_bytes)
+            count = max(1, excess * _PAGE_BYTES // (self._row_bytes + _ROW_EXTRA_BYTES))
             oldest = database.execute("SELECT number FROM rows ORDER BY used LIMIT ?", (count,)).fetchall()
             if not oldest:
                 break
             database.executemany("DELETE FROM vectors WHERE number = ?", oldest)
             database.executemany("DELETE FROM rows WHERE number = ?", oldest)
-        database.execute("PRAGMA incremental_vacuum").fetchall()
+        for _ in range(_number(database, "PRAGMA freelist_count")):
+            database.execute("PRAGMA incremental_vacuum")  # Python takes one step of it, which is one page
 
-    def _vector(self, content: object) -> np.ndarray:
-        if not isinstance(content, bytes) or len(content) != self._row_bytes:
+    def _vector(self, name: str, content: object) -> np.ndarray:
+        if not isinstance(content, bytes) or len(content) != self._row_bytes + _CHECK_BYTES:
             raise StoreError(f"{self.path} holds something else than {self.space.dim} numbers for a row; delete it")
-        vector = np.frombuffer(content, "<f4").astype(np.float32)
-        if not np.isfinite(vector).all():
-            raise StoreError(f"{self.path} holds NaN or infinity; delete it: that costs no more than re-embedding")
+        vector = np.frombuffer(content, "<f4", self.space.dim).astype(np.float32)
+        if _packed(name, vector) != content or not np.isfinite(vector).all():
+            raise StoreError(f"{self.path} is damaged: the vector of {name!r} is not what was written; delete it")
         return vector
+
+
+def _packed(name: str, vector: np.ndarray) -> bytes:
+    """The vector and a checksum of it and its id: a file may lose its end, or a bit."""
+    content = vector.astype("<f4").tobytes()
+    return content + zlib.crc32(content, zlib.crc32(_key(name))).to_bytes(_CHECK_BYTES, "little")
 
 
 def _key(name: str) -> bytes:
