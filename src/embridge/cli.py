@@ -229,6 +229,24 @@ def search(
     print_table(columns, rows)
 
 
+@app.command()
+def export(
+    upgrade: Annotated[Path, typer.Argument(help="The upgrade's folder.", show_default=False)],
+    onnx: Annotated[Path | None, typer.Option(help="Write what maps a query as this ONNX file.")] = None,
+    fold: Annotated[str | None, typer.Option(help="Fold the bridge into this encoder, such as clip:FOLDER.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the folded encoder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the upgrade for where embridge does not run: as ONNX, or folded into the new model."""
+    from embridge.export import export_upgrade
+
+    written = export_upgrade(upgrade, onnx=onnx, fold_into=fold, out=out)
+    if as_json:
+        _print_json({"schema": "embridge.export/1"} | written)
+        return
+    typer.echo("\n".join(f"{kind:7} {path}" for kind, path in written.items()))
+
+
 def main() -> None:
     """Run the command line."""
     app()
@@ -270,21 +288,5 @@ def _print_inspections(found: list[Any]) -> None:
     from embridge.terminal import print_table
 
     for one in found:
-        small, mean, large = one.norms
-        rows = [
-            ["space", str(one.space or "not said in the file")],
-            ["rows", f"{one.rows:,}"],
-            ["dim, dtype", f"{one.dim}, {one.dtype}"],
-            ["norms: smallest, mean, largest", f"{small:.4f}, {mean:.4f}, {large:.4f}"],
-            ["rows with NaN or infinity", f"{one.not_finite_rows:,}"],
-            ["rows of zeros", f"{one.zero_rows:,}"],
-            ["repeated ids", f"{one.duplicate_ids:,}"],
-            ["repeated vectors", f"{one.duplicate_vectors:,}"],
-        ]
-        if (check := one.index_check) is not None:
-            rows += [
-                [f"recall at {check.k} against exact search", f"{check.mean.value:.3f} ± {check.mean.half:.3f}"],
-                ["queries checked, median milliseconds", f"{len(check.shares):,}, {check.search_p50_milliseconds:.2f}"],
-            ]
-        rows += [["problem", text] for text in one.problems] + [["look at", text] for text in one.suspicions]
-        print_table(["", ""], rows, title=one.where)
+        columns, rows = one.table()
+        print_table(columns, rows, title=one.where)

@@ -55,6 +55,27 @@ class Inspection:
         index_check = None if self.index_check is None else self.index_check.to_dict()
         return asdict(replace(self, index_check=None)) | {"space_id": space_id, "index_check": index_check}
 
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Columns and rows for a table."""
+        small, mean, large = self.norms
+        rows = [
+            ["space", str(self.space or "not said in the file")],
+            ["rows", f"{self.rows:,}"],
+            ["dim, dtype", f"{self.dim}, {self.dtype}"],
+            ["norms: smallest, mean, largest", f"{small:.4f}, {mean:.4f}, {large:.4f}"],
+            ["rows with NaN or infinity", f"{self.not_finite_rows:,}"],
+            ["rows of zeros", f"{self.zero_rows:,}"],
+            ["repeated ids", f"{self.duplicate_ids:,}"],
+            ["repeated vectors", f"{self.duplicate_vectors:,}"],
+        ]
+        if (check := self.index_check) is not None:
+            rows += [
+                [f"recall at {check.k} against exact search", f"{check.mean.value:.3f} ± {check.mean.half:.3f}"],
+                ["queries checked, median milliseconds", f"{len(check.shares):,}, {check.search_p50_milliseconds:.2f}"],
+            ]
+        rows += [["problem", text] for text in self.problems] + [["look at", text] for text in self.suspicions]
+        return ["", ""], rows
+
 
 def inspect_file(path: Path | str) -> Inspection:
     """Inspect an npy, Parquet or Arrow file in chunks; unlike `read`, bad rows are counted, not refused."""
