@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -13,7 +13,7 @@ from record import read_config
 
 from embridge import Upgrade
 from embridge.errors import InvalidInput
-from embridge.evaluation import LabelRelevance, Relevance, Scope, Side, evaluate
+from embridge.evaluation import LabelRelevance, Relevance, Report, Scope, Side, evaluate
 from embridge.methods import METHODS, Pairs, make
 
 __all__ = ["fitted", "map_rows", "read_maps"]
@@ -51,14 +51,18 @@ def map_rows(
     *,
     scope: Scope,
     setting: Mapping[str, Any] | None = None,
+    controls: Callable[..., Report] | None = None,
 ) -> list[dict[str, Any]]:
     """One row a method, cell, direction and metric.
 
     Cells that depend on no method come once, and so do the midpoint and the cascade: those of the first method.
+    ``controls`` adds more of these: called with ``report`` and ``upgrade``, it returns the report with its cells.
     """
     rows = []
     for number, (method, upgrade, seconds) in enumerate(fitted(methods, pairs, seed=scope.seed)):
         report = evaluate(*sides, upgrade, truth, scope=scope if number == 0 else replace(scope, cells=()))
+        if controls is not None and number == 0:
+            report = controls(report=report, upgrade=upgrade)
         found = report_rows(report, method, seed=scope.seed, seconds=seconds, controls=number == 0)
         rows += [row | {"setting": row["setting"] | dict(setting or {})} for row in found]
     return rows

@@ -24,13 +24,13 @@ def main() -> None:
     config, rows = read_maps(Path(__file__).stem), []
     data = load("dev")
     for seed in range(config["seeds"]):
-        pairs, old, new = encode(data, seed)
+        pairs, sides = encode(data, seed)
         order = np.random.default_rng(seed).permutation(len(pairs))
         for number, count in enumerate(config["pairs"]):
             found = map_rows(
                 pairs.take(np.sort(order[:count])),
-                (old, new),
-                truth_of(data),
+                sides["measured"],
+                truth_of(data["measured"]),
                 config["methods"],
                 scope=Scope(metrics=config["metrics"], seed=seed),
                 setting={"pairs": count},

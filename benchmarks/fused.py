@@ -1,0 +1,51 @@
+"""Queries fused of the old model's and the bridged one's, as cells beside those of a report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+from embridge import Embeddings, Upgrade, top_k
+from embridge.evaluation import Cell, Relevance, Report, Side
+from embridge.query import FusionKind, choose_alpha
+
+__all__ = ["with_fusions"]
+
+NAMES = {"adaptive": "adaptive-nlerp"}
+
+
+def with_fusions(
+    report: Report,
+    sides: tuple[Side, Side],
+    upgrade: Upgrade,
+    truth: Relevance,
+    *,
+    support: tuple[Side, Side, Relevance],
+    metric: str,
+) -> Report:
+    """The report with a cell ``slerp/old``, ``nlerp/old`` and ``adaptive-nlerp/old`` a direction.
+
+    How far each trusts the bridge is chosen on ``support``, queries and gallery of which nothing is judged here.
+    """
+    cells = list(report.cells)
+    for i, direction in enumerate(report.directions):
+        judged_old, old_queries, bridged, known = _facing(*sides, truth, upgrade, reverse=i == 1)
+        support_old, *asked, right = _facing(*support, upgrade, reverse=i == 1)
+        judged = known.judge(old_queries.ids, judged_old.ids)
+        depth = report.cells[0].rows.shape[1]
+        for kind in get_args(FusionKind):
+            fusion = choose_alpha(*asked, support_old, right, metric=metric, kind=kind)
+            fused = fusion.apply(old_queries, bridged)
+            found = top_k(fused.vectors, judged_old.vectors, depth)
+            name = f"{NAMES.get(kind, kind)}/old"
+            cells.append(Cell(direction, name, found.rows, found.scores, judged.gains(found.rows)))
+    return replace(report, cells=tuple(cells))
+
+
+def _facing(
+    old: Side, new: Side, truth: Relevance, upgrade: Upgrade, *, reverse: bool
+) -> tuple[Embeddings, Embeddings, Embeddings, Relevance]:
+    """The old gallery, the old queries, the bridged ones, and what is right, of one direction."""
+    if reverse:
+        old, new, truth = old.reversed(), new.reversed(), truth.inverted()
+    return old.gallery, old.queries, upgrade.to_index_space(new.queries), truth
