@@ -308,3 +308,9 @@ def test_what_was_measured_is_said(report, world):
     from embridge.evaluation.environment import fingerprint
 
     assert about["data"]["old"] == fingerprint(world[0]) != fingerprint(other)
+
+
+@pytest.mark.parametrize("about", [{"share": float("nan")}, {"count": np.float32(3)}, {"kinds": {2}}])
+def test_what_a_report_could_not_keep_is_refused_at_once(about):
+    with pytest.raises(SettingsError, match="about: expected plain JSON"):
+        Scope(about=about)

@@ -340,3 +340,11 @@ def test_where_torchmetrics_counts_otherwise():
     # a score that is not above 0 is no hit to it, as in cosine similarity it may well be to us
     assert retrieval_recall(scores - 3, target).item() == pytest.approx(1 / 3)
     assert values("recall share", graded, 5)[0] == 1.0
+
+
+def test_powers_that_overflow_are_refused():
+    clicks, ideal = np.array([[3, 1_001]], np.float32), np.array([[1_001, 3]], np.float32)
+    with pytest.raises(InvalidInput, match="2\\^gain overflows for gains above 1000"):
+        ndcg_at_k(clicks, 2, ideal=ideal, growth="exponential", empty="error")
+    assert 0 < ndcg_at_k(clicks, 2, ideal=ideal, growth="linear", empty="error")[0] < 1
+    assert ndcg_at_k(ideal - 1, 2, ideal=ideal - 1, growth="exponential", empty="error").tolist() == [1.0]

@@ -192,3 +192,11 @@ def test_in_one_set_an_item_is_not_right_for_itself():
     by_pair = Relevance.from_pairs([("a", "a"), ("a", "b")])
     assert by_pair.judge(ids, ids, one_set=True).relevant.tolist() == [1, 0, 0]
     assert by_pair.judge(ids, ids).relevant.tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, float("nan"), float("inf"), 1e39, 1e-50])
+def test_gains_and_weights_that_count_for_nothing_are_refused(number):
+    with pytest.raises(InvalidInput, match="'q': expected numbers above 0, of float32's range"):
+        Relevance({"q": {"a": 1.0, "b": number, "c": 2.0}})
+    with pytest.raises(InvalidInput, match="'weights': expected numbers above 0"):
+        Relevance({"q": {"a": 1.0}}, weights={"p": 1.0, "q": number})

@@ -5,7 +5,17 @@ import pytest
 
 from embridge import Embeddings, Space, Upgrade
 from embridge.adapters import Identity, Linear, Provenance
-from embridge.evaluation import Relevance, Scope, Side, backfill_auc, evaluate, summarise
+from embridge.errors import SettingsError
+from embridge.evaluation import (
+    Relevance,
+    Scope,
+    Side,
+    backfill_auc,
+    evaluate,
+    load_summary,
+    save_report,
+    summarise,
+)
 from embridge.evaluation.render.markdown import report_markdown
 from embridge.evaluation.render.terminal import report_tables
 from embridge.evaluation.report_files import summary_to_dict
@@ -198,3 +208,27 @@ def test_markdown_survives_hostile_names(world):
     columns = text.splitlines()[header].replace("\\|", "").count("|")
     for line in text.splitlines()[header : header + 6]:
         assert line.replace("\\\\", "").replace("\\|", "").count("|") == columns
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"thresholds": [float("inf")]}, {"precisions": [90]}, {"precisions": [float("nan")]}]
+)
+def test_precisions_and_thresholds_that_are_none_are_refused(report, wanted):
+    with pytest.raises(SettingsError, match="expected precisions of 0 to 1 and finite thresholds"):
+        summarise(report, **wanted)
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+@pytest.mark.parametrize("scale", [1e-30, 1e19])
+def test_scores_beyond_float32_leave_a_report_whole(metric, scale, tmp_path):
+    generator = np.random.default_rng(0)
+    rows = [(scale * generator.normal(size=(30, 3))).astype(np.float32) for _ in range(2)]
+    ids = [[f"{side}{i}" for i in range(30)] for side in "qg"]
+    old, new = (Space(name, "1", 3, metric) for name in ("old", "new"))
+    sides = (
+        Side(*(Embeddings.of(x, space, names) for x, names in zip(rows, ids, strict=True))) for space in (old, new)
+    )
+    upgrade = Upgrade(Identity(new, new), Linear(new, old, np.eye(3, dtype=np.float32)), Provenance("none"))
+    truth = Relevance.from_pairs((f"q{i}", f"g{i}") for i in range(30))
+    made = evaluate(*sides, upgrade, truth, scope=Scope(cells=("cascade",), orders={"random": None}))
+    assert save_report(made, tmp_path / "report.json") == load_summary(tmp_path / "report.json")

@@ -116,7 +116,7 @@ class Mixed:
         scores = found.scores
         if self.scale == "standard":
             mean, spread = score_moments(queries, gallery, self.seed)
-            scores = ((scores - mean) / spread).astype(np.float32)
+            scores = ((scores.astype(np.float64) - mean) / spread).astype(np.float32)
         return Ranking(rows[found.rows], scores)
 
 

@@ -18,6 +18,7 @@ from embridge.shapes import Float32, Float64, Int64
 __all__ = ["Empty", "average_precision", "cmc_at_k", "first_hits", "mrr", "ndcg_at_k", "recall_at_k"]
 
 Empty = Literal["skip", "zero", "error"]
+_LARGEST_POWER = 1_000
 
 
 def first_hits(gains: Float32[np.ndarray, "q k"]) -> Int64[np.ndarray, " q"]:
@@ -123,12 +124,16 @@ def ndcg_at_k(
 
     ideal: the gains of each query's relevant items, largest first, zeros after them; as many columns as the k asked
     for, or all there are. An item at rank r counts gain / log2(r + 1), where gain is its judgement (``linear``) or
-    2^judgement − 1 (``exponential``, Burges et al. 2005).
+    2^judgement − 1 (``exponential``, Burges et al. 2005), which refuses judgements above 1,000.
 
     >>> gains, ideal = np.array([[1, 0, 2]], np.float32), np.array([[2, 1]], np.float32)
     >>> float(ndcg_at_k(gains, 3, ideal=ideal, growth="linear", empty="error")[0].round(3))
     0.76
     """
+    if growth == "exponential" and max(gains.max(initial=0), ideal.max(initial=0)) > _LARGEST_POWER:
+        raise InvalidInput(
+            f"2^gain overflows for gains above {_LARGEST_POWER}, such as sums of clicks; use the linear growth (ndcg_at_k)"
+        )
     best = _discounted(_top(ideal, k), growth)
     reached = _discounted(_top(gains, k), growth)
     relevant = (ideal > 0).sum(axis=1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from itertools import islice
+from math import isfinite, isnan
 
 import numpy as np
 
@@ -17,13 +18,17 @@ from embridge.space import require_same
 
 __all__ = ["LabelRelevance", "Relevance", "Truth"]
 
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+_SHOWN = 3
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relevance:
     """How relevant which items are to each query: ``gains[query id][gallery id]``, above 0.
 
     source: who says so, as reports show it; weights: how much each query counts (once, where it is not listed). Make it
-    with one of the ``from_`` functions.
+    with one of the ``from_`` functions. Raises `InvalidInput` for gains and weights that are not above 0 and finite in
+    float32.
 
     >>> relevance = Relevance.from_pairs([("a caption", "photo 1"), ("another", "photo 1")])
     >>> sorted(relevance.inverted().gains["photo 1"])
@@ -33,6 +38,12 @@ class Relevance:
     gains: Mapping[str, Mapping[str, float]]
     source: str = "judged pairs"
     weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, numbers in (*self.gains.items(), ("weights", self.weights)):
+            if not _usable(numbers.values()):
+                shown = dict(islice(numbers.items(), _SHOWN))
+                raise InvalidInput(f"relevance, {what!r}: expected numbers above 0, of float32's range, came {shown}")
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[tuple[str, str]]) -> Relevance:
@@ -167,6 +178,11 @@ def _relevant(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, f
     if not kept:
         raise InvalidInput("relevance: nothing relevant came; nothing could be judged")
     return kept
+
+
+def _usable(numbers: Collection[float]) -> bool:
+    """Whether all are above 0, and stay so in float32, which gains are kept in."""
+    return not numbers or (_SMALLEST <= min(numbers) <= max(numbers) <= _LARGEST and not any(map(isnan, numbers)))
 
 
 def _number(query: str, item: str, gain: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -50,6 +51,10 @@ class Scope:
                 "expected at least one metric, one or two directions, depth >= 1 and cascade_items >= 1; came "
                 f"{self.metrics}, {self.directions}, {self.depth}, {self.cascade_items}"
             )
+        try:
+            json.dumps(dict(self.about), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(f"about: expected plain JSON, which a report keeps; {error}") from error
         unknown = [cell for cell in self.cells if cell not in MORE_CELLS]
         if unknown:
             raise SettingsError(f"there is no cell {unknown[0]!r}; more cells are {', '.join(MORE_CELLS)}")

@@ -7,6 +7,7 @@ from math import isfinite
 
 import numpy as np
 
+from embridge.errors import SettingsError
 from embridge.evaluation.backfill_curve import backfill_auc
 from embridge.evaluation.compatibility import break_even, flips, retention, update_gain
 from embridge.evaluation.gates import check_gates
@@ -40,11 +41,16 @@ def summarise(
     precisions: Sequence[float] = (0.5, 0.75, 0.9),
     thresholds: Sequence[float] = (),
 ) -> Summary:
-    """Every figure of a report. Raises `SettingsError` for a gate that the report cannot answer.
+    """Every figure of a report.
+
+    Raises `SettingsError` for a gate that the report cannot answer, a precision outside 0 to 1 and a threshold that is
+    not finite.
 
     precisions: of best hits, to find the old and the new score threshold for; thresholds: old ones in use, to find the
     new ones that keep their precision.
     """
+    if not all(0 <= p <= 1 for p in precisions) or not all(map(isfinite, thresholds)):
+        raise SettingsError(f"expected precisions of 0 to 1 and finite thresholds, came {precisions} and {thresholds}")
     tasks = report.tasks
     return Summary(
         verdict=decide(report),
@@ -176,7 +182,8 @@ def _shifts(
 def _best_hits(report: Report, direction: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The score of each query's best hit, and whether it is right."""
     cell = report.cell(direction, name)
-    return cell.scores[:, 0].astype(np.float64), cell.gains[:, 0] > 0
+    largest = np.finfo(np.float32).max  # dot and l2 of vectors longer than 1e19 are infinite in float32
+    return np.clip(cell.scores[:, 0].astype(np.float64), -largest, largest), cell.gains[:, 0] > 0
 
 
 def _cautions(report: Report, task: Task) -> list[str]:
