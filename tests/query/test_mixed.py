@@ -1,0 +1,442 @@
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+
+from embridge.adapters import Identity, Prefix, Provenance, Upgrade
+from embridge.adapters.linear import Linear
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput, SpaceMismatch, WrongDirection
+from embridge.evaluation import LabelRelevance, Mixed, Relevance
+from embridge.query import Calibration, Curve, MixedSearch, fit_calibration, isotonic, over
+from embridge.search import search, top_k
+from embridge.space import Space
+from embridge.stores import MemoryStore, open_store
+
+MERGES = ["calibrated", "distance-rank", "standard", "rrf", "raw"]
+EVERY = pytest.mark.parametrize("merge", MERGES)
+
+
+def merge_of(world, name):
+    if name in ("rrf", "raw"):
+        return name
+    new, bridged = (world.queries, world.items), (world.bridged, world.old_items)
+    return fit_calibration(name, new, bridged, world.truth if name == "calibrated" else None)
+
+
+def mixed_of(world, name, done, *, kept=True, **rest):
+    """Where the items of ``done`` are backfilled, and their old rows kept or not."""
+    done = set(done)
+    new = world.items.take([row for row, i in enumerate(world.items.ids) if i in done])
+    old = world.old_items.take([row for row, i in enumerate(world.old_items.ids) if kept or i not in done])
+    backfilled = done.intersection if kept else None
+    return MixedSearch(over(old), over(new), world.upgrade, merge_of(world, name), backfilled=backfilled, **rest)
+
+
+def plain(world, merge, done, k):
+    """Every item by its one row, valued on its own, sorted."""
+    answers = []
+    for i in range(len(world.queries)):
+        listed = []
+        for flag, (query, gallery, mine) in enumerate(
+            [(world.queries, world.items, True), (world.bridged, world.old_items, False)]
+        ):
+            rows = [row for row, name in enumerate(gallery.ids) if (name in done) is mine]
+            if not rows:
+                continue
+            found = top_k(query.vectors[i : i + 1], gallery.vectors[rows], len(rows))
+            for rank, (row, score) in enumerate(zip(found.rows[0], found.scores[0].astype(float), strict=True)):
+                if merge == "rrf":
+                    value = 1 / (61 + rank)
+                elif merge == "raw":
+                    value = score
+                else:
+                    value = float((merge.new if mine else merge.old)(np.array([score]))[0])
+                listed.append((-value, rank, flag, gallery.ids[rows[row]]))
+        answers.append(tuple(name for *_, name in sorted(listed)[:k]))
+    return tuple(answers)
+
+
+@EVERY
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("k", [1, 10])
+def test_against_a_plain_loop(world, merge, kept, share, k):
+    drawn = np.random.default_rng(1).permutation(len(world.items))[: int(share * len(world.items))]
+    done = {world.items.ids[row] for row in drawn}
+    found = mixed_of(world, merge, done, kept=kept).search(world.queries, k)
+    assert found.ids == plain(world, merge_of(world, merge), done, k)
+
+
+@EVERY
+@pytest.mark.parametrize("k", [1, 25, 240, 500])
+def test_nothing_and_all_backfilled_rank_as_one_search(world, merge, k):
+    nothing = mixed_of(world, merge, ()).search(world.queries, k)
+    assert nothing.ids == search(world.bridged, world.old_items, k).ids
+    everything = search(world.queries, world.items, k).ids
+    for kept in (True, False):
+        assert mixed_of(world, merge, world.items.ids, kept=kept).search(world.queries, k).ids == everything
+
+
+@pytest.mark.parametrize("k", [1, 7])
+@pytest.mark.parametrize("scale", ["raw", "standard"])
+def test_raw_and_standard_are_those_of_the_evaluation(world, scale, k):
+    marked = np.random.default_rng(2).random(len(world.items)) < 0.4
+    reference = Mixed((world.queries, world.items), (world.bridged, world.old_items), scale=scale)
+    rows = reference.ranking(marked, k).rows
+    done = [world.items.ids[row] for row in np.flatnonzero(marked)]
+    found = mixed_of(world, scale, done).search(world.queries, k)
+    assert found.ids == tuple(tuple(world.items.ids[row] for row in line) for line in rows)
+
+
+@EVERY
+@given(data=st.data())
+def test_no_order_within_a_space_changes_and_no_id_comes_twice(worlds, merge, data):
+    world = worlds(items=30, queries=3, seed=data.draw(st.integers(0, 5)))
+    done = data.draw(st.sets(st.sampled_from(world.items.ids)))
+    found = mixed_of(world, merge, done).search(world.queries, 30)
+    new, old = search(world.queries, world.items, 30).ids, search(world.bridged, world.old_items, 30).ids
+    for line, of_new, of_old in zip(found.ids, new, old, strict=True):
+        assert sorted(line) == sorted(world.items.ids)
+        assert [name for name in line if name in done] == [name for name in of_new if name in done]
+        assert [name for name in line if name not in done] == [name for name in of_old if name not in done]
+    assert (np.diff(found.scores, axis=1) <= 0).all()
+
+
+@EVERY
+def test_a_shorter_answer_begins_a_longer_one(world, merge):
+    mixed = mixed_of(world, merge, world.items.ids[:120])
+    long = mixed.search(world.queries, 40)
+    for k in (1, 3, 12):
+        short = mixed.search(world.queries, k)
+        assert short.ids == tuple(line[:k] for line in long.ids)
+        assert np.array_equal(short.scores, long.scores[:, :k])
+
+
+def test_an_id_in_both_counts_by_its_new_row():
+    """Its old row would be first, its new one is last."""
+    new, old = Space("new", "1", 2), Space("old", "1", 2)
+    upgrade = Upgrade(Identity(new, new), Identity(new, old), Provenance("none"))
+    query = Embeddings.of(np.array([[1, 0]], np.float32), new, ["q"])
+    in_old = Embeddings.of(np.array([[1, 0], [1, 0.1], [1, 0.5]], np.float32), old, ["both", "a", "b"])
+    in_new = Embeddings.of(np.array([[0, 1], [1, 0.2]], np.float32), new, ["both", "c"])
+    mixed = MixedSearch(over(in_old), over(in_new), upgrade, "raw", backfilled={"both", "c"}.intersection)
+    found = mixed.search(query, 4)
+    assert found.ids == (("a", "c", "b", "both"),)
+    assert mixed.search(query, 2).ids == (("a", "c"),)
+    np.testing.assert_allclose(found.scores[0], [1 / np.hypot(1, x) for x in (0.1, 0.2, 0.5)] + [0], atol=1e-6)
+    unsaid = MixedSearch(over(in_old), over(in_new), upgrade, "raw")
+    assert unsaid.search(query, 4).ids == found.ids  # both rows are found, and noticed
+
+
+@EVERY
+def test_ids_in_both_push_no_others_out(world, merge):
+    """All but the worst old rows of every query are backfilled, and the new search finds next to nothing."""
+    query = world.queries.take([0])
+    ranked = search(world.upgrade.to_index_space(query), world.old_items, 240).ids[0]
+    done = set(ranked[:-5])
+    nothing = world.items.take([])
+    mixed = MixedSearch(
+        over(world.old_items), over(nothing), world.upgrade, merge_of(world, merge), backfilled=done.intersection
+    )
+    assert mixed.search(query, 3).ids == (ranked[-5:-2],)
+    assert replace(mixed, most_fetched=236).search(query, 3).ids == (ranked[-5:-4],)
+    assert replace(mixed, most_fetched=1).search(query, 3).ids == ((),)
+
+
+@pytest.mark.parametrize("merge", ["raw", "standard", "distance-rank"])
+def test_the_old_list_is_read_no_deeper_than_it_can_matter(world, merge):
+    depths = []
+
+    def old_search(queries, k):
+        depths.append(k)
+        return search(queries, world.old_items, k)
+
+    done = set(world.items.ids)
+    mixed = MixedSearch(
+        old_search, over(world.items), world.upgrade, merge_of(world, merge), backfilled=done.intersection
+    )
+    mixed.search(world.queries, 5)
+    assert depths[0] == 10
+    assert all(b == 4 * a for a, b in itertools.pairwise(depths))
+    unmixed = []
+    shallow = MixedSearch(
+        lambda q, k: unmixed.append(k) or search(q, world.old_items, k),
+        over(world.items.take([])),
+        world.upgrade,
+        "raw",
+    )
+    shallow.search(world.queries, 5)
+    assert unmixed == [5]
+
+
+@EVERY
+@pytest.mark.parametrize("kind", ["memory", "lancedb"])
+def test_over_stores_as_over_arrays(world, merge, kind, tmp_path):
+    store = MemoryStore() if kind == "memory" else open_store(tmp_path / "store", create=True)
+    for space in (world.items.space, world.old_items.space):
+        store.add_space(space)
+    done = world.items.ids[::3]
+    store.upsert(world.old_items)
+    mixed = MixedSearch(
+        store.search, store.search, world.upgrade, merge_of(world, merge), backfilled=set(done).intersection
+    )
+    queries = world.queries.take(range(8))
+    assert mixed.search(queries, 10).ids != mixed_of(world, merge, done).search(queries, 10).ids
+    store.upsert(world.encode(done))
+    found, expected = mixed.search(queries, 10), mixed_of(world, merge, done).search(queries, 10)
+    if (merge, kind) == ("calibrated", "lancedb"):  # a step of it lies between two scores, which LanceDB rounds
+        same = [len(set(a) & set(b)) for a, b in zip(found.ids, expected.ids, strict=True)]
+        assert sum(same) >= 0.9 * 80
+    else:
+        assert found.ids == expected.ids
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+
+
+def test_a_head_writes_what_the_new_search_is_asked():
+    new, head, old = Space("new", "1", 4), Space("head", "1", 3), Space("old", "1", 2)
+    upgrade = Upgrade(Prefix(new, head), Prefix(head, old), Provenance("prefix"))
+    items = Embeddings.of(np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32), new)
+    written, index = upgrade.head(items), upgrade.to_index_space(items)
+    mixed = MixedSearch(over(index.take([])), over(written), upgrade, "rrf")
+    assert mixed.search(items, 4).ids == search(written, written, 4).ids
+
+
+def test_calibration_helps_where_raw_scores_mislead(world):
+    """Old scores moved up by a space with a common offset: raw finds old rows only."""
+    offset = np.concatenate([world.old_items.vectors, np.full((240, 1), 60, np.float32)], axis=1)
+    old = Space("offset", "1", 13)
+    weight = np.zeros((16, 13), np.float32)
+    weight[:, :12] = world.upgrade.bridge.weights()["weight"]
+    bridge = Linear(world.items.space, old, weight, np.eye(13, dtype=np.float32)[12] * 60)
+    upgrade = Upgrade(world.upgrade.head, bridge, Provenance("x"))
+    items = world.old_items.with_vectors(offset, old)
+    bridged = upgrade.to_index_space(world.queries)
+    done = set(world.items.ids[::2])
+    settings = {"backfilled": done.intersection}
+    new = world.items.take(range(0, 240, 2))
+
+    def found_new(merge):
+        found = MixedSearch(over(items), over(new), upgrade, merge, **settings).search(world.queries, 10).ids
+        return np.mean([name in done for line in found for name in line])
+
+    assert found_new("raw") == 0
+    for kind in ("calibrated", "distance-rank", "standard"):
+        fitted = fit_calibration(kind, (world.queries, world.items), (bridged, items), world.truth)
+        assert 0.3 < found_new(fitted) < 0.95, kind
+
+
+def test_no_queries_and_wrong_input(world):
+    mixed = mixed_of(world, "rrf", world.items.ids[:9])
+    assert mixed.search(world.queries.take([]), 3).ids == ()
+    with pytest.raises(InvalidInput, match="k is at least 1, came 0"):
+        mixed.search(world.queries, 0)
+    with pytest.raises(WrongDirection, match="these vectors are of the old model already"):
+        mixed.search(world.old_queries, 3)
+    third = world.queries.with_vectors(world.queries.vectors, Space("third", "1", 16))
+    with pytest.raises(SpaceMismatch, match="queries for this upgrade: expected vectors of new@1"):
+        mixed.search(third, 3)
+    with pytest.raises(SpaceMismatch, match="the queries: expected vectors of new@1"):
+        replace(mixed, old_search=mixed.new_search).search(world.queries, 3)
+    with pytest.raises(InvalidInput, match="most_fetched is at least 1, came 0"):
+        replace(mixed, most_fetched=0)
+
+
+def test_nothing_in_either_space_is_nothing_found(world):
+    mixed = MixedSearch(over(world.old_items.take([])), over(world.items.take([])), world.upgrade, "raw")
+    assert mixed.search(world.queries.take([0, 1]), 3).ids == ((), ())
+
+
+def test_wrong_merges_are_refused(world, as_in_production):
+    parts = over(world.old_items), over(world.items), world.upgrade
+    with pytest.raises(InvalidInput, match="merge is a Calibration or one of rrf, raw, not 'best'"):
+        MixedSearch(*parts, "best")
+    fitted = merge_of(world, "standard")
+    elsewhere = Space("third", "1", 12)
+    with pytest.raises(SpaceMismatch, match="the old side of the calibration: expected vectors of old@1"):
+        MixedSearch(*parts, replace(fitted, old_space=elsewhere))
+    with pytest.raises(SpaceMismatch, match="the new side of the calibration: expected vectors of new@1"):
+        MixedSearch(*parts, replace(fitted, new_space=elsewhere))
+    new, old = Space("new", "1", 2), Space("old", "1", 2, "l2")
+    upgrade = Upgrade(Identity(new, new), Identity(new, old), Provenance("none"))
+    with pytest.raises(InvalidInput, match="raw scores by l2 and by cosine have nothing in common"):
+        MixedSearch(*parts[:2], upgrade, "raw")
+    forward = Upgrade(Identity(old, old), Identity(new, old), Provenance("none"), direction="forward")
+    with pytest.raises(WrongDirection, match="needs a backward upgrade"):
+        MixedSearch(*parts[:2], forward, "rrf")
+
+
+# --- calibration
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([-1.5, -1.0, 0.0, 0.25, 0.5, 0.75, 2.0, 3.5]), st.integers(0, 3)),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_isotonic_is_scikit_learns(pairs):
+    x, y = np.array(pairs, float).T
+    knots_x, knots_y = isotonic(x, y)
+    assert (np.diff(knots_x) > 0).all()
+    assert (np.diff(knots_y) >= 0).all()
+    theirs = IsotonicRegression(out_of_bounds="clip").fit(x, y)
+    asked = np.linspace(-2, 4, 61)
+    np.testing.assert_allclose(np.interp(asked, knots_x, knots_y), theirs.predict(asked), atol=1e-9)
+
+
+def test_isotonic_is_scikit_learns_on_many_labels():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=20_000).astype(np.float32).astype(float)
+    y = (generator.random(20_000) < 1 / (1 + np.exp(-2 * x))).astype(float)
+    asked = np.linspace(-5, 5, 501)
+    theirs = IsotonicRegression(out_of_bounds="clip").fit(x, y).predict(asked)
+    np.testing.assert_allclose(np.interp(asked, *isotonic(x, y)), theirs, atol=1e-9)
+
+
+@given(st.lists(st.integers(0, 1), min_size=2, max_size=8))
+def test_isotonic_is_the_nearest_of_all_rising_curves(labels):
+    """Against every rising curve on a grid of values."""
+    y = np.array(labels, float)
+    x = np.arange(len(y), dtype=float)
+    error = np.square(np.interp(x, *isotonic(x, y)) - y).sum()
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        other = np.sort(generator.integers(0, 7, size=len(y)) / 6)
+        assert error <= np.square(other - y).sum() + 1e-12
+
+
+def test_a_calibrated_curve_says_how_often_it_is_right(world):
+    fitted = merge_of(world, "calibrated")
+    for curve, queries, items in (
+        (fitted.new, world.queries, world.items),
+        (fitted.old, world.bridged, world.old_items),
+    ):
+        ranking = top_k(queries.vectors, items.vectors, 100)
+        right = world.truth.judge(queries.ids, items.ids).gains(ranking.rows) > 0
+        values = curve(ranking.scores.astype(float))
+        assert values.mean() == pytest.approx(right.mean())
+        for level in np.unique(values):
+            at = values == level
+            if at.sum() > 50:
+                assert right[at].mean() == pytest.approx(level)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_a_distance_rank_is_the_share_of_pairs_above(world, metric):
+    space = replace(world.items.space, metric=metric)
+    sides = tuple(x.with_vectors(x.vectors, space) for x in (world.queries, world.items))
+    curve = fit_calibration("distance-rank", sides, sides).new
+    every = top_k(sides[0].vectors, sides[1].vectors, 240, metric=metric).scores.astype(float)
+    inner = np.quantile(every, [0.05, 0.3, 0.5, 0.9, 0.99])
+    for score in inner:
+        assert curve(np.array([score]))[0] == pytest.approx(-np.log10((every >= score).mean()), abs=0.02)
+    top = np.sort(every, axis=None)[-40:]
+    assert (np.diff(curve(np.unique(top))) > 0).all()  # the best pairs are told apart
+
+
+def test_equal_pairs_make_a_level_curve():
+    same = Embeddings.of(np.ones((5, 2), np.float32), Space("toy", "1", 2))
+    curve = fit_calibration("distance-rank", (same, same), (same, same)).new
+    assert curve(np.array([0.0, 1.0, 2.0])).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_no_item_is_its_own_neighbour_in_one_set(world):
+    items = world.items
+    truth = LabelRelevance(world.truth.gallery, world.truth.gallery)
+    sides = (items, items)
+    for kind in ("calibrated", "distance-rank"):
+        alone = fit_calibration(kind, sides, sides, truth, one_set=True).new
+        naive = fit_calibration(kind, sides, sides, truth).new
+        assert max(alone.x) < 0.9999 < max(naive.x) or kind == "distance-rank"
+        assert alone != naive
+    own = Embeddings.of(np.eye(2, dtype=np.float32), items.space.__class__("toy", "1", 2))
+    assert set(fit_calibration("distance-rank", (own, own), (own, own), one_set=True).new.x) == {0.0}
+    one = own.take([0])
+    with pytest.raises(InvalidInput, match="needs pairs of a query and another item"):
+        fit_calibration("distance-rank", (one, one), (one, one), one_set=True)
+
+
+@given(
+    st.lists(st.floats(-100, 100), min_size=1, max_size=8, unique=True),
+    st.lists(st.floats(0, 5), min_size=8, max_size=8),
+    st.booleans(),
+    st.lists(st.floats(-300, 300), min_size=1, max_size=30),
+)
+def test_a_curve_never_falls(x, y, continued, scores):
+    curve = Curve(tuple(sorted(x)), tuple(sorted(y)[: len(x)]), continued)
+    values = curve(np.sort(scores))
+    assert (np.diff(values) >= -1e-9 * np.abs(values).max()).all()
+    np.testing.assert_allclose(curve(np.array(curve.x)), curve.y)
+
+
+def test_a_curve_stays_level_or_goes_on():
+    asked = np.array([-1.0, 0.0, 0.5, 1.0, 3.0])
+    assert Curve((0.0, 1.0), (1.0, 3.0))(asked).tolist() == [1, 1, 2, 3, 3]
+    assert Curve((0.0, 1.0), (1.0, 3.0), continued=True)(asked).tolist() == [-1, 1, 2, 3, 7]
+    assert Curve((0.5,), (2.0,), continued=True)(asked).tolist() == [2] * 5
+
+
+@pytest.mark.parametrize("name", ["calibrated", "distance-rank", "standard"])
+def test_a_calibration_survives_json(world, name):
+    fitted = merge_of(world, name)
+    again = Calibration.from_dict(json.loads(json.dumps(fitted.to_dict())))
+    assert again == fitted
+    assert (again.support, again.kind) == (world.queries.ids, name)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"kind": "guess"}, "a calibration is one of calibrated, distance-rank, standard, not 'guess'"),
+        ({"old": {"x": [0, 1], "y": [1, 0], "continued": False}}, "a curve has ascending x and y that never falls"),
+        ({"old": {"x": [1, 0], "y": [0, 1], "continued": False}}, "a curve has ascending x"),
+        ({"old": {"x": [0, float("nan")], "y": [0, 1], "continued": False}}, "a curve has ascending x"),
+        ({"old": {"x": [], "y": [], "continued": False}}, "a curve has ascending x"),
+        ({"old": {"x": [0], "y": [0, 1], "continued": False}}, "a curve has ascending x"),
+        ({"old": {"x": [0], "y": [0]}}, "a calibration is written as"),
+        ({"old": 3}, "a calibration is written as"),
+        ({"extra": 3}, "a calibration is written as"),
+        ({"new_space": {"dim": 3}}, "a space is written as"),
+    ],
+)
+def test_a_calibration_that_says_nonsense_is_refused(world, as_in_production, changed, message):
+    with pytest.raises(InvalidInput, match=message):
+        Calibration.from_dict(merge_of(world, "standard").to_dict() | changed)
+
+
+@pytest.mark.parametrize("fields", [{}, [], None, {"kind": "standard"}])
+def test_what_is_no_calibration_is_refused(as_in_production, fields):
+    with pytest.raises(InvalidInput, match="a calibration is written as"):
+        Calibration.from_dict(fields)
+
+
+def test_what_cannot_be_fitted_on_is_refused(world, as_in_production):
+    new, old = (world.queries, world.items), (world.bridged, world.old_items)
+    with pytest.raises(InvalidInput, match="needs relevance and a depth of at least 1; without, take distance-rank"):
+        fit_calibration("calibrated", new, old)
+    with pytest.raises(InvalidInput, match=r"none of the 4000 items found in .* is right"):
+        fit_calibration("calibrated", new, old, Relevance.from_pairs([("x", "y")]))
+    with pytest.raises(SpaceMismatch, match="the queries: expected vectors of old@1"):
+        fit_calibration("standard", new, (world.queries, world.old_items))
+    with pytest.raises(InvalidInput, match="the same ones in the same order"):
+        fit_calibration("standard", (world.queries.take([1, 0]), world.items), old)
+    with pytest.raises(InvalidInput, match="expected queries and a gallery, came 0 and 240 rows"):
+        fit_calibration("standard", (world.queries.take([]), world.items), old)
+    with pytest.raises(InvalidInput, match="came 40 and 0 rows"):
+        fit_calibration("standard", (world.queries, world.items.take([])), old)
+    with pytest.raises(InvalidInput, match="a calibration is one of calibrated, distance-rank, standard, not 'luck'"):
+        fit_calibration("luck", new, old)
+
+
+def test_over_asks_for_one_space_and_a_hit(world):
+    with pytest.raises(SpaceMismatch, match="the queries: expected vectors of new@1"):
+        over(world.items)(world.old_queries, 3)
+    with pytest.raises(InvalidInput, match="k is at least 1, came 0"):
+        over(world.items.take([]))(world.queries, 0)
