@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,52 @@ def test_the_loss_is_its_formula():
     expected = (rows + columns) / 2 / 5 + 3 * cosines / 5
     loss = xbt_loss(torch.tensor(mapped), torch.tensor(old), temperature=0.1, cosine_weight=3.0)
     assert loss.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_shares_weigh_the_terms_of_each_caption():
+    generator = np.random.default_rng(0)
+    mapped, old = (torch.tensor(unit(generator.normal(size=(5, 4)))) for _ in range(2))
+    shares, expected = torch.tensor([2.0, 0.5, 0.5, 1.5, 0.5]).double(), 0.0
+    logits = (mapped @ old.T / 0.1).numpy()
+    for i in range(5):
+        row, column = (np.log(np.exp(x).sum()) - x[i] for x in (logits[i], logits[:, i]))
+        expected += float(shares[i]) * ((row + column) / 2 + 3 * (1 - float(mapped[i] @ old[i]))) / 5
+    loss = xbt_loss(mapped, old, temperature=0.1, cosine_weight=3.0, shares=shares)
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+    plain, ones = (xbt_loss(mapped, old, temperature=0.1, cosine_weight=3.0, shares=s) for s in (None, shares * 0 + 1))
+    torch.testing.assert_close(plain, ones)
+
+
+def test_weights_decide_between_captions_that_contradict(make_pairs):
+    pairs = make_pairs(rows=400, noise=0.0)
+    first = np.arange(400) < 200
+    old = np.where(first[:, None], pairs.old.vectors, -pairs.old.vectors)
+    both = replace(pairs, old=pairs.old.with_vectors(old, pairs.old.space))
+    method = XBT(hidden_width=64, skip=False, min_steps=200, batch_size=100, patience=20)
+    agree, oppose = (
+        (unit(method.fit(replace(both, weights=w)).bridge.apply(pairs.new.vectors)) * pairs.old.vectors).sum(1).mean()
+        for w in (np.where(first, 9.0, 1.0), np.where(first, 1.0, 9.0))
+    )
+    assert agree > 0.3
+    assert oppose < -0.3
+
+
+def test_without_weights_the_bytes_are_those_of_the_plain_loss(make_pairs, monkeypatch):
+    """The loss as the paper has it, put in the place of the library's, which also takes weights."""
+
+    def plain(mapped, old, *, temperature, cosine_weight, shares):
+        assert shares is None
+        logits, target = mapped @ old.T / temperature, torch.arange(len(mapped))
+        rows, columns = (torch.nn.functional.cross_entropy(x, target) for x in (logits, logits.T))
+        return (rows + columns) / 2 + cosine_weight * (1 - (mapped * old).sum(1)).mean()
+
+    settings = QUICK | {"skip": False, "noise": 0.3}
+    came = XBT(**settings).fit(make_pairs())
+    monkeypatch.setattr("embridge.methods.xbt.xbt_loss", plain)
+    expected = XBT(**settings).fit(make_pairs())
+    assert came.provenance.figures["best_step"] > 0
+    for name, weight in expected.bridge.weights().items():
+        assert came.bridge.weights()[name].tobytes() == weight.tobytes()
 
 
 def test_noise_keeps_length_one_and_has_the_length_asked_for():

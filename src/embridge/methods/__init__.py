@@ -18,10 +18,14 @@ METHODS: dict[str, tuple[str, str]] = {
     "ridge": ("embridge.methods.ridge", "Ridge"),
     "low-rank": ("embridge.methods.low_rank", "LowRank"),
     "mean-shift": ("embridge.methods.mean_shift", "MeanShift"),
+    "mlp": ("embridge.methods.residual_mlp", "ResidualMLP"),
+    "lambda-orthogonal": ("embridge.methods.lambda_orthogonal", "LambdaOrthogonal"),
     "xbt": ("embridge.methods.xbt", "XBT"),
+    "fct": ("embridge.methods.fct", "FCT"),
+    "fastfill": ("embridge.methods.fastfill", "FastFill"),
 }
 
-_TRAINED = frozenset({"xbt"})
+_TRAINED = frozenset({"mlp", "lambda-orthogonal", "xbt", "fct", "fastfill"})
 
 
 def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:

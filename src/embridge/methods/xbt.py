@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,8 +49,8 @@ class XBT:
     center: as in `Procrustes`. noise: σ√d, the length of the noise relative to a unit vector; each row draws its own
     share u ~ U(0, 1) of it. temperature, cosine_weight: of InfoNCE and of mean(1 − cos). epochs, min_steps: passes over
     the captions; more where few captions would give fewer optimiser steps than that. patience: twentieths of the
-    training without a better held-out score before it stops. precision: ``auto`` takes bfloat16 where the processor
-    has it.
+    training without a better held-out score before it stops. Weights of the pairs weigh the loss, not the held-out score.
+    precision: ``auto`` takes bfloat16 where the processor has it.
 
     Requirements: captions encoded by both models; no image, no label. Related: `Procrustes`, its starting point.
 
@@ -115,16 +116,23 @@ class XBT:
         return backward_upgrade(bridge, pairs, "xbt-stage1", settings=self, seed=seed, figures=figures)
 
 
-def xbt_loss(mapped: Tensor, old: Tensor, *, temperature: float, cosine_weight: float) -> Tensor:
+def xbt_loss(
+    mapped: Tensor, old: Tensor, *, temperature: float, cosine_weight: float, shares: Tensor | None = None
+) -> Tensor:
     """Symmetric InfoNCE(ψ(z̃), f_old) at ``temperature`` plus ``cosine_weight`` · mean(1 − cos); unit rows [b, d].
 
-    The cosine term keeps absolute scores where they were, which galleries that mix both models need.
+    The cosine term keeps absolute scores where they were, which galleries that mix both models need. shares [b]: how much
+    each caption's own terms count, one on average over the captions; as a contrast to others it counts once all the same,
+    since a caption is no wrong answer to itself.
 
     >>> bool(xbt_loss(torch.eye(2), torch.eye(2), temperature=0.07, cosine_weight=1.0) < 1e-5)
     True
     """
     logits = mapped @ old.T / temperature
     target = torch.arange(len(mapped), device=mapped.device)
+    if shares is not None:
+        rows, columns = (F.cross_entropy(x, target, reduction="none") for x in (logits, logits.T))
+        return (shares * ((rows + columns) / 2 + cosine_weight * (1 - (mapped * old).sum(1)))).mean()
     contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
     return contrast + cosine_weight * (1 - (mapped * old).sum(1)).mean()
 
@@ -147,6 +155,7 @@ def _train(
     """Minimise `xbt_loss` with AdamW under a cosine schedule; the best weights seen, or None if that is the skip path."""
     parts = pairs.hold_out(settings.validation_fraction, seed=seed)
     train, held = (_tensors(part, settings.device) for part in parts)
+    shares = _shares(parts[0], settings.device)
     skip = fit_rotation(parts[0], center=center) if settings.skip else None  # blind to the held-out captions, too
     projection = Projection(
         pairs.new.space.dim, settings.hidden_width, pairs.old.space.dim, skip=skip, dropout=settings.dropout
@@ -158,7 +167,8 @@ def _train(
     best = _Best(projection, HeldOut(train, held))
     began, samples = perf_counter(), 0
     for step, rows in enumerate(_batches(len(train[0]), settings.batch_size, steps), 1):
-        _step(settings, projection, optimizer, train[0][rows], train[1][rows])
+        batch = train[0][rows], train[1][rows], None if shares is None else shares[rows]
+        _step(settings, projection, optimizer, batch)
         schedule.step()
         samples += len(rows)
         progress(step, steps, "xbt steps")
@@ -203,11 +213,22 @@ def _tensors(pairs: Pairs, device: str) -> tuple[Tensor, Tensor]:
     return new, old
 
 
-def _step(settings: XBT, projection: Projection, optimizer: torch.optim.Optimizer, new: Tensor, old: Tensor) -> None:
+def _shares(pairs: Pairs, device: str) -> Tensor | None:
+    """How much each pair counts, one on average."""
+    if pairs.weights is None:
+        return None
+    return torch.from_numpy((pairs.weights / pairs.weights.mean()).astype(np.float32)).to(device)
+
+
+def _step(
+    settings: XBT, projection: Projection, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor, Tensor | None]
+) -> None:
+    new, old, shares = batch
+    temperature, cosine_weight = settings.temperature, settings.cosine_weight
     projection.train()
     with torch.autocast(settings.device.split(":")[0], torch.bfloat16, enabled=_in_bfloat16(settings)):
         mapped = projection(with_noise(new, settings.noise))
-        loss = xbt_loss(mapped, old, temperature=settings.temperature, cosine_weight=settings.cosine_weight)
+        loss = xbt_loss(mapped, old, temperature=temperature, cosine_weight=cosine_weight, shares=shares)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

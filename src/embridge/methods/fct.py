@@ -1,0 +1,141 @@
+"""FCT: a network that turns stored old vectors, with or without side information, into new ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from embridge.adapters.base import normalized
+from embridge.adapters.upgrade import Upgrade
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput, SettingsError
+from embridge.methods.base import Pairs, forward_upgrade, require_cosine
+from embridge.methods.perceptron import Perceptron
+from embridge.methods.procrustes import Procrustes, fit_rotation
+from embridge.methods.training_loop import Rows, check_training, reversed_pairs, split_rows, train
+from embridge.methods.validation import warn_if_few
+from embridge.progress import Progress, silent
+from embridge.space import Space
+
+__all__ = ["FCT", "Network", "check_network", "fct_loss", "network", "with_side"]
+
+
+@dataclass(frozen=True, slots=True)
+class FCT:
+    """h minimises mean ‖h(x) − f_new‖² over unit vectors, x being f_old or `with_side` of it (Ramanujan et al. 2022, section 4).
+
+    h(x) = L2(W x + W₃·GELU(W₂·GELU(W₁·LN(x)))), hidden_width wide. skip: the linear path W, begun at the Procrustes map
+    of the pairs with W₃ at zero. ``Deviation:`` the paper's h has none (``skip=False``), batch norm in place of the layer
+    norm, and ReLU. center: as in `Procrustes`, for W. The rest is as in `ResidualMLP`; weights of the pairs weigh the loss.
+    Where no trained weights are better on held-out pairs than the Procrustes map, the upgrade is that map.
+
+    The upgrade is a forward one: ``upgrade.bridge`` maps the stored gallery into the new space, and new queries search it
+    as they are. Requirements: the same items encoded by both models; side information, where there is any, for the whole
+    gallery, from before the new model is known. Related: `FastFill`, which adds how sure h is of each item.
+
+    >>> from embridge import Embeddings, Space
+    >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+    >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
+    >>> FCT(hidden_width=8, epochs=1, min_steps=5).fit(pairs).bridge(pairs.old).space == pairs.new.space
+    True
+    """
+
+    paper: ClassVar[str] = "Ramanujan et al., Forward compatible training, CVPR 2022, arXiv 2112.02805"
+
+    hidden_width: int = 512
+    skip: bool = True
+    center: bool | None = None
+    dropout: float = 0.1
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    batch_size: int = 1024
+    epochs: int = 10
+    min_steps: int = 300
+    patience: int = 4
+    validation_fraction: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_network("fct", self)
+        check_training("fct", self)
+
+    def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
+        """Fit h; the weights kept are those with the lowest loss on held-out pairs."""
+        require_cosine(pairs, "fct")
+        warn_if_few(pairs)
+        mapped = reversed_pairs(pairs)
+        center, chosen = Procrustes(self.center).choose_centring(mapped, seed=seed) if self.skip else (False, {})
+        figures = {"centered": center, **chosen} if self.skip else {}
+        fitted, *rows = split_rows(mapped, self, seed=seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = network(self, fitted, center=center)
+            loss = partial(fct_loss, module)
+            figures |= train(module, loss, (rows[0], rows[1]), self, (progress, "fct steps"))
+        closed_form = self.skip and not figures["best_step"]
+        trained = module.to_adapter(pairs.old.space, pairs.new.space)
+        bridge = fit_rotation(mapped, center=center) if closed_form else trained
+        return forward_upgrade(bridge, pairs, "fct", settings=self, seed=seed, figures=figures)
+
+
+def with_side(embeddings: Embeddings, side: Embeddings, *, space: Space | None = None) -> Embeddings:
+    """[f_old; side] / √2, each part of length one: what a map with side information takes (d_old + d_side coordinates).
+
+    Neither part drowns the other, whatever their lengths were. space: that of the result; by default it is named after
+    both models, revisions and recipes. Raises `InvalidInput` where the ids differ, or a space has another dim.
+
+    >>> old = Embeddings.of(np.eye(2, dtype=np.float32), Space("old", "1", 2))
+    >>> both = with_side(old, Embeddings.of(np.eye(2, 3, dtype=np.float32), Space("colours", "2", 3)))
+    >>> both.space.model, both.space.dim
+    ('old + colours', 5)
+    """
+    if embeddings.ids != side.ids:
+        raise InvalidInput(
+            f"side information: {len(embeddings)} vectors of {embeddings.space.model} and {len(side)} of "
+            f"{side.space.model} with other ids; both hold the same items in the same order"
+        )
+    joint = np.concatenate([normalized(part.vectors) for part in (embeddings, side)], axis=1) / np.float32(2**0.5)
+    return embeddings.with_vectors(joint, space or _joint_space(embeddings.space, side.space))
+
+
+@runtime_checkable
+class Network(Protocol):
+    """The settings that say what h looks like."""
+
+    @property
+    def hidden_width(self) -> int: ...
+    @property
+    def skip(self) -> bool: ...
+    @property
+    def dropout(self) -> float: ...
+
+
+def check_network(method: str, settings: Network) -> None:
+    """Raise `SettingsError` for a network that cannot be."""
+    if settings.hidden_width < 1 or not 0 <= settings.dropout < 1:
+        raise SettingsError(f"{method}: hidden_width or dropout out of range: {settings}")
+
+
+def network(settings: Network, fitted: Pairs, *, center: bool) -> Perceptron:
+    """h as it is before training, from the new to the old side of these (reversed) pairs."""
+    start = fit_rotation(fitted, center=center) if settings.skip else None
+    width = settings.hidden_width
+    return Perceptron((fitted.new.space.dim, width, width, fitted.old.space.dim), start=start, dropout=settings.dropout)
+
+
+def fct_loss(module: nn.Module, rows: Rows) -> Tensor:
+    """Weighted mean of ‖L2(h(x)) − f_new‖²."""
+    return rows.mean((F.normalize(module(rows.source), dim=1) - rows.target).square().sum(1))
+
+
+def _joint_space(old: Space, side: Space) -> Space:
+    def both(a: str, b: str) -> str:
+        return f"{a} + {b}" if a or b else ""
+
+    model, revision, recipe = (both(getattr(old, n), getattr(side, n)) for n in ("model", "revision", "recipe"))
+    return Space(model, revision, old.dim + side.dim, "cosine", recipe)
