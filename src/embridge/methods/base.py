@@ -19,7 +19,15 @@ from embridge.errors import InvalidInput
 from embridge.progress import Progress, silent
 from embridge.shapes import Float64, Int64
 
-__all__ = ["Method", "Pairs", "backward_upgrade", "forward_upgrade", "require_cosine"]
+__all__ = [
+    "Method",
+    "Pairs",
+    "backward_upgrade",
+    "forward_upgrade",
+    "library_versions",
+    "require_cosine",
+    "require_directions",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,12 +121,17 @@ def require_cosine(pairs: Pairs, method: str) -> None:
     A map fitted on directions says nothing of lengths, which dot products and distances of other vectors depend on.
     """
     for rows in (pairs.new, pairs.old):
-        lengths = np.linalg.norm(rows.vectors, axis=1) if rows.space.metric != "cosine" else np.ones(1)
-        if np.abs(lengths - 1).max() > 1e-3:
-            raise InvalidInput(
-                f"{method} fits directions, and {rows.space} compares by {rows.space.metric} vectors whose lengths vary "
-                f"({lengths.min():.3g} to {lengths.max():.3g}); normalise them, or use spaces with metric cosine"
-            )
+        require_directions(rows, method)
+
+
+def require_directions(rows: Embeddings, method: str) -> None:
+    """The same of one side."""
+    lengths = np.linalg.norm(rows.vectors, axis=1) if rows.space.metric != "cosine" else np.ones(1)
+    if np.abs(lengths - 1).max() > 1e-3:
+        raise InvalidInput(
+            f"{method} fits directions, and {rows.space} compares by {rows.space.metric} vectors whose lengths vary "
+            f"({lengths.min():.3g} to {lengths.max():.3g}); normalise them, or use spaces with metric cosine"
+        )
 
 
 def backward_upgrade(
@@ -143,12 +156,13 @@ def _provenance(pairs: Pairs, method: str, *, settings: Any, seed: int, figures:
         settings=asdict(settings),
         seed=seed,
         data=f"{len(pairs)} pairs, {pairs.fingerprint}",
-        versions=_versions(),
+        versions=library_versions(),
         figures=dict(figures),
     )
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """What a provenance says of the software it was made with."""
     found = {"python": platform.python_version()}
     for package in ("embridge", "numpy", "torch"):
         try:

@@ -1,0 +1,79 @@
+"""Which parts of one space stand for which of another, from distances within each alone: entropic Gromov-Wasserstein."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embridge.adapters.base import normalized
+
+__all__ = ["cluster", "couple", "similarity_profiles"]
+
+_LLOYD_ROUNDS, _QUANTILES = 15, 32
+_SINKHORN_ROUNDS, _MIRROR_ROUNDS = 100, 60
+_WARM, _COLD = 0.1, 0.003  # entropy, as a share of the spread of the costs, at the start and at the end
+
+
+def cluster(x: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Spherical k-means of unit vectors, float32: unit centres [count, d] and the share of rows in each [count].
+
+    The first centres are far apart (k-means++). A cluster that loses its rows starts again at the row worst served.
+    """
+    centres = x[[rng.integers(len(x))]]
+    distance = np.full(len(x), np.inf)
+    while len(centres) < count:
+        distance = np.minimum(distance, np.maximum(1 - x @ centres[-1], 0))
+        total = distance.sum()
+        row = rng.choice(len(x), p=distance / total) if total > 0 else rng.integers(len(x))
+        centres = np.vstack([centres, x[row]])
+    for _ in range(_LLOYD_ROUNDS):
+        similarity = x @ centres.T
+        nearest = similarity.argmax(axis=1)
+        members = np.zeros((count, len(x)), np.float32)
+        members[nearest, np.arange(len(x))] = 1
+        sizes = members.sum(axis=1)
+        centres = normalized(members @ x)
+        empty = np.flatnonzero(sizes == 0)
+        centres[empty] = x[similarity.max(axis=1).argsort()[: len(empty)]]
+    shares: np.ndarray = np.maximum(sizes, 1).astype(np.float64)
+    return centres, shares / shares.sum()
+
+
+def couple(
+    new: tuple[np.ndarray, np.ndarray], old: tuple[np.ndarray, np.ndarray], profiles: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """How much of each new cluster goes to each old one [c, c], so that similar pairs go to similar pairs.
+
+    Minimises ``Σ (S_ik − S'_jl)² T_ij T_kl`` over couplings T of the cluster shares by mirror descent with entropy that
+    falls (Peyré, Cuturi & Solomon 2016), from the coupling of the similarity profiles.
+    """
+    (centres, p), (centres_old, q) = new, old
+    s, s_old = ((c @ c.T).astype(np.float64) for c in (centres, centres_old))
+    coupling = _sinkhorn(((profiles[0][:, None] - profiles[1][None]) ** 2).mean(axis=2), p, q, _WARM / 5)
+    fixed = (s**2 @ p)[:, None] + (s_old**2 @ q)[None]
+    for share in np.geomspace(_WARM, _COLD, _MIRROR_ROUNDS):
+        coupling = _sinkhorn(fixed - 2 * s @ coupling @ s_old, p, q, share)
+    return coupling
+
+
+def similarity_profiles(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The quantiles of each centre's similarity to all rows [c, 32]: what it sees, whichever way the space is turned."""
+    quantiles: np.ndarray = np.quantile(centres @ x.T, np.linspace(0, 1, _QUANTILES), axis=1).T
+    return quantiles
+
+
+def _sinkhorn(cost: np.ndarray, p: np.ndarray, q: np.ndarray, entropy: float) -> np.ndarray:
+    """The coupling of p and q of least ``cost − entropy · spread · H``, in logarithms so that nothing underflows."""
+    scaled = (cost - cost.min()) / (entropy * max(cost.std(), 1e-12))
+    log_p, log_q = np.log(p), np.log(q)
+    f, g = np.zeros_like(p), np.zeros_like(q)
+    for _ in range(_SINKHORN_ROUNDS):
+        f = log_p - _log_sum(g[None] - scaled)
+        g = log_q - _log_sum((f[:, None] - scaled).T)
+    coupling: np.ndarray = np.exp(f[:, None] + g[None] - scaled)
+    return coupling
+
+
+def _log_sum(x: np.ndarray) -> np.ndarray:
+    top = x.max(axis=1)
+    result: np.ndarray = top + np.log(np.exp(x - top[:, None]).sum(axis=1))
+    return result
