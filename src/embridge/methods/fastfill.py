@@ -34,7 +34,7 @@ _SMALLEST_ERROR = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class FastFill:
-    """½ e^{−s} (‖h(x) − f_new‖² + CE(W_n h(x), label)) + ½ s, s = log σ² = w·h(x) + c (Jaeckle et al. 2023, section 3).
+    """½ e^{−s} (‖h(x) − f_new‖² + CE(W_n h(x), label)) + ½ s, s = log σ² = w·h(x) + c (Jaeckle et al. 2023).
 
     h is that of `FCT`, side information included, and so are its settings. The classification is there where the pairs
     have labels: label_smoothing is that of its cross-entropy, temperature what cosines are divided by, and

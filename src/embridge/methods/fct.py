@@ -28,7 +28,7 @@ __all__ = ["FCT", "Network", "check_network", "fct_loss", "network", "with_side"
 
 @dataclass(frozen=True, slots=True)
 class FCT:
-    """h minimises mean ‖h(x) − f_new‖² over unit vectors, x being f_old or `with_side` of it (Ramanujan et al. 2022, section 4).
+    """h minimises mean ‖h(x) − f_new‖² over unit vectors, x being f_old or `with_side` of it (Ramanujan et al. 2022).
 
     h(x) = L2(W x + W₃·GELU(W₂·GELU(W₁·LN(x)))), hidden_width wide. skip: the linear path W, begun at the Procrustes map
     of the pairs with W₃ at zero. ``Deviation:`` the paper's h has none (``skip=False``), batch norm in place of the layer
