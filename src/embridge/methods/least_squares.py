@@ -85,7 +85,8 @@ def choose(
         known = _Moments.of(train) if len(pairs) >= pairs.new.space.dim else None
         every = None if known is None else known + _Moments.of(held)
         scores = []
-        paths = {center: path_of(train, center=center, moments=known) for center, _ in candidates}
+        centers = dict.fromkeys(center for center, _ in candidates)
+        paths = {center: path_of(train, center=center, moments=known) for center in centers}
         for done, (center, penalty) in enumerate(candidates, start=1):
             scores.append(_score(build(paths[center], penalty), held))
             progress(done, steps, name)
