@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embridge.evaluation import LabelRelevance, Relevance
 from embridge.evaluation.judged import JudgedByLabel, JudgedByPair
 
 
@@ -93,3 +94,16 @@ def test_nothing_relevant_has_no_gains():
     assert judged.relevant.tolist() == [0, 0]
     assert not judged.gains(rankings(2, 3)).any()
     assert not judged.ideal(2).any()
+
+
+def test_queries_with_the_same_right_items_are_one_group():
+    truth = Relevance.from_pairs(
+        [("a", "x"), ("b", "x"), ("c", "y"), ("d", "x"), ("d", "y"), ("e", "y"), ("e", "x"), ("f", "z"), ("g", "nowhere")]
+    )
+    queries = list("abcdefgh")
+    groups = truth.judge(queries, list("xyz")).groups
+    same = {(p, q) for i, p in enumerate(queries) for j, q in enumerate(queries) if i < j and groups[i] == groups[j]}
+    assert same == {("a", "b"), ("d", "e")}
+    assert truth.judge(list("acf"), list("xyz")).groups is None
+    labels = LabelRelevance(dict.fromkeys("ab", "one"), dict.fromkeys("xy", "one"))
+    assert labels.judge(list("ab"), list("xy")).groups is None

@@ -245,3 +245,54 @@ def test_many_different_values_are_drawn_query_by_query_to_the_same_effect(weigh
         (made.value - 1.96 * error, made.value + 1.96 * error), abs=0.2 * error
     )
     assert made == bootstrap_mean(values, weights=weights if weighted else None, seed=5)
+
+
+def grouped_draws(seed, photos=60, each=5):
+    """Captions of one photo share half of their luck."""
+    generator = np.random.default_rng(seed)
+    luck = np.repeat(generator.normal(size=photos), each) + generator.normal(size=photos * each)
+    return (luck > 0.5).astype(float), np.repeat(np.arange(photos), each)
+
+
+def test_groups_are_drawn_together():
+    """A bootstrap of one sum and one size a group, drawn group by group, by hand."""
+    values, groups = grouped_draws(0)
+    interval = bootstrap_mean(values, groups=groups, resamples=20_000)
+    sums = values.reshape(60, 5).sum(axis=1)
+    generator = np.random.default_rng(1)
+    means = sums[generator.integers(60, size=(20_000, 60))].sum(axis=1) / 300
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.008)
+    assert interval.value == values.mean()
+    alone = bootstrap_mean(values, resamples=20_000)
+    assert interval.high - interval.low > 1.2 * (alone.high - alone.low)
+    assert bootstrap_mean(values, groups=np.arange(300)).value == alone.value
+
+
+@pytest.mark.slow
+def test_the_interval_of_grouped_queries_covers_the_truth_and_the_plain_one_does_not():
+    truth = np.mean([grouped_draws(seed, photos=2_000)[0].mean() for seed in range(40)])
+    covered = {"plain": 0, "grouped": 0}
+    for seed in range(1_000):
+        values, groups = grouped_draws(1_000 + seed)
+        for name, own in (("plain", None), ("grouped", groups)):
+            interval = bootstrap_mean(values, groups=own, resamples=500, seed=seed)
+            covered[name] += interval.low <= truth <= interval.high
+    assert 0.93 <= covered["grouped"] / 1_000 <= 0.97
+    assert covered["plain"] / 1_000 < 0.90
+
+
+def test_weighted_groups_are_ratios(as_in_production):
+    values, groups = grouped_draws(0)
+    weights = np.random.default_rng(2).uniform(0.5, 2, size=300)
+    interval = bootstrap_mean(values, weights=weights, groups=groups)
+    assert interval.value == pytest.approx(np.average(values, weights=weights))
+    assert interval.low < interval.value < interval.high
+    with pytest.raises(InvalidInput, match="one group a value"):
+        bootstrap_mean(values, groups=groups[:-1])
+
+
+def test_grouped_queries_need_more_of_them():
+    values, groups = grouped_draws(3)
+    differences = values - 0.3
+    assert queries_needed(differences, groups=groups) > 1.3 * queries_needed(differences)
+    assert queries_needed(differences, groups=np.arange(300)) == queries_needed(differences)

@@ -47,13 +47,13 @@ def compare(a: Report, b: Report, *, metrics: Sequence[str] | None = None) -> tu
             raise InvalidInput(
                 f"{a.task(direction).title}: the two reports were judged by different pairs or galleries"
             )
-        weights = a.task(direction).weights
-        weights = None if weights is None else weights[rows_a]
+        drawn = a.task(direction).drawn(rows_a)
+        weights = drawn["weights"]
         for cell in (n for n in a.names(direction) if n in b.names(direction)):
             for metric in metrics:
                 x, y = a.values(direction, cell, metric)[rows_a], b.values(direction, cell, metric)[rows_b]
                 first, second = (weighted_mean(values, weights) for values in (x, y))
-                comparison = compatible(y, x, weights=weights, seed=a.seed)
+                comparison = compatible(y, x, **drawn, seed=a.seed)
                 was, now = (r.right(direction, cell, metric)[rows] for r, rows in ((a, rows_a), (b, rows_b)))
                 rates = flip_rates(now, was, weights=weights)
                 made.append(CellChange(direction, cell, metric, len(rows_a), first, second, comparison, *rates))

@@ -54,13 +54,15 @@ def compatible(
     old_old: Float64[np.ndarray, " q"],
     *,
     weights: Float64[np.ndarray, " q"] | None = None,
+    groups: Int64[np.ndarray, " q"] | None = None,
     seed: int = 0,
     resamples: int = 2_000,
 ) -> Comparison:
     """``yes`` if the paired bootstrap interval of the difference lies above 0, ``no`` if below, else ``undecided``.
 
     Compatibility is strict, M(n, o) > M(o, o) (Shen et al. 2020, section 3); both arrays hold one value a query, of the
-    same queries in the same order. Where fewer than `FEWEST_CHANGED` queries differ it is ``undecided`` whatever they say.
+    same queries in the same order. Where fewer than `FEWEST_CHANGED` queries (or groups of them, see `bootstrap_mean`)
+    differ it is ``undecided`` whatever they say.
 
     >>> before, after = np.array([0.0, 1.0] * 50), np.array([1.0, 1.0] * 50)
     >>> compatible(after, before).answer
@@ -70,13 +72,18 @@ def compatible(
     """
     _require_paired(new_old, old_old)
     changes = new_old - old_old
-    difference = bootstrap_mean(changes, weights=weights, seed=seed, resamples=resamples)
-    enough = np.count_nonzero(changes) >= FEWEST_CHANGED
+    difference = bootstrap_mean(changes, weights=weights, groups=groups, seed=seed, resamples=resamples)
+    enough = _changed(changes, groups) >= FEWEST_CHANGED
     if enough and difference.low > 0:
         return Comparison("yes", difference)
     if enough and difference.high < 0:
         return Comparison("no", difference)
-    return Comparison("undecided", difference, _more_queries(changes, weights))
+    return Comparison("undecided", difference, _more_queries(changes, weights, groups))
+
+
+def _changed(changes: np.ndarray, groups: np.ndarray | None) -> int:
+    """How many queries differ, or how many groups have one that does."""
+    return int(np.count_nonzero(changes)) if groups is None else len(np.unique(groups[changes != 0]))
 
 
 def flips(
@@ -195,11 +202,11 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _more_queries(changes: np.ndarray, weights: np.ndarray | None) -> int | None:
-    needed = queries_needed(changes, weights=weights)
+def _more_queries(changes: np.ndarray, weights: np.ndarray | None, groups: np.ndarray | None) -> int | None:
+    needed = queries_needed(changes, weights=weights, groups=groups)
     if needed is None:
         return None
-    changed = float(np.count_nonzero(changes) / len(changes))
+    changed = _changed(changes, groups) / len(changes)
     return max(needed, int(np.ceil(FEWEST_CHANGED / changed)), len(changes) + 1) - len(changes)
 
 

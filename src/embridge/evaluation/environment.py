@@ -38,7 +38,8 @@ def fingerprint(side: Side) -> str:
     """Sixteen hexadecimal digits of the ids and vectors of queries and gallery: other data, other digits."""
     digest = hashlib.blake2b(digest_size=8)
     for rows in (side.queries, side.gallery):
-        digest.update("\0".join(rows.ids).encode("utf-8", "surrogatepass"))
+        digest.update(f"{len(rows)} {[len(name) for name in rows.ids]}".encode())
+        digest.update("".join(rows.ids).encode("utf-8", "surrogatepass"))
         for part in rows.chunks(65_536):
             digest.update(part.vectors.tobytes())
     return digest.hexdigest()

@@ -17,6 +17,7 @@ from embridge.evaluation.environment import environment, fingerprint
 from embridge.evaluation.full_ranking import full_average_precision
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.measures import FULL
+from embridge.evaluation.one_set import own_rows
 from embridge.evaluation.relevance import Truth
 from embridge.evaluation.report import BACKFILLED, Cell, Report, Task
 from embridge.evaluation.scope import Scope
@@ -107,7 +108,7 @@ def _bench(sides: tuple[Side, Side], upgrade: Upgrade, truth: Truth, scope: Scop
             f"query {query!r} has no relevant item in this gallery of {len(gallery)}; leave it out (unjudged: skip), count "
             "it as failed (zero), or add its item"
         )
-    return Bench(old, new, upgrade, asked if one_set else None), judged
+    return Bench(old, new, upgrade, own_rows(old.queries, old.gallery) if one_set else None), judged
 
 
 def _task(direction: str, bench: Bench, judged: Judged, truth: Truth, scope: Scope) -> Task:
@@ -122,6 +123,7 @@ def _task(direction: str, bench: Bench, judged: Judged, truth: Truth, scope: Sco
         judged.weights,
         {column: tuple(labels.get(query, "") for query in queries) for column, labels in scope.slices.items()},
         truth.source,
+        judged.groups,
     )
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from embridge.errors import GateRefused, InvalidInput, SettingsError
 from embridge.evaluation.measures import measure
 from embridge.evaluation.report import UPGRADED, Report, Task
-from embridge.evaluation.statistics import bootstrap_mean
+from embridge.evaluation.statistics import bootstrap_mean, weighted_mean
 
 __all__ = ["Gate", "GateResult", "check_gates", "parse_gate", "require_gates"]
 
@@ -142,15 +142,15 @@ def _checked(report: Report, gate: Gate, task: Task, where: str, among: np.ndarr
         value = rates[_FLIPS.index(gate.metric)]
         return GateResult(gate.text, where, value, gate.offset, compare(value, gate.offset))
     chosen = slice(None) if among is None else among
-    weights = None if task.weights is None else task.weights[chosen]
+    drawn = task.drawn(chosen)
     mine = report.values(task.direction, gate.cell, gate.metric)[chosen]
     other = np.zeros(len(mine))
     if gate.against is not None:
         other = gate.factor * report.values(task.direction, gate.against, gate.metric)[chosen]
     if gate.surely:
-        interval = bootstrap_mean(mine - other, weights=weights, seed=report.seed)
+        interval = bootstrap_mean(mine - other, **drawn, seed=report.seed)
         value, bound = interval.low if gate.comparison in (">", ">=") else interval.high, gate.offset
     else:
-        value, bound = (float(np.average(x, weights=weights)) for x in (mine, other))
+        value, bound = (weighted_mean(x, drawn["weights"]) for x in (mine, other))
         bound += gate.offset
     return GateResult(gate.text, where, value, bound, compare(value, bound))

@@ -25,6 +25,11 @@ class Judged(ABC):
     relevant: Int64[np.ndarray, " q"]
     weights: Float64[np.ndarray, " q"] | None
 
+    @property
+    @abstractmethod
+    def groups(self) -> Int64[np.ndarray, " q"] | None:
+        """A number for every query that is the same for those with the very same right rows; None where none share."""
+
     @abstractmethod
     def gains(self, rows: Int64[np.ndarray, "b k"], *, first: int = 0) -> Float32[np.ndarray, "b k"]:
         """The gain of each ranked row, 0 for one that is not relevant; of the queries from ``first`` on."""
@@ -56,6 +61,19 @@ class JudgedByPair(Judged):
         order = np.argsort(keys)
         relevant = np.bincount(keys // max(gallery, 1), minlength=queries)
         return cls(relevant, weights, keys[order], gains[order].astype(np.float32), gallery)
+
+    @property
+    def groups(self) -> Int64[np.ndarray, " q"] | None:
+        query, row = np.divmod(self.keys, max(self.gallery, 1))
+        signs = np.random.default_rng(0).integers(
+            1 << 62, size=max(self.gallery, 1)
+        )  # so that equal sums are equal sets
+        of_query = np.zeros(len(self.relevant), np.int64)
+        np.add.at(of_query, query, signs[row])
+        alone = self.relevant == 0
+        of_query[alone] = -1 - np.arange(alone.sum())
+        found, groups = np.unique(of_query, return_inverse=True)
+        return None if len(found) == len(of_query) else groups.astype(np.int64)
 
     def gains(self, rows: Int64[np.ndarray, "b k"], *, first: int = 0) -> Float32[np.ndarray, "b k"]:
         if not len(self.keys):
@@ -89,6 +107,11 @@ class JudgedByLabel(Judged):
     query_codes: Int64[np.ndarray, " q"]
     gallery_codes: Int64[np.ndarray, " n"]
     own: Int64[np.ndarray, " q"]
+
+    @property
+    def groups(self) -> None:
+        """None: queries of one class ask for the same items, and are drawn one by one all the same."""
+        return
 
     @classmethod
     def of(cls, queries: np.ndarray, gallery: np.ndarray, own: np.ndarray) -> JudgedByLabel:

@@ -1,4 +1,4 @@
-"""Queries that are the gallery: no query may find itself."""
+"""Queries that are items of the gallery: no query may find itself."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from embridge.embeddings import Embeddings
 from embridge.search import Ranking
 from embridge.shapes import Int64
 
-__all__ = ["is_one_set", "without_rows"]
+__all__ = ["is_one_set", "own_rows", "without_rows"]
 
 
 def is_one_set(queries: Embeddings, gallery: Embeddings) -> bool:
-    """Whether both hold the same items, by id and by vector; equal ids alone may name different things."""
+    """Whether every query is an item of the gallery, by id and by vector; equal ids alone may name different things."""
     if queries is gallery:
         return True
-    return queries.ids == gallery.ids and np.array_equal(queries.vectors, gallery.vectors)
+    rows = own_rows(queries, gallery)
+    return rows is not None and np.array_equal(queries.vectors, gallery.vectors[rows])
+
+
+def own_rows(queries: Embeddings, gallery: Embeddings) -> Int64[np.ndarray, " q"] | None:
+    """The gallery row of every query's own id; None where one has none."""
+    row_of = {name: row for row, name in enumerate(gallery.ids)}
+    if not all(name in row_of for name in queries.ids):
+        return None
+    return np.array([row_of[name] for name in queries.ids], np.int64)
 
 
 def without_rows(ranking: Ranking, own: Int64[np.ndarray, " q"]) -> Ranking:

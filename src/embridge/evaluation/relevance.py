@@ -12,7 +12,7 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.evaluation.judged import Judged, JudgedByLabel, JudgedByPair
-from embridge.evaluation.one_set import is_one_set, without_rows
+from embridge.evaluation.one_set import is_one_set, own_rows, without_rows
 from embridge.search import top_k
 from embridge.space import require_same
 
@@ -97,16 +97,16 @@ class Relevance:
         Where queries and gallery are one set, no item is its own neighbour.
         """
         require_same(gallery.space, queries.space, what="the queries")
-        own = is_one_set(queries, gallery)
-        ranking = top_k(queries.vectors, gallery.vectors, k + own, metric=gallery.space.metric)
-        rows = (without_rows(ranking, np.arange(len(queries))) if own else ranking).rows
+        own = own_rows(queries, gallery) if is_one_set(queries, gallery) else None
+        ranking = top_k(queries.vectors, gallery.vectors, k + (own is not None), metric=gallery.space.metric)
+        rows = (ranking if own is None else without_rows(ranking, own)).rows
         gains = {q: {gallery.ids[row]: 1.0 for row in near} for q, near in zip(queries.ids, rows.tolist(), strict=True)}
         return cls(_relevant(gains), f"the {rows.shape[1]} nearest items by {gallery.space.model}, not people")
 
     @property
     def names_itself(self) -> bool:
-        """Whether an item is right for the query of the same id: then equal ids are two things."""
-        return any(query in items for query, items in self.gains.items())
+        """Whether, for most queries, the item of the same id is right: then equal ids are two things, a text and its twin."""
+        return 2 * sum(query in items for query, items in self.gains.items()) > len(self.gains)
 
     def inverted(self) -> Relevance:
         """The same judgements with queries and gallery exchanged."""

@@ -12,7 +12,7 @@ from embridge.errors import InvalidInput
 from embridge.evaluation.compatibility import Comparison, compatible, flip_rates
 from embridge.evaluation.measures import FULL, measure
 from embridge.evaluation.metrics import first_hits
-from embridge.evaluation.statistics import Interval, bootstrap_mean, weighted_mean
+from embridge.evaluation.statistics import Drawn, Interval, bootstrap_mean, weighted_mean
 from embridge.shapes import Bool, Float32, Float64, Int64
 
 __all__ = ["BACKFILLED", "DIRECTIONS", "OLD", "UPGRADED", "Cell", "Report", "Task"]
@@ -27,7 +27,8 @@ class Task:
 
     gallery_ids: the items that any ranking holds; gallery: how many were searched; relevant [q] and ideal [q, depth]:
     how many items are right for each query, and the best possible gains; weights: how much each query counts; slices:
-    column → a label for each query, empty for none; truth: who says what is right.
+    column → a label for each query, empty for none; truth: who says what is right; groups: queries
+    that ask for the very same items, such as the captions of one photo, are drawn together by the bootstrap.
     """
 
     direction: str
@@ -39,11 +40,17 @@ class Task:
     weights: Float64[np.ndarray, " q"] | None = None
     slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     truth: str = "judged pairs"
+    groups: Int64[np.ndarray, " q"] | None = None
 
     @property
     def title(self) -> str:
         """The direction in words."""
         return DIRECTIONS.get(self.direction, self.direction)
+
+    def drawn(self, rows: Any) -> Drawn:
+        """How those queries are drawn by a bootstrap."""
+        weights, groups = (None if values is None else values[rows] for values in (self.weights, self.groups))
+        return Drawn(weights=weights, groups=groups)
 
     def among(self, column: str, label: str) -> Bool[np.ndarray, " q"]:
         """The queries of a slice; raises `InvalidInput` where there is no such column or label."""
@@ -161,15 +168,17 @@ class Report:
         self, direction: str, name: str, metric: str, *, among: Bool[np.ndarray, " q"] | None = None
     ) -> Interval:
         """The metric of a cell with its 95 % bootstrap interval; of some of the queries where ``among`` says which."""
-        values, weights = self._of(direction, name, metric, among)
-        return bootstrap_mean(values, weights=weights, seed=self.seed)
+        chosen = slice(None) if among is None else among
+        values = self.values(direction, name, metric)[chosen]
+        return bootstrap_mean(values, **self.task(direction).drawn(chosen), seed=self.seed)
 
     def compatible(
         self, direction: str, metric: str, name: str = UPGRADED, *, among: Bool[np.ndarray, " q"] | None = None
     ) -> Comparison:
         """The cell against ``old/old``."""
-        (new_old, weights), (old_old, _) = (self._of(direction, n, metric, among) for n in (name, OLD))
-        return compatible(new_old, old_old, weights=weights, seed=self.seed)
+        chosen = slice(None) if among is None else among
+        new_old, old_old = (self.values(direction, n, metric)[chosen] for n in (name, OLD))
+        return compatible(new_old, old_old, **self.task(direction).drawn(chosen), seed=self.seed)
 
     def flip_rates(
         self, direction: str, metric: str, name: str = UPGRADED, *, among: Bool[np.ndarray, " q"] | None = None
@@ -186,14 +195,6 @@ class Report:
             d: {n: {m: round(self.mean(d, n, m), 6) for m in self.metrics} for n in self.names(d)}
             for d in self.directions
         }
-
-    def _of(
-        self, direction: str, name: str, metric: str, among: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Values and weights of all queries, or of some."""
-        chosen = slice(None) if among is None else among
-        weights = self.task(direction).weights
-        return self.values(direction, name, metric)[chosen], None if weights is None else weights[chosen]
 
     def _require_depth(self, metric: str) -> None:
         wanted = measure(metric).k

@@ -24,6 +24,7 @@ from embridge.files import atomic_file
 __all__ = ["load_report", "load_summary", "save_report", "summary_to_dict"]
 
 _SLICE = "slice."
+_TASK = ("query", "weight", "group", "relevant", "ideal")
 _LISTS = ("ideal", "items", "scores", "gains")
 _GROUP_VALUES = 1 << 20
 
@@ -112,6 +113,7 @@ def _write_values(report: Report, path: Path) -> None:
     columns = list(dict.fromkeys(column for task in report.tasks for column in task.slices))
     schema = pa.schema(
         [("direction", pa.string()), ("cell", pa.string()), ("query", pa.string()), ("weight", pa.float64())]
+        + [("group", pa.int64())]
         + [("relevant", pa.int64()), ("average_precision", pa.float64())]
         + [(name, pa.list_(pa.string() if name == "items" else pa.float32())) for name in _LISTS]
         + [(_SLICE + column, pa.string()) for column in columns]
@@ -134,6 +136,7 @@ def _task_columns(pa: Any, task: Task, part: slice, columns: Sequence[str]) -> d
         "direction": pa.repeat(task.direction, len(queries)),
         "query": pa.array(queries, pa.string()),
         "weight": pa.nulls(len(queries), pa.float64()) if task.weights is None else pa.array(task.weights[part]),
+        "group": pa.nulls(len(queries), pa.int64()) if task.groups is None else pa.array(task.groups[part]),
         "relevant": pa.array(task.relevant[part]),
         "ideal": _lists(pa, ideal.shape, pa.array(ideal.ravel())),
     } | {_SLICE + name: pa.array(task.slices.get(name, none)[part], pa.string()) for name in columns}
@@ -184,7 +187,7 @@ def _read_task(file: Any, groups: Mapping[str, list[int]], asked: Asked) -> tupl
     row_of: dict[str, int] = {}
     cells = [_read_cell(file, places, name=name, asked=asked, row_of=row_of) for name, places in groups.items()]
     slices = [name for name in file.schema_arrow.names if name.startswith(_SLICE)]
-    table = file.read_row_groups(next(iter(groups.values())), columns=["query", "weight", "relevant", "ideal", *slices])
+    table = file.read_row_groups(next(iter(groups.values())), columns=[*_TASK, *slices])
     task = Task(
         asked.direction,
         tuple(table["query"].to_pylist()),
@@ -195,6 +198,7 @@ def _read_task(file: Any, groups: Mapping[str, list[int]], asked: Asked) -> tupl
         None if table["weight"].null_count else table["weight"].to_numpy(),
         {name.removeprefix(_SLICE): tuple(table[name].to_pylist()) for name in slices},
         asked.truth,
+        None if table["group"].null_count else table["group"].to_numpy(),
     )
     return task, cells
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 from statistics import NormalDist
+from typing import TypedDict
 
 import numpy as np
 
 from embridge.errors import InvalidInput
-from embridge.shapes import Float64
+from embridge.shapes import Float64, Int64
 
-__all__ = ["Interval", "bootstrap_mean", "queries_needed", "weighted_mean"]
+__all__ = ["Drawn", "Interval", "bootstrap_mean", "queries_needed", "weighted_mean"]
 
 _BLOCK_VALUES = 1 << 22
 _FEW_DISTINCT = 1_024
 _DRAWS_A_COUNT = 16  # drawing so many queries takes as long as one multinomial count
 _ROUNDING = 1e-12  # of a sum of fractions: less is no difference
+
+
+class Drawn(TypedDict):
+    """How queries are drawn by a bootstrap: arguments of `bootstrap_mean` and `queries_needed`."""
+
+    weights: Float64[np.ndarray, " q"] | None
+    groups: Int64[np.ndarray, " q"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,7 @@ def bootstrap_mean(
     values: Float64[np.ndarray, " q"],
     *,
     weights: Float64[np.ndarray, " q"] | None = None,
+    groups: Int64[np.ndarray, " q"] | None = None,
     resamples: int = 2_000,
     level: float = 0.95,
     seed: int = 0,
@@ -56,19 +65,21 @@ def bootstrap_mean(
     """Percentile bootstrap interval of a mean over queries (Efron & Tibshirani 1993, chapter 13).
 
     For a difference of two systems pass the per-query differences: that is the paired bootstrap. Weights are resampled
-    with their queries. The same seed gives the same interval. What did not vary has no width: one query, or values that
-    are all equal, give low = value = high. Raises `InvalidInput` for no values, NaN, and weights that are not above 0.
+    with their queries. groups: queries of one group, such as the captions of one photo, are drawn together, since they
+    are not independent of each other (the cluster bootstrap). The same seed gives the same interval. What did not vary
+    has no width: one query, or values that are all equal, give low = value = high. Raises `InvalidInput` for no values,
+    NaN, and weights that are not above 0.
 
     >>> bootstrap_mean(np.array([1.0, 1.0, 1.0]))
     Interval(value=1.0, low=1.0, high=1.0)
     """
-    q = len(values)
     if resamples < 1 or not 0 < level < 1:
         raise InvalidInput(f"bootstrap: expected resamples >= 1, level in (0, 1); came {resamples}, {level}")
     _require_finite(values)
     value = weighted_mean(values, weights)
-    sums = _resampled_sums(_with_weights(values, weights), resamples, np.random.default_rng(seed))
-    means = sums[:, 0] / (q if weights is None else sums[:, 1])
+    columns = _grouped(_with_weights(values, weights), groups)
+    sums = _resampled_sums(columns, resamples, np.random.default_rng(seed))
+    means = sums[:, 0] / (sums[:, 1] if columns.shape[1] > 1 else len(columns))
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
@@ -91,17 +102,30 @@ def _with_weights(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     return values[:, None] if weights is None else np.stack([values * weights, weights], axis=1)
 
 
+def _grouped(columns: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """[g, 2]: the sums of values and weights of every group; the columns as they are without groups."""
+    if groups is None:
+        return columns
+    if groups.shape != columns.shape[:1]:
+        raise InvalidInput(f"expected one group a value, came {groups.shape} for {len(columns)} values")
+    _, code = np.unique(groups, return_inverse=True)
+    weights = columns[:, 1] if columns.shape[1] > 1 else np.ones(len(columns))
+    return np.stack([np.bincount(code, column) for column in (columns[:, 0], weights)], axis=1)
+
+
 def queries_needed(
     differences: Float64[np.ndarray, " q"],
     *,
     weights: Float64[np.ndarray, " q"] | None = None,
+    groups: Int64[np.ndarray, " q"] | None = None,
     level: float = 0.95,
     power: float = 0.8,
 ) -> int | None:
     """How many queries in all would settle a difference like the one seen; None where none was seen.
 
     The usual sample size of a paired comparison: ((z₁ + z₂) · s / mean)², where z₁ belongs to the two-sided level and z₂
-    to the power, the chance that so many queries show it; s² / q is the variance of the weighted mean. One query and
+    to the power, the chance that so many queries show it; s² / q is the variance of the weighted mean, and of one of
+    grouped queries where there are groups, see `bootstrap_mean`. One query and
     differences that are all equal show no variation: the answer is 1 then, and no evidence.
 
     >>> queries_needed(np.array([0.0, 0.0, 0.0, 1.0, -1.0, 1.0, 0.0, 0.0]))
@@ -113,7 +137,10 @@ def queries_needed(
         return None
     q = len(differences)
     shares = np.full(q, 1 / q) if weights is None else weights / weights.sum()
-    variance = q * float(np.square(shares * (differences - mean)).sum())
+    spread = shares * (differences - mean)
+    if groups is not None:
+        spread = np.bincount(np.unique(groups, return_inverse=True)[1], spread)
+    variance = q * float(np.square(spread).sum())
     normal = NormalDist()
     wanted = (normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(power)) / mean
     return max(1, ceil(wanted**2 * variance))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
 from typing import ClassVar
@@ -15,7 +15,8 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.errors import GateRefused, InvalidInput, MissingExtra, SettingsError
 from embridge.evaluation import Interval, Scope, Side, bootstrap_mean, compatible, evaluate
 from embridge.evaluation.relevance import Truth
-from embridge.evaluation.report import UPGRADED
+from embridge.evaluation.report import UPGRADED, Task
+from embridge.evaluation.statistics import Drawn
 from embridge.methods.base import Pairs
 from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
@@ -147,10 +148,10 @@ class _Fitted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scores:
-    """One value a query of every candidate, how much each query counts, and who is out, and why."""
+    """One value a query of every candidate, how queries are drawn (see `bootstrap_mean`), and who is out, and why."""
 
     values: Mapping[str, Float64[np.ndarray, " q"]]
-    weights: Float64[np.ndarray, " q"] | None
+    drawn: Drawn
     refused: Mapping[str, str]
 
 
@@ -199,7 +200,7 @@ def _scores_of_pairs(fitted: Mapping[str, _Fitted], train: Pairs, held: Pairs, s
         values[name] = plain
     chance = (np.log(len(pool)) + 1) / len(pool)  # of a reciprocal rank
     nothing = {name: "finds no more than chance" for name, v in values.items() if v.mean() <= 3 * chance}
-    return _Scores(values, asked.weights, nothing)
+    return _Scores(values, Drawn(weights=asked.weights, groups=None), nothing)
 
 
 def _reciprocal_ranks(upgrade: Upgrade, asked: Pairs, new: np.ndarray, pool: np.ndarray) -> np.ndarray:
@@ -231,16 +232,25 @@ def _scores_of_queries(fitted: Mapping[str, _Fitted], judged: JudgedQueries) -> 
         if worse:
             refused[name] = f"is worse than the old model: {', '.join(worse)}"
     weights = [np.ones(len(t.query_ids)) if t.weights is None else t.weights for t in report.tasks]
-    return _Scores(values, np.concatenate([w / w.sum() for w in weights]), refused)
+    drawn = Drawn(weights=np.concatenate([w / w.sum() for w in weights]), groups=_groups(report.tasks))
+    return _Scores(values, drawn, refused)
+
+
+def _groups(tasks: Sequence[Task]) -> np.ndarray:
+    """The groups of all directions, one after the other; a query without others is a group of its own."""
+    made, first = [], 0
+    for task in tasks:
+        own = np.arange(len(task.query_ids)) if task.groups is None else task.groups
+        made.append(own + first)
+        first += len(task.query_ids)
+    return np.concatenate(made)
 
 
 def _decide(fitted: Mapping[str, _Fitted], scores: _Scores, seed: int) -> tuple[str | None, tuple[Candidate, ...]]:
-    means = {name: bootstrap_mean(v, weights=scores.weights, seed=seed) for name, v in scores.values.items()}
+    means = {name: bootstrap_mean(v, **scores.drawn, seed=seed) for name, v in scores.values.items()}
     open_to = [name for name in fitted if name not in scores.refused]
     best = max(open_to or fitted, key=lambda name: means[name].value)
-    against = {
-        name: compatible(scores.values[best], v, weights=scores.weights, seed=seed) for name, v in scores.values.items()
-    }
+    against = {name: compatible(scores.values[best], v, **scores.drawn, seed=seed) for name, v in scores.values.items()}
     level = [name for name in open_to if against[name].answer != "yes"]
     cost = {name: multiply_adds(one.upgrade) for name, one in fitted.items()}
     method = min(level, key=lambda name: (cost[name], -means[name].value), default=None)
