@@ -97,7 +97,9 @@ class VectorCache:
                         "ON CONFLICT (id) DO UPDATE SET used = excluded.used RETURNING number",
                         (_key(name), used + place),
                     ).fetchone()[0]
-                    database.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?)", (number, _packed(name, vector)))
+                    database.execute(
+                        "INSERT OR REPLACE INTO vectors VALUES (?, ?)", (number, self._packed(name, vector))
+                    )
                 self._evict(database)
 
     def __len__(self) -> int:
@@ -137,6 +139,9 @@ class VectorCache:
                 described = json.dumps(self.space.to_dict())
                 database.execute("INSERT INTO about VALUES ('space', ?)", (described,))
                 database.execute("COMMIT")
+            for ending in ("-wal", "-shm"):  # of an earlier cache of this name, which SQLite would apply to this one
+                if not self.path.exists():
+                    self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
             try:
                 os.link(made, self.path)  # unlike a rename, it never replaces what another process has just made
             except FileExistsError:
@@ -210,15 +215,15 @@ class VectorCache:
         if not isinstance(content, bytes) or len(content) != self._row_bytes + _CHECK_BYTES:
             raise StoreError(f"{self.path} holds something else than {self.space.dim} numbers for a row; delete it")
         vector = np.frombuffer(content, "<f4", self.space.dim).astype(np.float32)
-        if _packed(name, vector) != content or not np.isfinite(vector).all():
+        if self._packed(name, vector) != content or not np.isfinite(vector).all():
             raise StoreError(f"{self.path} is damaged: the vector of {name!r} is not what was written; delete it")
         return vector
 
-
-def _packed(name: str, vector: np.ndarray) -> bytes:
-    """The vector and a checksum of it and its id: a file may lose its end, or a bit."""
-    content = vector.astype("<f4").tobytes()
-    return content + zlib.crc32(content, zlib.crc32(_key(name))).to_bytes(_CHECK_BYTES, "little")
+    def _packed(self, name: str, vector: np.ndarray) -> bytes:
+        """The vector and a checksum of it, its id and its space: a file may lose its end, or a bit."""
+        content = vector.astype("<f4").tobytes()
+        check = zlib.crc32(content, zlib.crc32(_key(name), zlib.crc32(self.space.id.encode())))
+        return content + check.to_bytes(_CHECK_BYTES, "little")
 
 
 def _key(name: str) -> bytes:
