@@ -9,7 +9,6 @@ from embridge.errors import InvalidInput, SettingsError
 from embridge.methods import Pairs
 from embridge.methods.low_rank import LowRank
 from embridge.methods.ridge import Ridge
-from embridge.search import top_k
 from embridge.testing import check_adapter, check_method
 
 
