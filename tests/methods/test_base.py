@@ -61,7 +61,7 @@ def test_every_name_makes_a_method_and_others_are_refused():
     for name in METHODS:
         assert isinstance(make(name), Method)
         assert make(name).paper
-    with pytest.raises(SettingsError, match="one of .*procrustes, .*; came 'magic'"):
+    with pytest.raises(SettingsError, match=r"one of .*procrustes, .*; came 'magic'"):
         make("magic")
     with pytest.raises(SettingsError, match="procrustes has no setting sigma; it has"):
         make("procrustes", {"sigma": 1})
