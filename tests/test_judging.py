@@ -98,6 +98,8 @@ def test_qrels_with_grades(project, beir):
     assert report.task("").truth == "qrels"
     assert set(report.task("").relevant.tolist()) == {2}
     assert report.task("").ideal[0, :3].tolist() == [2.0, 1.0, 0.0]
+    done = project(qrels="qrels.txt", metrics=["recall_at_10"])
+    assert any("recall_share_at_10" in text for text in json.loads(done.stdout)["cautions"])
     assert report.mean("", "new/new", "ndcg_at_10") > report.mean("", "naive", "ndcg_at_10")
 
 
@@ -138,6 +140,12 @@ def test_orders_of_a_backfill(project):
         ({"pairs": "pairs.csv", "metrics": ["recall"]}, 2, "there is no metric 'recall'"),
         ({"pairs": "pairs.csv", "gates": ["good"]}, 2, "gate 'good': expected METRIC"),
         ({"pairs": "pairs.csv", "gates": ["recall_at_10.t2i new/old > 0"]}, 2, "no direction 't2i'"),
+        ({"pairs": "pairs.csv", "gates": ["recall_at_10[country] new/old > 0"]}, 2, "no slice column 'country'"),
+        (
+            {"pairs": "pairs.csv", "slices": ["language"], "gates": ["recall_at_10[language=fr] new/old > 0"]},
+            2,
+            "nothing has language = 'fr'; there are ['de', 'en']",
+        ),
         ({"pairs": "pairs.csv", "cells": ["slerp"]}, 2, "there is no cell 'slerp'"),
         ({"pairs": "pairs.csv", "ks": [1]}, 2, "evaluate.ks: there is no such key"),
         ({"pairs": "pairs.csv", "metric": ["map"]}, 2, "did you mean metrics?"),

@@ -10,11 +10,13 @@ from embridge.datasets.judged_pairs import JudgedPairs, read_pairs
 from embridge.datasets.labels import read_labels
 from embridge.datasets.qrels import read_qrels
 from embridge.datasets.text_lines import read_captions
+from embridge.errors import SettingsError
 from embridge.evaluation import CROSS_MODAL, LabelRelevance, Relevance, frequency_slices
+from embridge.evaluation.gates import parse_gate
 from embridge.evaluation.relevance import Truth
 from embridge.settings import EvaluateSettings
 
-__all__ = ["Judgements", "read_judgements", "read_orders"]
+__all__ = ["Judgements", "read_judgements", "read_orders", "require_answerable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,25 @@ def read_judgements(settings: EvaluateSettings) -> Judgements:
         slices = {column: read_labels(settings.labels, column=column) for column in settings.slices}
         return Judgements(LabelRelevance(labels, labels), slices=slices)
     return Judgements(None)
+
+
+def require_answerable(settings: EvaluateSettings, judgements: Judgements) -> None:
+    """Raise `SettingsError` for a gate on a direction, column or label that will not be measured, before any work."""
+    for gate in map(parse_gate, settings.gates):
+        if gate.direction is not None and gate.direction not in judgements.directions:
+            raise SettingsError(
+                f"gate {gate.text!r}: no direction {gate.direction!r}; there are {[*judgements.directions]}"
+            )
+        if gate.column is not None and gate.column not in judgements.slices:
+            raise SettingsError(
+                f"gate {gate.text!r}: there is no slice column {gate.column!r}; there are {sorted(judgements.slices)}"
+            )
+        if gate.column is not None and gate.label is not None:
+            labels = set(judgements.slices[gate.column].values())
+            if gate.label not in labels:
+                raise SettingsError(
+                    f"gate {gate.text!r}: nothing has {gate.column} = {gate.label!r}; there are {sorted(labels)}"
+                )
 
 
 def read_orders(settings: EvaluateSettings) -> dict[str, list[str] | None]:

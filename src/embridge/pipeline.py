@@ -18,7 +18,7 @@ from embridge.evaluation.render.html import pictures_from, save_html
 from embridge.evaluation.render.markdown import report_markdown
 from embridge.evaluation.report_files import save_report, summary_to_dict
 from embridge.files import refuse_foreign_folder
-from embridge.judging import Judgements, read_judgements, read_orders
+from embridge.judging import Judgements, read_judgements, read_orders, require_answerable
 from embridge.methods import Pairs, make
 from embridge.methods.choose import Choice, Choose, JudgedQueries, choose
 from embridge.model_vectors import caption_vectors, searches_images, side_of
@@ -132,6 +132,7 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     require("pyarrow", extra="parquet")  # before hours of encoding
     upgrade = Upgrade.load(settings.upgrade)
     judgements = read_judgements(wanted)
+    require_answerable(wanted, judgements)
     folder = None if wanted.pairs is None else wanted.pairs.parent
     old, new = (side_of(model, judgements, folder, progress) for model in (settings.old, settings.new))
     truth = judgements.truth or Relevance.from_neighbours(new.queries, new.gallery, wanted.neighbours or 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from embridge.errors import SettingsError
 from embridge.evaluation import Scope
@@ -117,6 +117,15 @@ class Settings(_Strict):
     evaluate: EvaluateSettings | None = None
     upgrade: Path = Path("upgrade")
     report: Path = Path("report.json")
+
+    @field_validator("report")
+    @classmethod
+    def _json(cls, value: Path) -> Path:
+        if value.suffix != ".json":
+            raise ValueError(
+                f"a report's name ends in .json, for the files beside it are named after it; came {value.name}"
+            )
+        return value
 
 
 def load_settings(path: Path | str) -> Settings:

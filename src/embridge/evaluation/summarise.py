@@ -180,7 +180,7 @@ def _shifts(
 
 
 def _best_hits(report: Report, direction: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The score of each query's best hit, and whether it is right."""
+    """The score of each query's best hit, and whether it is right; every query counts once, whatever its weight."""
     cell = report.cell(direction, name)
     largest = np.finfo(np.float32).max  # dot and l2 of vectors longer than 1e19 are infinite in float32
     return np.clip(cell.scores[:, 0].astype(np.float64), -largest, largest), cell.gains[:, 0] > 0
@@ -196,6 +196,12 @@ def _cautions(report: Report, task: Task) -> list[str]:
         made.append(f"{task.title}: k = {k} is half of the gallery of {task.gallery} or more; chance finds much there")
     if task.truth.endswith("not people"):
         made.append(f"{task.title}: what is right is {task.truth}: this measures imitation, not quality")
+    any_of = [m for m in report.metrics if measure(m).kind in ("recall", "cmc")]
+    if any_of and task.truth == "qrels" and task.relevant.mean() > 1:
+        made.append(
+            f"{task.title}: {any_of[-1]} counts any relevant item; by qrels, where several are, recall mostly means the "
+            f"share of them that is found: recall_share_at_{measure(any_of[-1]).k}"
+        )
     unbridged = report.compatible(task.direction, report.main, "naive").difference.value
     if unbridged >= report.compatible(task.direction, report.main).difference.value:
         made.append(f"{task.title}: new queries do as well without the bridge; was it fitted for these spaces?")
