@@ -32,8 +32,13 @@ docs: $(VENV)/.dev  ## build the documentation into site/
 bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(BIN)/python benchmarks/flickr8k.py
 	$(BIN)/python benchmarks/clip_lvis.py
+	$(BIN)/python benchmarks/text_ir.py
+	$(BIN)/python benchmarks/banking77.py
+	$(BIN)/python benchmarks/photos.py
+	$(BIN)/python benchmarks/pairs_curve.py
 	$(BIN)/python benchmarks/glyphs.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/map_speed.py
 	$(BIN)/python benchmarks/full_size.py
 	$(BIN)/python benchmarks/fit_speed.py
 	$(MAKE) tables

@@ -47,6 +47,9 @@ LABELS = {
     "old": "old model, old index (status quo)",
     "naive": "new model on the old index, no bridge",
     "midpoint": "midpoint of the bridged and the old query, old index (both encoders)",
+    "slerp": "SLERP of the two queries, its weight chosen on other photos (both encoders)",
+    "nlerp": "NLERP of the two queries, its weight chosen on other photos (both encoders)",
+    "adaptive-nlerp": "NLERP with a weight for each query, chosen on other photos (both encoders)",
     "cascade": "the bridge's best 100, re-encoded for each query",
     "ceiling": "about the most that a map into the old index can reach",
     "independent": "new model, everything re-encoded",
@@ -56,7 +59,8 @@ LABELS = {
 def order(methods: Iterable[str]) -> list[str]:
     """Status quo first, full backfill last."""
     found = list(dict.fromkeys(methods))
-    rank = {"old": -2, "naive": -1, "midpoint": 1, "cascade": 2, "independent": 3, "ceiling": 4}
+    fused = ("midpoint", "slerp", "nlerp", "adaptive-nlerp")
+    rank = {"old": -2, "naive": -1, "cascade": 2, "independent": 3, "ceiling": 4} | dict.fromkeys(fused, 1)
     return sorted(found, key=lambda m: rank.get(m, 0))
 
 
@@ -118,6 +122,73 @@ def full_size() -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+Column = tuple[str, str, dict[str, str]]
+
+
+def maps(name: str, columns: tuple[Column, ...]) -> str:
+    """One line a method, one column a (heading, metric, setting): mean over seeds ± half an interval over queries.
+
+    Only the pairs to fit on differ between seeds there, so that the queries are what a figure depends on. After it stands
+    whether the queries show it to be better than the status quo.
+    """
+    rows = result(name)
+    lines = [["", *(heading for heading, *_ in columns)], ["---", *("---:" for _ in columns)]]
+    for method in order(r["method"] for r in rows):
+        cells = []
+        for _, metric, setting in columns:
+            own = [r for r in rows if (r["method"], r["metric"]) == (method, metric)]
+            cells.append(judged([r for r in own if setting.items() <= r["setting"].items()]))
+        lines.append([LABELS.get(method, f"`{method}`, old index"), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def judged(rows: Rows) -> str:
+    if not rows:
+        return ""
+    half = mean((r["high"] - r["low"]) / 2 for r in rows)
+    answers = [r["compatible"] for r in rows if "compatible" in r]
+    said = ", ".join(a if answers.count(a) == len(answers) else f"{a} {answers.count(a)}×" for a in unique(answers))
+    return f"{mean(r['value'] for r in rows):.3f} ± {half:.3f}{f' ({said})' if said else ''}"
+
+
+def unique(words: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
+def pairs_curve(direction: str) -> str:
+    """The share of the full backfill's Recall@10 that is kept, by number of pairs; mean over seeds ± half its interval."""
+    rows = [r for r in result("pairs_curve") if r["direction"] == direction]
+    full = {r["seed"]: r["value"] for r in rows if r["cell"] == "new/new"}
+    counts = sorted({r["setting"]["pairs"] for r in rows})
+    lines = [["", *(f"{count:,}" for count in counts)], ["---", *("---:" for _ in counts)]]
+    for method in order(r["method"] for r in rows if r["cell"] in ("old/old", "new/old", "naive")):
+        cells = []
+        for count in counts:
+            own = [r for r in rows if r["method"] == method and r["setting"]["pairs"] in (count, counts[0])]
+            of_count = [r for r in own if r["setting"]["pairs"] == count] or own  # status quo and naive need no pairs
+            cells.append(summary([r | {"value": r["value"] / full[r["seed"]]} for r in of_count]))
+        lines.append([LABELS.get(method, f"`{method}`, old index"), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def map_speed() -> str:
+    head = ["task", "map", "takes", "plain way", "takes", "speed, ratio to the plain way"]
+    lines = [head, ["---", "---", "---:", "---", "---:", "---:"]]
+    rows = result("map_speed")
+    units = {"seconds": 1e6, "fit_seconds": 1}
+    for ratio in (r for r in rows if r["metric"].startswith("speed_over_")):
+        same = [r for r in rows if r["setting"] == ratio["setting"] and r["metric"] in units]
+        (mine,) = (r for r in same if r["method"] == ratio["method"])
+        plain = same[-1]
+        scale = units[mine["metric"]]
+        times = [f"{r['value'] * scale:.3g} {'s' if scale == 1 else 'µs'}" for r in (mine, plain)]
+        speed = f"{ratio['value']:.2f} ({ratio['low']:.2f} … {ratio['high']:.2f})"
+        task = "one query" if ratio["setting"]["task"] == "single-map" else f"fit: {ratio['setting']['task']}"
+        lines.append([task, mine["method"], times[0], plain["method"], times[1], speed])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+SHARE, NDCG = "recall_share_at_100", "ndcg_at_10"
 DEFAULTS = ("old", "independent", "naive", "procrustes", "xbt-stage1")
 K = ("recall_at_1", "recall_at_5", "recall_at_10")
 TABLES: dict[str, Callable[[], str]] = {
@@ -128,7 +199,19 @@ TABLES: dict[str, Callable[[], str]] = {
     "flickr8k-i2t": lambda: retrieval("flickr8k", K, lambda r: r["direction"] == "i2t"),
     "clip-lvis-b16": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-b16"),
     "clip-lvis-l14": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-l14-336"),
+    "text-ir": lambda: maps(
+        "text_ir",
+        tuple(
+            (f"{data.title()} {label}", metric, {"data": data})
+            for data in ("cranfield", "vaswani")
+            for label, metric in (("nDCG@10", NDCG), ("R@100", SHARE))
+        ),
+    ),
+    "banking77": lambda: maps("banking77", (("1-NN accuracy", "cmc_at_1", {}),)),
+    "pairs-curve-t2i": lambda: pairs_curve("t2i"),
+    "pairs-curve-i2t": lambda: pairs_curve("i2t"),
     "speed": speed,
+    "map-speed": map_speed,
     "full_size": full_size,
     "fit-speed": fit_speed,
 }
