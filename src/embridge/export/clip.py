@@ -10,7 +10,7 @@ import numpy as np
 
 from embridge.adapters.base import Adapter
 from embridge.encoders.clip import ClipEncoder
-from embridge.encoders.local import locate
+from embridge.encoders.local import locate, quiet_loading
 from embridge.encoders.space_file import SPACE_FILE
 from embridge.errors import SettingsError, require
 from embridge.export.affine import one_matrix
@@ -42,7 +42,8 @@ def fold_clip(bridge: Adapter, name: str | Path, out: Path | str, *, revision: s
     before = probe(encoder)
     _fold(encoder.model, matrix)
     with folded_folder(out) as folder:
-        encoder.model.save_pretrained(folder)
+        with quiet_loading():
+            encoder.model.save_pretrained(folder)
         _copy_settings(name, revision, folder)
         seal_folder(folder, ClipEncoder(folder, device="cpu"), bridge, before)
     return Path(out)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from embridge.adapters.base import Adapter
+from embridge.encoders.local import quiet_loading
 from embridge.encoders.sentence_transformers import SentenceTransformerEncoder
 from embridge.errors import MissingExtra, require
 from embridge.export.affine import Stage, affine_stages
@@ -39,7 +40,8 @@ def fold_sentence_transformer(
     _append(encoder.model, _layers(stages))
     encoder.model.similarity_fn_name = "cosine"
     with folded_folder(out) as folder:
-        encoder.model.save_pretrained(str(folder), create_model_card=False)
+        with quiet_loading():
+            encoder.model.save_pretrained(str(folder), create_model_card=False)
         seal_folder(folder, SentenceTransformerEncoder(folder, device="cpu"), bridge, before)
     return Path(out)
 
