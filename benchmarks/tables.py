@@ -188,6 +188,12 @@ def map_speed() -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+UPGRADES = (
+    ("mobilenet-v1-0.25", "mobilenet-v2-1.0"),
+    ("mobilenet-v1-0.5", "mobilenet-v2-1.0"),
+    ("mobilenet-v1-0.75", "mobilenet-v2-1.0"),
+    ("mobilenet-v1-0.25", "mobilenet-v1-0.75"),
+)
 SHARE, NDCG = "recall_share_at_100", "ndcg_at_10"
 DEFAULTS = ("old", "independent", "naive", "procrustes", "xbt-stage1")
 K = ("recall_at_1", "recall_at_5", "recall_at_10")
@@ -208,6 +214,13 @@ TABLES: dict[str, Callable[[], str]] = {
         ),
     ),
     "banking77": lambda: maps("banking77", (("1-NN accuracy", "cmc_at_1", {}),)),
+    "photos": lambda: maps(
+        "photos",
+        tuple(
+            (f"{old.removeprefix('mobilenet-')} → {new.removeprefix('mobilenet-')}", NDCG, {"old": old, "new": new})
+            for old, new in UPGRADES
+        ),
+    ),
     "pairs-curve-t2i": lambda: pairs_curve("t2i"),
     "pairs-curve-i2t": lambda: pairs_curve("i2t"),
     "speed": speed,
