@@ -27,6 +27,7 @@ from embridge.evaluation.verdict import Decision
 from embridge.methods import make
 from embridge.settings import EvaluateSettings, FitSettings, ModelSettings, Settings, load_settings
 
+PACKAGES = ("evaluation", "methods", "query", "rollout", "export", "stores", "encoders", "testing", "demo")
 DOCS = ROOT / "docs"
 OWN_MODELS = DOCS / "how-to" / "own-models.md"
 REPORTS = DOCS / "how-to" / "reports.md"
@@ -239,7 +240,8 @@ def test_the_site_loads_nothing_from_elsewhere(site):
 def test_every_public_name_is_in_the_reference(site):
     inventory = (site / "objects.inv").read_bytes().split(b"\n", 4)[4]
     documented = {line.split()[0] for line in zlib.decompress(inventory).decode().splitlines()}
-    for package in ("", ".evaluation", ".methods", ".stores", ".encoders", ".testing", ".demo"):
+    packages = ("", *map(".{}".format, PACKAGES))
+    for package in packages:
         module = importlib.import_module(f"embridge{package}")
         for name in module.__all__:
             made = getattr(module, name)

@@ -27,7 +27,11 @@ def import_in_a_fresh_process(module):
 
 
 @pytest.mark.parametrize(
-    "module", ["embridge", "embridge.testing", "embridge.stores", "embridge.methods", "embridge.encoders"]
+    "module",
+    [
+        *("embridge", "embridge.testing", "embridge.stores", "embridge.methods", "embridge.encoders"),
+        *("embridge.evaluation", "embridge.query", "embridge.rollout", "embridge.export"),
+    ],
 )
 def test_nothing_optional_is_imported(module):
     _, modules = import_in_a_fresh_process(module)

@@ -98,7 +98,17 @@ def test_nothing_relevant_has_no_gains():
 
 def test_queries_with_the_same_right_items_are_one_group():
     truth = Relevance.from_pairs(
-        [("a", "x"), ("b", "x"), ("c", "y"), ("d", "x"), ("d", "y"), ("e", "y"), ("e", "x"), ("f", "z"), ("g", "nowhere")]
+        [
+            ("a", "x"),
+            ("b", "x"),
+            ("c", "y"),
+            ("d", "x"),
+            ("d", "y"),
+            ("e", "y"),
+            ("e", "x"),
+            ("f", "z"),
+            ("g", "nowhere"),
+        ]
     )
     queries = list("abcdefgh")
     groups = truth.judge(queries, list("xyz")).groups

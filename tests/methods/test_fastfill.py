@@ -10,8 +10,9 @@ from embridge.adapters import Upgrade
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
 from embridge.evaluation import LabelRelevance, Mixed, backfill_auc, backfill_curve
 from embridge.methods import Pairs
-from embridge.methods.fastfill import FastFill, _cross_entropy, backfill_order, fastfill_loss
+from embridge.methods.fastfill import FastFill, _cross_entropy, fastfill_loss
 from embridge.methods.procrustes import Procrustes
+from embridge.rollout import by_uncertainty
 from embridge.search import top_k
 from embridge.testing import check_method
 
@@ -92,19 +93,19 @@ def test_uncertainty_ranks_items_by_their_true_error(fitted):
 def test_uncertainty_survives_saving(fitted, tmp_path):
     unseen = noisy_pairs(50, seed=1).old
     loaded = Upgrade.load(fitted.save(tmp_path / "upgrade"))
-    assert backfill_order(loaded, unseen) == backfill_order(fitted, unseen)
+    assert by_uncertainty(unseen, loaded) == by_uncertainty(unseen, fitted)
     assert fitted.uncertainty.target.dim == 1
 
 
 def test_the_most_uncertain_come_first(fitted):
     gallery = noisy_pairs(60, seed=2).old
-    order = backfill_order(fitted, gallery)
+    order = by_uncertainty(gallery, fitted)
     spread = dict(zip(gallery.ids, fitted.uncertainty(gallery).vectors[:, 0], strict=True))
     values = [spread[name] for name in order]
     assert sorted(order) == sorted(gallery.ids)
     assert values == sorted(values, reverse=True)
     same = Embeddings.of(np.repeat(gallery.vectors[:1], 5, axis=0), gallery.space, list("edcba"))
-    assert backfill_order(fitted, same) == tuple("edcba")
+    assert by_uncertainty(same, fitted) == tuple("edcba")
 
 
 def test_its_order_backfills_better_than_chance(fitted):
@@ -119,7 +120,7 @@ def test_its_order_backfills_better_than_chance(fitted):
     def area(order):
         return backfill_auc(backfill_curve(mixed, np.asarray(order), judged, "map_at_25", k=8).mean(axis=1).tolist())
 
-    ours = area([row[name] for name in backfill_order(fitted, pairs.old)])
+    ours = area([row[name] for name in by_uncertainty(pairs.old, fitted)])
     at_random = [area(np.random.default_rng(s).permutation(500)) for s in range(5)]
     assert ours > max(at_random)
 
@@ -181,15 +182,13 @@ def test_an_exact_rotation_stays_finite(make_pairs):
 
 def test_an_upgrade_without_uncertainty_gives_no_order(make_pairs):
     pairs = make_pairs()
-    with pytest.raises(
-        InvalidInput, match="made with procrustes does not say how uncertain it is; fit one with fastfill"
-    ):
-        backfill_order(Procrustes().fit(pairs), pairs.old)
+    with pytest.raises(InvalidInput, match=r"\(procrustes\) does not say how uncertain it is"):
+        by_uncertainty(pairs.old, Procrustes().fit(pairs))
 
 
 def test_vectors_of_another_space_get_no_order(fitted):
     with pytest.raises(SpaceMismatch, match="expected vectors of old"):
-        backfill_order(fitted, noisy_pairs(10).new)
+        by_uncertainty(noisy_pairs(10).new, fitted)
 
 
 def test_one_pair_is_too_few(make_pairs):

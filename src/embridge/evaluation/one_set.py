@@ -16,15 +16,13 @@ def is_one_set(queries: Embeddings, gallery: Embeddings) -> bool:
     if queries is gallery:
         return True
     rows = own_rows(queries, gallery)
-    return rows is not None and np.array_equal(queries.vectors, gallery.vectors[rows])
+    return bool((rows >= 0).all()) and np.array_equal(queries.vectors, gallery.vectors[rows])
 
 
-def own_rows(queries: Embeddings, gallery: Embeddings) -> Int64[np.ndarray, " q"] | None:
-    """The gallery row of every query's own id; None where one has none."""
+def own_rows(queries: Embeddings, gallery: Embeddings) -> Int64[np.ndarray, " q"]:
+    """Each query's own gallery row, by id; -1 where it has none."""
     row_of = {name: row for row, name in enumerate(gallery.ids)}
-    if not all(name in row_of for name in queries.ids):
-        return None
-    return np.array([row_of[name] for name in queries.ids], np.int64)
+    return np.array([row_of.get(name, -1) for name in queries.ids], np.int64)
 
 
 def without_rows(ranking: Ranking, own: Int64[np.ndarray, " q"]) -> Ranking:

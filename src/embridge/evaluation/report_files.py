@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from embridge.errors import ArtefactError, InvalidInput, require
 from embridge.evaluation.report import Cell, Report, Task
@@ -31,6 +30,8 @@ _GROUP_VALUES = 1 << 20
 
 def summary_to_dict(summary: Summary) -> dict[str, Any]:
     """The figures as plain JSON values."""
+    from pydantic import TypeAdapter  # importing the package stays light
+
     return TypeAdapter(Summary).dump_python(summary, mode="json")
 
 
@@ -90,6 +91,8 @@ def _digest(path: Path) -> str:
 
 
 def _read(path: Path) -> tuple[Summary, dict[str, Any]]:
+    from pydantic import TypeAdapter, ValidationError
+
     if not path.is_file():
         raise ArtefactError(f"{path} does not exist; expected a report, as embridge evaluate writes it")
     try:

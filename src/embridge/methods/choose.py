@@ -17,7 +17,7 @@ from embridge.evaluation import Interval, Scope, Side, bootstrap_mean, compatibl
 from embridge.evaluation.relevance import Truth
 from embridge.evaluation.report import UPGRADED, Task
 from embridge.evaluation.statistics import Drawn
-from embridge.methods.base import Pairs
+from embridge.methods.base import Pairs, require_cosine
 from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 from embridge.shapes import Float64
@@ -118,6 +118,7 @@ def choose(
     The cheapest candidate is taken that the best one does not beat by an interval clear of nothing.
     """
     settings = settings or Choose()
+    require_cosine(pairs, "choose")
     warn_if_few(pairs)
     train, held = pairs.hold_out(settings.validation_fraction, seed=seed)
     fitted, left_out = _fit_all(settings, pairs if judged else train, seed, progress)
@@ -165,7 +166,7 @@ def _fit_all(
     settings: Choose, pairs: Pairs, seed: int, progress: Progress
 ) -> tuple[dict[str, _Fitted], tuple[Candidate, ...]]:
     fitted: dict[str, _Fitted] = {}
-    left_out = []
+    left_out: list[Candidate] = []
     for i, name in enumerate(settings.candidates):
         began = perf_counter()
         try:

@@ -16,8 +16,7 @@ from embridge.adapters.base import Adapter, normalized
 from embridge.adapters.composed import Composed
 from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
-from embridge.embeddings import Embeddings
-from embridge.errors import InvalidInput, SettingsError
+from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, forward_upgrade, require_cosine
 from embridge.methods.fct import check_network, network
 from embridge.methods.perceptron import Perceptron
@@ -27,7 +26,7 @@ from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 from embridge.space import Space
 
-__all__ = ["FastFill", "backfill_order", "fastfill_loss"]
+__all__ = ["FastFill", "fastfill_loss"]
 
 _SMALLEST_ERROR = 1e-6
 
@@ -44,7 +43,7 @@ class FastFill:
     classes together. A held-out pair of a class that was not trained on has no classification term.
 
     The forward upgrade carries s as ``upgrade.uncertainty``: the log of the squared error to expect, and of the
-    classification error with it where there are labels. `backfill_order` sorts a gallery by it. Weights of the pairs
+    classification error with it where there are labels. `embridge.rollout.by_uncertainty` sorts by it. Weights of the pairs
     weigh the loss; the weights of the network kept are those with the lowest loss on held-out pairs.
 
     Requirements: the same items encoded by both models; labels if there are any. Related: `FCT`.
@@ -53,8 +52,8 @@ class FastFill:
     >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
     >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
     >>> upgrade = FastFill(hidden_width=8, epochs=1, min_steps=5).fit(pairs)
-    >>> len(backfill_order(upgrade, pairs.old))
-    200
+    >>> upgrade.uncertainty(pairs.old).vectors.shape
+    (200, 1)
     """
 
     paper: ClassVar[str] = "Jaeckle et al., FastFill: efficient compatible model update, ICLR 2023, arXiv 2303.04766"
@@ -100,19 +99,6 @@ class FastFill:
         h = module.network.to_adapter(pairs.old.space, pairs.new.space)
         upgrade = forward_upgrade(h, pairs, "fastfill", settings=self, seed=seed, figures=figures)
         return replace(upgrade, uncertainty=module.uncertainty(h))
-
-
-def backfill_order(upgrade: Upgrade, gallery: Embeddings) -> tuple[str, ...]:
-    """The ids of stored old vectors, those that the bridge is least sure of first; ties by row.
-
-    Raises `InvalidInput` for an upgrade that says nothing of uncertainty, `SpaceMismatch` for vectors of another space.
-    """
-    if upgrade.uncertainty is None:
-        raise InvalidInput(
-            f"an upgrade made with {upgrade.provenance.method} does not say how uncertain it is; fit one with fastfill"
-        )
-    spread = upgrade.uncertainty(gallery).vectors[:, 0]
-    return tuple(gallery.ids[row] for row in np.argsort(-spread, kind="stable"))
 
 
 def fastfill_loss(error: Tensor, spread: Tensor) -> Tensor:

@@ -11,9 +11,8 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.evaluation.backfill_curve import score_moments
-from embridge.evaluation.one_set import without_rows
+from embridge.evaluation.one_set import own_rows, without_rows
 from embridge.evaluation.relevance import Truth
-from embridge.query.choose import own_rows
 from embridge.search import top_k
 from embridge.shapes import Float64
 from embridge.space import Metric, Space, require_same

@@ -11,14 +11,14 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.measures import FULL, Measure, measure
-from embridge.evaluation.one_set import without_rows
+from embridge.evaluation.one_set import own_rows, without_rows
 from embridge.evaluation.relevance import Truth
 from embridge.query.fusion import Fusion, FusionKind, cosines, nlerp, slerp
 from embridge.search import top_k
 from embridge.shapes import Int64
 from embridge.space import require_same
 
-__all__ = ["GRID", "choose_alpha", "own_rows", "split_support"]
+__all__ = ["GRID", "choose_alpha", "split_support"]
 
 GRID = tuple(i / 20 for i in range(21))
 """The α tried."""
@@ -88,12 +88,6 @@ def choose_alpha(
         return replace(made, kind=kind)
     bias, slope = _adaptive(cosines(old_queries, bridged), alphas, values, judged.weights)
     return replace(made, kind=kind, alpha=None, bias=bias, slope=slope)
-
-
-def own_rows(queries: Embeddings, gallery: Embeddings) -> Int64[np.ndarray, " q"]:
-    """Each query's own gallery row, by id; -1 where it has none."""
-    row_of = {name: row for row, name in enumerate(gallery.ids)}
-    return np.array([row_of.get(name, -1) for name in queries.ids], np.int64)
 
 
 def _measure(name: str) -> Measure:
