@@ -39,6 +39,7 @@ bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(BIN)/python benchmarks/glyphs.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/map_speed.py
+	$(BIN)/python benchmarks/mixed_speed.py
 	$(BIN)/python benchmarks/full_size.py
 	$(BIN)/python benchmarks/fit_speed.py
 	$(MAKE) tables

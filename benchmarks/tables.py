@@ -107,6 +107,18 @@ def fit_speed() -> str:
     return "\n".join(lines)
 
 
+def mixed_speed() -> str:
+    """One line a merge and state of the backfill: seconds over those of two plain searches."""
+    lines = ["| rows | merge | seconds over two plain searches |", "| --- | --- | ---: |"]
+    for row in result("mixed_speed"):
+        if row["metric"] == "seconds_over_two_searches":
+            of = row["setting"]
+            rows = f"{of['gallery']:,}, {of['backfilled']:.0%} re-encoded, old rows {'kept' if of['kept'] else 'moved'}"
+            value = f"{row['value']:.2f} ({row['low']:.2f} … {row['high']:.2f})"
+            lines.append(f"| {rows} | {row['method'].removeprefix('mixed ')} | {value} |")
+    return "\n".join(lines)
+
+
 def full_size() -> str:
     head = ["direction", "search", "seconds", "speed, ratio to faiss-flat's", "R@1", "R@5", "R@10", "peak memory, MB"]
     lines = [head, ["---", "---", *("---:" for _ in head[2:])]]
@@ -225,6 +237,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pairs-curve-i2t": lambda: pairs_curve("i2t"),
     "speed": speed,
     "map-speed": map_speed,
+    "mixed-speed": mixed_speed,
     "full_size": full_size,
     "fit-speed": fit_speed,
 }
