@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from embridge.shapes import Bool, Float64, Int64
 __all__ = ["Mixed", "Scale", "backfill_auc", "backfill_curve", "backfilled", "cut_offs", "score_moments"]
 
 Scale = Literal["raw", "standard"]
-_SAMPLED_PAIRS = 20_000
+_SAMPLED_PAIRS, _BLOCK_PAIRS = 20_000, 1_000
 
 
 def cut_offs(k: int = 20) -> list[float]:
@@ -96,6 +96,7 @@ class Mixed:
     own: Int64[np.ndarray, " q"] | None = None
     scale: Scale = "standard"
     seed: int = 0
+    _moments: dict[str, tuple[float, float]] = field(default_factory=dict, init=False, repr=False)  # of each part, once
 
     def ranking(self, backfilled: Bool[np.ndarray, " n"], depth: int) -> Ranking:
         """Where the marked rows are re-encoded; with all or none of them, exactly that of one search."""
@@ -103,19 +104,21 @@ class Mixed:
             raise InvalidInput(f"{len(backfilled)} marks for a gallery of {len(self.new[1])} rows; one a row is needed")
         wanted = depth + (self.own is not None)
         parts = [
-            self._part(sides, np.flatnonzero(marked), wanted)
-            for sides, marked in ((self.new, backfilled), (self.bridged, ~backfilled))
+            self._part(part, np.flatnonzero(marked), wanted)
+            for part, marked in (("new", backfilled), ("bridged", ~backfilled))
             if marked.any()
         ]
         merged = parts[0] if len(parts) == 1 else _merged(parts, wanted)
         return merged if self.own is None else without_rows(merged, self.own)
 
-    def _part(self, sides: tuple[Embeddings, Embeddings], rows: Int64[np.ndarray, " m"], depth: int) -> Ranking:
-        queries, gallery = sides
+    def _part(self, part: str, rows: Int64[np.ndarray, " m"], depth: int) -> Ranking:
+        queries, gallery = self.new if part == "new" else self.bridged
         found = top_k(queries.vectors, gallery.vectors[rows], depth, metric=gallery.space.metric)
         scores = found.scores
         if self.scale == "standard":
-            mean, spread = score_moments(queries, gallery, self.seed)
+            if part not in self._moments:
+                self._moments[part] = score_moments(queries, gallery, self.seed)
+            mean, spread = self._moments[part]
             scores = ((scores.astype(np.float64) - mean) / spread).astype(np.float32)
         return Ranking(rows[found.rows], scores)
 
@@ -130,14 +133,23 @@ def _merged(parts: Sequence[Ranking], depth: int) -> Ranking:
 def score_moments(queries: Embeddings, gallery: Embeddings, seed: int) -> tuple[float, float]:
     """Mean and standard deviation (1 where it is 0) of the scores of random pairs."""
     random = np.random.default_rng(seed)
-    x, y = (
-        side.vectors[random.integers(len(side), size=_SAMPLED_PAIRS)].astype(np.float64) for side in (queries, gallery)
+    drawn = [random.integers(len(side), size=_SAMPLED_PAIRS) for side in (queries, gallery)]
+    blocks = (slice(first, first + _BLOCK_PAIRS) for first in range(0, _SAMPLED_PAIRS, _BLOCK_PAIRS))
+    pairs = (
+        [side.vectors[rows[block]] for side, rows in zip((queries, gallery), drawn, strict=True)] for block in blocks
     )
-    if gallery.space.metric == "l2":
-        scores = -np.square(x - y).sum(axis=1)
-    else:
-        scores = (x * y).sum(axis=1)
-        if gallery.space.metric == "cosine":
-            lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-            scores = np.divide(scores, lengths, out=np.zeros_like(scores), where=lengths > 0)
+    scores = np.concatenate(
+        [_scores(x.astype(np.float64), y.astype(np.float64), gallery.space.metric) for x, y in pairs]
+    )
     return float(scores.mean()), float(scores.std()) or 1.0
+
+
+def _scores(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "n d"], metric: str) -> Float64[np.ndarray, " n"]:
+    """Of each row of x with the same row of y."""
+    if metric == "l2":
+        return np.asarray(-np.square(x - y).sum(axis=1))
+    scores = (x * y).sum(axis=1)
+    if metric == "cosine":
+        lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        scores = np.divide(scores, lengths, out=np.zeros_like(scores), where=lengths > 0)
+    return np.asarray(scores)
