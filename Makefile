@@ -35,6 +35,7 @@ bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(BIN)/python benchmarks/text_ir.py
 	$(BIN)/python benchmarks/banking77.py
 	$(BIN)/python benchmarks/photos.py
+	$(BIN)/python benchmarks/cifar100_backfill.py
 	$(BIN)/python benchmarks/pairs_curve.py
 	$(BIN)/python benchmarks/glyphs.py
 	$(BIN)/python benchmarks/speed.py

@@ -167,6 +167,21 @@ def unique(words: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(words))
 
 
+def backfill_orders(name: str, metric: str) -> str:
+    """One line a method, one column an order: the area under its curve, and whether that is above a random order's."""
+    rows = [r for r in result(name) if r["metric"] == f"backfill_auc:{metric}"]
+    named = unique(r["setting"]["order"] for r in rows)
+    lines = [["", *named], ["---", *("---:" for _ in named)]]
+    for method in order(r["method"] for r in rows):
+        own = [
+            r | ({"compatible": r["better_than_random"]} if "better_than_random" in r else {})
+            for r in rows
+            if r["method"] == method
+        ]
+        lines.append([f"`{method}`", *(judged([r for r in own if r["setting"]["order"] == o]) for o in named)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def pairs_curve(direction: str) -> str:
     """The share of the full backfill's Recall@10 that is kept, by number of pairs; mean over seeds ± half its interval."""
     rows = [r for r in result("pairs_curve") if r["direction"] == direction]
@@ -226,6 +241,8 @@ TABLES: dict[str, Callable[[], str]] = {
         ),
     ),
     "banking77": lambda: maps("banking77", (("1-NN accuracy", "cmc_at_1", {}),)),
+    "cifar100": lambda: maps("cifar100_backfill", (("R@1", "cmc_at_1", {}), ("mAP@100", "map_at_100", {}))),
+    "cifar100-orders": lambda: backfill_orders("cifar100_backfill", "cmc_at_1"),
     "photos": lambda: maps(
         "photos",
         tuple(
