@@ -400,7 +400,7 @@ def test_search_needs_an_encoder_and_a_store(project, tmp_path):
         ),
         ({"old": {"encoder": "clip:x", "queries": "q.npy"}}, 2, "say either encoder, or files"),
         ({"fit": {"captions": "captions.txt", "method": "magic"}}, 2, "a method is one of"),
-        ({"fit": {"captions": "captions.txt", "settings": {"noise": -1}}}, 2, "out of range"),
+        ({"fit": {"captions": "captions.txt", "method": "xbt", "settings": {"noise": -1}}}, 2, "out of range"),
         ({"fit": {}}, 2, "name a text file with captions"),
         ({"old": "clip"}, 2, "an encoder is named PROVIDER:MODEL"),
         ({"old": "clip:no/such/folder"}, 1, "no/such/folder"),
