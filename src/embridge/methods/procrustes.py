@@ -68,8 +68,11 @@ def fit_rotation(pairs: Pairs, *, center: bool) -> Linear:
     """``y = (x − μ_new) R + μ_old`` for L2-normalised x; without the means where not centred."""
     new, old = normalized(pairs.new.vectors), normalized(pairs.old.vectors)
     mean_new, mean_old = (_mean(x, pairs.weights) if center else np.zeros(x.shape[1]) for x in (new, old))
+    if center:  # before the product: where the means are large, little would be left of it in float32
+        new -= mean_new.astype(np.float32)
+        old -= mean_old.astype(np.float32)
     weighted = new if pairs.weights is None else new * _shares(pairs.weights)[:, None]
-    cross = (weighted.T @ old).astype(np.float64) - len(new) * np.outer(mean_new, mean_old)
+    cross = (weighted.T @ old).astype(np.float64)
     u, _, vt = np.linalg.svd(cross, full_matrices=False)
     rotation = u @ vt
     bias = (mean_old - mean_new @ rotation).astype(np.float32) if center else None
