@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,16 +66,7 @@ def atomic_folder(path: Path | str, *, marker: str) -> Iterator[Path]:
         _sync(path.parent)
         shutil.rmtree(previous, ignore_errors=True)
     finally:
-        _remove(temporary)
-
-
-def _remove(folder: Path) -> None:
-    """Remove it, again where a thread that was interrupted with its writer still wrote into it."""
-    for _ in range(40):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.05)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def refuse_foreign_folder(path: Path | str, *, marker: str) -> None:
