@@ -25,6 +25,7 @@ from embridge.datasets import glyph_models, glyphs
 from embridge.encoders import load
 from embridge.evaluation import load_report, load_summary
 from embridge.stores import open_store
+from embridge.terminal import print_table
 from embridge.vector_files import write
 
 XBT = {"captions": "captions.txt", "method": "xbt", "settings": {"min_steps": 20}}
@@ -623,3 +624,22 @@ def test_the_demo_refuses_a_folder_with_other_things(tmp_path):
     assert done.exit_code == 1
     assert "not overwritten" in done.stderr
     assert [p.name for p in Path(tmp_path).iterdir()] == ["mine.txt"]
+
+
+def test_brackets_in_texts_are_printed_as_they_are(capsys):
+    print_table(["a [/x]", "b"], [["[/b] black", "recall_at_10[script] [red]"]], title="a [/title]")
+    printed = capsys.readouterr().out
+    for text in ("a [/x]", "[/b] black", "recall_at_10[script] [red]", "a [/title]"):
+        assert text in printed
+
+
+def test_a_demo_does_not_overwrite_a_project_with_a_report(tmp_path):
+    (tmp_path / "report.json").write_text("{}")
+    (tmp_path / "judged.csv").write_text("text,image\n")
+    done = run("demo", "--out", tmp_path)
+    assert done.exit_code == 1
+    assert "holds other things (judged.csv) and is not overwritten" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["judged.csv", "report.json"]
+    (tmp_path / "judged.csv").unlink()
+    done = run("demo", "--out", tmp_path)
+    assert (done.exit_code, "holds other things (no embridge-demo.json in it)" in done.stderr) == (1, True)

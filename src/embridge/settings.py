@@ -128,13 +128,25 @@ class Settings(_Strict):
         return value
 
 
+class _OnceEachLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would keep the last and drop the others."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands there twice")
+            seen.add(key.value)
+        return dict(super().construct_mapping(node, deep=deep))
+
+
 def load_settings(path: Path | str) -> Settings:
     """Read and check a settings file; raises `SettingsError` naming every key that is wrong."""
     path = Path(path)
     if not path.exists():
         raise SettingsError(f"{path} does not exist; expected a YAML settings file")
     try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        read = yaml.load(path.read_text(encoding="utf-8"), _OnceEachLoader)  # noqa: S506, a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(read, dict):

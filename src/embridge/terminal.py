@@ -43,7 +43,13 @@ def progress_bars() -> Iterator[Progress]:
     if not console.is_terminal:
         yield _lines(console)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
     tasks: dict[str, TaskID] = {}
     reached: dict[str, int] = {}
     with Bars(*columns, TimeElapsedColumn(), console=console) as bars:
@@ -75,18 +81,26 @@ def _lines(console: Console) -> Progress:
         said[what] = now
         rate = done / (now - began[what]) if now > began[what] else 0.0
         left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
-        console.print(f"{what}: {done:,}/{total:,}" + (f", {rate:,.0f}/s{left}" if rate else ""), highlight=False)
+        console.print(
+            f"{what}: {done:,}/{total:,}" + (f", {rate:,.0f}/s{left}" if rate else ""), highlight=False, markup=False
+        )
 
     return say
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """A table on stdout; columns after the first are right-aligned."""
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(Text(column), justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # as it is: people's texts hold brackets, which rich would read as markup
     console = Console()
     if not console.is_terminal:
         console = Console(width=_LOG_WIDTH)  # whoever reads it may cut; what is cut here is lost

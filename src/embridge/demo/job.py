@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from embridge.datasets import glyph_models, glyphs
 from embridge.demo.page import Example, pictures, write_page
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, load
-from embridge.errors import require
+from embridge.errors import InvalidInput, require
 from embridge.evaluation import Relevance, Report, Scope, Side, Summary, evaluate
 from embridge.evaluation.render.html import Picture, save_html
 from embridge.evaluation.report_files import save_report
@@ -31,7 +32,9 @@ __all__ = ["DemoResult", "run_demo"]
 SCHEMA = "embridge.demo/1"
 _INSERT_ROWS = 8_192
 _HITS = 10
-_MARKER = "report.json"
+_REPORT = "report.json"
+_MARKER = "embridge-demo.json"
+_WRITTEN = {"store", "upgrade", "searches.html", "report.html", "report.parquet", _REPORT, _MARKER}
 _FIXED, _BROKEN = "found only after the upgrade", "found only before the upgrade"
 _WANTED = {_FIXED: 2, _BROKEN: 1}
 _TRIED = 200
@@ -53,7 +56,7 @@ class DemoResult:
             "store": "store",
             "upgrade": "upgrade",
             "searches": "searches.html",
-            "report": _MARKER,
+            "report": _REPORT,
             "page": "report.html",
         }
         return {what: self.folder / name for what, name in names.items()}
@@ -71,13 +74,19 @@ def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
     """
     began = perf_counter()
     out = Path(out).absolute()
+    foreign = sorted({path.name for path in out.iterdir()} - _WRITTEN) if out.is_dir() else []
+    if foreign:
+        raise InvalidInput(
+            f"{out} holds other things ({foreign[0]}) and is not overwritten; choose a new or an empty folder"
+        )
     old, new = (load(f"clip:{glyph_models.folder(side)}", batch_size=256, progress=progress) for side in ("old", "new"))
     with _one_thread(), atomic_folder(out, marker=_MARKER) as folder:
         store = _index(folder / "store", old, progress)
         upgrade, control = _fit(old, new, progress)
         upgrade.save(folder / "upgrade")
         report = _measure(old, new, upgrade, control, progress)
-        summary = save_report(report, folder / _MARKER)
+        summary = save_report(report, folder / _REPORT)
+        (folder / _MARKER).write_text(json.dumps({"schema": SCHEMA}), encoding="utf-8")
         examples = _examples(report, store, (old, new), upgrade)
         write_page(folder / "searches.html", summary, examples)
         save_html(folder / "report.html", summary, show=_shown(summary))

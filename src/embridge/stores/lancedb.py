@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from embridge.space import Space
 from embridge.stores.base import Capabilities, Condition, Filter, Payload, require_held, require_payload
 
 __all__ = ["LanceStore"]
+
+T = TypeVar("T")
 
 _PREFIX = "space_"
 _SPACE_KEY = b"embridge.space"
@@ -69,8 +72,8 @@ class LanceStore:
     def add_space(self, space: Space) -> None:
         if space in self._tables:
             return
-        schema = _schema(space, {})
-        self._tables[space] = self._database.create_table(_PREFIX + space.id, schema=schema, exist_ok=True)
+        name, schema = _PREFIX + space.id, _schema(space, {})
+        self._tables[space] = _ended(lambda: self._database.create_table(name, schema=schema, exist_ok=True))
 
     def count(self, space: Space) -> int:
         return int(self._table(space, "count").count_rows())
@@ -82,11 +85,7 @@ class LanceStore:
             return
         data = _to_arrow(rows, columns)
         try:
-            if columns and not _payload_names(table.schema) and table.count_rows() == 0:
-                table.add_columns([data.schema.field(name) for name in columns])  # the first rows settle them
-            _require_fitting(data.schema, table.schema)
-            data = data.select(table.schema.names).cast(table.schema)
-            table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
+            _ended(lambda: _write(table, data))
         except InvalidInput:
             raise
         except (ValueError, RuntimeError, OSError) as error:
@@ -170,6 +169,21 @@ class LanceStore:
         if missing:
             raise InvalidInput(f"{len(missing)} ids are not in the store, first {missing[0]!r}")
         return found.take([row_of[i] for i in ids])
+
+
+def _ended(write: Callable[[], T]) -> T:
+    """The write's result; an interrupt waits for its end, since LanceDB would write on in a thread of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(write).result()
+
+
+def _write(table: Any, data: Any) -> None:
+    names = _payload_names(data.schema)
+    if names and not _payload_names(table.schema) and table.count_rows() == 0:
+        table.add_columns([data.schema.field(name) for name in names])  # the first rows settle them
+    _require_fitting(data.schema, table.schema)
+    data = data.select(table.schema.names).cast(table.schema)
+    table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
 
 
 def _schema(space: Space, columns: dict[str, Any]) -> Any:
