@@ -9,9 +9,10 @@ from embridge import Embeddings, Upgrade, top_k
 from embridge.evaluation import Cell, Relevance, Report, Side
 from embridge.query import FusionKind, choose_alpha
 
-__all__ = ["with_fusions"]
+__all__ = ["NAMES", "with_fusions"]
 
 NAMES = {"adaptive": "adaptive-nlerp"}
+"""What a kind of fusion is called in a table, where it is not its own name."""
 
 
 def with_fusions(
