@@ -1,15 +1,17 @@
-"""Captions as a text file, one a line, plain or gzipped."""
+"""Lines of UTF-8 text, plain or gzipped, read one at a time; a line that is not UTF-8 is named by its number."""
 
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from embridge.errors import InvalidInput
 from embridge.files import require_file
 
-__all__ = ["count_captions", "read_captions"]
+__all__ = ["count_captions", "decoded_lines", "read_captions"]
 
 
 def read_captions(path: Path | str) -> list[str]:
@@ -27,14 +29,33 @@ def count_captions(path: Path | str) -> dict[str, int]:
 
     Raises `InvalidInput` for a file that is missing, not UTF-8 text, or without a caption.
     """
-    path = Path(path)
-    require_file(path, "UTF-8 text, one caption a line")
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            captions = dict(Counter(line for raw in file if (line := raw.strip())))
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise InvalidInput(f"{path} cannot be read as UTF-8 text, one caption a line: {error}") from error
+    lines = (line for _, text in decoded_lines(path) for line in text.split("\r"))
+    captions = dict(Counter(line for raw in lines if (line := raw.strip())))
     if not captions:
         raise InvalidInput(f"{path} holds no caption; expected text, one caption a line")
     return captions
+
+
+def decoded_lines(path: Path | str) -> Iterator[tuple[int, str]]:
+    """(number, line) of a text file, counted from 1, each with its line end; a mark of the byte order is dropped.
+
+    Raises `InvalidInput` for a file that is missing or cannot be read, and for a line that is not UTF-8, naming it.
+
+    >>> _ = Path("captions.txt").write_bytes(b"a black cat\\r\\ntwo boats")
+    >>> list(decoded_lines("captions.txt"))
+    [(1, 'a black cat\\r\\n'), (2, 'two boats')]
+    """
+    path = Path(path)
+    require_file(path, "UTF-8 text, one caption a line")
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                line = raw.decode("utf-8")
+                yield number, line.removeprefix("\ufeff") if number == 1 else line
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"{path} cannot be read as UTF-8 text, line {number}: {error.reason} at its byte {error.start}; save it as UTF-8"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidInput(f"{path} cannot be read as UTF-8 text after line {number}: {error}") from error

@@ -1,0 +1,165 @@
+"""Captions from text, csv, tsv, JSON lines and Parquet, or a folder of such files, read a part at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embridge.datasets.text_lines import decoded_lines
+from embridge.errors import InvalidInput, require
+from embridge.files import require_file
+
+__all__ = ["Captions", "read_all_captions"]
+
+_COLUMNS = ("caption", "text")
+_KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+_EXPECTED = "text with one caption a line, csv, tsv, jsonl or parquet with a column of them, or a folder of such files"
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """Distinct captions in the order of their first appearance, and how often each came; what was dropped is counted.
+
+    blanks: lines or cells with nothing in them. files: how many were read.
+    """
+
+    counts: Mapping[str, int]
+    blanks: int
+    files: int
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def texts(self) -> list[str]:
+        """The captions alone."""
+        return list(self.counts)
+
+    @property
+    def repeats(self) -> int:
+        """How many came again and were dropped."""
+        return sum(self.counts.values()) - len(self.counts)
+
+    def __str__(self) -> str:
+        source = f" in {self.files} files" if self.files > 1 else ""
+        return f"{len(self):,} captions{source}; {self.repeats:,} repeats and {self.blanks:,} blanks dropped"
+
+
+def read_all_captions(path: Path | str, *, column: str | None = None) -> Captions:
+    """Every caption of a file, or of the files in a folder and those below it, in the order of their names.
+
+    The suffix says the kind: ``.csv``, ``.tsv``, ``.jsonl`` and ``.parquet`` hold a column (``caption``, else ``text``,
+    else the one named), anything else is text with one caption a line; all but Parquet may be gzipped (``.csv.gz``). A
+    ``.tsv`` has no quotes. White space around a caption is dropped. Of a folder, files of other kinds and hidden ones are
+    left alone. What is held is each distinct caption once. Raises `InvalidInput` naming the file, and the line where there
+    is one.
+
+    >>> _ = Path("shop.csv").write_text("id,caption\\n1,a black cat\\n2,two boats\\n3,a black cat\\n")
+    >>> captions = read_all_captions("shop.csv")
+    >>> captions.texts, str(captions)
+    (['a black cat', 'two boats'], '2 captions; 1 repeats and 0 blanks dropped')
+    """
+    path = Path(path)
+    require_file(path, _EXPECTED)
+    files = _files_in(path) if path.is_dir() else [path]
+    counts = Counter(text.strip() for file in files for text in _captions_of(file, column))
+    blanks = counts.pop("", 0)
+    if not counts:
+        raise InvalidInput(f"{path} holds no caption; expected {_EXPECTED}")
+    return Captions(dict(counts), blanks, len(files))
+
+
+def _files_in(folder: Path) -> list[Path]:
+    found = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file() and _kind(file) in _KINDS)
+    files = sorted(name.as_posix() for name in found if not any(part.startswith(".") for part in name.parts))
+    if not files:
+        raise InvalidInput(f"{folder} holds no file of captions; expected {', '.join(_KINDS)}, or those with .gz")
+    return [folder / name for name in files]
+
+
+def _kind(file: Path) -> str:
+    return Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
+
+
+def _captions_of(file: Path, column: str | None) -> Iterator[str]:
+    kind = _kind(file)
+    if kind == ".parquet":
+        return _from_parquet(file, column)
+    if kind == ".jsonl":
+        return _from_json_lines(file, column)
+    if kind in (".csv", ".tsv"):
+        return _from_table(file, column, kind)
+    if column is not None:
+        raise InvalidInput(
+            f"{file} is read as text, which has no column {column!r}; name it csv, tsv, jsonl or parquet"
+        )
+    return (part for _, line in decoded_lines(file) for part in line.rstrip("\r\n").split("\r"))
+
+
+def _from_table(file: Path, column: str | None, kind: str) -> Iterator[str]:
+    lines = (line for _, line in decoded_lines(file))
+    # strict: a quote that is never closed would otherwise swallow all rows after it
+    quoting: dict[str, Any] = {"strict": True} if kind == ".csv" else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    rows = csv.reader(lines, **quoting)
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        place = header.index(_chosen(file, header, column))
+        for row in rows:
+            if len(row) > len(header):
+                said = f"{len(row)} cells, the header {len(header)}; quote cells with commas"
+                raise InvalidInput(f"{file}, line {rows.line_num}: {said}")
+            yield row[place] if place < len(row) else ""
+    except csv.Error as error:
+        raise InvalidInput(f"{file} cannot be read as {kind[1:]}, line {rows.line_num}: {error}") from error
+
+
+def _from_json_lines(file: Path, column: str | None) -> Iterator[str]:
+    for number, line in decoded_lines(file):
+        if not line.strip():
+            yield ""
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InvalidInput(f"{file}, line {number} is no JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise InvalidInput(f"{file}, line {number}: expected an object {{...}}, came {type(row).__name__}")
+        value = row[_chosen(f"{file}, line {number}", row, column)]
+        if not isinstance(value, str | None):
+            raise InvalidInput(f"{file}, line {number}: expected a text as caption, came {type(value).__name__}")
+        yield value or ""
+
+
+def _from_parquet(file: Path, column: str | None) -> Iterator[str]:
+    arrow, parquet = require("pyarrow", extra="parquet"), require("pyarrow.parquet", extra="parquet")
+    try:
+        with parquet.ParquetFile(file) as opened:
+            name = _chosen(file, opened.schema_arrow.names, column)
+            for batch in opened.iter_batches(columns=[name]):
+                yield from _texts(file, name, batch.column(0), arrow)
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(f"{file} cannot be read as parquet: {error}") from error
+
+
+def _texts(file: Path, name: str, values: Any, arrow: Any) -> Iterable[str]:
+    kind = values.type.value_type if arrow.types.is_dictionary(values.type) else values.type
+    if not (arrow.types.is_string(kind) or arrow.types.is_large_string(kind) or arrow.types.is_string_view(kind)):
+        raise InvalidInput(f"{file}: expected texts in the column {name}, came {values.type}")
+    return (value or "" for value in values.to_pylist())
+
+
+def _chosen(where: object, held: Sequence[str] | Mapping[str, Any], column: str | None) -> str:
+    """The column to read: the one named, else the first usual one."""
+    wanted = _COLUMNS if column is None else (column,)
+    found = [name for name in wanted if name in held]
+    if not found:
+        expected = "caption or text, or another one that is named" if column is None else repr(column)
+        raise InvalidInput(f"{where}: expected a column {expected}; came {list(held)}")
+    return found[0]
