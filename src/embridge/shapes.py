@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Bool", "Float32", "Float64", "Int32", "Int64", "UInt8"]
+__all__ = ["Bool", "Float16", "Float32", "Float64", "Int32", "Int64", "UInt8"]
 
 if TYPE_CHECKING or os.environ.get("EMBRIDGE_CHECK_SHAPES"):
-    from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
+    from jaxtyping import Bool, Float16, Float32, Float64, Int32, Int64, UInt8
 else:
-    Bool = Float32 = Float64 = Int32 = Int64 = UInt8 = Any
+    Bool = Float16 = Float32 = Float64 = Int32 = Int64 = UInt8 = Any

@@ -11,13 +11,14 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from embridge.adapters.base import Adapter
+from embridge.adapters.base import Adapter, normalized
 from embridge.adapters.linear import Identity
 from embridge.adapters.upgrade import Provenance, Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
+from embridge.half_embeddings import HalfEmbeddings, float32_rows
 from embridge.progress import Progress, silent
-from embridge.shapes import Float64, Int64
+from embridge.shapes import Float32, Float64, Int64
 
 __all__ = [
     "Method",
@@ -29,13 +30,16 @@ __all__ = [
     "require_directions",
 ]
 
+_CHUNK_ROWS = 65_536
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
     """The same items as both models see them: ``new.ids == old.ids``. For XBT the items are captions.
 
     weights [n]: how much each pair counts, such as query traffic; all alike where None. labels [n]: the class of each
-    item, for methods that can use one. Raises `InvalidInput` for no pairs, for ids that differ (naming the first), and
+    item, for methods that can use one. A side may be `HalfEmbeddings`, where there are millions.
+    Raises `InvalidInput` for no pairs, for ids that differ (naming the first), and
     for weights that are not finite and above 0.
 
     >>> from embridge import Space
@@ -44,8 +48,8 @@ class Pairs:
     2
     """
 
-    new: Embeddings
-    old: Embeddings
+    new: Embeddings | HalfEmbeddings
+    old: Embeddings | HalfEmbeddings
     weights: Float64[np.ndarray, " n"] | None = None
     labels: Int64[np.ndarray, " n"] | None = None
 
@@ -82,13 +86,26 @@ class Pairs:
 
         The validation part has at most 5,000 pairs: more would only cost time.
         """
+        train, held = self.split(fraction, seed=seed)
+        return self.take(train), self.take(held)
+
+    def split(
+        self, fraction: float, *, seed: int
+    ) -> tuple[Int64[np.ndarray, " n_train"], Int64[np.ndarray, " n_held"]]:
+        """The row numbers of `hold_out`, for what reads its rows a part at a time."""
         if len(self) < 2:
             raise InvalidInput("one pair came; at least two are needed, so that one can be held out for validation")
         if not 0 < fraction < 1:
             raise InvalidInput(f"hold_out: expected a fraction in (0, 1), came {fraction}")
         held = min(max(1, round(fraction * len(self))), len(self) - 1, 5_000)
         order = np.random.default_rng(seed).permutation(len(self))
-        return self.take(np.sort(order[held:])), self.take(np.sort(order[:held]))
+        return np.sort(order[held:]), np.sort(order[:held])
+
+    def unit_rows(
+        self, rows: slice | np.ndarray
+    ) -> tuple[Float32[np.ndarray, "k d_new"], Float32[np.ndarray, "k d_old"]]:
+        """Both sides of some pairs, each vector of length one; whatever the sides are, only these rows are in memory."""
+        return normalized(float32_rows(self.new, rows)), normalized(float32_rows(self.old, rows))
 
     @property
     def fingerprint(self) -> str:
@@ -96,7 +113,7 @@ class Pairs:
         digest = hashlib.sha256(f"{self.new.space.id} {self.old.space.id} {len(self)}".encode())
         digest.update("\0".join(self.new.ids).encode())
         for side in (self.new, self.old):
-            for chunk in side.chunks(65_536):
+            for chunk in side.chunks(_CHUNK_ROWS):
                 digest.update(np.ascontiguousarray(chunk.vectors).data)
         for values in (self.weights, self.labels):
             if values is not None:
@@ -124,9 +141,11 @@ def require_cosine(pairs: Pairs, method: str) -> None:
         require_directions(rows, method)
 
 
-def require_directions(rows: Embeddings, method: str) -> None:
+def require_directions(rows: Embeddings | HalfEmbeddings, method: str) -> None:
     """The same of one side."""
-    lengths = np.linalg.norm(rows.vectors, axis=1) if rows.space.metric != "cosine" else np.ones(1)
+    if rows.space.metric == "cosine":
+        return
+    lengths = np.concatenate([np.linalg.norm(part.vectors, axis=1) for part in rows.chunks(_CHUNK_ROWS)])
     if np.abs(lengths - 1).max() > 1e-3:
         raise InvalidInput(
             f"{method} fits directions, and {rows.space} compares by {rows.space.metric} vectors whose lengths vary "

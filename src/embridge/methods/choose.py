@@ -17,6 +17,7 @@ from embridge.evaluation import Interval, Scope, Side, bootstrap_mean, compatibl
 from embridge.evaluation.relevance import Truth
 from embridge.evaluation.report import UPGRADED, Task
 from embridge.evaluation.statistics import Drawn
+from embridge.half_embeddings import float32_rows
 from embridge.methods.base import Pairs, require_cosine
 from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
@@ -189,7 +190,7 @@ def _fit(settings: Choose, name: str, pairs: Pairs, seed: int, progress: Progres
 def _scores_of_pairs(fitted: Mapping[str, _Fitted], train: Pairs, held: Pairs, settings: Choose, seed: int) -> _Scores:
     """Reciprocal ranks of held-out items, plain and, for models that search images, moved."""
     asked = held.take(np.arange(min(len(held), _QUERIES)))
-    pool = np.concatenate([asked.old.vectors, train.old.vectors[:_POOL]])
+    pool = np.concatenate([asked.old.vectors, float32_rows(train.old, slice(_POOL))])
     new = normalized(asked.new.vectors)
     offsets = normalized(np.random.default_rng(seed).standard_normal((_OFFSETS, new.shape[1])).astype(np.float32))
     values = {}

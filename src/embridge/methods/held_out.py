@@ -8,9 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["HeldOut"]
+__all__ = ["POOL", "HeldOut"]
 
-_QUERIES, _POOL, _OFFSETS = 1_000, 5_000, 3
+POOL = 5_000
+"""How many training captions are ranked beside the held-out ones; no more of either part are looked at."""
+
+_QUERIES, _OFFSETS = 1_000, 3
 
 
 class HeldOut:
@@ -27,7 +30,7 @@ class HeldOut:
         offsets = F.normalize(torch.randn(_OFFSETS, new.shape[1]), dim=1).to(new.device)
         self._plain = new
         self._shifted = [F.normalize(new + offset, dim=1) for offset in offsets]
-        self._pool = torch.cat([held[1][:_QUERIES], train[1][:_POOL]])
+        self._pool = torch.cat([held[1][:_QUERIES], train[1][:POOL]])
 
     def score(self, projection: Callable[[Tensor], Tensor]) -> float:
         """In (0, 1]; higher is better."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from embridge.adapters.base import Adapter, normalized
 from embridge.errors import InvalidInput, SettingsError
+from embridge.half_embeddings import float32_rows
 from embridge.methods.base import Pairs
 from embridge.methods.validation import held_out_score
 from embridge.progress import Progress
@@ -108,7 +109,7 @@ def path_of(pairs: Pairs, *, center: bool, moments: _Moments | None = None) -> P
 def require_spread(pairs: Pairs, method: str) -> None:
     """Raise `InvalidInput` where all new vectors, or all old ones, point the same way: there is nothing to fit."""
     for what, side in (("new", pairs.new), ("old", pairs.old)):
-        first = normalized(side.vectors[:1])
+        first = normalized(float32_rows(side, slice(1)))
         if all(np.abs(normalized(part.vectors) - first).max() < 1e-6 for part in side.chunks(_CHUNK_ROWS)):
             raise InvalidInput(
                 f"{method}: all {len(pairs)} {what} vectors point the same way, so nothing tells items apart; "
@@ -148,7 +149,7 @@ class _Moments:
 
 
 def _unit_rows(pairs: Pairs, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    new, old = (normalized(s.vectors[part]).astype(np.float64) for s in (pairs.new, pairs.old))
+    new, old = (side.astype(np.float64) for side in pairs.unit_rows(part))
     return new, old, None if pairs.weights is None else pairs.weights[part]
 
 

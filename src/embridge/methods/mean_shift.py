@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from embridge.adapters.base import normalized
 from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import InvalidInput
@@ -67,7 +66,7 @@ def _axes(pairs: Pairs, *, diagonal: bool) -> tuple[np.ndarray, np.ndarray, np.n
     total, new, old, squares, products = 0.0, *np.zeros((4, pairs.new.space.dim))
     for start in range(0, len(pairs), _CHUNK_ROWS):
         part = slice(start, start + _CHUNK_ROWS)
-        x, y = (normalized(side.vectors[part]).astype(np.float64) for side in (pairs.new, pairs.old))
+        x, y = (side.astype(np.float64) for side in pairs.unit_rows(part))
         weights = np.ones(len(x)) if pairs.weights is None else pairs.weights[part]
         total += weights.sum()
         new, old = new + weights @ x, old + weights @ y

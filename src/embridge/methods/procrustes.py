@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from embridge.adapters.base import normalized
 from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.validation import held_out_score, warn_if_few
 from embridge.progress import Progress, silent
+from embridge.shapes import Int64
 
 __all__ = ["Procrustes", "fit_rotation"]
+
+_CHUNK_ROWS = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Procrustes:
     Requirements: the same items encoded by both models; nothing else. Related: `XBT`, which starts from this map.
 
     >>> from embridge import Embeddings, Space
+    >>> from embridge.adapters.base import normalized
     >>> new = Embeddings.of(np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32), Space("new", "1", 3))
     >>> turned = normalized(new.vectors[:, [1, 2, 0]])
     >>> upgrade = Procrustes(center=False).fit(Pairs(new, Embeddings.of(turned, Space("old", "1", 3))))
@@ -56,34 +60,53 @@ class Procrustes:
         """Whether to centre, and the held-out scores that say so (none where the setting or a lone pair decides)."""
         if self.center is not None or len(pairs) < 2:
             return bool(self.center), {}
-        train, held = pairs.hold_out(self.validation_fraction, seed=seed)
+        train, rows = pairs.split(self.validation_fraction, seed=seed)
+        held = pairs.take(rows)
         plain, centered = (
-            held_out_score(fit_rotation(train, center=c).apply(held.new.vectors), held.old.vectors)
+            held_out_score(fit_rotation(pairs, center=c, rows=train).apply(held.new.vectors), held.old.vectors)
             for c in (False, True)
         )
         return centered > plain, {"validation_mrr_plain": plain, "validation_mrr_centered": centered}
 
 
-def fit_rotation(pairs: Pairs, *, center: bool) -> Linear:
-    """``y = (x − μ_new) R + μ_old`` for L2-normalised x; without the means where not centred."""
-    new, old = normalized(pairs.new.vectors), normalized(pairs.old.vectors)
-    mean_new, mean_old = (_mean(x, pairs.weights) if center else np.zeros(x.shape[1]) for x in (new, old))
-    if center:  # before the product: where the means are large, little would be left of it in float32
-        new -= mean_new.astype(np.float32)
-        old -= mean_old.astype(np.float32)
-    weighted = new if pairs.weights is None else new * _shares(pairs.weights)[:, None]
-    cross = (weighted.T @ old).astype(np.float64)
+def fit_rotation(pairs: Pairs, *, center: bool, rows: Int64[np.ndarray, " k"] | None = None) -> Linear:
+    """``y = (x − μ_new) R + μ_old`` for L2-normalised x; without the means where not centred.
+
+    rows: the pairs to fit on; all where None. Sums are taken over a part of the pairs at a time, so that a million of them
+    need no more memory than a hundred thousand.
+    """
+    weights = pairs.weights if pairs.weights is None or rows is None else pairs.weights[rows]
+    shares = None if weights is None else _shares(weights)
+    d_new, d_old = pairs.new.space.dim, pairs.old.space.dim
+    mean_new, mean_old = _means(pairs, rows, shares) if center else (np.zeros(d_new), np.zeros(d_old))
+    cross = np.zeros((d_new, d_old))
+    for part, (new, old) in _unit_parts(pairs, rows):
+        if center:  # before the product: where the means are large, little would be left of it in float32
+            new -= mean_new.astype(np.float32)
+            old -= mean_old.astype(np.float32)
+        weighted = new if shares is None else new * shares[part, None]
+        cross += weighted.T @ old
     u, _, vt = np.linalg.svd(cross, full_matrices=False)
     rotation = u @ vt
     bias = (mean_old - mean_new @ rotation).astype(np.float32) if center else None
     return Linear(pairs.new.space, pairs.old.space, rotation.astype(np.float32), bias, normalize_input=center)
 
 
-def _mean(x: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    mean: np.ndarray = (
-        x.mean(axis=0, dtype=np.float64) if weights is None else _shares(weights) @ x / np.float64(len(x))
-    )
-    return mean
+def _means(pairs: Pairs, rows: np.ndarray | None, shares: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The means of both sides, weighted where there are shares, summed in float64."""
+    sums = np.zeros(pairs.new.space.dim), np.zeros(pairs.old.space.dim)
+    for part, sides in _unit_parts(pairs, rows):
+        for total, side in zip(sums, sides, strict=True):
+            total += side.sum(axis=0, dtype=np.float64) if shares is None else shares[part] @ side
+    count = len(pairs) if rows is None else len(rows)
+    return sums[0] / count, sums[1] / count
+
+
+def _unit_parts(pairs: Pairs, rows: np.ndarray | None) -> Iterator[tuple[slice, tuple[np.ndarray, np.ndarray]]]:
+    """Where each part lies among the rows, and both sides of it."""
+    for start in range(0, len(pairs) if rows is None else len(rows), _CHUNK_ROWS):
+        part = slice(start, start + _CHUNK_ROWS)
+        yield part, pairs.unit_rows(part if rows is None else rows[part])
 
 
 def _shares(weights: np.ndarray) -> np.ndarray:

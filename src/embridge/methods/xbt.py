@@ -19,15 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from embridge.adapters.base import normalized
 from embridge.adapters.linear import Linear
 from embridge.adapters.mlp import MLP
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
-from embridge.methods.held_out import HeldOut
+from embridge.methods.held_out import POOL, HeldOut
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import Projection
+from embridge.methods.unit_rows import UnitRows
 from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 
@@ -153,24 +153,25 @@ def _train(
     settings: XBT, pairs: Pairs, center: bool, seed: int, progress: Progress
 ) -> tuple[MLP | None, dict[str, Any]]:
     """Minimise `xbt_loss` with AdamW under a cosine schedule; the best weights seen, or None if that is the skip path."""
-    parts = pairs.hold_out(settings.validation_fraction, seed=seed)
-    train, held = (_tensors(part, settings.device) for part in parts)
-    shares = _shares(parts[0], settings.device)
-    skip = fit_rotation(parts[0], center=center) if settings.skip else None  # blind to the held-out captions, too
+    rows, held_rows = pairs.split(settings.validation_fraction, seed=seed)
+    train, held = (UnitRows(pairs, part, settings.device) for part in (rows, held_rows))
+    shares = _shares(pairs, rows, settings.device)
+    # blind to the held-out captions, too
+    skip = fit_rotation(pairs, center=center, rows=rows) if settings.skip else None
     projection = Projection(
         pairs.new.space.dim, settings.hidden_width, pairs.old.space.dim, skip=skip, dropout=settings.dropout
     ).to(settings.device)
-    steps = max(settings.epochs * -(-len(train[0]) // settings.batch_size), settings.min_steps)
+    steps = max(settings.epochs * -(-len(train) // settings.batch_size), settings.min_steps)
     learnt = [p for p in projection.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    best = _Best(projection, HeldOut(train, held))
+    best = _Best(projection, HeldOut(train.first(POOL), held.first(POOL)))
     began, samples = perf_counter(), 0
-    for step, rows in enumerate(_batches(len(train[0]), settings.batch_size, steps), 1):
-        batch = train[0][rows], train[1][rows], None if shares is None else shares[rows]
+    for step, index in enumerate(_batches(len(train), settings.batch_size, steps), 1):
+        batch = *train.batch(index), None if shares is None else shares[index]
         _step(settings, projection, optimizer, batch)
         schedule.step()
-        samples += len(rows)
+        samples += len(index)
         progress(step, steps, "xbt steps")
         if step % max(1, steps // _CHECKS) == 0 or step == steps:
             best.offer(projection, step)
@@ -208,16 +209,12 @@ def _batches(rows: int, size: int, steps: int) -> Iterator[Tensor]:
             steps -= 1
 
 
-def _tensors(pairs: Pairs, device: str) -> tuple[Tensor, Tensor]:
-    new, old = (torch.from_numpy(normalized(rows.vectors)).to(device) for rows in (pairs.new, pairs.old))
-    return new, old
-
-
-def _shares(pairs: Pairs, device: str) -> Tensor | None:
-    """How much each pair counts, one on average."""
+def _shares(pairs: Pairs, rows: np.ndarray, device: str) -> Tensor | None:
+    """How much each of those pairs counts, one on average."""
     if pairs.weights is None:
         return None
-    return torch.from_numpy((pairs.weights / pairs.weights.mean()).astype(np.float32)).to(device)
+    weights = pairs.weights[rows]
+    return torch.from_numpy((weights / weights.mean()).astype(np.float32)).to(device)
 
 
 def _step(

@@ -10,6 +10,7 @@ import numpy as np
 
 from embridge.adapters import Upgrade
 from embridge.embeddings import Embeddings
+from embridge.half_embeddings import HalfEmbeddings
 from embridge.methods.base import Method, Pairs
 from embridge.search import top_k
 from embridge.space import Space
@@ -96,7 +97,7 @@ def _check_planted(name: str, method: Method) -> None:
     unseen = pairs.take(np.arange(_PLANTED_PAIRS, count))
     queries, gallery = _mapped(upgrade, unseen), unseen.old.vectors
     if upgrade.direction == "forward":
-        queries, gallery = upgrade.head(unseen.new).vectors, queries
+        queries, gallery = upgrade.head(_whole(unseen.new)).vectors, queries
     found = float((top_k(queries, gallery, 1).rows[:, 0] == np.arange(len(unseen))).mean())
     chance = 1 / len(unseen)
     expect(found > 10 * chance, f"{name}: expected a planted rotation to be found (chance {chance:g}), came {found:g}")
@@ -105,5 +106,9 @@ def _check_planted(name: str, method: Method) -> None:
 def _mapped(upgrade: Upgrade, pairs: Pairs) -> np.ndarray:
     """What the bridge makes of the side it maps."""
     if upgrade.direction == "backward":
-        return upgrade.to_index_space(pairs.new).vectors
-    return upgrade.bridge(pairs.old).vectors
+        return upgrade.to_index_space(_whole(pairs.new)).vectors
+    return upgrade.bridge(_whole(pairs.old)).vectors
+
+
+def _whole(side: Embeddings | HalfEmbeddings) -> Embeddings:
+    return next(iter(side.chunks(len(side))))
