@@ -25,7 +25,7 @@ from embridge.datasets import glyph_models, glyphs
 from embridge.encoders import load
 from embridge.evaluation import load_report, load_summary
 from embridge.stores import open_store
-from embridge.terminal import print_table
+from embridge.terminal import print_table, progress_bars
 from embridge.vector_files import write
 
 XBT = {"captions": "captions.txt", "method": "xbt", "settings": {"min_steps": 20}}
@@ -93,6 +93,9 @@ def test_fit_chooses_where_nothing_is_said_and_shows_why(project):
     assert done.exit_code == 0, done.stderr
     assert "Candidates" in done.stdout
     assert "chosen: " in done.stdout
+    assert "score: mean reciprocal rank of held-out captions, half of them moved" in done.stdout
+    assert re.search(r"procrustes .* yes +(chosen|as good|behind)", done.stdout)
+    assert "then adds no work to a query" in done.stdout
     said = json.loads(run("fit", path, "--json").stdout)
     assert said["method"] in said["reason"]
     assert {c["method"] for c in said["candidates"]} == {"procrustes", "low-rank"}
@@ -163,6 +166,8 @@ def test_evaluate_prints_tables_and_a_verdict(project):
     assert done.exit_code == 0
     for text in ("text to image, 100 queries", "What the bridge keeps", "Worst flips", "95 % interval", "report.html"):
         assert text in done.stdout
+    assert re.match(r"Verdict: [a-z ]+\n", done.stdout)
+    assert "95 % interval" in done.stdout.split("\n\nreport ")[0].splitlines()[-1]
     table = done.stdout.split("What the bridge keeps")[0]
     assert max(map(len, table.splitlines())) <= 80
 
@@ -181,6 +186,9 @@ def test_a_gate_that_fails_ends_with_3_and_is_named(project):
         "error: 1 of 4 gate checks failed: recall_at_10.t2i naive >= 0.98 * old/old (text to image: "
     )
     said = json.loads(done.stdout)  # the result is there, and the files too
+    assert "But 1 of 4 gate checks failed: recall_at_10.t2i naive >= 0.98 * old/old (text to image)." in said["verdict"]
+    assert "But 1 of 4 gate checks failed" in (project / "gated.html").read_text()
+    assert re.match(r"Verdict: .*, but 1 of 4 gate checks failed\n", run("report", project / "gated.json").stdout)
     assert [gate["passed"] for gate in said["gates"]] == [True, False, True, True]
     assert "FAILED" in run("report", project / "gated.json").stdout
     assert (
@@ -237,7 +245,25 @@ def test_two_reports_are_compared(project):
     assert changes["t2i", "old/old", "recall_at_10"]["comparison"]["difference"]["value"] == 0
     own = changes["i2t", "new/old", "recall_at_10"]
     assert own["b"] == load_report(project / "b.json").mean("i2t", "new/old", "recall_at_10")
-    assert "new/old" in run("report", project / "report.json", "--compare", project / "b.json").stdout
+    compared = ("report", project / "report.json", "--compare", project / "b.json")
+    shown = run(*compared).stdout.splitlines()
+    assert shown[:2] == ["report.json: procrustes", "b.json: xbt-stage1"]
+    assert shown[-1].startswith("new/old by R@10: text to image, ")
+    assert re.search(r"old/old +R@10 .* identical", "\n".join(shown))
+    markdown = run(*compared, "--markdown").stdout
+    assert "| query/gallery | metric | report.json | b.json |" in markdown
+    assert markdown.splitlines()[-1] == shown[-1] == json.loads(done.stdout)["sentence"]
+
+
+def test_options_that_would_be_ignored_are_refused(project):
+    report = project / "report.json"
+    for options, message in (
+        (("--compare", report, "--page", "p.html"), "--page is of one report"),
+        (("--items", project), "name the page with --page FILE"),
+        (("--json", "--markdown"), "name one"),
+    ):
+        done = run("report", report, *options)
+        assert (done.exit_code, message in done.stderr, done.stdout) == (2, True, "")
 
 
 def test_a_report_that_is_none_ends_with_1(project, tmp_path):
@@ -404,9 +430,9 @@ def test_search_needs_an_encoder_and_a_store(project, tmp_path):
         ({"fit": {"captions": "captions.txt", "method": "xbt", "settings": {"noise": -1}}}, 2, "out of range"),
         ({"fit": {}}, 2, "name a text file with captions"),
         ({"old": "clip"}, 2, "an encoder is named PROVIDER:MODEL"),
-        ({"old": "clip:no/such/folder"}, 1, "no/such/folder"),
+        ({"old": "clip:no/such/folder"}, 2, "there is no folder "),
         ({"fit": {"captions": "empty.txt"}}, 1, "holds no caption"),
-        ({"fit": {"captions": "missing.txt"}}, 1, "missing.txt does not exist"),
+        ({"fit": {"captions": "missing.txt"}}, 2, "missing.txt does not exist"),
         ({"fit": {"captions": "pictures"}}, 1, "cannot be read as UTF-8 text"),
         ({"fit": {"captions": "captions.txt", "method": "procrustes"}, "upgrade": "pictures"}, 1, "not overwritten"),
     ],
@@ -534,6 +560,21 @@ def test_inspect_finds_what_is_wrong(tmp_path):
     assert one["space"] is None
 
 
+def test_inspect_says_calmly_what_repeated_vectors_mean(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(1_000, 8)).astype(np.float32)
+    vectors[500:800] = vectors[:300]
+    np.save(tmp_path / "twins.npy", vectors)
+    vectors[800:] = vectors[0]
+    np.save(tmp_path / "failed.npy", vectors)
+    said = {}
+    for name in ("twins", "failed"):
+        (one,) = json.loads(run("inspect", tmp_path / f"{name}.npy", "--json").stdout)["inspections"]
+        said[name] = " ".join(one["suspicions"])
+    assert "300 rows (30%) repeat an earlier row's vector, none more than 2 times" in said["twins"]
+    assert "fine, unless they should all differ" in said["twins"]
+    assert "one vector stands in 202 of 1,000 rows: did the encoder fail there" in said["failed"]
+
+
 def test_inspect_finds_repeated_ids(tmp_path):
     write(Embeddings.of(np.eye(3, dtype=np.float32), Space("a", "", 3)), tmp_path / "x.npy")
     sidecar = tmp_path / "x.npy.json"
@@ -624,6 +665,15 @@ def test_the_demo_refuses_a_folder_with_other_things(tmp_path):
     assert done.exit_code == 1
     assert "not overwritten" in done.stderr
     assert [p.name for p in Path(tmp_path).iterdir()] == ["mine.txt"]
+
+
+def test_a_slow_rate_is_told_as_seconds_each(capsys, monkeypatch):
+    clock = iter([0.0, 25.0])
+    monkeypatch.setattr("embridge.terminal.monotonic", lambda: next(clock))
+    with progress_bars() as progress:
+        progress(0, 5, "choose")
+        progress(5, 5, "choose")
+    assert capsys.readouterr().err.splitlines()[-1] == "choose: 5/5, 5.0 s each"
 
 
 def test_brackets_in_texts_are_printed_as_they_are(capsys):

@@ -34,6 +34,7 @@ def test_stdout_is_the_result_and_nothing_else(demo):
         assert set(cells) == {"old/old", "new/new", "naive"} | bridged
         assert all(set(c) == {"recall_at_1", "recall_at_5", "recall_at_10"} for c in cells.values())
     files = {"store": "store", "searches": "searches.html", "report": "report.json", "page": "report.html"}
+    files["values"] = "report.parquet"
     for what, name in files.items():
         assert said[what] == str(out / name)
         assert (out / name).exists()
@@ -82,6 +83,8 @@ def test_the_page_stands_alone_and_shows_five_searches(demo):
     assert "http" not in page
     assert "class='right'" in page
     assert demo[1]["verdict"].split(":")[0] in page
+    for cell in demo[1]["cells"]["t2i"]:
+        assert f"<dt>{cell}</dt>" in page
 
 
 def test_the_reports_page_shows_the_renderings(demo):

@@ -139,8 +139,17 @@ def test_orders_of_a_backfill(project):
         ({"pairs": "pairs.csv", "neighbours": 3}, 2, "exactly one of"),
         ({"pairs": "pairs.csv", "metrics": ["recall"]}, 2, "there is no metric 'recall'"),
         ({"pairs": "pairs.csv", "gates": ["good"]}, 2, "gate 'good': expected METRIC"),
-        ({"pairs": "pairs.csv", "gates": ["recall_at_10.t2i new/old > 0"]}, 2, "no direction 't2i'"),
-        ({"pairs": "pairs.csv", "gates": ["recall_at_10[country] new/old > 0"]}, 2, "no slice column 'country'"),
+        (
+            {"pairs": "pairs.csv", "gates": ["recall_at_10.t2i new/old > 0"]},
+            2,
+            "no direction 't2i', only one search, without a name",
+        ),
+        (
+            {"pairs": "pairs.csv", "gates": ["recall_at_10[country] new/old > 0"]},
+            2,
+            "no slice column 'country'; there are none; name it in slices",
+        ),
+        ({"pairs": "pairs.csv", "gates": ["recall_at_10 x/old > 0"]}, 2, "there is no cell 'x/old'; there are old/old"),
         (
             {"pairs": "pairs.csv", "slices": ["language"], "gates": ["recall_at_10[language=fr] new/old > 0"]},
             2,
@@ -149,10 +158,14 @@ def test_orders_of_a_backfill(project):
         ({"pairs": "pairs.csv", "cells": ["slerp"]}, 2, "there is no cell 'slerp'"),
         ({"pairs": "pairs.csv", "ks": [1]}, 2, "evaluate.ks: there is no such key"),
         ({"pairs": "pairs.csv", "metric": ["map"]}, 2, "did you mean metrics?"),
-        ({"pairs": "pairs.csv", "slices": ["country"]}, 1, "country"),
+        (
+            {"pairs": "pairs.csv", "slices": ["country"]},
+            2,
+            "has no column 'country'; there are query, document, clicks",
+        ),
         ({"pairs": "pairs.csv", "clicks": "language"}, 1, "expected a number above 0, came 'en'"),
         ({"neighbours": 3, "slices": ["language"]}, 2, "columns of the pairs or the labels"),
-        ({"qrels": "missing.txt"}, 1, "missing.txt does not exist"),
+        ({"qrels": "missing.txt"}, 2, "missing.txt does not exist"),
         ({"pairs": "pairs.csv", "metrics": ["map"], "curve": True}, 2, "map is of whole rankings"),
     ],
 )

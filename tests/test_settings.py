@@ -13,6 +13,10 @@ from embridge.settings import load_settings
         ("precisions: [0]", r"evaluate\.precisions\.0: Input should be greater than 0"),
         ("thresholds: [.nan]", r"evaluate\.thresholds\.0: Input should be a finite number"),
         ("thresholds: [.inf]", r"evaluate\.thresholds\.0: Input should be a finite number"),
+        ("gates: [recall_at_20 >= 0.5]", "hits are kept down to 10, the largest k of metrics; put recall_at_20 into"),
+        ("gates: [map >= 0.5]", "gate 'map >= 0.5': it is not measured; put map into metrics, before the last"),
+        ("gates: [recall_at_5 new/odl >= 0.5]", "there is no cell 'new/odl'; there are old/old, new/old, new/new"),
+        ("gates: [recall_at_5 >= slerp/old]", "there is no cell 'slerp/old'"),
     ],
 )
 def test_impossible_precisions_and_thresholds_are_refused(line, message, tmp_path):
@@ -29,3 +33,16 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
     path.write_text(text)
     with pytest.raises(SettingsError, match="line 6: the key 'gates' stands there twice"):
         load_settings(path)
+
+
+@pytest.mark.parametrize("model", ["./modles/old", "/nowhere/old", "a/b/c", "models/odl"])
+def test_a_mistyped_folder_of_a_model_is_not_taken_for_a_hub_id(model, tmp_path):
+    (tmp_path / "models" / "old").mkdir(parents=True)
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"old: clip:{model}\nnew: clip:openai/clip-vit-base-patch32\n")
+    with pytest.raises(SettingsError, match=f"clip:{model}: there is no folder .*, and that is no id of the hub"):
+        load_settings(path)
+    path.write_text("old: clip:models/old\nnew: clip:openai/clip-vit-base-patch32\n")
+    settings = load_settings(path)
+    assert settings.old.encoder == f"clip:{tmp_path / 'models' / 'old'}"
+    assert settings.new.encoder == "clip:openai/clip-vit-base-patch32"

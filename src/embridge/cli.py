@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from embridge import __version__
-from embridge.errors import EmbridgeError, GateRefused
+from embridge.errors import EmbridgeError, GateRefused, SettingsError
 
 __all__ = ["app", "main"]
 
@@ -53,12 +53,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_LEGEND = """\
-old/old: the old model on its index; new/old: the new model through the upgrade, same index;
-new/new: everything re-encoded; naive: the new model on the old index, no bridge;
-fused/old: both models' queries; cascade: the bridge's best, re-encoded; ceiling: about the most a map can do.
-±: half the 95 % interval; flips: queries lost and won since old/old"""
-
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 Config = Annotated[Path, typer.Argument(help="The YAML settings file.", show_default=False)]
 
@@ -85,14 +79,14 @@ def demo(
 ) -> None:
     """Run the whole job on built-in data: index, fit, measure, search. No download."""
     from embridge.demo import run_demo
-    from embridge.terminal import progress_bars
+    from embridge.terminal import print_summary, progress_bars
 
     with progress_bars() as progress:
         result = run_demo(out, progress=progress)
     if as_json:
         _print_json(result.to_dict())
         return
-    _print_summary(result.summary, brief=True)
+    print_summary(result.summary, brief=True)
     typer.echo("\n" + "\n".join(f"{what:9} {path}" for what, path in result.files.items()))
     typer.echo(f"seconds   {result.seconds:.1f}")
 
@@ -144,12 +138,12 @@ def fit(
     if as_json:
         _print_json(made.to_dict() | {"upgrade": str(settings.upgrade) if made.upgrade else None})
     elif made.choice is not None:
-        columns, rows = made.choice.table()
-        print_table(columns, rows, title="Candidates")
+        columns, rows = made.table()
+        print_table(columns, rows, title=f"Candidates; score: {made.score}")
     if made.upgrade is None:
         raise GateRefused(made.choice.reason if made.choice else "nothing was fitted")
     if not as_json:
-        typer.echo(f"{settings.upgrade}: {made.said}")
+        typer.echo(f"{settings.upgrade}: {made.said}\n{made.folds}")
 
 
 @app.command()
@@ -158,7 +152,7 @@ def evaluate(config: Config, as_json: Json = False) -> None:
     from embridge.evaluation import require_gates
     from embridge.pipeline import evaluate_upgrade
     from embridge.settings import load_settings
-    from embridge.terminal import progress_bars
+    from embridge.terminal import print_summary, progress_bars
 
     settings = load_settings(config)
     with progress_bars() as progress:
@@ -167,7 +161,7 @@ def evaluate(config: Config, as_json: Json = False) -> None:
     if as_json:
         _print_json({"schema": "embridge.evaluation/1"} | summary.headline() | files)
     else:
-        _print_summary(summary)
+        print_summary(summary)
         typer.echo(f"\nreport  {files['report']}\npage    {files['page']}")
     require_gates(summary.gates)
 
@@ -187,10 +181,17 @@ def report(
 ) -> None:
     """Show a report again, as tables, Markdown or a page, or compare it with another."""
     from embridge.evaluation.report_files import load_summary, summary_to_dict
+    from embridge.terminal import print_changes, print_summary
 
+    if as_json and markdown:
+        raise SettingsError("--json and --markdown are two forms of what is printed; name one")
     if compare is not None:
-        _print_changes(file, compare, as_json=as_json)
+        if page is not None or items is not None:
+            raise SettingsError("--page is of one report, and --compare prints what two differ in; use them one by one")
+        print_changes(file, compare, form="json" if as_json else "markdown" if markdown else "tables")
         return
+    if items is not None and page is None:
+        raise SettingsError("--items FOLDER holds the pictures of a page; name the page with --page FILE")
     summary = load_summary(file)
     if page is not None:
         from embridge.evaluation.render.html import pictures_from, save_html
@@ -203,7 +204,7 @@ def report(
 
         typer.echo(report_markdown(summary))
     else:
-        _print_summary(summary)
+        print_summary(summary)
 
 
 @app.command()
@@ -254,34 +255,6 @@ def main() -> None:
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
-
-
-def _print_summary(summary: Any, *, brief: bool = False) -> None:
-    from embridge.evaluation.render.terminal import cell_tables, report_tables
-    from embridge.terminal import print_table
-
-    for table in cell_tables(summary) if brief else report_tables(summary):
-        print_table(table.columns, table.rows, title=table.title)
-    typer.echo(_LEGEND)
-    for caution in summary.cautions:
-        typer.echo(f"caution: {caution}")
-    typer.echo(f"\n{summary.verdict.sentence}")
-
-
-def _print_changes(first: Path, second: Path, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from embridge.evaluation import compare
-    from embridge.evaluation.render.terminal import change_tables
-    from embridge.evaluation.report_files import load_report
-    from embridge.terminal import print_table
-
-    changes = compare(load_report(first), load_report(second))
-    if as_json:
-        _print_json({"schema": "embridge.comparison/1", "changes": [asdict(change) for change in changes]})
-        return
-    for table in change_tables(changes):
-        print_table(table.columns, table.rows, title=table.title)
 
 
 def _print_inspections(found: list[Any]) -> None:

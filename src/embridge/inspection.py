@@ -24,6 +24,7 @@ _CHUNK_ROWS = 16_384
 _SAMPLE_ROWS = 4_096
 _NEIGHBOURS = 12
 _SMALLEST_GROUP = 0.05
+_MANY_ALIKE, _FEW_ALIKE = 0.01, 10  # a share of the rows, and the fewest rows
 _CHECKED_K = 10
 
 
@@ -136,7 +137,7 @@ def _inspect(
     return Inspection(
         where, space, rows, dim, dtype, extremes, bad, zero, repeated, twins,
         _problems(dtype, bad, repeated, space, dim),
-        _suspicions(dtype, zero, twins, lengths, sample.rows),
+        (*_suspicions(dtype, zero, lengths, sample.rows), *_repeats(seen)),
     )  # fmt: skip
 
 
@@ -171,19 +172,33 @@ def _problems(dtype: str, bad: int, repeated: int, space: Space | None, dim: int
     return tuple(found)
 
 
-def _suspicions(dtype: str, zero: int, twins: int, lengths: np.ndarray, sample: np.ndarray) -> tuple[str, ...]:
+def _suspicions(dtype: str, zero: int, lengths: np.ndarray, sample: np.ndarray) -> tuple[str, ...]:
     found = []
     if dtype in ("float16", "float64"):
         found.append(f"vectors are {dtype}: they are read only where cast is set, and are float32 then")
     if zero:
         found.append(f"{zero} rows are zero: nothing was encoded there, and they match nothing")
-    if twins:
-        found.append(f"{twins} rows repeat another row's vector exactly: the same item twice, or a failed encoder")
     unit = np.abs(lengths - 1) < 1e-3
     if len(unit) and 0.01 < unit.mean() < 0.99:
         found.append(f"{unit.mean():.0%} of the rows have length one and the others have not: two ways of writing?")
     mixed = _mixing(sample)
     return (*found, *([mixed] if mixed else []))
+
+
+def _repeats(seen: Counter[int]) -> tuple[str, ...]:
+    """Alike items give alike vectors, and that is no fault; one vector for a large part of all rows mostly is."""
+    rows, twins = seen.total(), seen.total() - len(seen)
+    if not twins:
+        return ()
+    most = max(seen.values())
+    if most >= max(_FEW_ALIKE, _MANY_ALIKE * rows):
+        return (
+            f"one vector stands in {most:,} of {rows:,} rows: did the encoder fail there, or were the items empty?",
+        )
+    return (
+        f"{twins:,} rows ({twins / rows:.0%}) repeat an earlier row's vector, none more than {most:,} times: items that "
+        "are alike to the model, and found together; fine, unless they should all differ",
+    )
 
 
 def _mixing(sample: np.ndarray) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from embridge.datasets.judged_pairs import JudgedPairs, read_pairs
 from embridge.datasets.labels import read_labels
 from embridge.datasets.qrels import read_qrels
+from embridge.datasets.tables import column_names
 from embridge.datasets.text_lines import read_captions
 from embridge.errors import SettingsError
 from embridge.evaluation import CROSS_MODAL, LabelRelevance, Relevance, frequency_slices
@@ -46,6 +47,7 @@ def read_judgements(settings: EvaluateSettings) -> Judgements:
     if settings.qrels is not None:
         return Judgements(Relevance.from_grades(read_qrels(settings.qrels)))
     if settings.labels is not None:
+        _require_columns(settings.labels, settings.slices)
         labels = read_labels(settings.labels)
         slices = {column: read_labels(settings.labels, column=column) for column in settings.slices}
         return Judgements(LabelRelevance(labels, labels), slices=slices)
@@ -56,13 +58,11 @@ def require_answerable(settings: EvaluateSettings, judgements: Judgements) -> No
     """Raise `SettingsError` for a gate on a direction, column or label that will not be measured, before any work."""
     for gate in map(parse_gate, settings.gates):
         if gate.direction is not None and gate.direction not in judgements.directions:
-            raise SettingsError(
-                f"gate {gate.text!r}: no direction {gate.direction!r}; there are {[*judgements.directions]}"
-            )
+            directions = " and ".join(filter(None, judgements.directions)) or "one search, without a name"
+            raise SettingsError(f"gate {gate.text!r}: there is no direction {gate.direction!r}, only {directions}")
         if gate.column is not None and gate.column not in judgements.slices:
-            raise SettingsError(
-                f"gate {gate.text!r}: there is no slice column {gate.column!r}; there are {sorted(judgements.slices)}"
-            )
+            columns = ", ".join(sorted(judgements.slices)) or "none; name it in slices"
+            raise SettingsError(f"gate {gate.text!r}: there is no slice column {gate.column!r}; there are {columns}")
         if gate.column is not None and gate.label is not None:
             labels = set(judgements.slices[gate.column].values())
             if gate.label not in labels:
@@ -79,7 +79,9 @@ def read_orders(settings: EvaluateSettings) -> dict[str, list[str] | None]:
 
 def _from_pairs(settings: EvaluateSettings, path: Path) -> Judgements:
     clicks = settings.clicks
-    read = read_pairs(path, columns=tuple(dict.fromkeys([*settings.slices, *([clicks] if clicks else [])])))
+    columns = tuple(dict.fromkeys([*settings.slices, *([clicks] if clicks else [])]))
+    _require_columns(path, columns)
+    read = read_pairs(path, columns=columns)
     if clicks:
         triples = zip(*zip(*read.pairs, strict=True), read.numbers(clicks), strict=True)
         truth = Relevance.from_log((query, item, times) for query, item, times in triples)
@@ -89,6 +91,14 @@ def _from_pairs(settings: EvaluateSettings, path: Path) -> Judgements:
     if clicks:
         slices["frequency"] = frequency_slices(truth.inverted().weights) | frequency_slices(truth.weights)
     return Judgements(truth, read.queries, read.items, read.cross_modal, slices)
+
+
+def _require_columns(path: Path, columns: Sequence[str]) -> None:
+    """A column that the settings name is looked for first: where it is not there, the settings are wrong."""
+    held = column_names(path) if columns else []
+    for column in columns:
+        if column not in held:
+            raise SettingsError(f"evaluate: {path} has no column {column!r}; there are {', '.join(held)}")
 
 
 def _labels(read: JudgedPairs, column: str) -> dict[str, str]:

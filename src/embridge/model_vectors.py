@@ -65,7 +65,10 @@ def _encoder(model: ModelSettings, progress: Progress) -> Encoder:
 
 
 def _read(path: Path, model: ModelSettings) -> Embeddings:
-    return read(path, space=None if model.space is None else model.space.to_space(), cast=model.cast)
+    try:
+        return read(path, space=None if model.space is None else model.space.to_space(), cast=model.cast)
+    except InvalidInput as error:
+        raise error if str(path) in str(error) else InvalidInput(f"{path}: {error}") from error
 
 
 def _arranged(path: Path, ids: list[str], model: ModelSettings) -> Embeddings:

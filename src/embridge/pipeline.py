@@ -11,29 +11,43 @@ import numpy as np
 from embridge.adapters.upgrade import MANIFEST, Upgrade
 from embridge.datasets.judged_pairs import read_pairs
 from embridge.datasets.text_lines import count_captions
-from embridge.errors import SettingsError, require
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput, SettingsError, require
 from embridge.evaluation import Relevance, Scope, Side, Summary, evaluate
-from embridge.evaluation.measures import FULL
+from embridge.evaluation.measures import FULL, measure
 from embridge.evaluation.render.html import pictures_from, save_html
 from embridge.evaluation.render.markdown import report_markdown
 from embridge.evaluation.report_files import save_report, summary_to_dict
+from embridge.export import foldable_into
 from embridge.files import refuse_foreign_folder
 from embridge.judging import Judgements, read_judgements, read_orders, require_answerable
 from embridge.methods import Pairs, make
 from embridge.methods.choose import Choice, Choose, JudgedQueries, choose
 from embridge.model_vectors import caption_vectors, searches_images, side_of
 from embridge.progress import Progress, silent
-from embridge.settings import EvaluateSettings, Settings
+from embridge.settings import EvaluateSettings, Settings, require_files
 
 __all__ = ["Fitted", "evaluate_upgrade", "fit_upgrade"]
+
+_LINEAR = frozenset({"procrustes", "ridge", "low-rank", "mean-shift", "lambda-orthogonal"})
+_MODELS = {"clip": "a CLIP", "sentence-transformers": "a sentence model"}
+_NAMED_FOR_FIT = ("fit.captions", "fit.judged", "old.captions", "new.captions")
+_NAMED_FOR_EVALUATION = (
+    *(f"evaluate.{key}" for key in ("pairs", "qrels", "labels", "orders")),
+    *(f"{side}.{key}" for side in ("old", "new") for key in ("queries", "gallery")),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What `fit_upgrade` made: the upgrade (None: keep the old model), and the table where a choice was made."""
+    """What `fit_upgrade` made: the upgrade (None: keep the old model), and the table where a choice was made.
+
+    score: what the candidates were compared by.
+    """
 
     upgrade: Upgrade | None
     choice: Choice | None
+    score: str = ""
 
     @property
     def said(self) -> str:
@@ -43,6 +57,28 @@ class Fitted:
         made = self.upgrade.provenance
         return f"{made.method}, from {self.upgrade.new_space} to {self.upgrade.old_space}; {made.data}"
 
+    @property
+    def folds(self) -> str:
+        """One line: can queries do without any further work?"""
+        into = () if self.upgrade is None else foldable_into(self.upgrade)
+        if not into:
+            return "this bridge cannot be folded into the new model: it is not linear, or maps the gallery"
+        models = " or ".join(_MODELS[provider] for provider in into)
+        rest = "" if "clip" in into else " (a CLIP takes no bias)"
+        return (
+            f"this bridge can be folded into {models}{rest}, and then adds no work to a query (embridge export --fold)"
+        )
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """The candidates, and whether each makes a linear map, which can be folded into the new model."""
+        if self.choice is None:
+            return [], []
+        columns, rows = self.choice.table()
+        linear = ["yes" if row[0] in _LINEAR else "no" for row in rows]
+        return [*columns[:-1], "linear", columns[-1]], [
+            [*row[:-1], word, row[-1]] for row, word in zip(rows, linear, strict=True)
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """What ``embridge fit --json`` prints."""
         made: dict[str, Any] = {"schema": "embridge.fit/1", "method": None}
@@ -51,8 +87,13 @@ class Fitted:
             made["method"] = self.upgrade.provenance.method
             made |= {side: space.to_dict() | {"id": space.id} for side, space in spaces.items()}
             made["figures"] = dict(self.upgrade.provenance.figures)
+            made["foldable_into"] = list(foldable_into(self.upgrade))
         if self.choice is not None:
-            made |= {"reason": self.choice.reason, "candidates": [asdict(c) for c in self.choice.candidates]}
+            made |= {
+                "reason": self.choice.reason,
+                "score": self.score,
+                "candidates": [asdict(c) for c in self.choice.candidates],
+            }
         return made
 
 
@@ -64,6 +105,7 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     """
     refuse_foreign_folder(settings.upgrade, marker=MANIFEST)
     wanted = settings.fit
+    require_files(settings, *_NAMED_FOR_FIT, *(_NAMED_FOR_EVALUATION if wanted.judged else ()))
     method = make(wanted.method, wanted.settings)
     counts = None if wanted.captions is None else count_captions(wanted.captions)
     captions = None if counts is None else list(counts)
@@ -73,20 +115,35 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
         if counts is None or len(counts) != len(old):
             raise SettingsError("fit.weigh_repeats counts the lines of fit.captions; name that file")
         weights = np.array(list(counts.values()), np.float64)
-    pairs = Pairs(new, old, weights)
-    choice = None
+    pairs = _pairs(settings, new, old, weights)
+    choice, score = None, ""
     if isinstance(method, Choose):
         method = replace(method, cross_modal=method.cross_modal or _searches_images(settings))
         choice = choose(pairs, method, judged=_judged(settings, progress), seed=wanted.seed, progress=progress)
-        upgrade = choice.upgrade
+        upgrade, score = choice.upgrade, _score(settings, cross_modal=method.cross_modal)
     else:
         upgrade = method.fit(pairs, seed=wanted.seed, progress=progress)
     if upgrade is None:
-        return Fitted(None, choice)
+        return Fitted(None, choice, score)
     names = {side: model.encoder for side, model in (("old", settings.old), ("new", settings.new)) if model.encoder}
     upgrade = replace(upgrade, provenance=replace(upgrade.provenance, encoders=names))
     upgrade.save(settings.upgrade)
-    return Fitted(upgrade, choice)
+    return Fitted(upgrade, choice, score)
+
+
+def _pairs(settings: Settings, new: Embeddings, old: Embeddings, weights: np.ndarray | None) -> Pairs:
+    try:
+        return Pairs(new, old, weights)
+    except InvalidInput as error:
+        where = [str(model.captions or settings.fit.captions) for model in (settings.new, settings.old)]
+        raise InvalidInput(f"{' and '.join(where)}: {error}") from error
+
+
+def _score(settings: Settings, *, cross_modal: bool) -> str:
+    """What `choose` compares by, in words."""
+    if settings.fit.judged is not None:
+        return f"{measure(settings.fit.metrics[-1]).label} of fit.judged, new queries on the old gallery"
+    return "mean reciprocal rank of held-out captions" + (", half of them moved as images lie" if cross_modal else "")
 
 
 def _searches_images(settings: Settings) -> bool:
@@ -129,6 +186,7 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     wanted = settings.evaluate
     if wanted is None:
         raise SettingsError("the settings have no section 'evaluate' with what to judge by")
+    require_files(settings, *_NAMED_FOR_EVALUATION)
     require("pyarrow", extra="parquet")  # before hours of encoding
     upgrade = Upgrade.load(settings.upgrade)
     judgements = read_judgements(wanted)

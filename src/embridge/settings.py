@@ -9,12 +9,23 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from embridge.encoders.local import is_path
 from embridge.errors import SettingsError
-from embridge.evaluation import Scope
-from embridge.evaluation.gates import parse_gate
+from embridge.evaluation import MORE_CELLS, Scope
+from embridge.evaluation.gates import FLIP_RATES, Gate, parse_gate
+from embridge.evaluation.measures import FULL, measure
+from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
 from embridge.space import Space
 
-__all__ = ["EvaluateSettings", "FitSettings", "ModelSettings", "Settings", "SpaceSettings", "load_settings"]
+__all__ = [
+    "EvaluateSettings",
+    "FitSettings",
+    "ModelSettings",
+    "Settings",
+    "SpaceSettings",
+    "load_settings",
+    "require_files",
+]
 
 
 class _Strict(BaseModel):
@@ -102,10 +113,24 @@ class EvaluateSettings(_Strict):
 
     @model_validator(mode="after")
     def _known(self) -> EvaluateSettings:
-        for gate in self.gates:
-            parse_gate(gate)
-        Scope(metrics=self.metrics, cells=self.cells or ())
+        scope = Scope(metrics=self.metrics, cells=self.cells or ())
+        cells = (OLD, UPGRADED, BACKFILLED, "naive", *(MORE_CELLS if self.cells is None else self.cells))
+        for gate in map(parse_gate, self.gates):
+            self._require_measured(gate, scope.deepest, cells)
         return self
+
+    def _require_measured(self, gate: Gate, deepest: int, cells: tuple[str, ...]) -> None:
+        """Noticed now, not after hours of encoding."""
+        if gate.metric not in FLIP_RATES:
+            wanted = measure(gate.metric)
+            if wanted.k > deepest or (gate.metric == FULL and FULL not in self.metrics):
+                kept = (
+                    f"hits are kept down to {deepest}, the largest k of metrics" if wanted.k else "it is not measured"
+                )
+                raise ValueError(f"gate {gate.text!r}: {kept}; put {gate.metric} into metrics, before the last")
+        for cell in (gate.cell, gate.against):
+            if cell is not None and cell not in cells:
+                raise ValueError(f"gate {gate.text!r}: there is no cell {cell!r}; there are {', '.join(cells)}")
 
 
 class Settings(_Strict):
@@ -173,15 +198,36 @@ def _said(error: Any) -> str:
     )
 
 
+def require_files(settings: Settings, *keys: str) -> None:
+    """Raise `SettingsError` for a file that the settings name under one of these keys and that does not exist."""
+    for key in keys:
+        named: Any = settings
+        for part in key.split("."):
+            named = getattr(named, part, None)
+        for path in named.values() if isinstance(named, dict) else [named]:
+            if path is not None and not path.exists():
+                raise SettingsError(f"{key}: {path} does not exist")
+
+
+def _with_folder(encoder: str, folder: Path) -> str:
+    """The encoder's name with its folder made absolute; raises `SettingsError` for a folder that is not there."""
+    provider, _, model = encoder.partition(":")
+    if not model:
+        return encoder
+    if (folder / model).is_dir():
+        return f"{provider}:{folder / model}"
+    first, slash, _ = model.partition("/")
+    if is_path(model) or (slash and (folder / first).is_dir()):
+        raise SettingsError(f"{encoder}: there is no folder {folder / model}, and that is no id of the hub")
+    return encoder
+
+
 def _resolve(settings: Any, folder: Path) -> Any:
     """The same settings with every path made absolute, that of a model's folder too."""
     if isinstance(settings, BaseModel):
         changed = {name: _resolve(getattr(settings, name), folder) for name in type(settings).model_fields}
         if isinstance(settings, ModelSettings) and settings.encoder is not None:
-            provider, _, model = settings.encoder.partition(":")
-            changed["encoder"] = (
-                f"{provider}:{folder / model}" if model and (folder / model).is_dir() else settings.encoder
-            )
+            changed["encoder"] = _with_folder(settings.encoder, folder)
         return settings.model_copy(update=changed)
     if isinstance(settings, dict):
         return {key: _resolve(value, folder) for key, value in settings.items()}

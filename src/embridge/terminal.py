@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -24,16 +28,25 @@ from rich.text import Text
 
 from embridge.progress import Progress
 
-__all__ = ["print_table", "progress_bars"]
+if TYPE_CHECKING:  # tables of other things are printed without it
+    from embridge.evaluation import Summary
+
+__all__ = ["print_changes", "print_summary", "print_table", "progress_bars"]
 
 _LOG_SECONDS = 10.0
 _LOG_WIDTH = 240
+_LEGEND = """\
+old/old: the old model on its index; new/old: the new model through the upgrade, same index;
+new/new: everything re-encoded; naive: the new model on the old index, no bridge;
+fused/old: both models' queries; cascade: the bridge's best, re-encoded;
+(ceiling): no system, it asks with the answer: about the most a map can do.
+±: half the 95 % interval; flips: queries lost and won since old/old"""
 
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
+        return Text(_rate(speed) if speed else "", style="progress.data.speed")
 
 
 @contextmanager
@@ -82,10 +95,54 @@ def _lines(console: Console) -> Progress:
         rate = done / (now - began[what]) if now > began[what] else 0.0
         left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
         console.print(
-            f"{what}: {done:,}/{total:,}" + (f", {rate:,.0f}/s{left}" if rate else ""), highlight=False, markup=False
+            f"{what}: {done:,}/{total:,}" + (f", {_rate(rate)}{left}" if rate else ""), highlight=False, markup=False
         )
 
     return say
+
+
+def _rate(per_second: float) -> str:
+    """How many a second, or how many seconds each where that is more than one."""
+    return f"{per_second:,.0f}/s" if per_second >= 1 else f"{1 / per_second:,.1f} s each"
+
+
+def print_summary(summary: Summary, *, brief: bool = False) -> None:
+    """The verdict in a line, the tables, what they mean, cautions, and the verdict's sentence last."""
+    from embridge.evaluation.render.terminal import cell_tables, report_tables
+
+    print(f"Verdict: {summary.outcome}\n")
+    for table in cell_tables(summary) if brief else report_tables(summary):
+        print_table(table.columns, table.rows, title=table.title)
+    print(_LEGEND)
+    for caution in summary.cautions:
+        print(f"caution: {caution}")
+    print(f"\n{summary.verdict.sentence}")
+
+
+def print_changes(first: Path, second: Path, *, form: Literal["tables", "markdown", "json"]) -> None:
+    """What the second report changes against the first, by the names of their files, and what that shows."""
+    from embridge.evaluation import compare, load_report
+    from embridge.evaluation.render.changes import change_sentence, change_tables
+    from embridge.evaluation.render.markdown import tables_markdown
+
+    reports = load_report(first), load_report(second)
+    changes = compare(*reports)
+    names = (str(first), str(second)) if first.name == second.name else (first.name, second.name)
+    sentence, tables = change_sentence(changes, names), change_tables(changes, names)
+    if form == "json":
+        said = {"reports": [str(first), str(second)], "changes": [asdict(change) for change in changes]}
+        print(json.dumps({"schema": "embridge.comparison/1"} | said | {"sentence": sentence}, indent=2))
+        return
+    methods = [
+        f"{name}: {report.about.get('upgrade', 'an upgrade')}" for name, report in zip(names, reports, strict=True)
+    ]
+    print("\n\n".join(methods) if form == "markdown" else "\n".join(methods), end="\n\n")
+    if form == "markdown":
+        print(tables_markdown(tables))
+    else:
+        for table in tables:
+            print_table(table.columns, table.rows, title=table.title)
+    print(sentence)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:

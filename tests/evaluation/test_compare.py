@@ -37,6 +37,8 @@ def test_cells_in_common_are_compared_query_by_query(report, worse):
     assert (own.negative_flip_rate, own.positive_flip_rate) == flip_rates(*values)
     same = changes["t2i", "old/old", "recall_at_10"]
     assert (same.comparison.answer, same.comparison.difference.value) == ("undecided", 0.0)
+    assert same.identical
+    assert not own.identical
 
 
 def test_the_other_way_round_is_the_other_answer(report, worse):

@@ -162,16 +162,16 @@ def test_every_figure_of_every_cell_is_there(summary):
     words = {"yes": "▲ {} better", "no": "▼ {} worse", "undecided": "◇ {} undecided"}
     for asked in summary.asked:
         head, *rows = rows_of(root, f"cells, {asked.title}")
-        assert [row[0] for row in rows] == list(asked.cells)
-        for row in rows:
+        assert [row[0] for row in rows] == [*asked.cells[:-1], "ceilingasks with the answer"]
+        for row, cell in zip(rows, asked.cells, strict=True):
             for metric in summary.metrics:
-                figure = summary.figure(asked.direction, row[0], metric)
+                figure = summary.figure(asked.direction, cell, metric)
                 shown = row[head.index(measure(metric).label)]
                 assert shown.startswith(f"{figure.interval.value:.3f} ±{figure.interval.half:.3f}")
                 if figure.difference is not None:
                     value = f"{figure.difference.value:+.3f}".replace("-", "−")
                     assert shown.endswith(words[figure.compatible].format(value))
-            if row[0] != "old/old":
+            if cell != "old/old":
                 lost, won = (float(x.replace("−", "").replace("+", "")) for x in row[-2:])
                 assert lost == pytest.approx(figure.negative_flip_rate, abs=6e-4)
                 assert won == pytest.approx(figure.positive_flip_rate, abs=6e-4)
@@ -191,9 +191,12 @@ def test_the_best_cell_of_a_column_has_the_deepest_ground(summary):
     asked = summary.asked[0]
     root = parsed(report_html(summary))
     [box] = [div for div in root.iter("div") if div.get("aria-label") == f"cells, {asked.title}"]
-    column = [row[len(summary.metrics)] for row in box.find("table/tbody")]
+    *rows, ceiling = box.find("table/tbody")
+    assert ceiling.get("class") == "aside"
+    assert not [cell for cell in ceiling if cell.get("style")]  # it asks with the answer, and is the best of nothing
+    column = [row[len(summary.metrics)] for row in rows]
     depths = [float(cell.get("style").removeprefix("--depth:")) for cell in column]
-    values = [summary.figure(asked.direction, cell, summary.main).interval.value for cell in asked.cells]
+    values = [summary.figure(asked.direction, cell, summary.main).interval.value for cell in asked.cells[:-1]]
     assert min(depths) == 0
     assert max(depths) == 1
     assert sorted(range(len(values)), key=values.__getitem__) == sorted(range(len(depths)), key=depths.__getitem__)
@@ -222,6 +225,10 @@ def test_thresholds_or_a_word_where_no_score_gives_the_precision(summary):
     assert row[:2] == ["0.5", "— no score gives it"]
     assert float(row[2].split()[0]) == pytest.approx(found.score, rel=1e-3)
     assert float(row[2].split()[-1]) == pytest.approx(found.kept, rel=1e-2)
+    few = replace(found, kept=0.01)
+    changed = replace(summary, shifts=(replace(summary.shifts[0], precision=0.5, new=few), *summary.shifts[3:]))
+    [_, row] = rows_of(parsed(report_html(changed)), "thresholds, text to image")
+    assert row[2].endswith("few hits, keeps 0.01")
 
 
 def test_a_ratio_that_cannot_be_had_says_so(summary):
@@ -287,11 +294,31 @@ def test_more_right_items_than_are_shown_are_counted_and_long_texts_end_visibly(
 )
 def test_a_verdict_is_told_by_a_word_and_a_sign_besides_its_colour(summary, decision, kind, sign):
     sentence = f"{decision.capitalize()}: because."
-    root = parsed(report_html(replace(summary, verdict=replace(summary.verdict, decision=decision, sentence=sentence))))
+    verdict = replace(summary.verdict, decision=decision, sentence=sentence)
+    root = parsed(report_html(replace(summary, gates=summary.gates[:1], verdict=verdict)))
     [verdict] = classed(root, "verdict")
     assert verdict.get("class") == f"verdict {kind}"
     assert text(verdict) == sign + sentence
     assert list(root.find("body/main"))[1] is verdict
+
+
+def test_an_upgrade_whose_gates_failed_is_not_shown_as_good(report):
+    root = parsed(report_html(summarise(report, gates=["recall_at_10 new/old >= 0.99"])))
+    [verdict] = classed(root, "verdict")
+    assert verdict.get("class") == "verdict warn"
+    assert text(verdict).startswith("!Upgrade: ")
+    assert text(verdict).endswith(
+        "But 2 of 2 gate checks failed: recall_at_10 new/old >= 0.99 (text to image), and 1 more."
+    )
+    assert text(root.find("head/title")) == "Upgrade report: upgrade, but 2 of 2 gate checks failed"
+
+
+def test_a_gate_that_goes_by_an_interval_says_which_end_is_shown(report):
+    gates = ["recall_at_10.t2i > old/old surely", "recall_at_10.t2i naive < old/old surely", "recall_at_10.t2i > 0"]
+    _, *rows = rows_of(parsed(report_html(summarise(report, gates=gates))), "gates")
+    assert [row[3].partition(" ")[2] for row in rows] == [
+        "lower end of the interval", "upper end of the interval", "",
+    ]  # fmt: skip
 
 
 def test_parts_that_were_not_measured_leave_no_heading(summary):

@@ -12,6 +12,7 @@ from embridge.evaluation import (
     Side,
     backfill_auc,
     evaluate,
+    load_report,
     load_summary,
     save_report,
     summarise,
@@ -137,7 +138,9 @@ def made(queries, items, *, noise=0.3):
 def test_cautions_name_what_makes_figures_doubtful(world):
     sides, upgrade, truth = made(30, 18)
     slices = {"half": {f"q{i}": "a" if i < 25 else "b" for i in range(30)}}
-    found = summarise(evaluate(*sides, upgrade, truth, scope=Scope(directions=("",), slices=slices))).cautions
+    found = summarise(
+        evaluate(*sides, upgrade, truth, scope=Scope(directions=("",), slices=slices)), precisions=()
+    ).cautions
     assert [text.split(": ", 1)[1].split(";")[0] for text in found] == [
         "only 30 queries were asked",
         "k = 10 is half of the gallery of 18 or more",
@@ -145,10 +148,35 @@ def test_cautions_name_what_makes_figures_doubtful(world):
         "1 slices of half have fewer than 10 queries",
     ]
     old, new, known, relevance = world
-    assert summarise(evaluate(old, new, known, relevance)).cautions == ()
+    assert summarise(evaluate(old, new, known, relevance), precisions=()).cautions == ()
     neighbours = Relevance.from_neighbours(new.queries, new.gallery, 3)
     cautions = summarise(evaluate(old, new, known, neighbours, scope=Scope(directions=("t2i",)))).cautions
     assert "this measures imitation, not quality" in cautions[0]
+
+
+def test_queries_that_were_not_asked_are_counted(world, tmp_path):
+    old, new, known, relevance = world
+    judged = Relevance({query: items for query, items in relevance.gains.items() if int(query.split()[1]) >= 40})
+    report = evaluate(old, new, known, judged, scope=Scope(unjudged="skip"))
+    expected = (
+        "text to image: 40 of 600 queries were not asked, since no item of the gallery is known to be right for them",
+        "image to text: 20 of 300 queries were not asked, since no item of the gallery is known to be right for them",
+    )
+    assert summarise(report, precisions=()).cautions == expected
+    save_report(report, tmp_path / "report.json", precisions=())
+    assert summarise(load_report(tmp_path / "report.json"), precisions=()).cautions == expected
+
+
+def test_thresholds_that_rest_on_few_hits_come_with_a_caution(report):
+    scores = np.sort(report.cell("t2i", "old/old").scores[:, 0])[::-1].astype(np.float64)
+    assert not [text for text in summarise(report, precisions=[0.0]).cautions if "threshold" in text]
+    enough, few = (summarise(report, precisions=(), thresholds=[scores[kept - 1]]) for kept in (20, 19))
+    assert enough.shifts[0].old.kept == pytest.approx(20 / 600)
+    assert not few.shifts[0].old.rests_on_few(10_000)
+    [caution] = [text for text in few.cautions if text.startswith("text to image: score thresholds")]
+    assert caution.endswith("rest on fewer than 20 hits; do not set one by them")
+    text = "\n".join(" ".join(row) for table in report_tables(few) for row in table.rows)
+    assert "3.2%, few hits" in text
 
 
 def test_one_query_and_a_gallery_of_one_have_figures():
@@ -188,9 +216,13 @@ def test_tables_hold_every_part(report, summary):
         "Thresholds that keep a precision", "Worst flips", "Gates",
     ]  # fmt: skip
     cells = tables["text to image, 600 queries"]
-    assert [row[0] for row in cells.rows] == list(report.names("t2i"))
+    names = [name for name in report.names("t2i") if name != "ceiling"]
+    assert [row[0] for row in cells.rows] == [*names, "(ceiling)"]
+    assert cells.rows[-1][-2:] == ["", ""]  # it asks with the answer: better than nothing
     assert cells.rows[1][1].startswith(f"{report.mean('t2i', 'new/old', 'recall_at_1'):.3f} ±")
-    assert [row[0] for row in tables["Slices"].rows] == ["text to image: half=first", "text to image: half=second"]
+    changes = [float(row[-2].split()[0]) for row in tables["Slices"].rows]
+    assert changes == sorted(changes)  # as on the page: those that lost most first
+    assert {row[0] for row in tables["Slices"].rows} == {"text to image: half=first", "text to image: half=second"}
     assert [row[-1] for row in tables["Gates"].rows] == ["passed", "FAILED"]
     for table in tables.values():
         assert {len(row) for row in table.rows} == {len(table.columns)}

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from embridge.evaluation import Cell, Report, Task, decide
+from embridge.evaluation.gates import GateResult
+from embridge.evaluation.verdict import Verdict, with_gates
 
 
 def made(shares, *, queries=1_000, directions=("",)):
@@ -71,12 +73,40 @@ def test_an_undecided_one_says_how_many_more_queries():
     verdict = decide(report)
     assert verdict.decision == "not enough evidence"
     assert verdict.more_queries is not None
-    assert f"About {verdict.more_queries:,} more queries" in verdict.sentence
+    digits = str(round(verdict.more_queries, 2 - len(str(verdict.more_queries))))
+    assert f"About {int(digits):,} more queries" in verdict.sentence
     # two wins of forty: (2.8 · sd / mean)² queries in all, less the forty there are
     changes = np.zeros(40)
     changes[:2] = 1
     needed = (2.8016 * changes.std() / changes.mean()) ** 2
     assert verdict.more_queries == pytest.approx(max(needed, 6 / 0.05) - 40, abs=2)
+
+
+def test_what_millions_of_queries_would_settle_is_no_difference():
+    report = made({"old/old": 0.4, "new/old": 0.4, "new/new": 0.8}, queries=10_000)
+    report.cells[1].gains[::10] = 0  # a thousand queries lost, a thousand and one won
+    report.cells[1].gains[4::10] = 1
+    report.cells[1].gains[5] = 1
+    verdict = decide(report)
+    assert verdict.more_queries > 1_000_000
+    assert verdict.sentence.endswith(
+        "Where it is undecided there is no difference worth measuring: millions of queries would not settle it."
+    )
+    same = decide(made({"old/old": 0.4, "new/old": 0.4, "new/new": 0.8}))
+    assert (same.more_queries, same.decision) == (None, "not enough evidence")
+    assert same.sentence.endswith("No difference was seen where it is undecided.")
+
+
+def test_failed_gates_end_the_sentence_and_leave_the_decision():
+    verdict = Verdict("upgrade", "Upgrade: because.")
+    passed, failed = (
+        GateResult("mrr_at_10 > 0", "search", 0.5, 0.0, True),
+        GateResult("map > 1", "search", 0.5, 1, False),
+    )
+    assert with_gates(verdict, [passed]) == verdict
+    told = with_gates(verdict, [passed, failed])
+    assert told.decision == "upgrade"
+    assert told.sentence == "Upgrade: because. But 1 of 2 gate checks failed: map > 1 (search)."
 
 
 def test_three_queries_are_never_enough():

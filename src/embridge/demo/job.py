@@ -51,12 +51,13 @@ class DemoResult:
 
     @property
     def files(self) -> dict[str, Path]:
-        """The store, the upgrade, the page of searches, and the report with its page."""
+        """The store, the upgrade, the page of searches, and the report with the values of every query and its page."""
         names = {
             "store": "store",
             "upgrade": "upgrade",
             "searches": "searches.html",
             "report": _REPORT,
+            "values": "report.parquet",
             "page": "report.html",
         }
         return {what: self.folder / name for what, name in names.items()}

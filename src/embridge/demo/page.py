@@ -14,7 +14,9 @@ import numpy as np
 from embridge.datasets import glyphs
 from embridge.errors import require
 from embridge.evaluation import Summary, measure
+from embridge.evaluation.render.markup import Markup
 from embridge.evaluation.render.style import BASE
+from embridge.evaluation.render.tables import cell_legend
 
 __all__ = ["Example", "pictures", "write_page"]
 
@@ -46,8 +48,8 @@ def write_page(path: Path, summary: Summary, examples: Sequence[Example]) -> Non
         f"character names alone, none of them a name below, and the index was not touched. "
         f"<span class='right'>Framed</span> hits show the character that was asked for; the top ten of all renderings "
         f"are shown.</p>{searches}<h2>Measured on 1,000 held-out characters</h2>{_table(summary)}"
-        f"<p class='note'>Recall@k: share of queries with the right item among the first k, one rendering a character. "
-        f"Grey: half the 95 % interval.</p></main></body></html>\n",
+        f"<p class='note'>R@k, recall: share of queries with the right item among the first k, one rendering a character. "
+        f"Grey: half the 95 % interval.</p>{_legend(summary)}</main></body></html>\n",
         encoding="utf-8",
     )
 
@@ -70,7 +72,7 @@ def _hits(hits: Sequence[Hit], query: str, pictures: dict[str, str]) -> str:
 
 def _table(summary: Summary) -> str:
     asked, metrics = summary.asked, summary.metrics
-    names = dict.fromkeys(name for one in asked for name in one.cells)
+    names = _cells(summary)
     head = "".join(f"<th colspan='{len(metrics)}'>{one.title}</th>" for one in asked)
     labels = "".join(f"<th>{measure(metric).label}</th>" for _ in asked for metric in metrics)
     body = "".join(
@@ -79,6 +81,15 @@ def _table(summary: Summary) -> str:
     )
     top = f"<thead><tr><th></th>{head}</tr><tr><th>query / gallery</th>{labels}</tr></thead>"
     return f"<div class='wide'><table>{top}<tbody>{body}</tbody></table></div>"
+
+
+def _cells(summary: Summary) -> list[str]:
+    return list(dict.fromkeys(name for one in summary.asked for name in one.cells))
+
+
+def _legend(summary: Summary) -> Markup:
+    """What the rows of the table are."""
+    return cell_legend(_cells(summary))
 
 
 def _value(summary: Summary, direction: str, name: str, metric: str) -> str:
@@ -112,5 +123,7 @@ _STYLE = """
 .hits { display: grid; grid-template-columns: repeat(10, minmax(0, 3.5rem)); gap: .35rem; flex: 1 }
 img { width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .35rem; padding: .15rem }
 @media (max-width: 40rem) { .row { display: block; margin: .6rem 0 } .hits { gap: .2rem } img { padding: 0 } }
+.legend { font-size: .85rem; margin: .8rem 0 } .legend > div { display: flex; gap: .75rem; margin: .15rem 0 }
+.legend dt { flex: 0 0 8rem; font-weight: 600 } .legend dd { margin: 0; color: var(--soft) }
 img.right { outline: 3px solid var(--right); outline-offset: -2px } span.right { color: var(--right); font-weight: 600 }
 """

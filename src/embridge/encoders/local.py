@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embridge.errors import InvalidInput, SettingsError, require
 
-__all__ = ["Located", "locate", "pick_device", "quiet_loading"]
+__all__ = ["Located", "is_path", "locate", "pick_device", "quiet_loading"]
 
 _WEIGHT_SUFFIXES = {".safetensors", ".bin", ".onnx"}
 _BLOCK_BYTES = 1 << 20
@@ -31,6 +31,15 @@ class Located:
         return {"revision": self.revision} if self.on_hub else {}
 
 
+def is_path(name: str | Path) -> bool:
+    """Whether a model's name can only be a folder: a hub id is NAME or OWNER/NAME.
+
+    >>> [is_path(name) for name in ("./models/old", "/models", "a/b/c", "openai/clip-vit-base-patch32")]
+    [True, True, True, False]
+    """
+    return isinstance(name, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
 def locate(name: str | Path, revision: str | None = None) -> Located:
     """Find a folder or a hub id.
 
@@ -42,6 +51,8 @@ def locate(name: str | Path, revision: str | None = None) -> Located:
         if revision is not None:
             raise SettingsError(f"{name} is a folder; a revision is for hub ids")
         return Located(str(folder), folder.resolve().name, _hash_weights(folder), on_hub=False)
+    if is_path(name):
+        raise SettingsError(f"there is no folder {name}; a model is named by its folder, or by its id on the hub")
     hub = require("huggingface_hub", extra="clip")
     try:
         snapshot = Path(hub.snapshot_download(str(name), revision=revision, allow_patterns=["config.json"]))

@@ -19,7 +19,7 @@ __all__ = ["CellChange", "compare"]
 class CellChange:
     """A metric of one cell in both reports, on the queries both asked, and what the second is against the first.
 
-    ``comparison.answer`` is yes where b is better, no where it is worse.
+    ``comparison.answer`` is yes where b is better, no where it is worse; identical: every query has the same value.
     """
 
     direction: str
@@ -31,6 +31,7 @@ class CellChange:
     comparison: Comparison
     negative_flip_rate: float
     positive_flip_rate: float
+    identical: bool
 
 
 def compare(a: Report, b: Report, *, metrics: Sequence[str] | None = None) -> tuple[CellChange, ...]:
@@ -56,7 +57,8 @@ def compare(a: Report, b: Report, *, metrics: Sequence[str] | None = None) -> tu
                 comparison = compatible(y, x, **drawn, seed=a.seed)
                 was, now = (r.right(direction, cell, metric)[rows] for r, rows in ((a, rows_a), (b, rows_b)))
                 rates = flip_rates(now, was, weights=weights)
-                made.append(CellChange(direction, cell, metric, len(rows_a), first, second, comparison, *rates))
+                same = np.array_equal(x, y) and np.array_equal(was, now)
+                made.append(CellChange(direction, cell, metric, len(rows_a), first, second, comparison, *rates, same))
     if not made:
         raise InvalidInput(
             f"the reports share no direction ({[*a.directions]}, {[*b.directions]}), cell or metric "

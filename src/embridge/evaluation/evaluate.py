@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -68,7 +69,8 @@ def evaluate(
         if i == 1:
             sides, truth = (old.reversed(), new.reversed()), relevance.inverted()
         bench, judged = _bench(sides, upgrade, truth, scope)
-        tasks.append(_task(direction, bench, judged, truth, scope))
+        skipped = len(sides[0].queries) - len(bench.old.queries)
+        tasks.append(replace(_task(direction, bench, judged, truth, scope), skipped=skipped))
         finds = _finds(bench, judged, scope, controls or {})
         for j, (name, find) in enumerate(finds.items()):
             cells.append(_cell(direction, name, find(), judged))

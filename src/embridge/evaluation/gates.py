@@ -24,9 +24,9 @@ from embridge.evaluation.measures import measure
 from embridge.evaluation.report import UPGRADED, Report, Task
 from embridge.evaluation.statistics import bootstrap_mean, weighted_mean
 
-__all__ = ["Gate", "GateResult", "check_gates", "parse_gate", "require_gates"]
+__all__ = ["FLIP_RATES", "Gate", "GateResult", "check_gates", "parse_gate", "require_gates"]
 
-_FLIPS = ("negative_flip_rate", "positive_flip_rate")
+FLIP_RATES = ("negative_flip_rate", "positive_flip_rate")
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda value, bound: value >= bound - _ROUNDING,
     "<=": lambda value, bound: value <= bound + _ROUNDING,
@@ -76,6 +76,20 @@ class GateResult:
     bound: float
     passed: bool
 
+    @property
+    def end(self) -> str:
+        """Which end of the interval of a difference ``value`` is, with ``surely``; nothing without."""
+        match = _GATE.fullmatch(self.gate)
+        if match is None or match["surely"] is None:
+            return ""
+        return "lower end of the interval" if match["comparison"] in (">", ">=") else "upper end of the interval"
+
+    @property
+    def told(self) -> str:
+        """Where it was checked and what was compared, in one line."""
+        end = f", the {self.end}" if self.end else ""
+        return f"{self.where}: {self.value:.4f}{end}, bound {self.bound:.4f}"
+
 
 def parse_gate(text: str) -> Gate:
     """Read a gate; raises `SettingsError` for one that does not say what it must.
@@ -90,7 +104,7 @@ def parse_gate(text: str) -> Gate:
             "'recall_at_10.t2i new/old >= 0.98 * old/old' or 'negative_flip_rate <= 0.03'"
         )
     found = match.groupdict()
-    if found["metric"] not in _FLIPS:
+    if found["metric"] not in FLIP_RATES:
         measure(found["metric"])
     elif found["against"] or found["surely"]:
         raise SettingsError(f"gate {text!r}: a flip rate is compared with a number, and not surely")
@@ -120,7 +134,7 @@ def check_gates(report: Report, gates: Sequence[str]) -> tuple[GateResult, ...]:
 
 def require_gates(results: Sequence[GateResult]) -> None:
     """Raise `GateRefused` naming every gate that was not met, and where."""
-    failed = [f"{r.gate} ({r.where}: {r.value:.4f}, bound {r.bound:.4f})" for r in results if not r.passed]
+    failed = [f"{r.gate} ({r.told})" for r in results if not r.passed]
     if failed:
         raise GateRefused(f"{len(failed)} of {len(results)} gate checks failed: {'; '.join(failed)}")
 
@@ -137,9 +151,9 @@ def _places(report: Report, gate: Gate) -> Iterator[tuple[Task, str, np.ndarray 
 
 def _checked(report: Report, gate: Gate, task: Task, where: str, among: np.ndarray | None) -> GateResult:
     compare = _COMPARISONS[gate.comparison]
-    if gate.metric in _FLIPS:
+    if gate.metric in FLIP_RATES:
         rates = report.flip_rates(task.direction, report.main, gate.cell, among=among)
-        value = rates[_FLIPS.index(gate.metric)]
+        value = rates[FLIP_RATES.index(gate.metric)]
         return GateResult(gate.text, where, value, gate.offset, compare(value, gate.offset))
     chosen = slice(None) if among is None else among
     drawn = task.drawn(chosen)

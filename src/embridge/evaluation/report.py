@@ -15,10 +15,11 @@ from embridge.evaluation.metrics import first_hits
 from embridge.evaluation.statistics import Drawn, Interval, bootstrap_mean, weighted_mean
 from embridge.shapes import Bool, Float32, Float64, Int64
 
-__all__ = ["BACKFILLED", "DIRECTIONS", "OLD", "UPGRADED", "Cell", "Report", "Task"]
+__all__ = ["BACKFILLED", "CEILING", "DIRECTIONS", "OLD", "UPGRADED", "Cell", "Report", "Task"]
 
 DIRECTIONS = {"t2i": "text to image", "i2t": "image to text", "": "search"}
 OLD, UPGRADED, BACKFILLED = "old/old", "new/old", "new/new"
+CEILING = "ceiling"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +29,8 @@ class Task:
     gallery_ids: the items that any ranking holds; gallery: how many were searched; relevant [q] and ideal [q, depth]:
     how many items are right for each query, and the best possible gains; weights: how much each query counts; slices:
     column → a label for each query, empty for none; truth: who says what is right; groups: queries
-    that ask for the very same items, such as the captions of one photo, are drawn together by the bootstrap.
+    that ask for the very same items, such as the captions of one photo, are drawn together by the bootstrap; skipped: how
+    many queries were not asked, since nothing is right for them.
     """
 
     direction: str
@@ -41,6 +43,7 @@ class Task:
     slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     truth: str = "judged pairs"
     groups: Int64[np.ndarray, " q"] | None = None
+    skipped: int = 0
 
     @property
     def title(self) -> str:

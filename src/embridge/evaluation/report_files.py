@@ -202,6 +202,7 @@ def _read_task(file: Any, groups: Mapping[str, list[int]], asked: Asked) -> tupl
         {name.removeprefix(_SLICE): tuple(table[name].to_pylist()) for name in slices},
         asked.truth,
         None if table["group"].null_count else table["group"].to_numpy(),
+        asked.skipped,
     )
     return task, cells
 

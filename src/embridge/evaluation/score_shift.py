@@ -9,7 +9,10 @@ import numpy as np
 from embridge.errors import InvalidInput
 from embridge.shapes import Bool, Float64
 
-__all__ = ["Threshold", "ks_distance", "precision_above", "threshold_for_precision"]
+__all__ = ["FEWEST_KEPT", "Threshold", "ks_distance", "precision_above", "threshold_for_precision"]
+
+FEWEST_KEPT = 20
+"""A precision of fewer hits is off by a tenth or more, by chance alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,14 @@ class Threshold:
     score: float
     precision: float
     kept: float
+
+    def rests_on_few(self, hits: int) -> bool:
+        """Whether it keeps fewer than `FEWEST_KEPT` of so many hits.
+
+        >>> Threshold(0.5, 0.5, 2 / 3).rests_on_few(3)
+        True
+        """
+        return round(self.kept * hits) < FEWEST_KEPT
 
 
 def ks_distance(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " m"]) -> float:

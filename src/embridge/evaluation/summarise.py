@@ -12,8 +12,8 @@ from embridge.evaluation.backfill_curve import backfill_auc
 from embridge.evaluation.compatibility import break_even, flips, retention, update_gain
 from embridge.evaluation.gates import check_gates
 from embridge.evaluation.measures import measure
-from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED, Cell, Report, Task
-from embridge.evaluation.score_shift import ks_distance, precision_above, threshold_for_precision
+from embridge.evaluation.report import BACKFILLED, CEILING, OLD, UPGRADED, Cell, Report, Task
+from embridge.evaluation.score_shift import FEWEST_KEPT, ks_distance, precision_above, threshold_for_precision
 from embridge.evaluation.summary import (
     Asked,
     Curve,
@@ -25,7 +25,7 @@ from embridge.evaluation.summary import (
     SliceFigure,
     Summary,
 )
-from embridge.evaluation.verdict import decide
+from embridge.evaluation.verdict import decide, with_gates
 
 __all__ = ["summarise"]
 
@@ -52,8 +52,10 @@ def summarise(
     if not all(0 <= p <= 1 for p in precisions) or not all(map(isfinite, thresholds)):
         raise SettingsError(f"expected precisions of 0 to 1 and finite thresholds, came {precisions} and {thresholds}")
     tasks = report.tasks
+    checked = check_gates(report, gates)
+    shifts = [found for task in tasks for found in _shifts(report, task.direction, precisions, thresholds)]
     return Summary(
-        verdict=decide(report),
+        verdict=with_gates(decide(report), checked),
         metrics=report.metrics,
         seed=report.seed,
         asked=tuple(_asked(report, task) for task in tasks),
@@ -65,16 +67,18 @@ def summarise(
         flips=tuple(found for task in tasks for found in _worst_flips(report, task)),
         curves=tuple(found for task in tasks for found in _curves(report, task.direction)),
         histograms=tuple(found for task in tasks for found in _histograms(report, task.direction)),
-        shifts=tuple(found for task in tasks for found in _shifts(report, task.direction, precisions, thresholds)),
-        gates=check_gates(report, gates),
-        cautions=tuple(found for task in tasks for found in _cautions(report, task)),
+        shifts=tuple(shifts),
+        gates=checked,
+        cautions=tuple(found for task in tasks for found in (*_cautions(report, task), *_few_kept(task, shifts))),
         about=dict(report.about),
     )
 
 
 def _asked(report: Report, task: Task) -> Asked:
-    names = report.names(task.direction)
-    return Asked(task.direction, task.title, len(task.query_ids), task.gallery, task.truth, names)
+    names = tuple(
+        sorted(report.names(task.direction), key=lambda name: name == CEILING)
+    )  # it is no system, and stands below them
+    return Asked(task.direction, task.title, len(task.query_ids), task.gallery, task.truth, names, task.skipped)
 
 
 def _figure(report: Report, direction: str, cell: str, metric: str) -> Figure:
@@ -88,7 +92,7 @@ def _figure(report: Report, direction: str, cell: str, metric: str) -> Figure:
 
 def _ratios(report: Report, direction: str) -> Ratios:
     old, bridged, new = (report.mean(direction, cell, report.main) for cell in (OLD, UPGRADED, BACKFILLED))
-    ceiling = report.mean(direction, "ceiling", report.main) if "ceiling" in report.names(direction) else None
+    ceiling = report.mean(direction, CEILING, report.main) if CEILING in report.names(direction) else None
     return Ratios(
         direction,
         _finite(retention(bridged, new)),
@@ -179,6 +183,22 @@ def _shifts(
     ]
 
 
+def _few_kept(task: Task, shifts: Sequence[ScoreShift]) -> list[str]:
+    """A caution for the thresholds above which so few hits lie that other queries would move them."""
+    few = [
+        f"{shift.precision:.3g}"
+        for shift in shifts
+        if shift.direction == task.direction
+        and any(t is not None and t.rests_on_few(len(task.query_ids)) for t in (shift.old, shift.new))
+    ]
+    if not few:
+        return []
+    return [
+        f"{task.title}: score thresholds for a precision of {', '.join(dict.fromkeys(few))} rest on fewer than "
+        f"{FEWEST_KEPT} hits; do not set one by them"
+    ]
+
+
 def _best_hits(report: Report, direction: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The score of each query's best hit, and whether it is right; every query counts once, whatever its weight."""
     cell = report.cell(direction, name)
@@ -190,6 +210,11 @@ def _cautions(report: Report, task: Task) -> list[str]:
     """What a reader should know before trusting the figures."""
     made = []
     queries, k = len(task.query_ids), max(measure(metric).k for metric in report.metrics)
+    if task.skipped:
+        made.append(
+            f"{task.title}: {task.skipped:,} of {task.skipped + queries:,} queries were not asked, since no item of the "
+            "gallery is known to be right for them"
+        )
     if queries < _FEW_QUERIES:
         made.append(f"{task.title}: only {queries} queries were asked; intervals from so few are too narrow")
     if 2 * k >= task.gallery:

@@ -5,7 +5,7 @@ It needs no per-query values, so that a report can be read and shown by the base
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -16,12 +16,23 @@ from embridge.evaluation.score_shift import Threshold
 from embridge.evaluation.statistics import Interval
 from embridge.evaluation.verdict import Verdict
 
-__all__ = ["Asked", "Curve", "Figure", "Flip", "Histogram", "Ratios", "ScoreShift", "SliceFigure", "Summary"]
+__all__ = [
+    "Asked",
+    "Curve",
+    "Figure",
+    "Flip",
+    "Histogram",
+    "Ratios",
+    "ScoreShift",
+    "SliceFigure",
+    "Summary",
+    "worst_first",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked in one direction; cells are in the order of a table."""
+    """What was asked in one direction; cells are in the order of a table. skipped: queries without a right item."""
 
     direction: str
     title: str
@@ -29,6 +40,7 @@ class Asked:
     gallery: int
     truth: str
     cells: tuple[str, ...]
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,13 @@ class SliceFigure:
     interval: Interval
     difference: Interval | None
     compatible: Answer | None
+
+
+def worst_first(slices: Sequence[SliceFigure]) -> list[SliceFigure]:
+    """The slices of ``new/old``, column by column, those that lost most against ``old/old`` first."""
+    changed = [found for found in slices if found.cell == UPGRADED and found.difference is not None]
+    columns = list(dict.fromkeys(found.column for found in changed))
+    return sorted(changed, key=lambda f: (columns.index(f.column), f.difference.value if f.difference else 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +167,16 @@ class Summary:
     def main(self) -> str:
         """The metric that the verdict goes by."""
         return self.metrics[-1]
+
+    @property
+    def outcome(self) -> str:
+        """The verdict in a few words: the decision, and how many gate checks failed."""
+        failed = sum(not gate.passed for gate in self.gates)
+        return (
+            f"{self.verdict.decision}, but {failed} of {len(self.gates)} gate checks failed"
+            if failed
+            else self.verdict.decision
+        )
 
     def figure(self, direction: str, cell: str, metric: str) -> Figure:
         """The figure of that direction, cell and metric; raises `KeyError` where there is none."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from embridge.evaluation.compatibility import Comparison
+from embridge.evaluation.gates import GateResult
 from embridge.evaluation.measures import measure
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED, Report
 
-__all__ = ["Decision", "Verdict", "decide"]
+__all__ = ["Decision", "Verdict", "decide", "with_gates"]
 
 Decision = Literal[
     "upgrade", "upgrade with fusion or cascade", "backfill first", "keep the old model", "not enough evidence"
 ]
+_MOST_QUERIES = 1_000_000
 _HELPERS = {"fused/old": "fusion with the old query", "cascade": "a cascade"}
 
 
@@ -51,6 +54,16 @@ def decide(report: Report, *, metric: str | None = None) -> Verdict:
     return _verdict(report, metric, "backfill first" if better else "keep the old model", UPGRADED)
 
 
+def with_gates(verdict: Verdict, gates: Sequence[GateResult]) -> Verdict:
+    """The same decision; the sentence ends with the gate checks that failed, where some did."""
+    failed = [f"{gate.gate} ({gate.where})" for gate in gates if not gate.passed]
+    if not failed:
+        return verdict
+    rest = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+    told = f"But {len(failed)} of {len(gates)} gate checks failed: {failed[0]}{rest}."
+    return replace(verdict, sentence=f"{verdict.sentence} {told}")
+
+
 def _comparisons(report: Report, metric: str, cell: str) -> list[Comparison]:
     return [report.compatible(d, metric, cell) for d in report.directions]
 
@@ -67,9 +80,24 @@ def _verdict(report: Report, metric: str, decision: Decision, cell: str) -> Verd
     unsettled = [c for c in comparisons if c.answer == "undecided"]
     more = max((c.more_queries for c in unsettled if c.more_queries is not None), default=None)
     sentence = f"{decision[0].upper()}{decision[1:]}: {details}{helped}."
-    if unsettled and more is not None:
-        sentence += f" About {more:,} more queries of this kind would settle a difference this small."
+    if unsettled:
+        sentence += f" {_settling(more)}"
     return Verdict(decision, sentence, more)
+
+
+def _settling(more: int | None) -> str:
+    """How far it is to a decision; nobody judges millions of queries, so what would need them is no difference."""
+    if more is None:
+        return "No difference was seen where it is undecided."
+    if more > _MOST_QUERIES:
+        return "Where it is undecided there is no difference worth measuring: millions of queries would not settle it."
+    return f"About {_rounded(more):,} more queries of this kind would settle a difference this small."
+
+
+def _rounded(count: int) -> int:
+    """Two digits that count: more would promise what an estimate cannot hold."""
+    step = int(10 ** max(0, len(str(count)) - 2))
+    return round(count / step) * step
 
 
 def _detail(report: Report, direction: str, metric: str, cell: str) -> str:

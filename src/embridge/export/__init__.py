@@ -10,9 +10,10 @@ from embridge.adapters.composed import Composed
 from embridge.adapters.linear import Identity
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError, WrongDirection
+from embridge.export.affine import affine_stages, one_matrix
 from embridge.export.onnx import to_onnx
 
-__all__ = ["FOLDERS", "export_upgrade", "fold", "query_path", "to_onnx"]
+__all__ = ["FOLDERS", "export_upgrade", "fold", "foldable_into", "query_path", "to_onnx"]
 
 FOLDERS: dict[str, tuple[str, str]] = {
     "clip": ("embridge.export.clip", "fold_clip"),
@@ -55,6 +56,25 @@ def fold(bridge: Adapter, encoder: str, out: Path | str) -> Path:
     module, function = FOLDERS[provider]
     folder: Path = getattr(import_module(module), function)(bridge, model, out)
     return folder
+
+
+def foldable_into(upgrade: Upgrade) -> tuple[str, ...]:
+    """The providers into whose models the bridge can be folded: a CLIP takes no bias, a forward bridge goes nowhere.
+
+    >>> from embridge import Space
+    >>> from embridge.adapters import Prefix, Provenance
+    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+    >>> foldable_into(Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")))
+    ('clip', 'sentence-transformers')
+    """
+    found = []
+    for provider, check in {"clip": one_matrix, "sentence-transformers": affine_stages}.items():
+        try:
+            check(query_path(upgrade))
+        except (SettingsError, WrongDirection):
+            continue
+        found.append(provider)
+    return tuple(found)
 
 
 def export_upgrade(

@@ -63,7 +63,7 @@ def _steps(adapter: Adapter) -> list[Stage]:
         case Identity():
             return []
         case Linear():
-            bias = None if adapter.bias is None else adapter.bias.astype(np.float64)
+            bias = None if adapter.bias is None or not adapter.bias.any() else adapter.bias.astype(np.float64)
             return [Stage(adapter.weight.astype(np.float64), bias, adapter.normalize_input)]
         case Prefix():
             return [Stage(np.eye(adapter.source.dim, adapter.target.dim), None, False), _unit(adapter.target.dim)]

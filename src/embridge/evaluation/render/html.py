@@ -18,7 +18,7 @@ from embridge.evaluation.render.tables import cell_legend, cell_table, gate_tabl
 from embridge.evaluation.render.worst_flips import flip_list
 from embridge.evaluation.report import BACKFILLED, OLD
 from embridge.evaluation.summary import Asked, Ratios, Summary
-from embridge.evaluation.verdict import Decision, Verdict
+from embridge.evaluation.verdict import Decision
 from embridge.files import atomic_file
 
 __all__ = ["Picture", "Show", "pictures_from", "report_html", "save_html"]
@@ -48,7 +48,7 @@ def report_html(summary: Summary, *, show: Show | None = None) -> str:
     seen: Show = cache(show) if show is not None else str
     parts = [
         element("h1", "Upgrade report"),
-        _verdict(summary.verdict),
+        _verdict(summary),
         _asked(summary),
         _cautions(summary.cautions),
         _gates(summary),
@@ -63,7 +63,7 @@ def report_html(summary: Summary, *, show: Show | None = None) -> str:
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"Upgrade report: {summary.verdict.decision}"),
+        element("title", f"Upgrade report: {summary.outcome}"),
         style_sheet(BASE + REPORT),
     )
     page = element("html", head, element("body", element("main", *parts)), lang="en")
@@ -116,8 +116,12 @@ def _section(
     return element("section", *around, *([after] if after else []))
 
 
-def _verdict(verdict: Verdict) -> Markup:
+def _verdict(summary: Summary) -> Markup:
+    """The sentence, in the colour of its decision; an upgrade whose gates failed is none to be green about."""
+    verdict = summary.verdict
     sign, kind = _SIGNS[verdict.decision]
+    if kind == "good" and not all(gate.passed for gate in summary.gates):
+        sign, kind = "!", "warn"
     decision = _capital(verdict.decision)
     rest = verdict.sentence.removeprefix(decision)
     words = [element("strong", decision), rest] if rest != verdict.sentence else [verdict.sentence]
@@ -211,7 +215,7 @@ def _scores(summary: Summary, asked: Asked) -> Markup:
                 "figure", element("div", *drawn, class_="panels"), *([element("figcaption", told)] if distances else [])
             )
         )
-    return joined([*made, *([threshold_table(shifts, asked.title)] if shifts else [])])
+    return joined([*made, *([threshold_table(shifts, asked.title, asked.queries)] if shifts else [])])
 
 
 def _slices(summary: Summary, asked: Asked) -> Markup:

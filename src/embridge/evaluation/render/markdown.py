@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from embridge.evaluation.render.terminal import report_tables
+from collections.abc import Sequence
+
+from embridge.evaluation.render.terminal import ReportTable, report_tables
 from embridge.evaluation.summary import Summary
 
-__all__ = ["report_markdown"]
+__all__ = ["report_markdown", "tables_markdown"]
 
 
 def report_markdown(summary: Summary) -> str:
@@ -13,7 +15,13 @@ def report_markdown(summary: Summary) -> str:
     parts = [summary.verdict.sentence]
     if summary.cautions:
         parts.append("\n".join(f"- {caution}." for caution in summary.cautions))
-    for table in report_tables(summary):
+    return "\n\n".join([*parts, tables_markdown(report_tables(summary))])
+
+
+def tables_markdown(tables: Sequence[ReportTable]) -> str:
+    """The tables one after the other, each under its title."""
+    parts = []
+    for table in tables:
         rows = [table.columns, ["---", *("---:" for _ in table.columns[1:])], *table.rows]
         parts.append(f"{table.title}:\n\n" + "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows))
     return "\n\n".join(parts) + "\n"

@@ -57,9 +57,10 @@ tbody th { font-weight: 600; position: sticky; left: 0; background: var(--paper)
 tbody th > span { display: block; max-width: 18rem; white-space: normal; overflow-wrap: break-word; min-width: 4rem }
 th.code { position: static; font: .85rem/1.5 ui-monospace, monospace } th.code > span { max-width: 30rem; min-width: 11rem }
 th.group { position: static; white-space: normal; color: var(--soft); font-weight: normal; padding-top: .8rem }
-td .stack { display: block } td.words { white-space: normal; min-width: 7rem }
+.stack { display: block } td.words { white-space: normal; min-width: 7rem }
 .heat tbody td { border: 1px solid var(--paper); padding: .4rem .7rem }
-.heat tbody td { background: rgb(var(--heat) / calc(.03 + .37 * var(--depth))) }
+.heat tbody tr:not(.aside) td { background: rgb(var(--heat) / calc(.03 + .37 * var(--depth))) }
+tr.aside > * { color: var(--soft); font-weight: normal }
 .heat tbody td small { color: inherit } .heat tbody td.plain { background: none; border: 0; border-bottom: 1px solid var(--line) }
 .beside { display: flex; gap: .6rem; align-items: center; text-align: left } .beside svg { flex: none }
 .beside .words { display: flex; gap: 0 .75rem } .beside strong { min-width: 11rem }

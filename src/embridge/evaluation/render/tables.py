@@ -10,9 +10,9 @@ from embridge.evaluation.measures import measure
 from embridge.evaluation.render.charts import interval_bar
 from embridge.evaluation.render.figures import NONE, change, half_width, number, score, share, signed
 from embridge.evaluation.render.markup import Markup, element
-from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
+from embridge.evaluation.report import BACKFILLED, CEILING, OLD, UPGRADED
 from embridge.evaluation.score_shift import Threshold
-from embridge.evaluation.summary import Asked, Figure, ScoreShift, SliceFigure, Summary
+from embridge.evaluation.summary import Asked, Figure, ScoreShift, SliceFigure, Summary, worst_first
 
 __all__ = ["cell_legend", "cell_table", "gate_table", "slice_table", "threshold_table", "wide"]
 
@@ -31,8 +31,9 @@ def wide(table: Markup, label: str) -> Markup:
 
 
 def cell_table(summary: Summary, asked: Asked) -> Markup:
-    """Rows are cells, columns metrics; the deeper the colour, the better within its column."""
-    columns = {m: [summary.figure(asked.direction, c, m) for c in asked.cells] for m in summary.metrics}
+    """Rows are cells, columns metrics; the deeper the colour, the better within its column, which the ceiling is not of."""
+    cells = [*(c for c in asked.cells if c != CEILING), *(c for c in asked.cells if c == CEILING)]
+    columns = {m: [summary.figure(asked.direction, c, m) for c in cells] for m in summary.metrics}
     head = element(
         "tr",
         _head("query/gallery"),
@@ -41,8 +42,14 @@ def cell_table(summary: Summary, asked: Asked) -> Markup:
         _head("won"),
     )
     rows = [
-        element("tr", _row_head(cell), *(_heat(columns[m], i) for m in summary.metrics), *_flip_rates(columns, i))
-        for i, cell in enumerate(asked.cells)
+        element(
+            "tr",
+            _cell_head(cell),
+            *(_heat(columns[m], i) for m in summary.metrics),
+            *_flip_rates(columns, i),
+            class_="aside" if cell == CEILING else None,
+        )
+        for i, cell in enumerate(cells)
     ]
     return wide(_table(f"Cells: {asked.title}", head, rows, class_="heat"), f"cells, {asked.title}")
 
@@ -65,7 +72,7 @@ def gate_table(gates: Sequence[GateResult]) -> Markup:
             element("td", *_result(gate.passed), class_="left"),
             _row_head(gate.gate, class_="code"),
             element("td", gate.where, class_="words"),
-            element("td", number(gate.value)),
+            element("td", number(gate.value), *([" ", element("small", gate.end, class_="stack")] if gate.end else [])),
             element("td", number(gate.bound)),
         )
         for gate in sorted(gates, key=lambda gate: gate.passed)
@@ -73,11 +80,11 @@ def gate_table(gates: Sequence[GateResult]) -> Markup:
     return wide(_table("What was required of the upgrade", head, rows), "gates")
 
 
-def threshold_table(shifts: Sequence[ScoreShift], title: str) -> Markup:
+def threshold_table(shifts: Sequence[ScoreShift], title: str, queries: int) -> Markup:
     """For a precision the score that gave it, and the one that does now."""
     head = element("tr", *(_head(name) for name in ("precision wanted", "old threshold", "new threshold")))
     rows = [
-        element("tr", _row_head(f"{shift.precision:g}"), _threshold(shift.old), _threshold(shift.new))
+        element("tr", _row_head(f"{shift.precision:g}"), *(_threshold(t, queries) for t in (shift.old, shift.new)))
         for shift in shifts
     ]
     return wide(_table(f"Thresholds: {title}", head, rows), f"thresholds, {title}")
@@ -86,7 +93,7 @@ def threshold_table(shifts: Sequence[ScoreShift], title: str) -> Markup:
 def slice_table(slices: Sequence[SliceFigure], metric: str, title: str) -> Markup:
     """One row a slice, what lost most first, for every column that the queries were sliced by."""
     cells = {(f.column, f.label, f.cell): f for f in slices}
-    changed = [f for f in slices if f.cell == UPGRADED and f.difference is not None]
+    changed = worst_first(slices)
     bounds = [0.0, *(bound for f in changed if (d := f.difference) for bound in (d.low, d.high))]
     words, numbers = ("slice", f"change of {metric}, 95 % interval"), ("queries", OLD, UPGRADED, BACKFILLED)
     head = element("tr", *(_head(name, class_="words") for name in words), *map(_head, numbers))
@@ -95,8 +102,7 @@ def slice_table(slices: Sequence[SliceFigure], metric: str, title: str) -> Marku
         rows.append(
             element("tr", element("th", element("span", column), colspan="6", scope="rowgroup", class_="group"))
         )
-        among = [f for f in changed if f.column == column]
-        for found in sorted(among, key=lambda f: f.difference.value if f.difference else 0.0):
+        for found in (f for f in changed if f.column == column):
             old, new = (cells.get((column, found.label, cell)) for cell in (OLD, BACKFILLED))
             rows.append(_slice_row(found, old, new, (min(bounds), max(bounds))))
     return wide(_table(f"{metric} slice by slice: {title}", head, rows), f"slices, {title}")
@@ -124,14 +130,20 @@ def _slice_row(
 
 def _heat(column: Sequence[Figure], row: int) -> Markup:
     """A figure on a ground as deep as it is good among those of its column."""
-    values = [figure.interval.value for figure in column]
-    low, high = min(values), max(values)
-    depth = (values[row] - low) / (high - low) if high > low else 0.5
     figure = column[row]
+    values = [other.interval.value for other in column if other.cell != CEILING]
+    low, high = min(values), max(values)
+    depth = (figure.interval.value - low) / (high - low) if high > low else 0.5
     body = [element("span", number(figure.interval.value), " ", element("small", half_width(figure.interval)))]
     if figure.difference is not None and figure.compatible is not None:
         body.append(element("small", change(figure.difference, figure.compatible), class_="stack"))
-    return element("td", *body, style=f"--depth:{depth:.3f}")
+    return element("td", *body, style=None if figure.cell == CEILING else f"--depth:{depth:.3f}")
+
+
+def _cell_head(cell: str) -> Markup:
+    if cell != CEILING:
+        return _row_head(cell)
+    return element("th", element("span", cell, element("small", "asks with the answer", class_="stack")), scope="row")
 
 
 def _flip_rates(columns: dict[str, list[Figure]], row: int) -> list[Markup]:
@@ -146,10 +158,11 @@ def _figure(figure: SliceFigure | None) -> Markup:
     return element("td", number(figure.interval.value), " ", element("small", half_width(figure.interval)))
 
 
-def _threshold(threshold: Threshold | None) -> Markup:
+def _threshold(threshold: Threshold | None, queries: int) -> Markup:
     if threshold is None:
         return element("td", NONE, " ", element("small", "no score gives it"))
-    return element("td", score(threshold.score), " ", element("small", f"keeps {threshold.kept:.3g}"))
+    few = "few hits, " if threshold.rests_on_few(queries) else ""
+    return element("td", score(threshold.score), " ", element("small", f"{few}keeps {threshold.kept:.3g}"))
 
 
 def _result(passed: bool) -> tuple[str, ...]:

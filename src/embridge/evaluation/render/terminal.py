@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embridge.evaluation.compare import CellChange
 from embridge.evaluation.measures import measure
-from embridge.evaluation.report import DIRECTIONS, UPGRADED
+from embridge.evaluation.report import CEILING
+from embridge.evaluation.score_shift import Threshold
 from embridge.evaluation.statistics import Interval
-from embridge.evaluation.summary import Asked, Ratios, Summary
+from embridge.evaluation.summary import Asked, Ratios, Summary, worst_first
 
-__all__ = ["ReportTable", "cell_tables", "change_tables", "report_tables"]
+__all__ = ["ReportTable", "cell_tables", "flip_text", "interval_text", "report_tables"]
 
 _SHOWN_FLIPS = 5
 
@@ -34,7 +33,8 @@ def report_tables(summary: Summary) -> list[ReportTable]:
 def cell_tables(summary: Summary) -> list[ReportTable]:
     """One row a cell: metrics with half their 95 % interval, then the comparison with ``old/old`` by the last metric.
 
-    flips: the share of queries that lost (−) and that won (+) their right item.
+    flips: the share of queries that lost (−) and that won (+) their right item. The ceiling stands last and in brackets,
+    and is compared with nothing: it is no system.
     """
     columns = [
         "query/gallery",
@@ -46,33 +46,20 @@ def cell_tables(summary: Summary) -> list[ReportTable]:
         ReportTable(
             f"{asked.title}, {asked.queries:,} queries",
             columns,
-            [_cell_row(summary, asked, cell) for cell in asked.cells],
+            [_cell_row(summary, asked, cell) for cell in sorted(asked.cells, key=lambda name: name == CEILING)],
         )
         for asked in summary.asked
     ]
 
 
-def change_tables(changes: Sequence[CellChange]) -> list[ReportTable]:
-    """What the second report changed against the first, a table a direction."""
-    columns = ["query/gallery", "metric", "first", "second", "change", "better", "flips"]
-    tables = []
-    for direction in dict.fromkeys(change.direction for change in changes):
-        own = [change for change in changes if change.direction == direction]
-        rows = [
-            [c.cell, measure(c.metric).label, f"{c.a:.3f}", f"{c.b:.3f}", _change(c.comparison.difference),
-             c.comparison.answer, _flip_rates(c.negative_flip_rate, c.positive_flip_rate)]
-            for c in own
-        ]  # fmt: skip
-        tables.append(ReportTable(f"{DIRECTIONS.get(direction, direction)}, {own[0].queries:,} queries", columns, rows))
-    return tables
-
-
 def _cell_row(summary: Summary, asked: Asked, cell: str) -> list[str]:
     figures = [summary.figure(asked.direction, cell, metric) for metric in summary.metrics]
     main = figures[-1]
+    if cell == CEILING:
+        return [f"({cell})", *(_with_half(figure.interval) for figure in figures), "", ""]
     against: list[str] = [main.compatible or "", ""]
     if main.negative_flip_rate is not None and main.positive_flip_rate is not None:
-        against[1] = _flip_rates(main.negative_flip_rate, main.positive_flip_rate)
+        against[1] = flip_text(main.negative_flip_rate, main.positive_flip_rate)
     return [cell, *(_with_half(figure.interval) for figure in figures), *against]
 
 
@@ -94,17 +81,17 @@ def _ratios(summary: Summary) -> ReportTable:
 
 
 def _slices(summary: Summary) -> ReportTable:
-    """One row a slice: the cells, and the change from ``old/old`` to ``new/old``."""
-    places = dict.fromkeys((s.direction, s.column, s.label) for s in summary.slices)
+    """One row a slice, worst first: the cells, and the change from ``old/old`` to ``new/old``."""
+    found = [s for a in summary.asked for s in worst_first([s for s in summary.slices if s.direction == a.direction])]
     cells = dict.fromkeys(s.cell for s in summary.slices)
     rows = []
-    for place in places:
+    for bridged in found:
+        place = (bridged.direction, bridged.column, bridged.label)
         own = {s.cell: s for s in summary.slices if (s.direction, s.column, s.label) == place}
-        bridged = own[UPGRADED]
         rows.append(
             [f"{_title(summary, place[0])}: {place[1]}={place[2]}", f"{bridged.queries:,}",
              *(f"{own[cell].interval.value:.3f}" for cell in cells),
-             "" if bridged.difference is None else _change(bridged.difference), bridged.compatible or ""]
+             "" if bridged.difference is None else interval_text(bridged.difference), bridged.compatible or ""]
         )  # fmt: skip
     columns = [f"slice, {measure(summary.main).label}", "queries", *cells, "change to new/old", "better"]
     return ReportTable("Slices", columns, rows)
@@ -127,7 +114,8 @@ def _shifts(summary: Summary) -> ReportTable:
     columns = ["score thresholds", "moved (KS)", "precision", "old threshold", "keeps", "new threshold", "keeps"]
     rows = []
     for s in summary.shifts:
-        sides = [("none", "") if t is None else (f"{t.score:.4f}", f"{t.kept:.1%}") for t in (s.old, s.new)]
+        queries = next(asked.queries for asked in summary.asked if asked.direction == s.direction)
+        sides = [_threshold(threshold, queries) for threshold in (s.old, s.new)]
         if s.old is not None or s.new is not None:
             rows.append(
                 [_title(summary, s.direction), f"{s.ks_distance:.3f}", f"{s.precision:.2f}", *sides[0], *sides[1]]
@@ -153,9 +141,18 @@ def _flips(summary: Summary) -> ReportTable:
 
 def _gates(summary: Summary) -> ReportTable:
     rows = [
-        [g.gate, g.where, f"{g.value:.4f}", f"{g.bound:.4f}", "passed" if g.passed else "FAILED"] for g in summary.gates
-    ]
+        [g.gate, g.where, f"{g.value:.4f}{f', {g.end}' if g.end else ''}", f"{g.bound:.4f}",
+         "passed" if g.passed else "FAILED"]
+        for g in summary.gates
+    ]  # fmt: skip
     return ReportTable("Gates", ["gate", "where", "value", "bound", ""], rows)
+
+
+def _threshold(threshold: Threshold | None, queries: int) -> tuple[str, str]:
+    if threshold is None:
+        return "none", ""
+    few = ", few hits" if threshold.rests_on_few(queries) else ""
+    return f"{threshold.score:.4f}", f"{threshold.kept:.1%}{few}"
 
 
 def _title(summary: Summary, direction: str) -> str:
@@ -166,11 +163,13 @@ def _with_half(interval: Interval) -> str:
     return f"{interval.value:.3f} ±{_short(interval.half)}"
 
 
-def _change(difference: Interval) -> str:
+def interval_text(difference: Interval) -> str:
+    """A difference and its interval."""
     return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
-def _flip_rates(negative: float, positive: float) -> str:
+def flip_text(negative: float, positive: float) -> str:
+    """Both flip rates, without leading zeros."""
     return f"−{_short(negative)} +{_short(positive)}"
 
 
