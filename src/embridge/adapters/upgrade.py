@@ -16,6 +16,7 @@ from safetensors.numpy import save_file as save_tensors
 
 from embridge.adapters.base import Adapter
 from embridge.adapters.composed import adapter_from_parts, adapter_to_config
+from embridge.adapters.lora_folder import check_lora, copy_lora
 from embridge.embeddings import Embeddings
 from embridge.errors import ArtefactError, EmbridgeError, WrongDirection
 from embridge.files import atomic_folder
@@ -26,7 +27,7 @@ __all__ = ["MANIFEST", "SCHEMA", "Direction", "Provenance", "Upgrade"]
 Direction = Literal["backward", "forward"]
 
 SCHEMA = "embridge.upgrade/1"
-MANIFEST, _WEIGHTS, _CARD = "upgrade.json", "weights.safetensors", "README.md"
+MANIFEST, _WEIGHTS, _CARD, _LORA = "upgrade.json", "weights.safetensors", "README.md", "lora"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Upgrade:
     direction ``backward``: the bridge maps new vectors (queries, and items not re-embedded) into the old space, and
     the stored gallery stays as it is. ``forward``: it maps stored old vectors into the new space. uncertainty: maps what
     the bridge takes to one number a vector, the log of the squared error to expect; items are best backfilled from the
-    highest on.
+    highest on. lora: the folder of a LoRA in peft's format, where the upgrade is of a model with one attached
+    (``embridge.encoders.load(name, lora=upgrade.lora)``); `save` copies it into the artefact.
 
     >>> from embridge.adapters.linear import Identity
     >>> from embridge.adapters.prefix import Prefix
@@ -69,6 +71,7 @@ class Upgrade:
     provenance: Provenance
     direction: Direction = "backward"
     uncertainty: Adapter | None = None
+    lora: Path | None = None
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):
@@ -117,8 +120,9 @@ class Upgrade:
         }
         with atomic_folder(path, marker=MANIFEST) as folder:
             save_tensors(tensors, folder / _WEIGHTS)
-            digest = hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
-            (folder / MANIFEST).write_text(json.dumps(self._manifest(digest), indent=2), encoding="utf-8")
+            hashes = {"weights_sha256": hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()}
+            lora = {} if self.lora is None else {"lora_sha256": copy_lora(self.lora, folder / _LORA, self.new_space)}
+            (folder / MANIFEST).write_text(json.dumps(self._manifest(hashes | lora), indent=2), encoding="utf-8")
             (folder / _CARD).write_text("\n\n".join(filter(None, (self._card(), card))), encoding="utf-8")
             if report is not None:
                 (folder / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
@@ -138,13 +142,17 @@ class Upgrade:
         manifest = _read_manifest(folder)
         weights = _read_weights(folder, manifest["weights_sha256"])
         try:
-            return cls(
+            upgrade = cls(
                 head=adapter_from_parts(manifest["head"], _own(weights, "head.")),
                 bridge=adapter_from_parts(manifest["bridge"], _own(weights, "bridge.")),
                 provenance=Provenance(**manifest["provenance"]),
                 direction=manifest["direction"],
                 uncertainty=_optional(manifest, weights, "uncertainty"),
+                lora=folder / _LORA if "lora_sha256" in manifest else None,
             )
+            if upgrade.lora is not None:
+                check_lora(upgrade.lora, manifest["lora_sha256"], upgrade.new_space)
+            return upgrade
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             if isinstance(error, EmbridgeError) and not isinstance(error, ArtefactError):
                 raise ArtefactError(f"{folder}: {error}") from error
@@ -156,13 +164,13 @@ class Upgrade:
         parts = {"head": self.head, "bridge": self.bridge, "uncertainty": self.uncertainty}
         return {name: adapter for name, adapter in parts.items() if adapter is not None}
 
-    def _manifest(self, digest: str) -> dict[str, Any]:
+    def _manifest(self, hashes: Mapping[str, Any]) -> dict[str, Any]:
         manifest = {
             "schema": SCHEMA,
             "direction": self.direction,
             **{part: adapter_to_config(adapter) for part, adapter in self._parts().items()},
             "provenance": asdict(self.provenance),
-            "weights_sha256": digest,
+            **hashes,
         }
         return manifest | {"sha256": seal(manifest)}
 
@@ -172,7 +180,7 @@ class Upgrade:
         return (
             f"# {self.new_space.model} on an index of {self.old_space.model}\n\n"
             f"A {self.direction} upgrade made with `{self.provenance.method}` by embridge.\n\n"
-            f"- new: {self.new_space}\n- old: {self.old_space}\n\n| figure | value |\n|---|---|\n{rows}"
+            f"- new: {self.new_space}{_said_of(self.lora)}\n- old: {self.old_space}\n\n| figure | value |\n|---|---|\n{rows}"
         )
 
 
@@ -212,6 +220,10 @@ def _read_weights(folder: Path, digest: str) -> dict[str, np.ndarray]:
 
 def _optional(manifest: Mapping[str, Any], weights: Mapping[str, np.ndarray], part: str) -> Adapter | None:
     return adapter_from_parts(manifest[part], _own(weights, f"{part}.")) if part in manifest else None
+
+
+def _said_of(lora: Path | None) -> str:
+    return "" if lora is None else f", with the LoRA in `{_LORA}` attached (peft's format)"
 
 
 def _own(weights: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -12,8 +12,10 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from embridge.adapters.base import normalized
+from embridge.adapters.lora_folder import space_with_lora
 from embridge.encoders.base import Modality, Role, require_items
 from embridge.encoders.local import Located, locate, pick_device, quiet_loading
+from embridge.encoders.lora import attach_lora
 from embridge.encoders.space_file import space_of
 from embridge.errors import InvalidInput, SettingsError, require
 from embridge.progress import Progress, silent
@@ -36,8 +38,9 @@ class ClipEncoder:
     A folder with a bridge folded in (`embridge.export`) is of the space that it says.
     Texts longer than the model takes are cut at its limit, as the model's authors do; ``longest_text`` says where.
     Images are resized by Pillow even where torchvision is installed, so that every machine computes the same vectors.
+    lora: a folder in peft's format to attach, such as `Upgrade.lora`; the space then names it in its recipe.
 
-    Needs the extra ``clip``. Works with transformers 4.57 and 5.
+    Needs the extra ``clip``, and ``finetune`` for a LoRA. Works with transformers 4.57 and 5.
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text", "image"})
@@ -49,6 +52,7 @@ class ClipEncoder:
         device: str = "auto",
         batch_size: int = 64,
         revision: str | None = None,
+        lora: str | Path | None = None,
         progress: Progress = silent,
     ) -> None:
         require("transformers", extra="clip")
@@ -57,6 +61,8 @@ class ClipEncoder:
         self.device = pick_device(device)
         found = locate(name, revision)
         self.model, self._tokenizer, self._processor = _load_parts(found)
+        if lora is not None:
+            attach_lora(self.model, Path(lora))
         self.model.float().to(self.device).eval()
         features = {"text": self.model.get_text_features, "image": self.model.get_image_features}
         self._features = features
@@ -65,8 +71,10 @@ class ClipEncoder:
         self._channels = int(getattr(self.model.config.vision_config, "num_channels", 3))
         self._only_scaled = self._finds_side_only_scaled()
         self.longest_text = _longest_text(self._tokenizer, self.model.config.text_config)
-        dim = self._forward("text", next(self._text_inputs(["a"]))).shape[1]
-        self.space = space_of(found, dim, self._recipe())
+        dim = self._forward("text", self.text_inputs(["a"])).shape[1]
+        native = space_of(found, dim, self._recipe())
+        self.lora = None if lora is None else Path(lora)
+        self.space = native if lora is None else space_with_lora(native, lora)
 
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"
@@ -80,31 +88,42 @@ class ClipEncoder:
             self.progress(done, len(items), f"{self.space.model}: {modality}")
         return normalized(np.concatenate(rows))
 
-    def _forward(self, modality: Modality, batch: Mapping[str, Any]) -> np.ndarray:
+    def text_inputs(self, texts: Sequence[Any] | np.ndarray) -> Mapping[str, Any]:
+        """Tokens of one batch, on the processor: what `features` takes."""
+        padding = "max_length" if self._siglip else True  # SigLIP was trained on padded text and pools its last token
+        return self._tokenizer(
+            [str(text) for text in texts],
+            padding=padding,
+            truncation=True,
+            max_length=self.longest_text,
+            return_tensors="pt",
+        )
+
+    def image_inputs(self, images: Sequence[Any] | np.ndarray, *, first_row: int = 0) -> Mapping[str, Any]:
+        """Pixels of one batch, likewise; ``first_row`` is where it begins among all, for the message about an image."""
+        if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.shape[1:] in self._only_scaled:
+            return {"pixel_values": self._scaled(images)}
+        opened = [_open_image(image, self._channels, row=first_row + i) for i, image in enumerate(images)]
+        return self._processed(opened)
+
+    def features(self, modality: Modality, inputs: Mapping[str, Any]) -> Any:
+        """The model's vectors [b, d] of such inputs as a tensor on its device, not normalised; gradients flow."""
+        given = {k: v.to(self.device) for k, v in inputs.items() if k in self._inputs[modality]}
+        out = self._features[modality](**given)
+        return getattr(out, "pooler_output", out)  # transformers 5 wraps the features, 4 does not
+
+    def _forward(self, modality: Modality, inputs: Mapping[str, Any]) -> np.ndarray:
         with self._torch.inference_mode():
-            given = {k: v.to(self.device) for k, v in batch.items() if k in self._inputs[modality]}
-            out = self._features[modality](**given)
-            out = getattr(out, "pooler_output", out)  # transformers 5 wraps the features, 4 does not
-            rows: np.ndarray = out.float().cpu().numpy()
+            rows: np.ndarray = self.features(modality, inputs).float().cpu().numpy()
         return rows
 
     def _text_inputs(self, texts: Sequence[Any] | np.ndarray) -> Iterator[Mapping[str, Any]]:
-        padding = "max_length" if self._siglip else True  # SigLIP was trained on padded text and pools its last token
         for start in range(0, len(texts), self.batch_size):
-            batch = [str(text) for text in texts[start : start + self.batch_size]]
-            yield self._tokenizer(
-                batch, padding=padding, truncation=True, max_length=self.longest_text, return_tensors="pt"
-            )
+            yield self.text_inputs(texts[start : start + self.batch_size])
 
     def _image_inputs(self, images: Sequence[Any] | np.ndarray) -> Iterator[Mapping[str, Any]]:
         for start in range(0, len(images), self.batch_size):
-            batch = images[start : start + self.batch_size]
-            if isinstance(batch, np.ndarray) and batch.dtype == np.uint8 and batch.shape[1:] in self._only_scaled:
-                yield {"pixel_values": self._scaled(batch)}
-            else:
-                yield self._processed(
-                    [_open_image(image, self._channels, row=start + i) for i, image in enumerate(batch)]
-                )
+            yield self.image_inputs(images[start : start + self.batch_size], first_row=start)
 
     def _processed(self, pictures: list[Any]) -> Mapping[str, Any]:
         if self._channels == 1:  # transformers 4 knows no images without a channel axis, and guesses where it is

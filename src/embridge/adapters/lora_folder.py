@@ -1,0 +1,70 @@
+"""A folder with the LoRA of an upgrade in peft's format: its files, their hashes, and the space it makes of a model's own."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from embridge.errors import ArtefactError
+from embridge.space import Space
+
+__all__ = ["LORA_CONFIG", "LORA_FILES", "LORA_WEIGHTS", "check_lora", "copy_lora", "lora_hashes", "space_with_lora"]
+
+LORA_CONFIG, LORA_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+LORA_FILES = (LORA_CONFIG, LORA_WEIGHTS)
+
+
+def space_with_lora(native: Space, folder: Path | str) -> Space:
+    """The space of a model whose own is ``native`` once the LoRA of ``folder`` is attached: its recipe names the LoRA.
+
+    The name is a hash of both files, so that another LoRA, or the same at another strength, is another space. Raises
+    `ArtefactError` for a folder that lacks one of them.
+    """
+    return replace(native, recipe="; ".join(filter(None, (native.recipe, _name(lora_hashes(folder))))))
+
+
+def lora_hashes(folder: Path | str) -> dict[str, str]:
+    """The sha256 of each file; raises `ArtefactError` for a folder that lacks one."""
+    missing = [name for name in LORA_FILES if not (Path(folder) / name).is_file()]
+    if missing:
+        raise ArtefactError(
+            f"{folder} lacks {missing[0]}: a LoRA is a folder with {' and '.join(LORA_FILES)}, as peft saves it"
+        )
+    return {name: hashlib.sha256((Path(folder) / name).read_bytes()).hexdigest() for name in LORA_FILES}
+
+
+def copy_lora(source: Path, target: Path, space: Space) -> dict[str, str]:
+    """Copy the files and return their hashes; raises `ArtefactError` unless ``space`` is of exactly this LoRA."""
+    hashes = lora_hashes(source)
+    _require_named(source, hashes, space)
+    target.mkdir()
+    for name in LORA_FILES:
+        shutil.copyfile(source / name, target / name)
+    return hashes
+
+
+def check_lora(folder: Path, hashes: Mapping[str, str], space: Space) -> Path:
+    """The folder; raises `ArtefactError` unless it holds exactly the files that were hashed, and ``space`` is of them."""
+    came = lora_hashes(folder)
+    for name in LORA_FILES:
+        if came[name] != hashes[name]:
+            raise ArtefactError(
+                f"{folder / name} is not the file the upgrade was written with: truncated, altered or replaced"
+            )
+    _require_named(folder, came, space)
+    return folder
+
+
+def _require_named(folder: Path, hashes: Mapping[str, str], space: Space) -> None:
+    if not space.recipe.endswith(_name(hashes)):
+        raise ArtefactError(
+            f"{folder} is not the LoRA of {space}: its recipe should end in '{_name(hashes)}' and is {space.recipe!r}"
+        )
+
+
+def _name(hashes: Mapping[str, str]) -> str:
+    joined = " ".join(hashes[name] for name in LORA_FILES)
+    return f"lora {hashlib.sha256(joined.encode()).hexdigest()[:12]}"

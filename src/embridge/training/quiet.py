@@ -1,0 +1,42 @@
+"""Lightning without its chatter: nothing is printed, and an interruption stays one."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+
+__all__ = ["quiet_lightning"]
+
+_LOGS = ("lightning.pytorch", "lightning.fabric")
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """No notes of Lightning's on hardware, workers and limits; ``KeyboardInterrupt`` comes out as itself.
+
+    Lightning turns an interruption into ``SystemExit`` and ignores further ones from then on; both are undone.
+    """
+    levels = {name: logging.getLogger(name).level for name in _LOGS}
+    handler = signal.getsignal(signal.SIGINT)
+    for name in _LOGS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category in (PossibleUserWarning, FutureWarning):  # the second: between Lightning and torch
+                warnings.filterwarnings("ignore", category=category)
+            yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,276 @@
+"""XBT, stage 2: LoRA in the new model and ψ, trained on a few image-text pairs, with no old model anywhere.
+
+Jang & Lim, "Cross-modal backward-compatible training", ICCV 2025 (arXiv 2405.14715), section 3. Stage 1 (`XBT`) saw text
+alone. Here images of the new model learn to find their captions in the old space, where ψ₀, the bridge of stage 1, says
+where the old model's captions lie. The new model's own weights are not touched: without the LoRA it is what it was.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from embridge.adapters.base import normalized
+from embridge.adapters.linear import Identity
+from embridge.adapters.lora_folder import space_with_lora
+from embridge.adapters.upgrade import Provenance, Upgrade
+from embridge.datasets.image_text import ImageTextPairs
+from embridge.encoders.clip import ClipEncoder
+from embridge.errors import InvalidInput, SettingsError, WrongDirection, require
+from embridge.methods.base import library_versions
+from embridge.progress import Progress, silent
+from embridge.space import require_same
+from embridge.training.bridge import TrainableBridge
+from embridge.training.lora import attached_lora, save_lora
+from embridge.training.objectives.xbt import XBTImageText
+from embridge.training.xbt_task import Rates, Surrogates, XBTTask
+
+__all__ = ["XBTFinetune"]
+
+_HELD_OUT_PAIRS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class XBTFinetune:
+    """Minimise `XBTImageText` over LoRA in both towers and ψ (AdamW, warm-up, cosine); keep the best by held-out pairs.
+
+    rank, lora_alpha, lora_dropout: of the LoRA, whose product is scaled by lora_alpha / rank. target_modules: names of
+    the linear layers that get one; None finds the query and value projections of attention. learning_rate: of the LoRA;
+    projection_learning_rate: of ψ. warmup_fraction: of all steps. batch_size: pairs that are contrasted at once;
+    chunk_size: how many of them are in memory with their graph (0: all), see `cached_backward`. temperature, keep_weight:
+    of the loss. precision: ``auto`` takes bfloat16 on a GPU that has it; ψ, loss and scores are in float32 always.
+    validation_fraction: of the pairs, by whole groups, at most 1,000 of them scored. checks: how often the score is looked
+    at. checkpoint_every_steps: between two checkpoints. workers: processes that prepare batches.
+
+    It runs where the encoder is (``device=`` of the encoder). Requirements: a backward upgrade of stage 1 whose bridge is
+    linear or an mlp, the dual encoder of its new space, pairs of image and caption; no label, no old model. Needs the
+    extra ``finetune``. Related: `embridge.methods.xbt.XBT`, which comes before.
+    """
+
+    paper: ClassVar[str] = "Jang & Lim, Cross-modal backward-compatible training, ICCV 2025, arXiv 2405.14715"
+
+    rank: int = 16
+    lora_alpha: float = 32
+    lora_dropout: float = 0.0
+    target_modules: tuple[str, ...] | None = None
+    learning_rate: float = 1e-4
+    projection_learning_rate: float = 1e-5
+    weight_decay: float = 0.01
+    warmup_fraction: float = 0.1
+    epochs: int = 1
+    batch_size: int = 256
+    chunk_size: int = 32
+    temperature: float = 0.05
+    keep_weight: float = 1.0
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    validation_fraction: float = 0.05
+    checks: int = 10
+    checkpoint_every_steps: int = 100
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        counts = (self.rank, self.epochs, self.checks, self.checkpoint_every_steps)
+        if min(counts) < 1 or self.batch_size < 2 or min(self.chunk_size, self.workers) < 0:
+            raise SettingsError(
+                "xbt stage 2: rank, epochs, checks, checkpoint_every_steps are at least 1, batch_size 2, chunk_size and "
+                f"workers 0; came {self}"
+            )
+        if not all(0 < rate < math.inf for rate in (self.lora_alpha, self.learning_rate, self.temperature)):
+            raise SettingsError(f"xbt stage 2: lora_alpha, learning_rate and temperature are above 0; came {self}")
+        if not all(0 <= x < math.inf for x in (self.projection_learning_rate, self.weight_decay, self.keep_weight)):
+            raise SettingsError(
+                f"xbt stage 2: projection_learning_rate, weight_decay and keep_weight are 0 or above; came {self}"
+            )
+        if (
+            not all(0 <= x < 1 for x in (self.lora_dropout, self.warmup_fraction))
+            or not 0 < self.validation_fraction < 1
+        ):
+            raise SettingsError(
+                f"xbt stage 2: lora_dropout, warmup_fraction and validation_fraction are fractions; came {self}"
+            )
+        if self.precision not in ("auto", "32-true", "bf16-mixed"):
+            raise SettingsError(f"xbt stage 2: precision is auto, 32-true or bf16-mixed, came {self.precision!r}")
+
+    def fit(
+        self,
+        pairs: ImageTextPairs,
+        encoder: ClipEncoder,
+        upgrade: Upgrade,
+        *,
+        seed: int = 0,
+        folder: Path | str | None = None,
+        loggers: Sequence[Any] = (),
+        progress: Progress = silent,
+    ) -> Upgrade:
+        """The upgrade of the model with the LoRA; ``encoder`` and ``upgrade`` are left as they came.
+
+        folder: for checkpoints and the LoRA; a run that was killed goes on from there, and a finished one is read again.
+        Without it nothing can be taken up, and the LoRA lies in a temporary folder until the process ends: save the
+        upgrade, which copies it. loggers: of Lightning. Where no step scores above the start, the upgrade is that of stage
+        1, with no LoRA and ``best_step`` 0 among its figures.
+
+        Raises `SettingsError` for an encoder or a bridge that cannot be trained, `WrongDirection` and `SpaceMismatch` for
+        an upgrade that is forward or of another model, `InvalidInput` for too few pairs and a folder of another training.
+        """
+        _require_trainable(encoder, upgrade)
+        for library in ("lightning", "peft"):
+            require(library, extra="finetune")
+        start = _Start(pairs, encoder, upgrade, seed)
+        train, held = self._split(start)
+        place = _temporary() if folder is None else Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            with self._lora(encoder) as attached:
+                attached.to(encoder.device).eval()
+                bridge = TrainableBridge(upgrade.bridge).to(encoder.device)
+                objective = XBTImageText(self.temperature, self.keep_weight)
+                task = XBTTask(encoder, attached, bridge, objective, self._rates(), train=train, held=held, seed=seed)
+                figures = self._run(task, start, None if folder is None else place, loggers, progress)
+                if figures["best_step"]:
+                    save_lora(attached, place / "lora", base=encoder.space.model)
+        return self._upgrade(start, bridge, place / "lora", figures)
+
+    def _split(self, start: _Start) -> tuple[Surrogates, Surrogates]:
+        """Training and held-out pairs with the surrogates of their old captions."""
+        rows, held = start.pairs.hold_out(self.validation_fraction, seed=start.seed)
+        if len(rows) < self.batch_size:
+            raise SettingsError(
+                f"xbt stage 2: batch_size {self.batch_size} is more than the {len(rows)} pairs there are to train on "
+                f"({len(held)} of {len(start.pairs)} are held out); set a smaller one, or give more pairs"
+            )
+        held = held[np.linspace(0, len(held) - 1, min(len(held), _HELD_OUT_PAIRS)).astype(np.int64)]
+        groups = start.pairs.group_numbers()
+        if len(np.unique(groups[held])) < 2:
+            raise InvalidInput(
+                f"xbt stage 2: of {len(start.pairs)} pairs only one photo would be held out, which is always found; give "
+                "more pairs or a larger validation_fraction"
+            )
+        every = Surrogates(start.pairs, start.old_texts(), groups)
+        return every.take(rows), every.take(held)
+
+    def _lora(self, encoder: ClipEncoder) -> AbstractContextManager[Any]:
+        return attached_lora(
+            encoder.model,
+            rank=self.rank,
+            alpha=self.lora_alpha,
+            dropout=self.lora_dropout,
+            target_modules=self.target_modules,
+        )
+
+    def _rates(self) -> Rates:
+        return Rates(
+            self.learning_rate, self.projection_learning_rate, self.weight_decay, self.batch_size, self.chunk_size
+        )
+
+    def _run(
+        self, task: XBTTask, start: _Start, folder: Path | None, loggers: Sequence[Any], progress: Progress
+    ) -> dict[str, Any]:
+        from embridge.training.loop import Loop, run  # Lightning takes seconds to import, and may not be there
+
+        steps = self.epochs * task.steps_per_epoch
+        device = str(start.encoder.device)
+        loop = Loop(
+            name=start.name(self),
+            steps=steps,
+            seed=start.seed,
+            device=device,
+            precision=_precision(self.precision, device),
+            share=partial(_share, steps=steps, warmup=round(self.warmup_fraction * steps)),
+            checks=self.checks,
+            checkpoint_every_steps=self.checkpoint_every_steps,
+            workers=self.workers,
+        )
+        best = run(task, loop, folder=folder, loggers=loggers, progress=progress, what="xbt stage 2 steps")
+        return {"steps": steps, "best_step": best.step, "held_out_scores": best.scores}
+
+    def _upgrade(self, start: _Start, bridge: TrainableBridge, lora: Path, figures: dict[str, Any]) -> Upgrade:
+        before = start.upgrade.provenance
+        provenance = Provenance(
+            method="xbt-stage2",
+            settings=asdict(self),
+            seed=start.seed,
+            data=f"{len(start.pairs)} image-text pairs, {start.pairs.fingerprint}",
+            versions=library_versions(),
+            figures=figures | {"stage_1": before.method, "stage_1_data": before.data},
+            encoders=before.encoders,
+        )
+        if not figures["best_step"]:
+            return replace(start.upgrade, provenance=provenance)
+        new = space_with_lora(start.encoder.space, lora)
+        adapter = bridge.cpu().to_adapter(new, start.upgrade.old_space)
+        return Upgrade(Identity(new, new), adapter, provenance, lora=lora)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Start:
+    """What a training starts from."""
+
+    pairs: ImageTextPairs
+    encoder: ClipEncoder
+    upgrade: Upgrade
+    seed: int
+
+    def old_texts(self) -> np.ndarray:
+        """ψ₀(native caption) for each pair, unit rows; a caption that comes often is encoded once."""
+        distinct = list(dict.fromkeys(self.pairs.captions))
+        row_of = {caption: row for row, caption in enumerate(distinct)}
+        mapped = normalized(self.upgrade.bridge.apply(self.encoder.encode(distinct, modality="text")))
+        return np.asarray(mapped[[row_of[caption] for caption in self.pairs.captions]])
+
+    def name(self, settings: XBTFinetune) -> str:
+        """A hash of all that decides the outcome."""
+        decisive = {k: v for k, v in asdict(settings).items() if k not in ("checkpoint_every_steps", "workers")}
+        spaces = [self.encoder.space.id, self.upgrade.old_space.id]
+        described = json.dumps([decisive, self.seed, self.pairs.fingerprint, spaces], sort_keys=True)
+        digest = hashlib.sha256(described.encode())
+        for part, array in sorted(self.upgrade.bridge.weights().items()):
+            digest.update(part.encode() + array.tobytes())
+        return digest.hexdigest()
+
+
+def _require_trainable(encoder: ClipEncoder, upgrade: Upgrade) -> None:
+    if not isinstance(encoder, ClipEncoder):
+        raise SettingsError(
+            f"xbt stage 2 trains a dual encoder of text and images (clip:MODEL), came a {type(encoder).__name__}"
+        )
+    if upgrade.direction == "forward":
+        raise WrongDirection("xbt stage 2 trains on a backward upgrade, from new to old; this one is forward")
+    if encoder.lora is not None or upgrade.lora is not None:
+        raise SettingsError(
+            "xbt stage 2: there is a LoRA already; start from the upgrade of stage 1 and the encoder without a LoRA"
+        )
+    require_same(upgrade.new_space, encoder.space, what="the encoder to train with this upgrade")
+    if not isinstance(upgrade.head, Identity):
+        raise SettingsError(f"xbt stage 2 trains on an upgrade without a head of its own, came {upgrade.head.kind}")
+
+
+def _temporary() -> Path:
+    """A folder that goes with the process."""
+    folder = tempfile.mkdtemp(prefix="embridge-xbt-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _precision(wanted: Literal["auto", "32-true", "bf16-mixed"], device: str) -> Literal["32-true", "bf16-mixed"]:
+    if wanted != "auto":
+        return wanted
+    return "bf16-mixed" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _share(step: int, *, steps: int, warmup: int) -> float:
+    """Of the learning rate at a step, counted from 0: a line up to 1, then a cosine down to 0."""
+    return min(1.0, (step + 1) / max(1, warmup)) * (1 + math.cos(math.pi * step / steps)) / 2
