@@ -8,11 +8,13 @@ __all__ = ["HeldOutPairs", "mean_reciprocal_rank"]
 
 
 class HeldOutPairs:
-    """Half the reciprocal rank of new images among surrogates of old captions, half that of new captions among old images.
+    """The mean of four mean reciprocal ranks: new images and new captions as queries, on stored and on added galleries.
 
-    The stored gallery is the old model's, which is not at hand; its surrogate is what the first stage makes of the native
-    new model, ψ₀(f(·)), of captions and of images alike. Both stay fixed, so the score says how the new queries do on what
-    does not change with them. Rows of the query's own group (other captions of the photo) are left out of its ranking.
+    An upgraded index holds rows that the old model wrote and, from now on, rows that the bridge writes. The old model is
+    not at hand; the surrogate of its rows is what the first stage makes of the native new model, ψ₀(f(·)), of captions and
+    of images alike. They stay fixed. Rows added later are those of the model in training. So the score is of images →
+    captions and captions → images, each among surrogates and among new rows. Rows of the query's own group (other captions
+    of the photo) are left out of its ranking.
     """
 
     def __init__(self, old_texts: Tensor, old_images: Tensor, groups: Tensor) -> None:
@@ -20,17 +22,16 @@ class HeldOutPairs:
 
     def score(self, images: Tensor, texts: Tensor) -> float:
         """In (0, 1]; higher is better. images, texts: the same pairs as the new model makes them, unit rows."""
-        return (
-            mean_reciprocal_rank(images, self._texts, self._groups)
-            + mean_reciprocal_rank(texts, self._images, self._groups)
-        ) / 2
+        asked = ((images, self._texts), (images, texts), (texts, self._images), (texts, images))
+        return sum(mean_reciprocal_rank(queries, gallery, self._groups) for queries, gallery in asked) / len(asked)
 
 
 def mean_reciprocal_rank(queries: Tensor, gallery: Tensor, groups: Tensor) -> float:
-    """Of row i of the gallery for query i, among the rows of other groups; equal scores count as better ones do not.
+    """Of row i of the gallery for query i, among the rows of other groups.
 
-    >>> mean_reciprocal_rank(torch.eye(3)[[0, 1, 1]], torch.eye(3), torch.tensor([0, 1, 2]))
-    0.8333333730697632
+    >>> import torch
+    >>> mean_reciprocal_rank(torch.eye(2)[[0, 0]], torch.eye(2), torch.tensor([0, 1]))
+    0.75
     """
     scores = queries @ gallery.T
     others = groups[:, None] != groups[None, :]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import lightning.pytorch as pl
 import numpy as np
@@ -29,6 +29,7 @@ __all__ = ["Best", "Loop", "Task", "run"]
 CHECKPOINT = "last.ckpt"
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is trained: batches, the loss's gradients, and a score of how it goes."""
 
