@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from embridge.datasets import glyph_models
 from embridge.encoders import load
 from embridge.encoders.space_file import SPACE_FILE
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch, WrongDirection
-from embridge.export import export_upgrade, fold, query_path
+from embridge.export import export_upgrade, fold, foldable_into, query_path
 from embridge.export.clip import fold_clip
 from embridge.export.folding import probe, seal_folder
 from embridge.testing import check_encoder
@@ -141,14 +142,16 @@ def test_towers_of_two_widths_colours_and_half_precision(colour_clip, tmp_path):
         np.testing.assert_allclose(after.encode(items, modality=modality), wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["identity", "prefix", "unit rows", "composed"])
+@pytest.mark.parametrize("kind", ["identity", "prefix", "unit rows", "zero bias", "composed"])
 def test_every_bridge_without_bias_is_folded(colour_clip, tmp_path, kind):
     before = load(f"clip:{colour_clip}", device="cpu")
     middle = linear(before.space, 12, seed=1)
+    weight = linear(before.space, 9).weights()["weight"]
     bridge = {
         "identity": Identity(before.space, Space("old", "1", 20)),
         "prefix": Prefix(before.space, Space("old", "1", 7)),
         "unit rows": linear(before.space, 9, normalize_input=True),
+        "zero bias": Linear(before.space, Space("old", "1", 9), weight, np.zeros(9, np.float32), normalize_input=True),
         "composed": Composed([middle, Prefix(middle.target, Space("old", "1", 6)), linear(Space("old", "1", 6), 5)]),
     }[kind]
     after = load(f"clip:{fold_clip(bridge, colour_clip, tmp_path / 'model')}", device="cpu")
@@ -186,6 +189,14 @@ def test_a_bias_is_refused_and_how_to_do_without_is_said(centered, tmp_path):
     with pytest.raises(SettingsError, match=r"adds a bias .*procrustes with center: false.* --onnx FILE"):
         fold(query_path(centered), f"clip:{NEW}", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_bridge_can_be_folded_is_known_before(upgrade, centered, encoders):
+    layer = Layer(np.ones((128, 4), np.float32), np.ones(4, np.float32))
+    network = MLP(encoders["new"].space, Space("old", "1", 4), [layer])
+    both = ("clip", "sentence-transformers")
+    assert (foldable_into(upgrade), foldable_into(centered)) == (both, both[1:])
+    assert foldable_into(replace(upgrade, bridge=network)) == ()
 
 
 def test_what_is_not_linear_is_refused(encoders, tmp_path):
