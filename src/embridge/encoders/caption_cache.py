@@ -1,0 +1,166 @@
+"""Captions encoded once: float16 unit vectors on disk, written shard by shard, so that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from embridge.adapters.base import normalized
+from embridge.embeddings import require_vectors
+from embridge.encoders.base import Encoder, Role
+from embridge.errors import InvalidInput
+from embridge.files import atomic_file
+from embridge.half_embeddings import HalfEmbeddings
+from embridge.progress import Progress, silent
+from embridge.space import Space
+
+__all__ = ["encode_once", "needed_bytes"]
+
+_VERSION = 1
+_SHARD_ROWS = 4_096
+
+
+def encode_once(
+    encoder: Encoder,
+    captions: Sequence[str],
+    folder: Path | str,
+    *,
+    role: Role = "query",
+    shard_rows: int = _SHARD_ROWS,
+    progress: Progress = silent,
+) -> HalfEmbeddings:
+    """The captions as the encoder sees them, of length one, from ``folder`` where they were encoded before.
+
+    Each space, role and list of captions has a folder of its own in it: a file of float16 vectors, and a journal that
+    names the shards of ``shard_rows`` captions which are whole. Killed at any moment, the next call goes on after the last
+    of these, to the same bytes. To clear the cache, delete the folder.
+
+    Raises `InvalidInput` where the disk has no room for all of it, before anything is encoded; for a cache that was
+    altered; and for vectors without a cosine whose lengths vary, since lengths are not kept.
+
+    >>> from embridge.encoders import CachedEncoder
+    >>> from embridge import Embeddings
+    >>> toy = Embeddings.of(2 * np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a cat", "a dog"])
+    >>> encode_once(CachedEncoder(text=toy), ["a dog", "a cat"], "cache").vectors.tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    if not captions or shard_rows < 1:
+        raise InvalidInput(f"nothing to encode: {len(captions)} captions in shards of {shard_rows} came")
+    cache = _Cache.of(Path(folder), encoder.space, role, captions, shard_rows)
+    said = f"{encoder.space.model}: captions ({needed_bytes(len(captions), encoder.space.dim) / 1e9:.2f} GB on disk)"
+    for done in cache.fill(encoder, captions, role):
+        progress(done, len(captions), said)
+    return HalfEmbeddings(tuple(map(str, range(len(captions)))), cache.vectors(), encoder.space)
+
+
+def needed_bytes(rows: int, dim: int) -> int:
+    """What the vectors of so many captions take on disk.
+
+    >>> needed_bytes(1_000_000, 768)
+    1536000000
+    """
+    return 2 * rows * dim
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """One file of vectors and its journal."""
+
+    folder: Path
+    space: Space
+    about: dict[str, object]
+    rows: int
+    shard_rows: int
+
+    @classmethod
+    def of(cls, folder: Path, space: Space, role: Role, captions: Sequence[str], shard_rows: int) -> _Cache:
+        digest = hashlib.sha256()
+        for caption in captions:
+            digest.update(f"{len(caption)} {caption}".encode())
+        about = {"version": _VERSION, "space": space.to_dict(), "role": role, "captions": digest.hexdigest()}
+        own = folder / f"{space.id}-{role}-{digest.hexdigest()[:16]}"
+        return cls(own, space, about, len(captions), shard_rows)
+
+    def fill(self, encoder: Encoder, captions: Sequence[str], role: Role) -> Iterator[int]:
+        """Encode what is missing; how many captions are done, after every shard."""
+        shard_rows, sums = self._journal()
+        done = min(len(sums) * shard_rows, self.rows)
+        if done < self.rows:
+            self._require_room(done)
+        yield done
+        for start in range(done, self.rows, shard_rows):
+            vectors = encoder.encode(captions[start : start + shard_rows], modality="text", role=role)
+            halves = self._halves(vectors, len(captions[start : start + shard_rows]))
+            _write_at(self.folder / "vectors.f16", needed_bytes(start, self.space.dim), halves)
+            sums.append(zlib.crc32(halves.data))
+            with atomic_file(self.folder / "shards.json") as journal:  # a shard that it does not name is none
+                journal.write_text(json.dumps(self.about | {"shard_rows": shard_rows, "crc32": sums}))
+            yield start + len(vectors)
+
+    def vectors(self) -> np.ndarray:
+        """All of them, as a memory map, each shard compared with what was written."""
+        shard_rows, sums = self._journal()
+        held: np.ndarray = np.memmap(self.folder / "vectors.f16", np.float16, "r", shape=(self.rows, self.space.dim))
+        for number, expected in enumerate(sums):
+            if zlib.crc32(held[number * shard_rows : (number + 1) * shard_rows].data) != expected:
+                raise InvalidInput(f"{self.folder}: shard {number} is not as it was written; delete that folder")
+        return held
+
+    def _journal(self) -> tuple[int, list[int]]:
+        """How many rows a shard has, and the check sums of those that are whole."""
+        path = self.folder / "shards.json"
+        if not path.exists():
+            return self.shard_rows, []
+        try:
+            held = json.loads(path.read_text())
+            shard_rows, sums = held["shard_rows"], list(held["crc32"])
+            same = {name: held[name] for name in self.about} == self.about
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidInput(f"{path} is truncated or altered ({error!r}); delete {self.folder}") from error
+        file = self.folder / "vectors.f16"
+        whole = needed_bytes(min(len(sums) * shard_rows, self.rows), self.space.dim)
+        if not same or not file.exists() or file.stat().st_size < whole:
+            raise InvalidInput(f"{self.folder} holds other captions, or not all that it names; delete that folder")
+        return shard_rows, sums
+
+    def _halves(self, vectors: np.ndarray, count: int) -> np.ndarray:
+        require_vectors(vectors, dim=self.space.dim, what=f"captions by {self.space.model}")
+        if len(vectors) != count:
+            raise InvalidInput(f"{self.space.model} made {len(vectors)} vectors of {count} captions")
+        lengths = np.linalg.norm(vectors, axis=1)
+        if self.space.metric != "cosine" and np.abs(lengths - 1).max() > 1e-3:
+            raise InvalidInput(
+                f"{self.space} compares by {self.space.metric} vectors whose lengths vary ({lengths.min():.3g} to "
+                f"{lengths.max():.3g}); a cache keeps directions alone"
+            )
+        return np.ascontiguousarray(normalized(vectors).astype(np.float16))
+
+    def _require_room(self, done: int) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(f"{self.folder} cannot be made: {error}; choose another cache folder") from error
+        needed, free = needed_bytes(self.rows - done, self.space.dim), shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise InvalidInput(
+                f"{self.folder}: {self.rows - done:,} captions need {needed / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are "
+                "free; make room, or choose another cache folder"
+            )
+
+
+def _write_at(path: Path, offset: int, halves: np.ndarray) -> None:
+    """Write a shard at its place, safely on disk; whatever an interrupted run left there is overwritten."""
+    path.touch()
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(halves.data)
+        file.flush()
+        os.fsync(file.fileno())
