@@ -153,12 +153,11 @@ class _Module(pl.LightningModule):  # type: ignore[misc]
         optimizer = self.task.optimizer()
         return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, self.loop.share)]
 
-    def training_step(self, numbered: tuple[int, Any], batch_idx: int) -> None:
-        step, batch = numbered
-        torch.manual_seed(_seed_of(self.loop.seed, step))
+    def training_step(self, numbered: _Numbered, batch_idx: int) -> None:
+        torch.manual_seed(_seed_of(self.loop.seed, numbered.step))
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
-        terms = self.task.step(batch, self.manual_backward)
+        terms = self.task.step(numbered.batch, self.manual_backward)
         optimizer.step()
         schedule: Any = self.lr_schedulers()
         schedule.step()
@@ -189,12 +188,19 @@ class _Follow(pl.Callback):  # type: ignore[misc]
             trainer.save_checkpoint(module.checkpoint)
 
 
-class _Batches(Dataset[tuple[int, Any]]):
+class _Numbered:
+    """A batch and its step; no tuple, which loaders take apart."""
+
+    def __init__(self, step: int, batch: Any) -> None:
+        self.step, self.batch = step, batch
+
+
+class _Batches(Dataset[_Numbered]):
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    def __getitem__(self, step: int) -> tuple[int, Any]:
-        return step, self._task.batch(step)
+    def __getitem__(self, step: int) -> _Numbered:
+        return _Numbered(step, self._task.batch(step))
 
 
 class _From:
@@ -205,6 +211,10 @@ class _From:
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self._trainer.global_step, self._steps))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _seed_of(seed: int, step: int) -> int:
