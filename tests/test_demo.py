@@ -85,6 +85,7 @@ def test_the_page_stands_alone_and_shows_five_searches(demo):
     assert demo[1]["verdict"].split(":")[0] in page
     for cell in demo[1]["cells"]["t2i"]:
         assert f"<dt>{cell}</dt>" in page
+    assert page.count("<tr class='aside'><th>ceiling</th>") == 1
 
 
 def test_the_reports_page_shows_the_renderings(demo):

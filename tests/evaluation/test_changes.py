@@ -56,3 +56,8 @@ def test_rows_name_the_better_report_or_are_marked_identical():
     same, better, worse = table.rows
     assert same[4:] == ["", "identical", ""]
     assert (better[5], worse[5]) == ("after.json", "before.json")
+
+
+def test_the_ceiling_stands_last_and_in_brackets():
+    [table] = change_tables([replace(SAME, cell="ceiling"), changed("yes", 0.1)], NAMES)
+    assert [row[0] for row in table.rows] == ["new/old", "(ceiling)"]

@@ -17,11 +17,13 @@ from embridge.evaluation import Summary, measure
 from embridge.evaluation.render.markup import Markup
 from embridge.evaluation.render.style import BASE
 from embridge.evaluation.render.tables import cell_legend
+from embridge.evaluation.report import CEILING
 
 __all__ = ["Example", "pictures", "write_page"]
 
 Hit = tuple[str, str]
 _SCALE = 2
+_ASIDE = " class='aside'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def _table(summary: Summary) -> str:
     head = "".join(f"<th colspan='{len(metrics)}'>{one.title}</th>" for one in asked)
     labels = "".join(f"<th>{measure(metric).label}</th>" for _ in asked for metric in metrics)
     body = "".join(
-        f"<tr><th>{escape(name)}</th>{''.join(_value(summary, a.direction, name, m) for a in asked for m in metrics)}</tr>"
+        f"<tr{_ASIDE if name == CEILING else ''}><th>{escape(name)}</th>"
+        f"{''.join(_value(summary, a.direction, name, m) for a in asked for m in metrics)}</tr>"
         for name in names
     )
     top = f"<thead><tr><th></th>{head}</tr><tr><th>query / gallery</th>{labels}</tr></thead>"
@@ -123,6 +126,7 @@ _STYLE = """
 .hits { display: grid; grid-template-columns: repeat(10, minmax(0, 3.5rem)); gap: .35rem; flex: 1 }
 img { width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .35rem; padding: .15rem }
 @media (max-width: 40rem) { .row { display: block; margin: .6rem 0 } .hits { gap: .2rem } img { padding: 0 } }
+tr.aside > * { color: var(--soft); font-weight: normal }
 .legend { font-size: .85rem; margin: .8rem 0 } .legend > div { display: flex; gap: .75rem; margin: .15rem 0 }
 .legend dt { flex: 0 0 8rem; font-weight: 600 } .legend dd { margin: 0; color: var(--soft) }
 img.right { outline: 3px solid var(--right); outline-offset: -2px } span.right { color: var(--right); font-weight: 600 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from embridge.evaluation.compare import CellChange
 from embridge.evaluation.measures import measure
 from embridge.evaluation.render.terminal import ReportTable, flip_text, interval_text
-from embridge.evaluation.report import DIRECTIONS, UPGRADED
+from embridge.evaluation.report import CEILING, DIRECTIONS, UPGRADED
 
 __all__ = ["change_sentence", "change_tables"]
 
@@ -20,8 +20,17 @@ def change_tables(changes: Sequence[CellChange], names: tuple[str, str]) -> list
     columns = ["query/gallery", "metric", *names, "change", "better", "flips"]
     tables = []
     for direction in dict.fromkeys(change.direction for change in changes):
-        own = [change for change in changes if change.direction == direction]
-        rows = [[c.cell, measure(c.metric).label, f"{c.a:.3f}", f"{c.b:.3f}", *_what_changed(c, names)] for c in own]
+        own = sorted((c for c in changes if c.direction == direction), key=lambda change: change.cell == CEILING)
+        rows = [
+            [
+                f"({c.cell})" if c.cell == CEILING else c.cell,
+                measure(c.metric).label,
+                f"{c.a:.3f}",
+                f"{c.b:.3f}",
+                *_what_changed(c, names),
+            ]
+            for c in own
+        ]
         tables.append(ReportTable(f"{_title(direction)}, {own[0].queries:,} queries", columns, rows))
     return tables
 
