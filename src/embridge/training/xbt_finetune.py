@@ -73,8 +73,8 @@ class XBTFinetune:
     epochs: int = 1
     batch_size: int = 256
     chunk_size: int = 32
-    temperature: float = 0.05
-    keep_weight: float = 1.0
+    temperature: float = 0.1
+    keep_weight: float = 3.0
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     validation_fraction: float = 0.05
     checks: int = 10
