@@ -92,11 +92,39 @@ def test_captions_are_strings_and_groups_as_many():
         ImageTextPairs(["a", "b"], ["1", "2"], np.zeros(1, np.int64))
 
 
-def test_a_file_is_read_with_images_beside_it(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("pairs.csv", 'text,image\n"a cat, asleep",1.png\na 5" tabby,1.png\n'),
+        ("pairs.tsv", 'image\ttext\n1.png\ta cat, asleep\n\n1.png\ta 5" tabby\n'),
+        (
+            "pairs.jsonl",
+            '{"text": "a cat, asleep", "image": "1.png"}\n\n{"image": "1.png", "text": " a 5\\" tabby", "n": 3}\n',
+        ),
+    ],
+)
+def test_a_file_is_read_with_images_beside_it(tmp_path, name, content):
     Image.fromarray(PIXELS[0]).save(tmp_path / "1.png")
-    (tmp_path / "pairs.csv").write_text("text,image\na cat,1.png\na tabby,1.png\n")
-    pairs = read_image_text(tmp_path / "pairs.csv")
-    assert (pairs.captions, pairs.images) == (["a cat", "a tabby"], [str(tmp_path / "1.png")] * 2)
+    (tmp_path / name).write_text(content)
+    pairs = read_image_text(tmp_path / name)
+    assert (pairs.captions, pairs.images) == (["a cat, asleep", 'a 5" tabby'], [str(tmp_path / "1.png")] * 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("pairs.jsonl", '{"text": "a"', r"pairs\.jsonl cannot be read as jsonl"),
+        ("pairs.jsonl", '{"text": "a", "image": "1.png"}\n[1]\n', r"cannot be read as jsonl: line 1 holds no object"),
+        ("pairs.jsonl", "", "no columns, the file is empty"),
+        ("pairs.jsonl", '{"text": "a", "image": "1.png"}\n{"text": "b"}\n', "row 1 has a blank cell"),
+        ("pairs.tsv", "text\timage\na\tb\tc\n", "row 0 has 3 cells, the header 2"),
+        ("pairs.tsv", "text,image\na,b\n", "expected columns text and image"),
+    ],
+)
+def test_files_that_hold_no_pairs_are_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InvalidInput, match=message):
+        read_image_text(tmp_path / name)
 
 
 def test_a_file_of_texts_alone_and_a_missing_image_are_refused(tmp_path):

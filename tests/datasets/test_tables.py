@@ -119,7 +119,9 @@ def test_truncated_parquet_is_refused(tmp_path):
 @BOTH
 @pytest.mark.parametrize("reader", [read_pairs, read_labels])
 def test_a_missing_file_is_not_called_damaged(tmp_path, reader, suffix):
-    with pytest.raises(InvalidInput, match=rf"nowhere{suffix} does not exist; expected a csv or parquet file$"):
+    with pytest.raises(
+        InvalidInput, match=rf"nowhere{suffix} does not exist; expected a csv, tsv, jsonl or parquet file$"
+    ):
         reader(tmp_path / f"nowhere{suffix}")
 
 

@@ -403,6 +403,12 @@ def test_too_few_to_hold_out_are_refused(pairs, new, mlp_stage):
         replace(QUICK, validation_fraction=0.001, batch_size=8).fit(some(pairs), new, mlp_stage)
 
 
+def test_a_file_in_the_place_of_the_folder_is_refused(pairs, new, mlp_stage, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(InvalidInput, match="run cannot be a folder: a file is in the way"):
+        QUICK.fit(some(pairs), new, mlp_stage, folder=tmp_path / "run")
+
+
 def test_an_unreadable_image_is_named(new, mlp_stage, pairs):
     captions = [f"{a} {b}" for a in "abcdefgh" for b in "abcdefgh"]
     missing = ImageTextPairs(captions, [f"no-such-{i}.png" for i in range(64)])

@@ -1,4 +1,4 @@
-"""Judged pairs: a csv or parquet table that says which item answers which query."""
+"""Judged pairs: a csv, tsv, JSON lines or parquet table that says which item answers which query."""
 
 from __future__ import annotations
 

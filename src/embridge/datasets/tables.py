@@ -1,8 +1,9 @@
-"""Tables of text: the columns of a csv or parquet file, every value as a string."""
+"""Tables of text: the columns of a csv, tsv, JSON lines or parquet file, every value as a string."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
@@ -16,14 +17,18 @@ __all__ = ["column_names", "finite_number", "read_columns", "require_filled"]
 
 
 def column_names(path: Path | str) -> list[str]:
-    """The columns of a file, in order: parquet where it is named so, else csv with a header.
+    """The columns of a file, in order: parquet, tsv (no quotes) or jsonl where it is named so, else csv with a header.
 
-    Raises `InvalidInput` for a file that is missing, unreadable or empty, and for two columns of one name.
+    Those of jsonl are the keys of its first object. Raises `InvalidInput` for a file that is missing, unreadable or empty,
+    and for two columns of one name.
     """
     path = Path(path)
-    require_file(path, "a csv or parquet file")
+    require_file(path, "a csv, tsv, jsonl or parquet file")
     with _reading(path):
-        names = _parquet_names(path) if path.suffix == ".parquet" else next(_csv_rows(path), [])
+        if path.suffix == ".parquet":
+            names = _parquet_names(path)
+        else:
+            names = list(next(_objects(path), {})) if path.suffix == ".jsonl" else next(_csv_rows(path), [])
     repeated = sorted({name for name in names if names.count(name) > 1})
     if not names or repeated:
         raise InvalidInput(f"{path}: {f'columns repeat: {repeated}' if repeated else 'no columns, the file is empty'}")
@@ -48,6 +53,9 @@ def read_columns(path: Path | str, names: Sequence[str]) -> dict[str, tuple[str,
     with _reading(path):
         if path.suffix == ".parquet":
             return _parquet_columns(path, names)
+        if path.suffix == ".jsonl":
+            rows = list(_objects(path))
+            return {name: tuple(_text(row.get(name)) for row in rows) for name in names}
         return _csv_columns(path, held, names)
 
 
@@ -74,7 +82,8 @@ def finite_number(text: str) -> float | None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    kind, unreadable = "csv", csv.Error
+    kind = path.suffix[1:] if path.suffix in (".tsv", ".jsonl") else "csv"
+    unreadable: type[Exception] = csv.Error
     if path.suffix == ".parquet":
         kind, unreadable = "parquet", require("pyarrow", extra="parquet").ArrowException
     try:
@@ -87,9 +96,24 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _csv_rows(path: Path) -> Iterator[list[str]]:
     """The rows that are not blank, the header first."""
+    tabs = path.suffix == ".tsv"
     with path.open(newline="", encoding="utf-8-sig") as file:
         # strict: a quote that is never closed would otherwise swallow all rows after it
-        yield from ([cell.strip() for cell in row] for row in csv.reader(file, strict=True) if row)
+        reader = csv.reader(
+            file, strict=True, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
+        )
+        yield from ([cell.strip() for cell in row] for row in reader if row)
+
+
+def _objects(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of JSON lines, one a line."""
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file):
+            if line.strip():
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"line {number} holds no object in braces")
+                yield row
 
 
 def _csv_columns(path: Path, held: list[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
