@@ -433,7 +433,7 @@ def test_search_needs_an_encoder_and_a_store(project, tmp_path):
         ({"old": "clip:no/such/folder"}, 2, "there is no folder "),
         ({"fit": {"captions": "empty.txt"}}, 1, "holds no caption"),
         ({"fit": {"captions": "missing.txt"}}, 2, "missing.txt does not exist"),
-        ({"fit": {"captions": "pictures"}}, 1, "cannot be read as UTF-8 text"),
+        ({"fit": {"captions": "pictures"}}, 1, "holds no file of captions"),
         ({"fit": {"captions": "captions.txt", "method": "procrustes"}, "upgrade": "pictures"}, 1, "not overwritten"),
     ],
 )

@@ -9,8 +9,10 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, load
+from embridge.encoders.caption_cache import encode_once
 from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation import Side
+from embridge.half_embeddings import HalfEmbeddings
 from embridge.judging import Judgements
 from embridge.progress import Progress, silent
 from embridge.settings import ModelSettings
@@ -19,16 +21,21 @@ from embridge.vector_files import read
 __all__ = ["caption_vectors", "searches_images", "side_of"]
 
 
-def caption_vectors(model: ModelSettings, captions: Sequence[str] | None, progress: Progress) -> Embeddings:
-    """The captions as a model sees them; raises `SettingsError` for a model that says neither how nor where."""
+def caption_vectors(
+    model: ModelSettings, captions: Sequence[str] | None, cache: Path, progress: Progress
+) -> Embeddings | HalfEmbeddings:
+    """The captions as a model sees them; raises `SettingsError` for a model that says neither how nor where.
+
+    What an encoder makes is kept in the cache, and taken from there the next time.
+    """
     if model.encoder is None:
         if model.captions is None:
             raise SettingsError("fit: a model without an encoder needs a file of caption vectors (captions:)")
         return _read(model.captions, model)
     if captions is None:
         raise SettingsError("fit: name a text file with captions (fit.captions), one a line")
-    encoder = _encoder(model, progress)
-    return Embeddings.of(encoder.encode(captions, modality="text", role="query"), encoder.space)
+    told = _Whole(progress, len(captions))
+    return encode_once(_encoder(model, told.part), captions, cache, role="query", progress=told.shard)
 
 
 def side_of(model: ModelSettings, judgements: Judgements, folder: Path | None, progress: Progress) -> Side:
@@ -59,9 +66,25 @@ def searches_images(model: ModelSettings) -> bool:
     return model.encoder is not None and "image" in _encoder(model, silent).modalities
 
 
+class _Whole:
+    """The progress of all captions, whose shards an encoder takes one after the other, each from its own beginning."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._before, self._what = progress, total, 0, ""
+
+    def shard(self, done: int, total: int, what: str) -> None:
+        self._before, self._what = done, what
+        self._progress(done, total, what)
+
+    def part(self, done: int, total: int, what: str) -> None:
+        self._progress(self._before + done, self._total, self._what or what)
+
+
 def _encoder(model: ModelSettings, progress: Progress) -> Encoder:
     assert model.encoder is not None
-    return load(model.encoder, device=model.device, batch_size=model.batch_size, progress=progress)
+    said = {name: getattr(model, name) for name in ("revision", "key_variable", "dim")}
+    options = {name: value for name, value in said.items() if value is not None}
+    return load(model.encoder, device=model.device, batch_size=model.batch_size, progress=progress, **options)
 
 
 def _read(path: Path, model: ModelSettings) -> Embeddings:

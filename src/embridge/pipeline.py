@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from embridge.adapters.upgrade import MANIFEST, Upgrade
+from embridge.datasets.captions import Captions, read_all_captions
 from embridge.datasets.judged_pairs import read_pairs
-from embridge.datasets.text_lines import count_captions
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SettingsError, require
 from embridge.evaluation import Relevance, Scope, Side, Summary, evaluate
@@ -20,6 +20,7 @@ from embridge.evaluation.render.markdown import report_markdown
 from embridge.evaluation.report_files import save_report, summary_to_dict
 from embridge.export import foldable_into
 from embridge.files import refuse_foreign_folder
+from embridge.half_embeddings import HalfEmbeddings
 from embridge.judging import Judgements, read_judgements, read_orders, require_answerable
 from embridge.methods import Pairs, make
 from embridge.methods.choose import Choice, Choose, JudgedQueries, choose
@@ -42,12 +43,13 @@ _NAMED_FOR_EVALUATION = (
 class Fitted:
     """What `fit_upgrade` made: the upgrade (None: keep the old model), and the table where a choice was made.
 
-    score: what the candidates were compared by.
+    score: what the candidates were compared by. captions: what was read, where captions were named.
     """
 
     upgrade: Upgrade | None
     choice: Choice | None
     score: str = ""
+    captions: Captions | None = None
 
     @property
     def said(self) -> str:
@@ -55,7 +57,8 @@ class Fitted:
         if self.upgrade is None:
             return "nothing was written"
         made = self.upgrade.provenance
-        return f"{made.method}, from {self.upgrade.new_space} to {self.upgrade.old_space}; {made.data}"
+        read = "" if self.captions is None else f"; {self.captions}"
+        return f"{made.method}, from {self.upgrade.new_space} to {self.upgrade.old_space}; {made.data}{read}"
 
     @property
     def folds(self) -> str:
@@ -88,6 +91,9 @@ class Fitted:
             made |= {side: space.to_dict() | {"id": space.id} for side, space in spaces.items()}
             made["figures"] = dict(self.upgrade.provenance.figures)
             made["foldable_into"] = list(foldable_into(self.upgrade))
+        if self.captions is not None:
+            dropped = {"repeats": self.captions.repeats, "blanks": self.captions.blanks}
+            made["captions"] = {"kept": len(self.captions), **dropped, "files": self.captions.files}
         if self.choice is not None:
             made |= {
                 "reason": self.choice.reason,
@@ -107,15 +113,7 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     wanted = settings.fit
     require_files(settings, *_NAMED_FOR_FIT, *(_NAMED_FOR_EVALUATION if wanted.judged else ()))
     method = make(wanted.method, wanted.settings)
-    counts = None if wanted.captions is None else count_captions(wanted.captions)
-    captions = None if counts is None else list(counts)
-    old, new = (caption_vectors(model, captions, progress) for model in (settings.old, settings.new))
-    weights = None
-    if wanted.weigh_repeats:
-        if counts is None or len(counts) != len(old):
-            raise SettingsError("fit.weigh_repeats counts the lines of fit.captions; name that file")
-        weights = np.array(list(counts.values()), np.float64)
-    pairs = _pairs(settings, new, old, weights)
+    captions, pairs = _captions_and_pairs(settings, progress)
     choice, score = None, ""
     if isinstance(method, Choose):
         method = replace(method, cross_modal=method.cross_modal or _searches_images(settings))
@@ -124,14 +122,31 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     else:
         upgrade = method.fit(pairs, seed=wanted.seed, progress=progress)
     if upgrade is None:
-        return Fitted(None, choice, score)
+        return Fitted(None, choice, score, captions)
     names = {side: model.encoder for side, model in (("old", settings.old), ("new", settings.new)) if model.encoder}
     upgrade = replace(upgrade, provenance=replace(upgrade.provenance, encoders=names))
     upgrade.save(settings.upgrade)
-    return Fitted(upgrade, choice, score)
+    return Fitted(upgrade, choice, score, captions)
 
 
-def _pairs(settings: Settings, new: Embeddings, old: Embeddings, weights: np.ndarray | None) -> Pairs:
+def _captions_and_pairs(settings: Settings, progress: Progress) -> tuple[Captions | None, Pairs]:
+    """What the settings name, as both models see it."""
+    wanted = settings.fit
+    captions = None if wanted.captions is None else read_all_captions(wanted.captions, column=wanted.column)
+    texts = None if captions is None else captions.texts
+    cache = wanted.cache or settings.upgrade.parent / ".embridge-cache"
+    old, new = (caption_vectors(model, texts, cache, progress) for model in (settings.old, settings.new))
+    weights = None
+    if wanted.weigh_repeats:
+        if captions is None or len(captions) != len(old):
+            raise SettingsError("fit.weigh_repeats counts the lines of fit.captions; name that file")
+        weights = np.array(list(captions.counts.values()), np.float64)
+    return captions, _pairs(settings, new, old, weights)
+
+
+def _pairs(
+    settings: Settings, new: Embeddings | HalfEmbeddings, old: Embeddings | HalfEmbeddings, weights: np.ndarray | None
+) -> Pairs:
     try:
         return Pairs(new, old, weights)
     except InvalidInput as error:

@@ -51,6 +51,9 @@ class ModelSettings(_Strict):
     encoder: str | None = None
     device: str = "auto"
     batch_size: int = Field(64, ge=1)
+    revision: str | None = None
+    key_variable: str | None = None
+    dim: int | None = Field(None, ge=1)
     captions: Path | None = None
     queries: Path | None = None
     gallery: Path | None = None
@@ -67,6 +70,10 @@ class ModelSettings(_Strict):
         files = (self.captions, self.queries, self.gallery)
         if (self.encoder is None) == all(file is None for file in files):
             raise ValueError("say either encoder, or files with vectors (captions, queries, gallery), not both")
+        if self.encoder is None and self.revision is not None:
+            raise ValueError("revision is of an encoder; that of vectors in files stands under space")
+        if (self.key_variable or self.dim) and not (self.encoder or "").startswith("http:"):
+            raise ValueError("key_variable and dim are of an encoder behind HTTP (http:MODEL@https://HOST/v1)")
         return self
 
 
@@ -74,7 +81,9 @@ class FitSettings(_Strict):
     """How the bridge is fitted."""
 
     captions: Path | None = None
+    column: str | None = None
     weigh_repeats: bool = False
+    cache: Path | None = None
     method: str = "choose"
     settings: dict[str, Any] = Field(default_factory=dict)
     judged: Path | None = None
@@ -212,7 +221,7 @@ def require_files(settings: Settings, *keys: str) -> None:
 def _with_folder(encoder: str, folder: Path) -> str:
     """The encoder's name with its folder made absolute; raises `SettingsError` for a folder that is not there."""
     provider, _, model = encoder.partition(":")
-    if not model:
+    if not model or provider == "http":
         return encoder
     if (folder / model).is_dir():
         return f"{provider}:{folder / model}"

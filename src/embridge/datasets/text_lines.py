@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from embridge.errors import InvalidInput
 from embridge.files import require_file
 
-__all__ = ["count_captions", "decoded_lines", "read_captions"]
+__all__ = ["decoded_lines", "read_captions"]
 
 
 def read_captions(path: Path | str) -> list[str]:
-    """The distinct, non-blank lines, stripped, in the order of their first appearance; raises as `count_captions` does.
+    """The distinct, non-blank lines, stripped, in the order of their first appearance.
+
+    Raises `InvalidInput` for a file that is missing, not UTF-8 text, or without a caption.
 
     >>> _ = Path("captions.txt").write_text("a black cat\\n\\n two boats\\na black cat\\n")
     >>> read_captions("captions.txt")
     ['a black cat', 'two boats']
     """
-    return list(count_captions(path))
-
-
-def count_captions(path: Path | str) -> dict[str, int]:
-    """How often each distinct, non-blank line stands there, in the order of their first appearance.
-
-    Raises `InvalidInput` for a file that is missing, not UTF-8 text, or without a caption.
-    """
     lines = (line for _, text in decoded_lines(path) for line in text.split("\r"))
-    captions = dict(Counter(line for raw in lines if (line := raw.strip())))
+    captions = list(dict.fromkeys(line for raw in lines if (line := raw.strip())))
     if not captions:
         raise InvalidInput(f"{path} holds no caption; expected text, one caption a line")
     return captions
