@@ -8,7 +8,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ChineseCLIPConfig, ChineseCLIPModel, SiglipConfig, SiglipModel
 
-from embridge import Embeddings
+from embridge import Embeddings, Space, Upgrade
+from embridge.adapters import MLP, Identity, Layer, Provenance
 from embridge.datasets import glyph_models, glyphs
 from embridge.datasets.image_text import ImageTextPairs
 from embridge.encoders.clip import ClipEncoder
@@ -45,8 +46,21 @@ def linear_stage(caption_pairs):
 
 
 @pytest.fixture(scope="session")
-def mlp_stage(caption_pairs):
+def xbt_stage(caption_pairs):
     return XBT(hidden_width=32, min_steps=60, epochs=1, batch_size=256).fit(caption_pairs)
+
+
+@pytest.fixture(scope="session")
+def mlp_stage(new):
+    """Hand-made and rough, so that a few steps are sure to better it."""
+    generator = np.random.default_rng(0)
+
+    def layer(a, b, size):
+        return Layer((generator.normal(size=(a, b)) * size / a**0.5).astype(np.float32), np.zeros(b, np.float32))
+
+    dim, target = new.space.dim, Space("old", "1", 16)
+    bridge = MLP(new.space, target, [layer(dim, 32, 1), layer(32, 16, 0.3)], skip=layer(dim, 16, 1))
+    return Upgrade(Identity(new.space, new.space), bridge, Provenance("hand", data="none"))
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def test_a_linear_bridge_starts_as_it_is_and_comes_back(bias):
     check_same(adapter, rows(5))
 
 
-@pytest.mark.parametrize("stage", ["linear_stage", "mlp_stage"])
+@pytest.mark.parametrize("stage", ["linear_stage", "mlp_stage", "xbt_stage"])
 def test_a_fitted_bridge_starts_as_it_is_and_comes_back(stage, request):
     adapter = request.getfixturevalue(stage).bridge
     check_same(adapter, rows(adapter.source.dim))

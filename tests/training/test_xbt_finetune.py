@@ -132,25 +132,25 @@ def test_where_no_step_helps_it_is_the_first_stage(pairs, new, mlp_stage):
     assert (upgrade.lora, upgrade.new_space, upgrade.bridge) == (None, new.space, mlp_stage.bridge)
 
 
-def test_figures_and_data_say_where_it_comes_from(trained, mlp_stage, pairs):
+def test_figures_and_data_say_where_it_comes_from(trained, pairs):
     said = trained.provenance
-    assert (said.figures["stage_1"], said.figures["stage_1_data"]) == ("xbt-stage1", mlp_stage.provenance.data)
+    assert (said.figures["stage_1"], said.figures["stage_1_data"]) == ("hand", "none")
     assert said.data == f"{len(pairs)} image-text pairs, {pairs.fingerprint}"
     scores = said.figures["held_out_scores"]
     assert len(scores) == 3
-    assert max(scores) == scores[said.figures["best_step"] // (said.figures["steps"] // 2)] > scores[0]
+    assert max(scores) == scores[said.figures["best_step"] // (said.figures["steps"] // 2)] > scores[0] + 0.01
 
 
 @pytest.mark.slow
-def test_held_out_characters_are_found_no_worse_than_after_the_first_stage(old, new, mlp_stage):
+def test_held_out_characters_are_found_no_worse_than_after_the_first_stage(old, new, xbt_stage):
     """Characters that no training saw, queries of the new model on the gallery of the old one, both directions."""
     drawn = glyphs.render(glyphs.split()["validation"])
     few = ImageTextPairs(drawn.captions, drawn.images).take(np.arange(0, len(drawn.captions), 2))
     method = XBTFinetune(learning_rate=1e-3, batch_size=128, chunk_size=0, checks=2, validation_fraction=0.2)
-    upgrade = method.fit(few, new, mlp_stage)
+    upgrade = method.fit(few, new, xbt_stage)
     tuned = ClipEncoder(glyph_models.folder("new"), device="cpu", batch_size=256, lora=upgrade.lora)
     test = glyphs.render(glyphs.split()["test"], one_each=True)
-    before, after = recalls(old, new, mlp_stage, test), recalls(old, tuned, upgrade, test)
+    before, after = recalls(old, new, xbt_stage, test), recalls(old, tuned, upgrade, test)
     assert upgrade.provenance.figures["best_step"] > 0
     assert after["i2t"] > before["i2t"]
     assert after["t2i"] >= before["t2i"] - 0.005
@@ -347,11 +347,18 @@ def test_batches_prepared_by_other_processes_are_the_same(pairs, new, mlp_stage,
     assert bytes_of(tmp_path / "0") == bytes_of(tmp_path / "1")
 
 
+@pytest.mark.parametrize("chunk_size", [0, 5])
+def test_chunks_change_nothing_but_rounding(trained, pairs, new, mlp_stage, chunk_size):
+    upgrade = replace(QUICK, chunk_size=chunk_size).fit(pairs, new, mlp_stage)
+    scores, wanted = (u.provenance.figures["held_out_scores"] for u in (upgrade, trained))
+    np.testing.assert_allclose(scores, wanted, atol=2e-3)
+
+
 def test_bfloat16_trains_too(pairs, new, mlp_stage):
     start, *scores = (
         replace(QUICK, precision="bf16-mixed").fit(some(pairs), new, mlp_stage).provenance.figures["held_out_scores"]
     )
-    np.testing.assert_allclose(scores, start, atol=0.05)
+    np.testing.assert_allclose(scores, start, atol=0.1)
     assert start not in scores
 
 
