@@ -37,8 +37,10 @@ class FastFill:
 
     h is that of `FCT`, side information included, and so are its settings. The classification is there where the pairs
     have labels: label_smoothing is that of its cross-entropy, temperature what cosines are divided by, and
-    classification_weight its weight (the paper's is 1). ``Deviation:`` W_n is the new model's own classifier in the paper;
-    here it is the unit class means of the new vectors, since an upgrade has vectors alone. With smoothing ε and K classes
+    classification_weight its weight. ``Deviation:`` W_n is the new model's own classifier in the paper, whose weight is 1;
+    here it is the unit class means of the new vectors, since an upgrade has vectors alone, and with weight 1 it draws the
+    mapped vectors away from where the new ones lie (R@1 on training images of CIFAR-100: .370 without, .381 with weight .1
+    and temperature .03, .338 with weight 1). With smoothing ε and K classes
     it asks for a cosine τ·log(1 + K(1 − ε)/ε) above that of other classes, and no more: a small τ draws well separated
     classes together. A held-out pair of a class that was not trained on has no classification term.
 
@@ -62,9 +64,9 @@ class FastFill:
     skip: bool = True
     center: bool | None = None
     dropout: float = 0.1
-    classification_weight: float = 1.0
+    classification_weight: float = 0.1
     label_smoothing: float = 0.1
-    temperature: float = 0.1
+    temperature: float = 0.03
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     batch_size: int = 1024

@@ -2,8 +2,8 @@
 
 Jang & Lim, "Cross-modal backward-compatible training", ICCV 2025 (arXiv 2405.14715), section 3. Captions pass through
 both text towers once; one projection ψ learns to turn the new model's text vector into the old one's. Both models put
-text and images in one space, so the same ψ serves images, which it never saw; Gaussian noise on its input is what
-makes it reach that far, since images sit beside the text at a nearly constant offset.
+text and images in one space, so the same ψ serves images, which it never saw. Text moved by Gaussian noise stands for
+them in training: it is asked to keep the neighbours among captions that it has in the new space.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from embridge.adapters.linear import Linear
@@ -29,9 +28,10 @@ from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import Projection
 from embridge.methods.unit_rows import UnitRows
 from embridge.methods.validation import warn_if_few
+from embridge.methods.xbt_losses import neighbour_loss, with_noise, xbt_loss
 from embridge.progress import Progress, silent
 
-__all__ = ["XBT", "with_noise", "xbt_loss"]
+__all__ = ["XBT"]
 
 _CHECKS = 20
 
@@ -46,10 +46,12 @@ class XBT:
     skip: add R, the orthogonal Procrustes map of the same captions, kept fixed, with W₃ starting at zero; so training
     starts at the closed-form map and never ends below it on held-out text. ``Deviation:`` the paper
     names no skip; see docs/benchmarks for both.
-    center: as in `Procrustes`. noise: σ√d, the length of the noise relative to a unit vector; each row draws its own
-    share u ~ U(0, 1) of it. temperature, cosine_weight: of InfoNCE and of mean(1 − cos). epochs, min_steps: passes over
-    the captions; more where few captions would give fewer optimiser steps than that. patience: twentieths of the
-    training without a better held-out score before it stops. Weights of the pairs weigh the loss, not the held-out score.
+    center: as in `Procrustes`. temperature, cosine_weight: of InfoNCE and of mean(1 − cos), on captions as they are.
+    neighbour_weight, neighbour_temperature: of `neighbour_loss`, on captions with noise; noise: σ√d, its length relative
+    to a unit vector, of which each row draws its own share u ~ U(0, 1). ``Deviation:`` the paper has no such term, and
+    puts the noise into InfoNCE, which is what neighbour_weight 0 does; see docs/benchmarks for both. epochs, min_steps:
+    passes over the captions; more where few captions would give fewer optimiser steps than that. patience: twentieths
+    of the training without a better held-out score before it stops. Weights of the pairs weigh the loss, not the held-out score.
     precision: ``auto`` takes bfloat16 where the processor has it.
 
     Requirements: captions encoded by both models; no image, no label. Related: `Procrustes`, its starting point.
@@ -70,8 +72,10 @@ class XBT:
     center: bool | None = None
     noise: float = 2.0
     dropout: float = 0.1
-    temperature: float = 0.07
+    temperature: float = 0.1
     cosine_weight: float = 1.0
+    neighbour_weight: float = 2.0
+    neighbour_temperature: float = 0.05
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     batch_size: int = 1024
@@ -89,8 +93,12 @@ class XBT:
             raise SettingsError(f"xbt: precision is auto, float32 or bfloat16, came {self.precision!r}")
         if not self.learning_rate > 0 or not self.weight_decay >= 0:
             raise SettingsError(f"xbt: learning_rate or weight_decay out of range: {self}")
-        if not self.noise >= 0 or not 0 <= self.dropout < 1 or self.temperature <= 0 or self.cosine_weight < 0:
-            raise SettingsError(f"xbt: noise, dropout, temperature or cosine_weight out of range: {self}")
+        if not self.noise >= 0 or not 0 <= self.dropout < 1:
+            raise SettingsError(f"xbt: noise or dropout out of range: {self}")
+        if not min(self.temperature, self.neighbour_temperature) > 0:
+            raise SettingsError(f"xbt: temperature or neighbour_temperature out of range: {self}")
+        if not min(self.cosine_weight, self.neighbour_weight) >= 0:
+            raise SettingsError(f"xbt: cosine_weight or neighbour_weight out of range: {self}")
         if min(self.batch_size, self.epochs, self.min_steps, self.patience) < 1 or not 0 < self.validation_fraction < 1:
             raise SettingsError(
                 f"xbt: batch_size, epochs, min_steps, patience or validation_fraction out of range: {self}"
@@ -114,39 +122,6 @@ class XBT:
             figures |= trained
         bridge = bridge or fit_rotation(pairs, center=center)
         return backward_upgrade(bridge, pairs, "xbt-stage1", settings=self, seed=seed, figures=figures)
-
-
-def xbt_loss(
-    mapped: Tensor, old: Tensor, *, temperature: float, cosine_weight: float, shares: Tensor | None = None
-) -> Tensor:
-    """Symmetric InfoNCE(ψ(z̃), f_old) at ``temperature`` plus ``cosine_weight`` · mean(1 − cos); unit rows [b, d].
-
-    The cosine term keeps absolute scores where they were, which galleries that mix both models need. shares [b]: how much
-    each caption's own terms count, one on average over the captions; as a contrast to others it counts once all the same,
-    since a caption is no wrong answer to itself.
-
-    >>> bool(xbt_loss(torch.eye(2), torch.eye(2), temperature=0.07, cosine_weight=1.0) < 1e-5)
-    True
-    """
-    logits = mapped @ old.T / temperature
-    target = torch.arange(len(mapped), device=mapped.device)
-    if shares is not None:
-        rows, columns = (F.cross_entropy(x, target, reduction="none") for x in (logits, logits.T))
-        return (shares * ((rows + columns) / 2 + cosine_weight * (1 - (mapped * old).sum(1)))).mean()
-    contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-    return contrast + cosine_weight * (1 - (mapped * old).sum(1)).mean()
-
-
-def with_noise(z: Tensor, noise: float) -> Tensor:
-    """Unit rows moved by Gaussian noise of length about ``noise · u``, u ~ U(0, 1) a row, and renormalised.
-
-    >>> bool(torch.allclose(with_noise(torch.eye(3), 2.0).norm(dim=1), torch.ones(3)))
-    True
-    """
-    if noise == 0:
-        return z
-    scale = noise / z.shape[1] ** 0.5 * torch.rand(len(z), 1, device=z.device)
-    return F.normalize(z + scale * torch.randn_like(z), dim=1)
 
 
 def _train(
@@ -220,15 +195,26 @@ def _shares(pairs: Pairs, rows: np.ndarray, device: str) -> Tensor | None:
 def _step(
     settings: XBT, projection: Projection, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor, Tensor | None]
 ) -> None:
-    new, old, shares = batch
-    temperature, cosine_weight = settings.temperature, settings.cosine_weight
     projection.train()
     with torch.autocast(settings.device.split(":")[0], torch.bfloat16, enabled=_in_bfloat16(settings)):
-        mapped = projection(with_noise(new, settings.noise))
-        loss = xbt_loss(mapped, old, temperature=temperature, cosine_weight=cosine_weight, shares=shares)
+        loss = _loss(settings, projection, *batch)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
+
+
+def _loss(settings: XBT, projection: Projection, new: Tensor, old: Tensor, shares: Tensor | None) -> Tensor:
+    noised = with_noise(new, settings.noise)
+    asked = new if settings.neighbour_weight else noised
+    loss = xbt_loss(
+        projection(asked), old, temperature=settings.temperature, cosine_weight=settings.cosine_weight, shares=shares
+    )
+    if not settings.neighbour_weight:
+        return loss
+    kept = neighbour_loss(
+        noised, projection(noised), (new, old), temperature=settings.neighbour_temperature, shares=shares
+    )
+    return loss + settings.neighbour_weight * kept
 
 
 def _require_device(device: str) -> None:
