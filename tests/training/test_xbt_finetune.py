@@ -191,6 +191,7 @@ def stop_at(step, error=Stopped):
     return progress
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pairs, new, mlp_stage, tmp_path):
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
         DROPOUT.fit(some(pairs), new, mlp_stage, seed=seed).save(tmp_path / name)
@@ -340,6 +341,7 @@ def test_loggers_are_told_the_terms_and_the_score(pairs, new, mlp_stage, tmp_pat
     assert len(rows) >= 5
 
 
+@pytest.mark.slow
 def test_batches_prepared_by_other_processes_are_the_same(pairs, new, mlp_stage, tmp_path):
     for workers in (0, 1):
         upgrade = replace(QUICK, workers=workers).fit(some(pairs), new, mlp_stage)
@@ -347,6 +349,7 @@ def test_batches_prepared_by_other_processes_are_the_same(pairs, new, mlp_stage,
     assert bytes_of(tmp_path / "0") == bytes_of(tmp_path / "1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [0, 5])
 def test_chunks_change_nothing_but_rounding(trained, pairs, new, mlp_stage, chunk_size):
     upgrade = replace(QUICK, chunk_size=chunk_size).fit(pairs, new, mlp_stage)
