@@ -121,6 +121,10 @@ def fit(
     method: Annotated[
         str | None, typer.Option(help="Fit this method, whatever the settings say.", show_default=False)
     ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Image-text pairs: train the new model further, on top of the bridge.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Choose and fit the bridge, and write the upgrade. Ends with 3 if the old model should be kept."""
@@ -129,10 +133,10 @@ def fit(
     from embridge.terminal import print_table, progress_bars
 
     settings = load_settings(config)
+    said: dict[str, Any] = {} if pairs is None else {"pairs": pairs.resolve()}
     if method is not None and method != settings.fit.method:
-        settings = settings.model_copy(
-            update={"fit": settings.fit.model_copy(update={"method": method, "settings": {}})}
-        )
+        said |= {"method": method, "settings": {}}
+    settings = settings.model_copy(update={"fit": settings.fit.model_copy(update=said)})
     with progress_bars() as progress:
         made = fit_upgrade(settings, progress=progress)
     if as_json:

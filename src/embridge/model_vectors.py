@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, load
 from embridge.encoders.caption_cache import encode_once
-from embridge.errors import InvalidInput, SettingsError
+from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
 from embridge.evaluation import Side
 from embridge.half_embeddings import HalfEmbeddings
 from embridge.judging import Judgements
 from embridge.progress import Progress, silent
-from embridge.settings import ModelSettings
+from embridge.settings import ModelSettings, Settings
 from embridge.vector_files import read
 
-__all__ = ["caption_vectors", "searches_images", "side_of"]
+__all__ = ["caption_vectors", "encoder_of", "load_with_lora", "searches_images", "side_of", "sides_of_new"]
 
 
 def caption_vectors(
@@ -35,11 +38,16 @@ def caption_vectors(
     if captions is None:
         raise SettingsError("fit: name a text file with captions (fit.captions), one a line")
     told = _Whole(progress, len(captions))
-    return encode_once(_encoder(model, told.part), captions, cache, role="query", progress=told.shard)
+    return encode_once(encoder_of(model, told.part), captions, cache, role="query", progress=told.shard)
 
 
-def side_of(model: ModelSettings, judgements: Judgements, folder: Path | None, progress: Progress) -> Side:
-    """Judged queries and gallery as a model sees them; ``folder``: where the pairs' images are, None without pairs."""
+def side_of(
+    model: ModelSettings, judgements: Judgements, folder: Path | None, progress: Progress, *, lora: Path | None = None
+) -> Side:
+    """Judged queries and gallery as a model sees them; ``folder``: where the pairs' images are, None without pairs.
+
+    lora: the LoRA to attach to an encoder; vectors in files are what they are.
+    """
     if model.encoder is None:
         if model.queries is None or model.gallery is None:
             raise SettingsError("evaluate: a model without an encoder needs files of vectors (queries:, gallery:)")
@@ -50,7 +58,7 @@ def side_of(model: ModelSettings, judgements: Judgements, folder: Path | None, p
             "evaluate: qrels, labels and neighbours are of ids, so both models need files of vectors (queries:, gallery:); "
             "an encoder needs pairs, which hold the texts and images themselves"
         )
-    encoder = _encoder(model, progress)
+    encoder = encoder_of(model, progress, lora=lora)
     queries = encoder.encode(judgements.queries, modality="text", role="query")
     if judgements.cross_modal:
         images = [str(folder / item) for item in judgements.items]
@@ -61,9 +69,37 @@ def side_of(model: ModelSettings, judgements: Judgements, folder: Path | None, p
     return Side(Embeddings.of(queries, space, judgements.queries), Embeddings.of(gallery, space, judgements.items))
 
 
+def sides_of_new(
+    settings: Settings, upgrade: Upgrade, judgements: Judgements, folder: Path | None, progress: Progress
+) -> tuple[Side, Side | None]:
+    """The new model as the upgrade takes it, and, where the upgrade has a LoRA, as it is without.
+
+    Raises `SpaceMismatch` for vectors in files that are not of the model with the LoRA, and warns where nothing says what
+    it makes without.
+    """
+    new = side_of(settings.new, judgements, folder, progress, lora=upgrade.lora)
+    if upgrade.lora is None:
+        return new, None
+    if new.queries.space != upgrade.new_space:
+        raise SpaceMismatch(
+            f"new: this upgrade is of {upgrade.new_space}, the new model with the upgrade's LoRA; came vectors of "
+            f"{new.queries.space}. Encode with embridge.encoders.load(MODEL, lora={str(upgrade.lora)!r}), whose recipe is "
+            f"{upgrade.new_space.recipe!r}"
+        )
+    native = settings.native or settings.new
+    if settings.native is None and native.encoder is None:
+        warnings.warn(
+            "new/new is of the new model with the upgrade's LoRA, and a backfill would be of the model without; name its "
+            "vectors, or the model itself, under native",
+            stacklevel=2,
+        )
+        return new, None
+    return new, side_of(native, judgements, folder, progress)
+
+
 def searches_images(model: ModelSettings) -> bool:
     """Whether the model has an encoder that takes images."""
-    return model.encoder is not None and "image" in _encoder(model, silent).modalities
+    return model.encoder is not None and "image" in encoder_of(model, silent).modalities
 
 
 class _Whole:
@@ -80,11 +116,22 @@ class _Whole:
         self._progress(self._before + done, self._total, self._what or what)
 
 
-def _encoder(model: ModelSettings, progress: Progress) -> Encoder:
+def load_with_lora(name: str, lora: Path | None, **options: Any) -> Encoder:
+    """An encoder by name with the LoRA of an upgrade, or without one; raises `SettingsError` where it takes none."""
+    if lora is None:
+        return load(name, **options)
+    if not name.startswith("clip:"):
+        raise SettingsError(f"this upgrade is of a model with a LoRA, which only clip:MODEL takes; came {name}")
+    return load(name, lora=lora, **options)
+
+
+def encoder_of(model: ModelSettings, progress: Progress, *, lora: Path | None = None) -> Encoder:
+    """The encoder that the settings name, with the LoRA of an upgrade if there is one."""
     assert model.encoder is not None
     said = {name: getattr(model, name) for name in ("revision", "key_variable", "dim")}
-    options = {name: value for name, value in said.items() if value is not None}
-    return load(model.encoder, device=model.device, batch_size=model.batch_size, progress=progress, **options)
+    options: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    options |= {"device": model.device, "batch_size": model.batch_size, "progress": progress}
+    return load_with_lora(model.encoder, lora, **options)
 
 
 def _read(path: Path, model: ModelSettings) -> Embeddings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,18 +25,19 @@ from embridge.half_embeddings import HalfEmbeddings
 from embridge.judging import Judgements, read_judgements, read_orders, require_answerable
 from embridge.methods import Pairs, make
 from embridge.methods.choose import Choice, Choose, JudgedQueries, choose
-from embridge.model_vectors import caption_vectors, searches_images, side_of
+from embridge.model_vectors import caption_vectors, searches_images, side_of, sides_of_new
 from embridge.progress import Progress, silent
+from embridge.second_stage import outcome, second_stage
 from embridge.settings import EvaluateSettings, Settings, require_files
 
 __all__ = ["Fitted", "evaluate_upgrade", "fit_upgrade"]
 
 _LINEAR = frozenset({"procrustes", "ridge", "low-rank", "mean-shift", "lambda-orthogonal"})
 _MODELS = {"clip": "a CLIP", "sentence-transformers": "a sentence model"}
-_NAMED_FOR_FIT = ("fit.captions", "fit.judged", "old.captions", "new.captions")
+_NAMED_FOR_FIT = ("fit.captions", "fit.judged", "fit.pairs", "old.captions", "new.captions")
 _NAMED_FOR_EVALUATION = (
     *(f"evaluate.{key}" for key in ("pairs", "qrels", "labels", "orders")),
-    *(f"{side}.{key}" for side in ("old", "new") for key in ("queries", "gallery")),
+    *(f"{side}.{key}" for side in ("old", "new", "native") for key in ("queries", "gallery")),
 )
 
 
@@ -58,12 +60,17 @@ class Fitted:
             return "nothing was written"
         made = self.upgrade.provenance
         read = "" if self.captions is None else f"; {self.captions}"
-        return f"{made.method}, from {self.upgrade.new_space} to {self.upgrade.old_space}; {made.data}{read}"
+        spaces = f"from {self.upgrade.new_space} to {self.upgrade.old_space}"
+        return "; ".join(filter(None, (f"{made.method}, {spaces}", made.data + read, outcome(self.upgrade))))
 
     @property
     def folds(self) -> str:
         """One line: can queries do without any further work?"""
         into = () if self.upgrade is None else foldable_into(self.upgrade)
+        if self.upgrade is not None and self.upgrade.lora is not None:
+            return (
+                "this bridge is of the new model with the upgrade's LoRA, so it cannot be folded into the model alone"
+            )
         if not into:
             return "this bridge cannot be folded into the new model: it is not linear, or maps the gallery"
         models = " or ".join(_MODELS[provider] for provider in into)
@@ -106,13 +113,16 @@ class Fitted:
 def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     """Encode the captions with both models (or read their vectors), fit, and write the upgrade's folder.
 
+    With ``fit.pairs`` the new model is then trained further (`XBTFinetune`), on top of the bridge. A run that was stopped
+    goes on from what is in the cache: encoded captions, and the last checkpoint.
+
     Raises `SettingsError` for settings that lack what is needed, and `InvalidInput` for data that cannot be used or a
     folder of other things in the upgrade's place, before any work.
     """
     refuse_foreign_folder(settings.upgrade, marker=MANIFEST)
     wanted = settings.fit
-    require_files(settings, *_NAMED_FOR_FIT, *(_NAMED_FOR_EVALUATION if wanted.judged else ()))
-    method = make(wanted.method, wanted.settings)
+    require_files(settings, *_NAMED_FOR_FIT, *(_NAMED_FOR_EVALUATION if wanted.judged or wanted.pairs else ()))
+    method, second = make(wanted.method, wanted.settings), second_stage(settings, _cache(settings))
     captions, pairs = _captions_and_pairs(settings, progress)
     choice, score = None, ""
     if isinstance(method, Choose):
@@ -125,8 +135,15 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
         return Fitted(None, choice, score, captions)
     names = {side: model.encoder for side, model in (("old", settings.old), ("new", settings.new)) if model.encoder}
     upgrade = replace(upgrade, provenance=replace(upgrade.provenance, encoders=names))
+    if second is not None:
+        upgrade = second.fit(upgrade, progress)
     upgrade.save(settings.upgrade)
     return Fitted(upgrade, choice, score, captions)
+
+
+def _cache(settings: Settings) -> Path:
+    """Where encoded captions and the checkpoints of a training lie."""
+    return settings.fit.cache or settings.upgrade.parent / ".embridge-cache"
 
 
 def _captions_and_pairs(settings: Settings, progress: Progress) -> tuple[Captions | None, Pairs]:
@@ -134,8 +151,7 @@ def _captions_and_pairs(settings: Settings, progress: Progress) -> tuple[Caption
     wanted = settings.fit
     captions = None if wanted.captions is None else read_all_captions(wanted.captions, column=wanted.column)
     texts = None if captions is None else captions.texts
-    cache = wanted.cache or settings.upgrade.parent / ".embridge-cache"
-    old, new = (caption_vectors(model, texts, cache, progress) for model in (settings.old, settings.new))
+    old, new = (caption_vectors(model, texts, _cache(settings), progress) for model in (settings.old, settings.new))
     weights = None
     if wanted.weigh_repeats:
         if captions is None or len(captions) != len(old):
@@ -207,11 +223,12 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     judgements = read_judgements(wanted)
     require_answerable(wanted, judgements)
     folder = None if wanted.pairs is None else wanted.pairs.parent
-    old, new = (side_of(model, judgements, folder, progress) for model in (settings.old, settings.new))
-    truth = judgements.truth or Relevance.from_neighbours(new.queries, new.gallery, wanted.neighbours or 1)
-    report = evaluate(
-        old, new, upgrade, truth, scope=_scope(settings, wanted, judgements, upgrade, old), progress=progress
-    )
+    old = side_of(settings.old, judgements, folder, progress)
+    new, native = sides_of_new(settings, upgrade, judgements, folder, progress)
+    best = native or new
+    truth = judgements.truth or Relevance.from_neighbours(best.queries, best.gallery, wanted.neighbours or 1)
+    scope = _scope(settings, wanted, judgements, upgrade, old)
+    report = evaluate(old, new, upgrade, truth, native=native, scope=scope, progress=progress)
     summary = save_report(
         report, settings.report, gates=wanted.gates, precisions=wanted.precisions, thresholds=wanted.thresholds
     )

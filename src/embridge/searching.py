@@ -8,8 +8,9 @@ from typing import Any
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
-from embridge.encoders import Encoder, load
+from embridge.encoders import Encoder
 from embridge.errors import SettingsError
+from embridge.model_vectors import load_with_lora
 from embridge.stores import Store, open_store
 
 __all__ = ["Found", "search_store"]
@@ -46,7 +47,8 @@ def search_store(
 ) -> Found:
     """Encode the query, map it through the upgrade if there is one, and search.
 
-    The encoder is the one named, else the new one that the upgrade was fitted with. Raises `SpaceMismatch` if its
+    The encoder is the one named, else the new one that the upgrade was fitted with, and in either case with the upgrade's
+    LoRA where it has one. Raises `SpaceMismatch` if its
     vectors are not of the space that the upgrade, or the store, expects.
     """
     opened = open_store(store)
@@ -54,7 +56,8 @@ def search_store(
     name = encoder or (bridge.provenance.encoders.get("new") if bridge else None)
     if name is None:
         raise SettingsError("which model encodes the query? Name it with --encoder, such as clip:FOLDER")
-    return query_store(opened, load(name), query, upgrade=bridge, k=k, image=image)
+    loaded = load_with_lora(name, None if bridge is None else bridge.lora)
+    return query_store(opened, loaded, query, upgrade=bridge, k=k, image=image)
 
 
 def query_store(store: Store, encoder: Encoder, query: str, *, upgrade: Upgrade | None, k: int, image: bool) -> Found:

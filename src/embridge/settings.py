@@ -88,6 +88,8 @@ class FitSettings(_Strict):
     settings: dict[str, Any] = Field(default_factory=dict)
     judged: Path | None = None
     metrics: tuple[str, ...] = Field(default=("recall_at_10",), min_length=1)
+    pairs: Path | None = None
+    finetune: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
 
 
@@ -147,6 +149,7 @@ class Settings(_Strict):
 
     old: ModelSettings
     new: ModelSettings
+    native: ModelSettings | None = None
     fit: FitSettings = FitSettings()
     evaluate: EvaluateSettings | None = None
     upgrade: Path = Path("upgrade")

@@ -32,11 +32,13 @@ MORE_CELLS = {
 class Bench:
     """Both sides of one direction and the upgrade between them.
 
-    own [q]: where queries and gallery are one set, each query's own gallery row, which it may not find; else None.
+    native: the new model as a backfill would write it; ``new`` unless the upgrade is of the model with a LoRA. own [q]: where
+    queries and gallery are one set, each query's own gallery row, which it may not find; else None.
     """
 
     old: Side
     new: Side
+    native: Side
     upgrade: Upgrade
     own: Int64[np.ndarray, " q"] | None = None
 
@@ -44,13 +46,17 @@ class Bench:
         """The new queries and the old gallery with the bridge between them."""
         upgrade = upgrade or self.upgrade
         require_same(upgrade.old_space, self.old.gallery.space, what="the old gallery of this upgrade")
+        side = self.native if upgrade.new_space == self.native.queries.space else self.new  # a control may have no LoRA
         if upgrade.direction == "forward":
-            return upgrade.head(self.new.queries), upgrade.bridge(self.old.gallery)
-        return upgrade.to_index_space(self.new.queries), self.old.gallery
+            return upgrade.head(side.queries), upgrade.bridge(self.old.gallery)
+        return upgrade.to_index_space(side.queries), self.old.gallery
 
     def backfilled(self) -> tuple[Embeddings, Embeddings]:
-        """The new queries and the re-encoded gallery, as the upgrade's head writes them."""
-        return self.upgrade.head(self.new.queries), self.upgrade.head(self.new.gallery)
+        """The native new queries and the re-encoded gallery, as the upgrade's head writes them where it is of them."""
+        queries, gallery = self.native.queries, self.native.gallery
+        if queries.space != self.upgrade.new_space:  # the upgrade is of the model with a LoRA
+            return queries, gallery
+        return self.upgrade.head(queries), self.upgrade.head(gallery)
 
     def search(self, queries: Embeddings, gallery: Embeddings, depth: int) -> Ranking:
         """The best gallery rows of every query, but not its own."""
@@ -78,7 +84,7 @@ class Bench:
         return rerank(queries.vectors, gallery.vectors, found, depth, metric=gallery.space.metric)
 
     def _naive(self) -> tuple[Embeddings, Embeddings]:
-        queries, gallery = self.new.queries, self.old.gallery
+        queries, gallery = self.native.queries, self.old.gallery
         shared = min(queries.space.dim, gallery.space.dim)
         space = Space("no bridge", "", shared, gallery.space.metric)
         return queries.with_vectors(_cut(queries, shared), space), gallery.with_vectors(_cut(gallery, shared), space)

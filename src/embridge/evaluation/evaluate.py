@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from embridge.adapters.lora_folder import space_with_lora
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
@@ -25,6 +26,7 @@ from embridge.evaluation.scope import Scope
 from embridge.evaluation.sides import Side, require_same_items
 from embridge.progress import Progress, silent
 from embridge.search import Ranking
+from embridge.space import require_same
 
 __all__ = ["evaluate"]
 
@@ -37,6 +39,7 @@ def evaluate(
     upgrade: Upgrade,
     relevance: Truth,
     *,
+    native: Side | None = None,
     scope: Scope | None = None,
     controls: Mapping[str, Upgrade] | None = None,
     progress: Progress = silent,
@@ -45,8 +48,13 @@ def evaluate(
 
     ``naive`` is the new query on the old gallery with nothing between them; where the dimensions differ, on the shared
     prefix. Where queries and gallery are one set no query finds itself, unless pairs call an item right for itself.
-    Raises `InvalidInput` unless both sides hold the same items, and for a query without a right item, unless the scope
-    says otherwise.
+
+    native: where the upgrade has a LoRA, and ``new`` is of the model with it, the same items as the model sees them
+    without. A full backfill would be written so: ``new/new``, ``naive`` and the backfilled part of a curve are of it, a
+    cascade ranks by it, and controls of its space ask by it.
+
+    Raises `InvalidInput` unless all sides hold the same items, and for a query without a right item, unless the scope
+    says otherwise; `SpaceMismatch` for sides of other models than the upgrade's.
 
     >>> from embridge import Embeddings, Space, Upgrade
     >>> from embridge.adapters import Identity, Linear, Provenance
@@ -62,12 +70,16 @@ def evaluate(
     """
     scope = scope or Scope()
     require_same_items(old, new)
+    if native is not None:
+        _require_native(native, upgrade)
+        require_same_items(old, native)
+    every: tuple[Side, ...] = (old, new, native or new)
     tasks: list[Task] = []
     cells: list[Cell] = []
     for i, direction in enumerate(scope.directions):
-        sides, truth = (old, new), relevance
+        sides, truth = every, relevance
         if i == 1:
-            sides, truth = (old.reversed(), new.reversed()), relevance.inverted()
+            sides, truth = tuple(side.reversed() for side in every), relevance.inverted()
         bench, judged = _bench(sides, upgrade, truth, scope)
         skipped = len(sides[0].queries) - len(bench.old.queries)
         tasks.append(replace(_task(direction, bench, judged, truth, scope), skipped=skipped))
@@ -75,12 +87,21 @@ def evaluate(
         for j, (name, find) in enumerate(finds.items()):
             cells.append(_cell(direction, name, find(), judged))
             progress(i * len(finds) + j + 1, len(scope.directions) * len(finds), "evaluate")
-    return Report(tuple(tasks), tuple(cells), tuple(scope.metrics), scope.seed, _about(old, new) | dict(scope.about))
+    return Report(
+        tuple(tasks), tuple(cells), tuple(scope.metrics), scope.seed, _about(old, new, native) | dict(scope.about)
+    )
 
 
-def _about(old: Side, new: Side) -> dict[str, Any]:
+def _require_native(native: Side, upgrade: Upgrade) -> None:
+    """Raise `SpaceMismatch` unless these vectors are of the upgrade's new model as it is without the upgrade's LoRA."""
+    space = native.queries.space
+    tuned = space if upgrade.lora is None else space_with_lora(space, upgrade.lora)
+    require_same(upgrade.new_space, tuned, what="native, once the upgrade's LoRA is attached")
+
+
+def _about(old: Side, new: Side, native: Side | None) -> dict[str, Any]:
     """What was measured, and where."""
-    sides = {"old": old, "new": new}
+    sides = {"old": old, "new": new} | ({} if native is None else {"native": native})
     return {
         **{name: str(side.gallery.space) for name, side in sides.items()},
         "data": {name: fingerprint(side) for name, side in sides.items()},
@@ -88,9 +109,9 @@ def _about(old: Side, new: Side) -> dict[str, Any]:
     }
 
 
-def _bench(sides: tuple[Side, Side], upgrade: Upgrade, truth: Truth, scope: Scope) -> tuple[Bench, Judged]:
-    """Both sides with the queries that are asked, and what is right for each."""
-    old, new = sides
+def _bench(sides: tuple[Side, ...], upgrade: Upgrade, truth: Truth, scope: Scope) -> tuple[Bench, Judged]:
+    """All sides with the queries that are asked, and what is right for each."""
+    old, new, native = sides
     one_set = (old.one_set or new.one_set) and not truth.names_itself
     gallery = old.gallery.ids
     judged = truth.judge(old.queries.ids, gallery, one_set=one_set)
@@ -102,7 +123,7 @@ def _bench(sides: tuple[Side, Side], upgrade: Upgrade, truth: Truth, scope: Scop
                 f"none of the {len(old.queries)} queries has a right item among the {len(gallery)} of the gallery; are "
                 "the ids those of the judgements?"
             )
-        old, new = old.asking(asked), new.asking(asked)
+        old, new, native = (side.asking(asked) for side in sides)
         judged = truth.judge(old.queries.ids, gallery, one_set=one_set)
     if scope.unjudged == "error" and not judged.relevant.all():
         query = old.queries.ids[int(np.argmin(judged.relevant > 0))]
@@ -110,7 +131,7 @@ def _bench(sides: tuple[Side, Side], upgrade: Upgrade, truth: Truth, scope: Scop
             f"query {query!r} has no relevant item in this gallery of {len(gallery)}; leave it out (unjudged: skip), count "
             "it as failed (zero), or add its item"
         )
-    return Bench(old, new, upgrade, own_rows(old.queries, old.gallery) if one_set else None), judged
+    return Bench(old, new, native, upgrade, own_rows(old.queries, old.gallery) if one_set else None), judged
 
 
 def _task(direction: str, bench: Bench, judged: Judged, truth: Truth, scope: Scope) -> Task:

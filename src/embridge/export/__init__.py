@@ -67,7 +67,9 @@ def foldable_into(upgrade: Upgrade) -> tuple[str, ...]:
     >>> foldable_into(Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")))
     ('clip', 'sentence-transformers')
     """
-    found = []
+    found: list[str] = []
+    if upgrade.lora is not None:  # the bridge is of the model with the LoRA, and the one folded into has none
+        return ()
     for provider, check in {"clip": one_matrix, "sentence-transformers": affine_stages}.items():
         try:
             check(query_path(upgrade))
@@ -92,7 +94,13 @@ def export_upgrade(
         raise SettingsError(
             "--fold PROVIDER:MODEL and --out FOLDER go together: what to fold into, and where to write it"
         )
-    adapter = query_path(Upgrade.load(upgrade))
+    loaded = Upgrade.load(upgrade)
+    if fold_into is not None and loaded.lora is not None:
+        raise SettingsError(
+            "the bridge of an upgrade with a LoRA cannot be folded into the new model, which has none; write the bridge as "
+            "ONNX (--onnx FILE) beside the model with the LoRA"
+        )
+    adapter = query_path(loaded)
     written = {}
     if onnx is not None:
         written["onnx"] = to_onnx(adapter, onnx)

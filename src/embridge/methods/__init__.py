@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from embridge.errors import SettingsError, require
 from embridge.methods.base import Method, Pairs
 
-__all__ = ["METHODS", "Method", "Pairs", "make"]
+__all__ = ["METHODS", "Method", "Pairs", "configured", "make"]
 
 METHODS: dict[str, tuple[str, str]] = {
     "choose": ("embridge.methods.choose", "Choose"),
@@ -39,13 +39,19 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     if name in _TRAINED:
         require("torch", extra="train")
     module, attribute = METHODS[name]
-    kind = getattr(import_module(module), attribute)
-    given = dict(settings or {})
-    unknown = sorted(given.keys() - {field.name for field in fields(kind)})
+    method: Method = configured(name, getattr(import_module(module), attribute), settings or {})
+    return method
+
+
+def configured(name: str, kind: type[Any], settings: Mapping[str, Any]) -> Any:
+    """A frozen dataclass of hyper-parameters with those settings, as a YAML file has them.
+
+    ``name`` is what messages call it. Raises `SettingsError` for an unknown setting, and for one of another type.
+    """
+    unknown = sorted(settings.keys() - {field.name for field in fields(kind)})
     if unknown:
         raise SettingsError(f"{name} has no setting {', '.join(unknown)}; it has {[f.name for f in fields(kind)]}")
-    method: Method = kind(**_checked(name, kind, given))
-    return method
+    return kind(**_checked(name, kind, settings))
 
 
 def _checked(name: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -157,6 +157,10 @@ class XBTFinetune:
                     save_lora(attached, place / "lora", base=encoder.space.model)
         return self._upgrade(start, bridge, place / "lora", figures)
 
+    def run_name(self, pairs: ImageTextPairs, encoder: ClipEncoder, upgrade: Upgrade, *, seed: int = 0) -> str:
+        """A hash of all that decides the outcome of `fit`: a folder named after it never holds another training."""
+        return _Start(pairs, encoder, upgrade, seed).name(self)
+
     def _split(self, start: _Start) -> tuple[Surrogates, Surrogates]:
         """Training and held-out pairs with the surrogates of their old captions."""
         rows, held = start.pairs.hold_out(self.validation_fraction, seed=start.seed)
