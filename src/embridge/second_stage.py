@@ -98,7 +98,7 @@ def outcome(upgrade: Upgrade) -> str:
     'on top of xbt-stage1; held-out score 0.500 before, 0.625 after step 2 of 4'
     """
     figures = upgrade.provenance.figures
-    if "best_step" not in figures:
+    if "stage_1" not in figures:
         return ""
     scores, stage_1 = figures["held_out_scores"], figures["stage_1"]
     if not figures["best_step"]:

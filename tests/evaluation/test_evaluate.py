@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from embridge import Embeddings, Space, Upgrade
 from embridge.adapters import Identity, Linear, Provenance
+from embridge.adapters.lora_folder import LORA_FILES, space_with_lora
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
 from embridge.evaluation import LabelRelevance, Relevance, Scope, Side, decide, evaluate
 
@@ -199,6 +202,67 @@ def test_a_head_that_changes_the_new_vectors_is_used_for_the_backfilled_gallery(
     made = evaluate(old, new, headed, relevance, scope=T2I)
     expected = naive_recall(new.queries.vectors @ cut, new.gallery.vectors @ cut, lambda i, j: i // 2 == j, 10)
     assert made.mean("t2i", "new/new", "recall_at_10") == pytest.approx(expected)
+
+
+@pytest.fixture
+def tuned(world, tmp_path):
+    """The new model with a LoRA that turns its vectors, the upgrade of it, and the LoRA's folder."""
+    _, new, upgrade, _ = world
+    for name in LORA_FILES:
+        (tmp_path / name).write_text("any")
+    space = space_with_lora(new.queries.space, tmp_path)
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(12, 12)))[0].astype(np.float32)
+    side = Side(*(rows.with_vectors(rows.vectors @ turn, space) for rows in (new.queries, new.gallery)))
+    bridge = Linear(space, upgrade.old_space, turn.T @ upgrade.bridge.weights()["weight"])
+    return side, Upgrade(Identity(space, space), bridge, Provenance("known"), lora=tmp_path)
+
+
+def test_a_backfill_is_of_the_native_model_and_the_bridge_of_the_tuned_one(world, tuned):
+    """Every cell of the model without its LoRA stays as it was, a cascade and a curve rank by it, a control asks by it."""
+    old, new, upgrade, relevance = world
+    side, with_lora = tuned
+    rng = np.random.default_rng(3)
+    rough = Linear(side.queries.space, old.queries.space, rng.normal(size=(12, 8)).astype(np.float32))
+    scope = Scope(cells=("cascade",), cascade_items=30, orders={"random": None})
+    plain = evaluate(*world, scope=scope)
+    same = evaluate(old, side, with_lora, relevance, native=new, scope=scope, controls={"stage 1": upgrade})
+    chance = evaluate(old, side, replace(with_lora, bridge=rough), relevance, native=new, scope=scope)
+    for direction in ("t2i", "i2t"):
+        for name in plain.names(direction):
+            for made in (same, chance):
+                if made is same or name in ("old/old", "new/new", "naive", "mixed@1.0000/random"):
+                    rows = made.cell(direction, name).rows
+                    assert (rows == plain.cell(direction, name).rows).mean() > 0.99, name
+        np.testing.assert_array_equal(same.cell(direction, "stage 1/old").rows, plain.cell(direction, "new/old").rows)
+        assert chance.mean(direction, "new/old", "recall_at_10") < 0.1
+        assert chance.mean(direction, "mixed@0.0000/random", "recall_at_10") < 0.1
+    assert same.about["native"] == str(new.queries.space) != same.about["new"]
+    assert "native" not in plain.about
+
+
+def test_native_vectors_are_asked_as_often_as_the_others(world, tuned):
+    old, new, _, relevance = world
+    side, with_lora = tuned
+    some = Relevance.from_pairs([("caption 0", "photo 0"), ("caption 9", "photo 4")])
+    made = evaluate(old, side, with_lora, some, native=new, scope=replace(T2I, unjudged="skip"))
+    assert made.task("t2i").skipped == 2 * len(new.gallery) - 2
+    assert made.cell("t2i", "new/new").rows.shape == (2, 10)
+    few = Side(new.queries, new.gallery.take(np.arange(5)))
+    with pytest.raises(InvalidInput, match="gallery items: both models must see the same items"):
+        evaluate(old, side, with_lora, relevance, native=few)
+
+
+def test_sides_of_other_models_are_refused(world, tuned):
+    old, new, upgrade, relevance = world
+    side, with_lora = tuned
+    for native, wanted in ((side, with_lora), (side, upgrade), (old, with_lora)):
+        with pytest.raises(
+            SpaceMismatch, match="native, once the upgrade's LoRA is attached: expected vectors of new@1"
+        ):
+            evaluate(old, side, wanted, relevance, native=native)
+    with pytest.raises(SpaceMismatch, match=r"queries for this upgrade: expected vectors of new@1 .* differ in recipe"):
+        evaluate(old, new, with_lora, relevance)
+    assert evaluate(old, new, upgrade, relevance, native=new, scope=T2I).mean("t2i", "new/new", "recall_at_1") > 0.5
 
 
 def test_a_forward_upgrade_maps_the_gallery(world):
