@@ -136,7 +136,9 @@ def test_labels_make_the_mapped_vectors_tell_the_classes_apart():
     fitted, unseen = np.arange(600), np.arange(600, 900)
     precision = {}
     for name, part in {"with": replace(pairs, labels=labels), "without": pairs}.items():
-        upgrade = FastFill(hidden_width=64, batch_size=200, classification_weight=1.0, temperature=0.2).fit(part.take(fitted))
+        upgrade = FastFill(hidden_width=64, batch_size=200, classification_weight=1.0, temperature=0.2).fit(
+            part.take(fitted)
+        )
         gallery = upgrade.bridge.apply(pairs.old.vectors[unseen])
         rows = top_k(pairs.new.vectors[fitted], gallery, 10).rows
         precision[name] = (labels[unseen][rows] == labels[fitted][:, None]).mean()
