@@ -14,7 +14,7 @@ from typing import get_args
 
 import pytest
 import yaml
-from fenced_blocks import PAGES, README, ROOT, blocks, label, pages_with, prose, run
+from fenced_blocks import PAGES, README, ROOT, all_blocks, blocks, label, pages_with, prose, run
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
@@ -31,6 +31,7 @@ PACKAGES = ("evaluation", "methods", "query", "rollout", "export", "stores", "en
 DOCS = ROOT / "docs"
 OWN_MODELS = DOCS / "how-to" / "own-models.md"
 REPORTS = DOCS / "how-to" / "reports.md"
+XBT = DOCS / "how-to" / "xbt.md"
 EVALUATION = DOCS / "explanation" / "evaluation.md"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULTILINE)
@@ -41,12 +42,32 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
     [
         pytest.param(page, id=label(page), marks=[pytest.mark.slow] if page.stem == "tutorial" else [])
         for page in pages_with("python")
-        if page != README  # tests/test_readme.py prepares what the README takes for granted
+        if page not in (README, XBT)  # tests/test_readme.py prepares what the README takes for granted; XBT see below
     ],
 )
 def test_code_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(run(page)) > 2
+
+
+@pytest.mark.slow
+def test_the_page_about_xbt_runs_whole(tmp_path, monkeypatch):
+    """Code, settings and commands in the order of the page, as its reader would run them."""
+    monkeypatch.chdir(tmp_path)
+    names, commands = {"__name__": "__page__"}, 0
+    for language, text in all_blocks(XBT):
+        if language == "python":
+            exec(compile(text, label(XBT), "exec"), names)
+        elif language == "yaml":
+            Path(text.partition("\n")[0].removeprefix("# ")).write_text(text)
+        else:
+            for line in text.splitlines():
+                done = CliRunner().invoke(app, shlex.split(line)[1:])
+                assert done.exit_code == 0, done.stderr
+                commands += 1
+    assert commands == 5
+    assert names["upgrade"].provenance.figures["best_step"] > 0
+    assert names["upgrade"].lora == Path("stage2/lora")
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"), ids=label)

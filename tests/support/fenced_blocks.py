@@ -14,6 +14,11 @@ def blocks(page, language):
     return [text for named, text in _FENCE.findall(page.read_text()) if named == language]
 
 
+def all_blocks(page):
+    """(Language, text) of every block of a page, in order."""
+    return _FENCE.findall(page.read_text())
+
+
 def pages_with(language):
     """Pages that have such blocks."""
     return [page for page in PAGES if blocks(page, language)]
