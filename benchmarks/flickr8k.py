@@ -72,10 +72,10 @@ def lsa(captions: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def encode(data: dict[str, Any], seed: int) -> tuple[Pairs, dict[str, tuple[Side, Side]]]:
-    """Train both models; the pairs are the training captions, the sides (old, new) those of other photos."""
+    """Train both models; the pairs are the training captions, the sides (old, new) those of all three parts."""
     train, rows = data["train"], captions_of(data["train"])
     texts = {"old": lsa(data["captions"], rows), "new": data["new_texts"]}
-    pairs, sides = {}, {part: [] for part in ("measured", "support")}
+    pairs, sides = {}, {part: [] for part in ("measured", "support", "train")}
     for i, (name, dim) in enumerate((("old", 128), ("new", 256))):
         images = data[f"{name}_images"]
         model = train_heads(images[train], texts[name][rows], dim=dim, seed=100 * i + seed)

@@ -33,24 +33,30 @@ def xbt_loss(
 
 
 def neighbour_loss(
-    z: Tensor, mapped: Tensor, texts: tuple[Tensor, Tensor], *, temperature: float, shares: Tensor | None = None
+    z: Tensor,
+    mapped: Tensor,
+    texts: tuple[Tensor, Tensor],
+    *,
+    temperature: float,
+    own: bool = True,
+    shares: Tensor | None = None,
 ) -> Tensor:
     """KL(softmax(z·N / τ) ‖ softmax(ψ(z)·O / τ)), mean over unit rows z [b, d_new], mapped [b, d_old].
 
-    texts: (N [b, d_new], O [b, d_old]), the same captions as both models see them; row i of z is made of caption i, which
-    is left out of what it is compared with. The loss is zero where ψ(z) ranks and scores the old vectors of the others just
-    as z does the new ones. It asks that of any z, one that is no caption's vector among them: nothing but the new model says
-    what is near to it. shares [b]: how much each row counts.
+    texts: (N [m, d_new], O [m, d_old]), the same captions as both models see them. own: m = b and row i of z is made of
+    caption i, which is left out of what it is compared with. The loss is zero where ψ(z) ranks and scores the old vectors
+    of the others just as z does the new ones. It asks that of any z, one that is no caption's vector among them: nothing
+    but the new model says what is near to it. shares [b]: how much each row counts.
 
     >>> rows = torch.eye(3)
     >>> float(neighbour_loss(rows, rows, (rows, rows), temperature=0.05))
     0.0
     """
-    own = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    wanted, came = (
-        F.log_softmax((x @ t.T / temperature).masked_fill(own, _NEVER), dim=1)
-        for x, t in zip((z, mapped), texts, strict=True)
-    )
+    logits = [x @ t.T / temperature for x, t in zip((z, mapped), texts, strict=True)]
+    if own:
+        left_out = torch.eye(len(z), dtype=torch.bool, device=z.device)
+        logits = [values.masked_fill(left_out, _NEVER) for values in logits]
+    wanted, came = (F.log_softmax(values, dim=1) for values in logits)
     rows = (wanted.exp() * (wanted - came)).sum(1)
     return rows.mean() if shares is None else (shares * rows).mean()
 
