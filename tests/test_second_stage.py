@@ -2,8 +2,13 @@
 
 import csv
 import json
+import os
+import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -117,12 +122,43 @@ def test_the_same_command_goes_on_where_it_was_stopped(project, fitted):
     assert bytes_of(settings.upgrade) == bytes_of(project / "whole")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent, code):
+    finetune = FINETUNE | {"epochs": 12, "checkpoint_every_steps": 1}
+    name = f"ended-{int(sent)}"
+    settings_of(project, name, fit=TUNED | {"finetune": finetune, "cache": name + "-cache"})
+    command = [sys.executable, "-m", "embridge", "fit", str(project / f"{name}.yaml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
+        deadline = time.monotonic() + 120
+        while not list((project / f"{name}-cache").glob("xbt-stage2-*/last.ckpt")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(sent)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (code, b""), stderr.decode()
+    assert b"Traceback" not in stderr
+    assert not (project / name).exists()
+    done = run("fit", project / f"{name}.yaml")
+    assert done.exit_code == 0, done.stderr
+    assert 1 < int(re.search(r"xbt stage 2 steps: (\d+)/60", done.stderr)[1]) <= 60
+    assert Upgrade.load(project / name).provenance.figures["steps"] == 60
+
+
 def test_other_settings_are_another_training(project, fitted):
     before = set((project / ".embridge-cache").glob("xbt-stage2-*"))
     fit_upgrade(settings_of(project, "other", fit=TUNED | {"finetune": FINETUNE | {"rank": 2, "epochs": 1}}))
     after = set((project / ".embridge-cache").glob("xbt-stage2-*"))
     assert len(after - before) == 1
     assert before < after
+
+
+def test_where_no_step_helps_that_is_said_and_the_upgrade_is_the_first_stage(project, stage_1):
+    finetune = FINETUNE | {"learning_rate": 10.0, "projection_learning_rate": 10.0, "warmup_fraction": 0.0}
+    settings = settings_of(project, "harm", fit=TUNED | {"finetune": finetune})
+    made = fit_upgrade(settings)
+    assert made.upgrade.lora is None
+    assert re.search(r"no step scored above the start \(0\.\d+\), so this is the upgrade of procrustes", made.said)
+    assert evaluate_upgrade(settings).headline()["cells"] == stage_1
 
 
 def test_pairs_on_the_command_line_follow_the_choice(project):
@@ -169,6 +205,16 @@ def test_pairs_that_are_reported_on_are_refused(project, tmp_path):
     assert not (tmp_path / ".embridge-cache").exists()
 
 
+def test_texts_that_are_reported_on_are_refused_as_documents_too(project, tmp_path):
+    for name in ("captions.txt", "pairs.csv"):
+        shutil.copyfile(project / name, tmp_path / name)
+    (tmp_path / "pictures").symlink_to(project / "pictures")
+    own = (project / "pairs.csv").read_text().splitlines()[4].partition(",")[0]
+    (tmp_path / "judged.csv").write_text(f"query,document\nwhat is it,{own}\n")
+    with pytest.raises(SettingsError, match=f"share 1 texts, first '{own}'"):
+        fit_upgrade(settings_of(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -177,6 +223,7 @@ def test_pairs_that_are_reported_on_are_refused(project, tmp_path):
         ({"fit": TUNED | {"finetune": {"ranks": 3}}}, "fit.finetune has no setting ranks; it has "),
         ({"fit": TUNED | {"finetune": {"rank": "3"}}}, "fit.finetune: rank: Input should be a valid integer, came '3'"),
         ({"fit": TUNED | {"finetune": {"rank": 0}}}, "xbt stage 2: rank, epochs"),
+        ({"fit": TUNED | {"finetune": {}}}, r"batch_size 256 is more than the \d+ pairs there are to train on"),
         ({"fit": FIT | {"finetune": {"rank": 3}}}, r"image-text pairs: name them in fit\.pairs"),
         (
             {"new": "sentence-transformers:some/model"},

@@ -83,6 +83,7 @@ def second_stage(settings: Settings, cache: Path) -> SecondStage | None:
 
     method: XBTFinetune = configured("fit.finetune", XBTFinetune, wanted.finetune)
     pairs = read_image_text(wanted.pairs)
+    method.split(pairs, seed=wanted.seed)  # too few are refused now
     _require_apart(pairs, settings)
     return SecondStage(pairs, method, settings.new, cache, wanted.seed)
 

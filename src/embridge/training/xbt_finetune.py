@@ -143,7 +143,9 @@ class XBTFinetune:
         for library in ("lightning", "peft"):
             require(library, extra="finetune")
         start = _Start(pairs, encoder, upgrade, seed)
-        train, held = self._split(start)
+        parts = self.split(pairs, seed=seed)
+        every = Surrogates(pairs, start.old_texts(), pairs.group_numbers())
+        train, held = (every.take(rows) for rows in parts)
         place = _place(folder)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(seed)
@@ -161,23 +163,21 @@ class XBTFinetune:
         """A hash of all that decides the outcome of `fit`: a folder named after it never holds another training."""
         return _Start(pairs, encoder, upgrade, seed).name(self)
 
-    def _split(self, start: _Start) -> tuple[Surrogates, Surrogates]:
-        """Training and held-out pairs with the surrogates of their old captions."""
-        rows, held = start.pairs.hold_out(self.validation_fraction, seed=start.seed)
+    def split(self, pairs: ImageTextPairs, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """The rows to train on, and those to judge by; raises as `fit` does where there are too few."""
+        rows, held = pairs.hold_out(self.validation_fraction, seed=seed)
         if len(rows) < self.batch_size:
             raise SettingsError(
                 f"xbt stage 2: batch_size {self.batch_size} is more than the {len(rows)} pairs there are to train on "
-                f"({len(held)} of {len(start.pairs)} are held out); set a smaller one, or give more pairs"
+                f"({len(held)} of {len(pairs)} are held out); set a smaller one, or give more pairs"
             )
         held = held[np.linspace(0, len(held) - 1, min(len(held), _HELD_OUT_PAIRS)).astype(np.int64)]
-        groups = start.pairs.group_numbers()
-        if len(np.unique(groups[held])) < 2:
+        if len(np.unique(pairs.group_numbers()[held])) < 2:
             raise InvalidInput(
-                f"xbt stage 2: of {len(start.pairs)} pairs only one photo would be held out, which is always found; give "
+                f"xbt stage 2: of {len(pairs)} pairs only one photo would be held out, which is always found; give "
                 "more pairs or a larger validation_fraction"
             )
-        every = Surrogates(start.pairs, start.old_texts(), groups)
-        return every.take(rows), every.take(held)
+        return rows, held
 
     def _lora(self, encoder: ClipEncoder) -> AbstractContextManager[Any]:
         return attached_lora(
