@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["POOL", "HeldOut"]
+__all__ = ["POOL", "HeldOut", "surely_higher"]
 
 POOL = 5_000
 """How many training captions are ranked beside the held-out ones; no more of either part are looked at."""
 
 _QUERIES, _OFFSETS = 1_000, 3
+_QUANTILE = 1.96
 
 
 class HeldOut:
@@ -32,13 +33,22 @@ class HeldOut:
         self._shifted = [F.normalize(new + offset, dim=1) for offset in offsets]
         self._pool = torch.cat([held[1][:_QUERIES], train[1][:POOL]])
 
-    def score(self, projection: Callable[[Tensor], Tensor]) -> float:
-        """In (0, 1]; higher is better."""
+    def values(self, projection: Callable[[Tensor], Tensor]) -> Tensor:
+        """One a held-out caption [q], in (0, 1]; higher is better."""
         with torch.inference_mode():
-            shifted = sum(self._reciprocal_rank(projection(rows)) for rows in self._shifted) / _OFFSETS
-            return (self._reciprocal_rank(projection(self._plain)) + shifted) / 2
+            shifted = [self._reciprocal_ranks(projection(rows)) for rows in self._shifted]
+            return (self._reciprocal_ranks(projection(self._plain)) + sum(shifted) / _OFFSETS) / 2
 
-    def _reciprocal_rank(self, mapped: Tensor) -> float:
+    def _reciprocal_ranks(self, mapped: Tensor) -> Tensor:
         scores = mapped @ self._pool.T
-        ranks = 1 + (scores > scores.diagonal()[:, None]).sum(1)
-        return float((1 / ranks).mean())
+        return 1 / (1 + (scores > scores.diagonal()[:, None]).sum(1).double())
+
+
+def surely_higher(values: Tensor, others: Tensor) -> bool:
+    """Whether the mean difference of paired values [q] is above 1.96 of its standard errors, and so above zero.
+
+    >>> surely_higher(torch.tensor([1.0, 0.5, 0.5]), torch.tensor([0.5, 0.5, 0.5]))
+    False
+    """
+    gain = (values - others).double()
+    return bool(gain.mean() > _QUANTILE * gain.std() / len(gain) ** 0.5) if len(gain) > 1 else bool(gain.mean() > 0)

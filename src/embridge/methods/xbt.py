@@ -23,7 +23,7 @@ from embridge.adapters.mlp import MLP
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
-from embridge.methods.held_out import POOL, HeldOut
+from embridge.methods.held_out import POOL, HeldOut, surely_higher
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import Projection
 from embridge.methods.unit_rows import UnitRows
@@ -107,7 +107,8 @@ class XBT:
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit ψ on captions; the weights kept are those that score best on held-out captions (see `HeldOut`).
 
-        Where no trained weights score better than the closed-form map, the upgrade is that map, fitted on all pairs.
+        Where no trained weights score better than the closed-form map by more than chance, the upgrade is that map, fitted
+        on all pairs.
         """
         require_cosine(pairs, "xbt")
         _require_device(self.device)
@@ -153,9 +154,9 @@ def _train(
             if best.checks_since > settings.patience:
                 break
     progress(steps, steps, "xbt steps")
-    figures = {"steps": step, "best_step": best.step, "validation_scores": best.scores}
+    untrained = settings.skip and not best.surely
+    figures = {"steps": step, "best_step": 0 if untrained else best.step, "validation_scores": best.scores}
     figures["samples_per_second"] = round(samples / (perf_counter() - began))
-    untrained = settings.skip and best.step == 0
     return None if untrained else best.projection.to_adapter(pairs.new.space, pairs.old.space), figures
 
 
@@ -165,15 +166,21 @@ class _Best:
     def __init__(self, projection: Projection, held_out: HeldOut) -> None:
         self._held_out, self.step, self.checks_since = held_out, 0, 0
         self.projection = copy.deepcopy(projection)
-        self.scores = [held_out.score(projection.eval())]
+        self._start = self._values = held_out.values(projection.eval())
+        self.scores = [float(self._start.mean())]
+
+    @property
+    def surely(self) -> bool:
+        """Whether it is better than the start by more than chance among the held-out captions."""
+        return surely_higher(self._values, self._start)
 
     def offer(self, projection: Projection, step: int) -> None:
-        score = self._held_out.score(projection.eval())
-        better = score > max(self.scores)
-        self.scores.append(score)
+        values = self._held_out.values(projection.eval())
+        better = float(values.mean()) > max(self.scores)
+        self.scores.append(float(values.mean()))
         self.checks_since = 0 if better else self.checks_since + 1
         if better:
-            self.projection, self.step = copy.deepcopy(projection), step
+            self.projection, self.step, self._values = copy.deepcopy(projection), step, values
 
 
 def _batches(rows: int, size: int, steps: int) -> Iterator[Tensor]:
