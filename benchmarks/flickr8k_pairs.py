@@ -53,7 +53,8 @@ def measured(
     """Each direction through the upgrade of the tower that asks."""
     rows: Rows = []
     for direction, upgrade in towers.items():
-        report = evaluate(*sides, upgrade, truth, scope=Scope(directions=[direction], seed=seed))
+        asked, right = (sides, truth) if direction == "t2i" else ([s.reversed() for s in sides], truth.inverted())
+        report = evaluate(*asked, upgrade, right, scope=Scope(directions=[direction], seed=seed))
         rows += report_rows(report, {"name": method}, seed=seed, seconds=seconds, controls=controls)
     return rows
 

@@ -132,7 +132,7 @@ def glyph_pairs():
         # directions in which these captions hardly vary are any rotation's guess; the rest agrees
         ("procrustes", {}, 0.998, 0.002),
         # seeds differ by more than this
-        ("xbt", {"hidden_width": 64, "epochs": 2, "batch_size": 256, "precision": "float32"}, 0.98, 0.03),
+        ("xbt", {"hidden_width": 64, "skip": False, "batch_size": 256, "precision": "float32"}, 0.96, 0.03),
     ],
 )
 def test_half_precision_costs_nothing_that_can_be_measured(glyph_pairs, name, settings, agreement, tolerance):
