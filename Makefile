@@ -31,6 +31,7 @@ docs: $(VENV)/.dev  ## build the documentation into site/
 
 bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(BIN)/python benchmarks/flickr8k.py
+	$(BIN)/python benchmarks/flickr8k_pairs.py
 	$(BIN)/python benchmarks/clip_lvis.py
 	$(BIN)/python benchmarks/text_ir.py
 	$(BIN)/python benchmarks/banking77.py
