@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar, final
 
 import numpy as np
@@ -173,8 +175,17 @@ class LanceStore:
 
 def _ended(write: Callable[[], T]) -> T:
     """The write's result; an interrupt waits for its end, since LanceDB would write on in a thread of its own."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(write).result()
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        return write()  # interrupts do not reach it, or end the process at once
+    noted: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: noted.append((number, frame)))
+    try:
+        return write()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if noted:
+            handler(*noted[0])
 
 
 def _write(table: Any, data: Any) -> None:
