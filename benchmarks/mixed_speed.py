@@ -21,18 +21,19 @@ from threadpoolctl import threadpool_limits
 
 from embridge.adapters import Identity, Linear, Provenance, Upgrade
 from embridge.embeddings import Embeddings
+from embridge.evaluation import Relevance
 from embridge.query import Merge, MixedSearch, fit_calibration, over
 from embridge.space import Space
 
 Config = Mapping[str, Any]
 Rows = list[dict[str, Any]]
 
-_SUPPORT = 300
+_SUPPORT, _SAMPLE = 300, 5_000
 
 
 def measured(case: Config, config: Config) -> Rows:
     """Both searches alone, and mixed search with every kind of merge, by turns."""
-    queries, old, new, upgrade = _made(case, config)
+    (queries, old, new), sample, upgrade = _made(case, config)
     k, done = config["k"], set(new.ids)
     old_search, new_search = over(old), over(new)
     backfilled = done.intersection if case["kept"] else None
@@ -46,8 +47,10 @@ def measured(case: Config, config: Config) -> Rows:
         return lambda: way.search(queries, k)
 
     support = queries.take(range(min(_SUPPORT, len(queries))))
-    sides = (upgrade.head(support), new), (upgrade.to_index_space(support), old)
+    sides = (upgrade.head(support), sample[0]), (upgrade.to_index_space(support), sample[1])
+    truth = Relevance.from_neighbours(*sides[0], config["k"])
     merges: dict[str, Merge] = {
+        "mixed calibrated": fit_calibration("calibrated", *sides, truth),
         "mixed distance-rank": fit_calibration("distance-rank", *sides),
         "mixed standard": fit_calibration("standard", *sides),
         "mixed rrf": "rrf",
@@ -80,8 +83,10 @@ def _compared(ways: Mapping[str, Callable[[], object]], queries: int, case: Conf
     return rows
 
 
-def _made(case: Config, config: Config) -> tuple[Embeddings, Embeddings, Embeddings, Upgrade]:
-    """New queries, the old rows, the new rows, and a bridge that half works."""
+def _made(
+    case: Config, config: Config
+) -> tuple[tuple[Embeddings, Embeddings, Embeddings], tuple[Embeddings, Embeddings], Upgrade]:
+    """New queries, the old rows and the new rows; some items as both models see them; and a bridge that half works."""
     rng = np.random.default_rng(config["seed"])
     new_space = Space("new", "1", case["new_dim"], config["metric"])
     old_space = Space("old", "1", case["old_dim"], config["metric"])
@@ -97,12 +102,13 @@ def _made(case: Config, config: Config) -> tuple[Embeddings, Embeddings, Embeddi
     names = np.array([str(i) for i in range(len(items))], object)
     held = np.ones(len(items), bool) if case["kept"] else ~marked
     upgrade = Upgrade(Identity(new_space, new_space), Linear(new_space, old_space, weight), Provenance("benchmark"))
-    return (
+    rows = (
         Embeddings.of(queries, new_space),
         Embeddings.of(old[held], old_space, names[held].tolist()),
         Embeddings.of(items[marked], new_space, names[marked].tolist()),
-        upgrade,
     )
+    sample = Embeddings.of(items[:_SAMPLE], new_space), Embeddings.of(old[:_SAMPLE], old_space)
+    return rows, sample, upgrade
 
 
 def _quick(config: Any) -> Any:
