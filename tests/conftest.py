@@ -1,11 +1,17 @@
 """Shapes are checked in every call of the library; one torch thread; no network."""
 
 import os
+import signal
 
 os.environ["EMBRIDGE_CHECK_SHAPES"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a shell's background jobs; what is started would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hypothesis import settings
