@@ -165,7 +165,7 @@ class Settings(_Strict):
         return value
 
 
-class _OnceEachLoader(yaml.SafeLoader):
+class _OnceEachLoader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
     """Refuses a key that stands twice, of which YAML would keep the last and drop the others."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
