@@ -65,15 +65,17 @@ def main() -> None:
     truth = truth_of(data["measured"])
     for seed in range(config["seeds"]):
         pairs, sides = encode(data, seed)
+        began = perf_counter()
         upgrade = make("xbt").fit(pairs, seed=seed)
+        taken = perf_counter() - began
         both = {"t2i": upgrade, "i2t": upgrade}
-        rows += measured(sides["measured"], both, truth, "xbt-stage1", seed=seed, seconds=0.0, controls=True)
+        rows += measured(sides["measured"], both, truth, "xbt-stage1", seed=seed, seconds=taken, controls=True)
         for case in config["case"]:
             began = perf_counter()
             made = finetuned(pairs, sides["train"][1], upgrade, case["photos"], captions=case["captions"], seed=seed)
             towers = {"t2i": made.text, "i2t": made.image}
-            name = f"xbt-stage2, {case['photos']:,} photos" + (", with captions" if case["captions"] else "")
             taken = perf_counter() - began
+            name = f"xbt-stage2, {case['photos']:,} photos" + (", with captions" if case["captions"] else "")
             rows += measured(sides["measured"], towers, truth, name, seed=seed, seconds=taken)
     write_result("flickr8k_pairs", config, rows)
 

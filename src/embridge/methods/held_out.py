@@ -41,14 +41,15 @@ class HeldOut:
 
     def _reciprocal_ranks(self, mapped: Tensor) -> Tensor:
         scores = mapped @ self._pool.T
-        return 1 / (1 + (scores > scores.diagonal()[:, None]).sum(1).double())
+        return 1 / (1 + (scores > scores.diagonal()[:, None]).sum(1)).cpu().double()  # not every device has float64
 
 
 def surely_higher(values: Tensor, others: Tensor) -> bool:
     """Whether the mean difference of paired values [q] is above 1.96 of its standard errors, and so above zero.
 
-    >>> surely_higher(torch.tensor([1.0, 0.5, 0.5]), torch.tensor([0.5, 0.5, 0.5]))
-    False
+    >>> start = torch.tensor([0.5, 0.5, 0.5])
+    >>> surely_higher(torch.tensor([1.0, 0.5, 0.5]), start), surely_higher(torch.tensor([1.0, 0.9, 0.8]), start)
+    (False, True)
     """
     gain = (values - others).double()
     return bool(gain.mean() > _QUANTILE * gain.std() / len(gain) ** 0.5) if len(gain) > 1 else bool(gain.mean() > 0)
