@@ -19,7 +19,8 @@ from embridge.space import Space
 __all__ = ["Embedded", "Objective", "OldModel"]
 
 Embedded = Callable[[], tuple[Tensor, Tensor]]
-"""Embeds the whole training set with the model as it now is: embeddings [n, embedding_dim] and labels [n]."""
+"""Embeds the whole training set with the model as it now is: embeddings [n, embedding_dim] and labels [n], row i those of
+the training row that ``index`` calls i; without gradients, images not augmented."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +71,9 @@ class Objective(nn.Module, ABC):
     weighted, so that their sum is what is minimised: features [b, feature_dim], labels [b] in 0 … c − 1, index [b] the
     rows of the training set that these are.
 
-    All tensors that are no parameters but decide the loss are buffers, so the module moves and is saved whole.
+    All tensors that are no parameters but decide the loss are buffers, so that they move with the module. What has a row
+    for each class is saved with it; what has one for each training row is data (``persistent=False``), given again when the
+    objective is made again. Two objectives that are made alike and hold the same state give the same loss.
     """
 
     paper: ClassVar[str]
