@@ -147,7 +147,7 @@ def fit(
     if made.upgrade is None:
         raise GateRefused(made.choice.reason if made.choice else "nothing was fitted")
     if not as_json:
-        typer.echo(f"{settings.upgrade}: {made.said}\n{made.folds}")
+        typer.echo("\n".join(filter(None, (f"{settings.upgrade}: {made.said}", made.stretch, made.folds))))
 
 
 @app.command()

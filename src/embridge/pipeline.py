@@ -64,6 +64,18 @@ class Fitted:
         return "; ".join(filter(None, (f"{made.method}, {spaces}", made.data + read, outcome(self.upgrade))))
 
     @property
+    def stretch(self) -> str:
+        """One line: how near the bridge is to an isometry; empty where that was not measured."""
+        figures = {} if self.upgrade is None else self.upgrade.provenance.figures
+        if "singular_values" not in figures:
+            return ""
+        median, relative = figures["singular_values"]["median"], figures["singular_values_relative"]
+        return (
+            f"near held-out vectors this bridge stretches directions by {median:.2f} (median), nine in ten of them by "
+            f"{relative['q05']:.2f} to {relative['q95']:.2f} times that (a rotation: 1.00 to 1.00)"
+        )
+
+    @property
     def folds(self) -> str:
         """One line: can queries do without any further work?"""
         into = () if self.upgrade is None else foldable_into(self.upgrade)

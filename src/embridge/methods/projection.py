@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,16 @@ class Projection(nn.Module):
             nn.init.zeros_(self.output.bias)
 
     def forward(self, z: Tensor) -> Tensor:
+        return F.normalize(self.before_normalising(z, self.drop), dim=1)
+
+    def before_normalising(self, z: Tensor, drop: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """The map [b, d_old] before its rows are scaled to length one; without dropout, unless it is given."""
         hidden = F.layer_norm(z, z.shape[1:])
         for layer in self.hidden:
-            hidden = self.drop(F.gelu(layer(hidden), approximate="tanh"))
+            hidden = F.gelu(layer(hidden), approximate="tanh")
+            hidden = hidden if drop is None else drop(hidden)
         out: Tensor = self.output(hidden).float()
-        if self.skip is not None:
-            out = out + self.skip(z)
-        return F.normalize(out, dim=1)
+        return out if self.skip is None else out + self.skip(z)
 
     def to_adapter(self, source: Space, target: Space) -> MLP:
         """The same map in numpy (to float32 rounding)."""

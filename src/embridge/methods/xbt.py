@@ -24,6 +24,7 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.held_out import POOL, HeldOut, surely_higher
+from embridge.methods.isometry import isometry_figures, isometry_loss, singular_values
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import Projection
 from embridge.methods.unit_rows import UnitRows
@@ -34,6 +35,7 @@ from embridge.progress import Progress, silent
 __all__ = ["XBT"]
 
 _CHECKS = 20
+_JACOBIANS, _PENALISED = 32, 256  # rows that are looked at in the end, and of each batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class XBT:
     center: as in `Procrustes`. temperature, cosine_weight: of InfoNCE and of mean(1 − cos), on captions as they are.
     neighbour_weight, neighbour_temperature: of `neighbour_loss`, on captions with noise; noise: σ√d, its length relative
     to a unit vector, of which each row draws its own share u ~ U(0, 1). ``Deviation:`` the paper has no such term, and
-    puts the noise into InfoNCE, which is what neighbour_weight 0 does; see docs/benchmarks for both. epochs, min_steps:
+    puts the noise into InfoNCE, which is what neighbour_weight 0 does; see docs/benchmarks for both. isometry_weight: of
+    `isometry_loss`, which holds ψ near an isometry, on captions with noise; ``Deviation:`` the paper has none. epochs, min_steps:
     passes over the captions; more where few captions would give fewer optimiser steps than that. patience: twentieths
     of the training without a better held-out score before it stops. Weights of the pairs weigh the loss, not the held-out score.
     precision: ``auto`` takes bfloat16 where the processor has it.
@@ -76,6 +79,7 @@ class XBT:
     cosine_weight: float = 1.0
     neighbour_weight: float = 2.0
     neighbour_temperature: float = 0.05
+    isometry_weight: float = 0.0
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     batch_size: int = 1024
@@ -97,8 +101,8 @@ class XBT:
             raise SettingsError(f"xbt: noise or dropout out of range: {self}")
         if not min(self.temperature, self.neighbour_temperature) > 0:
             raise SettingsError(f"xbt: temperature or neighbour_temperature out of range: {self}")
-        if not min(self.cosine_weight, self.neighbour_weight) >= 0:
-            raise SettingsError(f"xbt: cosine_weight or neighbour_weight out of range: {self}")
+        if not min(self.cosine_weight, self.neighbour_weight, self.isometry_weight) >= 0:
+            raise SettingsError(f"xbt: cosine_weight, neighbour_weight or isometry_weight out of range: {self}")
         if min(self.batch_size, self.epochs, self.min_steps, self.patience) < 1 or not 0 < self.validation_fraction < 1:
             raise SettingsError(
                 f"xbt: batch_size, epochs, min_steps, patience or validation_fraction out of range: {self}"
@@ -113,8 +117,8 @@ class XBT:
         require_cosine(pairs, "xbt")
         _require_device(self.device)
         warn_if_few(pairs)
-        center, figures = Procrustes(self.center).choose_centring(pairs, seed=seed) if self.skip else (False, {})
-        figures = {"centered": center, **figures} if self.skip else {}
+        center, compared = Procrustes(self.center).choose_centring(pairs, seed=seed) if self.skip else (False, {})
+        figures: dict[str, Any] = {"centered": center, **compared} if self.skip else {}
         bridge: MLP | Linear | None = None
         if self.hidden_width:
             with torch.random.fork_rng(devices=[] if self.device == "cpu" else [torch.device(self.device)]):
@@ -122,7 +126,13 @@ class XBT:
                 bridge, trained = _train(self, pairs, center, seed, progress)
             figures |= trained
         bridge = bridge or fit_rotation(pairs, center=center)
+        figures |= isometry_figures(singular_values(bridge, self._looked_at(pairs, seed)))
         return backward_upgrade(bridge, pairs, "xbt-stage1", settings=self, seed=seed, figures=figures)
+
+    def _looked_at(self, pairs: Pairs, seed: int) -> np.ndarray:
+        """The new vectors of a few held-out captions, evenly spread."""
+        held = np.arange(1) if len(pairs) == 1 else pairs.split(self.validation_fraction, seed=seed)[1]
+        return pairs.unit_rows(held[np.linspace(0, len(held) - 1, min(len(held), _JACOBIANS)).astype(np.int64)])[0]
 
 
 def _train(
@@ -205,6 +215,9 @@ def _step(
     projection.train()
     with torch.autocast(settings.device.split(":")[0], torch.bfloat16, enabled=_in_bfloat16(settings)):
         loss = _loss(settings, projection, *batch)
+    if settings.isometry_weight:  # in float32, and without dropout
+        near = with_noise(batch[0][:_PENALISED], settings.noise)
+        loss = loss + settings.isometry_weight * isometry_loss(projection.before_normalising, near)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
