@@ -46,7 +46,8 @@ def search(queries: Embeddings, gallery: Embeddings, k: int, *, engine: Engine =
     """
     require_same(gallery.space, queries.space, what="the queries")
     ranking = top_k(queries.vectors, gallery.vectors, k, metric=gallery.space.metric, engine=engine)
-    return Hits(tuple(tuple(gallery.ids[j] for j in row) for row in ranking.rows), ranking.scores)
+    name = gallery.ids.__getitem__
+    return Hits(tuple(tuple(map(name, row)) for row in ranking.rows.tolist()), ranking.scores)
 
 
 def top_k(

@@ -161,9 +161,14 @@ def test_the_old_list_is_read_no_deeper_than_it_can_matter(world, merge):
     mixed = MixedSearch(
         old_search, over(world.items), world.upgrade, merge_of(world, merge), backfilled=done.intersection
     )
-    mixed.search(world.queries, 5)
+    found = mixed.search(world.queries.take(range(32)), 5).ids
     assert depths[0] == 10
     assert all(b == 4 * a for a, b in itertools.pairwise(depths))
+    rounds, deepest = len(depths), depths[-1]
+    depths.clear()
+    assert mixed.search(world.queries.take(range(32)), 5).ids == found  # begun where most lists were deep enough
+    assert 5 <= depths[0] <= deepest
+    assert len(depths) <= rounds
     unmixed = []
     shallow = MixedSearch(
         lambda q, k: unmixed.append(k) or search(q, world.old_items, k),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,6 +25,7 @@ Plain = Literal["rrf", "raw"]
 Merge = Calibration | Plain
 _RRF_K = 60  # Cormack, Clarke and Büttcher 2009
 _GROWTH = 4
+_LOOKED_AT, _COVERED = 32, 0.95  # queries whose lists tell how deep to begin, and how many of them that is enough for
 
 Found = tuple[tuple[str, ...], np.ndarray]
 
@@ -60,6 +64,7 @@ class MixedSearch:
     merge: Merge
     backfilled: Callable[[Sequence[str]], Collection[str]] | None = None
     most_fetched: int = 10_000
+    _depths: deque[int] = field(default_factory=lambda: deque(maxlen=_LOOKED_AT), init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.upgrade.direction != "backward":
@@ -87,37 +92,62 @@ class MixedSearch:
         return hits_of([names for names, _ in merged], [values for _, values in merged])
 
     def _survivors(self, bridged: Embeddings, new: list[Found], k: int) -> list[Found]:
-        """Of every query, the best old rows that have no new one, as many as can be among the k best."""
+        """Of every query, the best old rows that have no new one, as many as can be among the k best.
+
+        How deep the old lists have to be read shows with some queries, and the next begin there; the outcome does not
+        depend on where they begin.
+        """
+        if self.backfilled is None:
+            return self._read(bridged, new, k, k)
+        first = 0 if self._depths else min(_LOOKED_AT, len(bridged))
+        read: list[Found] = []
+        for part in (range(first), range(first, len(bridged))):
+            depth = int(np.quantile(self._depths, _COVERED, method="higher")) if self._depths else 2 * k
+            read += self._read(bridged.take(part), [new[i] for i in part], k, depth)
+        return read
+
+    def _read(self, bridged: Embeddings, new: list[Found], k: int, depth: int) -> list[Found]:
+        """The old rows without a new one, of lists read deeper until no row below can be among the k best."""
         found: list[Found] = [((), np.empty(0))] * len(bridged)
-        pending = list(range(len(bridged)))
-        fetched = min(k if self.backfilled is None else 2 * k, max(k, self.most_fetched))
+        pending, fetched = list(range(len(bridged))), max(k, min(depth, self.most_fetched))
         while pending:
             lists = _lists(self.old_search(bridged.take(pending), fetched))
-            kept = self._values("old", self._without_new(lists, [new[i][0] for i in pending]))
-            found_now = dict(zip(pending, kept, strict=True))
-            for i, part in found_now.items():
+            places = self._without_new(lists, [new[i][0] for i in pending])
+            kept = self._values("old", [_at(whole, rows) for whole, rows in zip(lists, places, strict=True)])
+            later = []
+            for i, whole, rows, part in zip(pending, lists, places, kept, strict=True):
                 found[i] = part
+                if len(whole[0]) >= fetched and not self._settles(len(whole[0]), whole, rows, (new[i][1], part[1]), k):
+                    later.append(i)
+                elif i < _LOOKED_AT:
+                    settles = partial(self._settles, whole=whole, rows=rows, values=(new[i][1], part[1]), k=k)
+                    self._depths.append(1 + bisect_left(range(1, len(whole[0]) + 1), True, key=settles))
             if fetched >= self.most_fetched:
                 break
-            bounds = [self._bound(whole, part) for whole, part in zip(lists, kept, strict=True)]
-            pending = [
-                i
-                for i, whole, bound in zip(pending, lists, bounds, strict=True)
-                if len(whole[0]) >= fetched and not _settled(new[i][1], found[i][1], bound, k)
-            ]
-            fetched = min(fetched * _GROWTH, self.most_fetched)
+            pending, fetched = later, min(fetched * _GROWTH, self.most_fetched)
         return found
 
-    def _without_new(self, lists: list[Found], new: list[tuple[str, ...]]) -> list[Found]:
-        """The old rows whose id has no new row."""
+    def _settles(
+        self, depth: int, whole: Found, rows: np.ndarray, values: tuple[np.ndarray, np.ndarray], k: int
+    ) -> bool:
+        """Whether, of an old list, the first ``depth`` rows are enough: k rows come before any below."""
+        new, old = values
+        old = old[: int(np.searchsorted(rows, depth))]
+        if self.merge == "rrf":
+            bound = 1 / (_RRF_K + 1 + len(old))
+        else:
+            last = whole[1][depth - 1 : depth].astype(np.float64)
+            bound = float((self._curve("old")(last) if isinstance(self.merge, Calibration) else last)[0])
+        return len(old) >= k or int((new > bound).sum() + (old > bound).sum()) >= k
+
+    def _without_new(self, lists: list[Found], new: list[tuple[str, ...]]) -> list[np.ndarray]:
+        """Where in each list the rows are whose id has no new row."""
         asked = dict.fromkeys(name for names, _ in lists for name in names) if self.backfilled is not None else {}
         done = set(self.backfilled(list(asked))) if self.backfilled is not None else set()
-        kept = []
-        for (names, scores), newer in zip(lists, new, strict=True):
-            seen = set(newer)
-            stays = [place for place, name in enumerate(names) if name not in done and name not in seen]
-            kept.append((tuple(names[place] for place in stays), scores[stays]))
-        return kept
+        return [
+            np.array([place for place, name in enumerate(names) if name not in done and name not in seen], np.int64)
+            for (names, _), seen in zip(lists, map(set, new), strict=True)
+        ]
 
     def _values(self, side: Literal["old", "new"], lists: list[Found]) -> list[Found]:
         """The same lists with comparable values, never rising."""
@@ -130,15 +160,6 @@ class MixedSearch:
         parts = np.split(values, np.cumsum(lengths)[:-1])
         return [(names, np.minimum.accumulate(part)) for (names, _), part in zip(lists, parts, strict=True)]
 
-    def _bound(self, whole: Found, kept: Found) -> float:
-        """The most that an old row not yet fetched can be worth."""
-        if self.merge == "rrf":
-            return 1 / (_RRF_K + 1 + len(kept[0]))
-        if not len(whole[1]):
-            return -np.inf
-        last = whole[1][-1:].astype(np.float64)
-        return float((self._curve("old")(last) if isinstance(self.merge, Calibration) else last)[0])
-
     def _curve(self, side: Literal["old", "new"]) -> Curve:
         assert isinstance(self.merge, Calibration)
         return self.merge.old if side == "old" else self.merge.new
@@ -149,9 +170,9 @@ def _lists(hits: Hits) -> list[Found]:
     return [(names, scores[: len(names)]) for names, scores in zip(hits.ids, hits.scores, strict=True)]
 
 
-def _settled(new: np.ndarray, old: np.ndarray, bound: float, k: int) -> bool:
-    """Whether k rows come before any worth ``bound`` and later in the old list."""
-    return len(old) >= k or int((new > bound).sum() + (old > bound).sum()) >= k
+def _at(found: Found, places: np.ndarray) -> Found:
+    names, scores = found
+    return tuple(names[place] for place in places), scores[places]
 
 
 def _merged(new: Found, old: Found, k: int) -> Found:
