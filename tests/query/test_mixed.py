@@ -168,7 +168,7 @@ def test_the_old_list_is_read_no_deeper_than_it_can_matter(world, merge):
     depths.clear()
     assert mixed.search(world.queries.take(range(32)), 5).ids == found  # begun where most lists were deep enough
     assert 5 <= depths[0] <= deepest
-    assert len(depths) <= rounds
+    assert len(depths) <= rounds + 1
     unmixed = []
     shallow = MixedSearch(
         lambda q, k: unmixed.append(k) or search(q, world.old_items, k),
