@@ -52,7 +52,8 @@ def moved_from_neighbours(
 def _away(rows: Tensor, others: Tensor, k: int, allowed: Tensor) -> Tensor:
     """Σ_k s (row − other_k) / (Σ_k s + 1e-8) over each row's k nearest others, itself left out [c, d]."""
     shifts = []
-    for own in torch.arange(len(rows), device=rows.device).split(_CHUNK_CLASSES):
+    for start in range(0, len(rows), _CHUNK_CLASSES):
+        own = torch.arange(start, min(start + _CHUNK_CLASSES, len(rows)), device=rows.device)
         scores, found = nearest(rows[own], others, k, allowed=allowed, own=own)
         weights = scores.clamp(min=0)
         total = weights.sum(1, keepdim=True)

@@ -1,0 +1,32 @@
+"""Every objective with settings that fit the toy problem of its contract: a new one is a line here."""
+
+from embridge.training.objectives.bct import BCT
+from embridge.training.objectives.bt2 import BT2
+from embridge.training.objectives.ndpp import NDPP
+from embridge.training.objectives.oca import OCA
+from embridge.training.objectives.odpp import ODPP
+
+OBJECTIVES = {
+    "bct": lambda toy: BCT(toy.old, toy.classes),
+    "bct, old classifier": lambda toy: BCT(toy.old, toy.classes, targets="classifier", unseen="null"),
+    "bct, using new": lambda toy: BCT(toy.old, toy.classes, prototype_scale=20.0, unseen="using_new"),
+    "oca": lambda toy: OCA(toy.old, toy.classes, extra=2),
+    "oca, no extra": lambda toy: OCA(toy.old, toy.classes, extra=0, orthogonal_map="householder", unseen="null"),
+    "oca, using new": lambda toy: OCA(toy.old, toy.classes, extra=3, orthogonal_map="matrix_exp", unseen="using_new"),
+    "bt2": lambda toy: BT2(toy.old, toy.classes, dim=10, paragon=toy.paragon, extra=2),
+    "bt2, no extra": lambda toy: BT2(toy.old, toy.classes, dim=10, paragon=toy.paragon, extra=0, unseen="null"),
+    "bt2, using new": lambda toy: BT2(
+        toy.old, toy.classes, dim=10, paragon=toy.paragon, extra=8, orthogonal_map="matrix_exp", unseen="using_new"
+    ),
+    "ndpp": lambda toy: NDPP(toy.old, toy.classes, neighbours=4),
+    "ndpp, once": lambda toy: NDPP(toy.old, toy.classes, neighbours=4, twice=False, ema=0.9, unseen="null"),
+    "ndpp, using new": lambda toy: NDPP(toy.old, toy.classes, new_step=0.1, unseen="using_new"),
+    "odpp": lambda toy: ODPP(toy.old, toy.classes, margin=0.5, steps=(50, 10)),
+    "odpp, dot": lambda toy: ODPP(
+        toy.old, toy.classes, margin=0.5, hinge="dot", steps=(50, 10), ema=0.9, unseen="null"
+    ),
+    "odpp, using new": lambda toy: ODPP(toy.old, toy.classes, margin=0.5, steps=(50, 10), unseen="using_new"),
+}
+
+DRAWS = frozenset()
+"""Those whose loss draws random numbers in each batch."""
