@@ -85,9 +85,9 @@ class UniBCT(Classified):
                 f"unibct: {len(self.old_embeddings)} old embeddings and {len(new)} new ones; give the same rows"
             )
         refined = refined_prototypes(
-            new,
+            new.to(self.old_embeddings),
             self.old_embeddings,
-            labels,
+            labels.to(self.old_embeddings.device),
             prototypes=self.prototypes,
             spread=self.spread,
             temperature=self.temperature,
