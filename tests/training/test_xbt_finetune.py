@@ -22,6 +22,7 @@ from embridge.encoders.clip import ClipEncoder
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch, WrongDirection
 from embridge.methods import Pairs
 from embridge.methods.procrustes import Procrustes
+from embridge.progress import silent
 from embridge.search import top_k
 from embridge.testing import check_encoder
 from embridge.training.xbt_finetune import XBTFinetune
@@ -105,6 +106,25 @@ def test_the_old_model_is_not_needed(pairs, caption_pairs, new, tmp_path):
     shutil.rmtree(folder)
     upgrade = QUICK.fit(some(pairs), new, Upgrade.load(tmp_path / "stage 1"))
     assert (upgrade.old_space, upgrade.provenance.figures["steps"]) == (gone.space, 5)
+
+
+def test_captions_of_the_first_stage_take_part_unless_their_weight_is_0(
+    pairs, caption_pairs, new, linear_stage, tmp_path
+):
+    def fit(method, captions):
+        return method.fit(some(pairs), new, linear_stage, captions=captions)
+
+    with_them, without = fit(QUICK, caption_pairs), fit(QUICK, None)
+    assert with_them.provenance.data.endswith(f"; {len(caption_pairs)} captions, {caption_pairs.fingerprint}")
+    assert with_them.provenance.figures["held_out_scores"] != without.provenance.figures["held_out_scores"]
+    unweighted = fit(replace(QUICK, neighbour_weight=0.0), caption_pairs)
+    assert unweighted.provenance.data == without.provenance.data
+    assert unweighted.provenance.figures["held_out_scores"] == without.provenance.figures["held_out_scores"]
+
+
+def test_captions_of_another_first_stage_are_refused(pairs, caption_pairs, new, mlp_stage):
+    with pytest.raises(SpaceMismatch, match="the old side of the captions"):
+        QUICK.fit(some(pairs), new, mlp_stage, captions=caption_pairs)
 
 
 def test_it_is_saved_and_loaded_whole(trained, trained_encoder, held_out, tmp_path):
@@ -207,6 +227,19 @@ def whole(pairs, new, mlp_stage, tmp_path_factory):
     folder = DROPOUT.fit(some(pairs), new, mlp_stage).save(tmp_path_factory.mktemp("whole") / "up")
     assert "lora/adapter_model.safetensors" in bytes_of(folder)
     return bytes_of(folder)
+
+
+def test_a_run_with_captions_goes_on_to_the_same_bytes(pairs, caption_pairs, new, linear_stage, tmp_path):
+    def fit(folder, progress=silent):
+        return DROPOUT.fit(some(pairs), new, linear_stage, captions=caption_pairs, folder=folder, progress=progress)
+
+    with pytest.raises(Stopped):
+        fit(tmp_path / "stopped", stop_at(3))
+    resumed, whole = fit(tmp_path / "stopped"), fit(tmp_path / "whole")
+    assert resumed.provenance.figures == whole.provenance.figures
+    assert bytes_of(tmp_path / "stopped" / "lora") == bytes_of(tmp_path / "whole" / "lora")
+    for part, array in whole.bridge.weights().items():
+        np.testing.assert_array_equal(array, resumed.bridge.weights()[part])
 
 
 @pytest.mark.parametrize("step", [1, 2, 5])

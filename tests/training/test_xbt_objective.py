@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from embridge.errors import SettingsError
-from embridge.training.objectives.xbt import XBTImageText, grouped_info_nce
+from embridge.training.objectives.xbt import XBTCaptioned, XBTImageText, grouped_info_nce
 
 
 def unit(n, d, seed):
@@ -73,3 +73,36 @@ def test_two_captions_of_one_photo_are_no_rivals():
 def test_impossible_settings_are_refused(temperature, keep):
     with pytest.raises(SettingsError, match="expected temperature > 0 and keep_weight >= 0"):
         XBTImageText(temperature, keep)
+
+
+def naive_neighbours(seen, images, new, old, temperature):
+    """KL of two softmaxes over the captions, image by image."""
+    total = 0.0
+    for z, mapped in zip(seen, images, strict=True):
+        shares = []
+        for query, gallery in ((z, new), (mapped, old)):
+            powers = [math.exp(float(query @ row) / temperature) for row in gallery]
+            shares.append([power / sum(powers) for power in powers])
+        total += sum(p * math.log(p / q) for p, q in zip(*shares, strict=True))
+    return total / len(seen)
+
+
+def test_the_terms_beside_captions_of_stage_1_are_their_formulas():
+    images, texts, targets, mapped, old = (unit(n, 4, seed) for n, seed in ((6, 0), (6, 1), (6, 2), (9, 3), (9, 4)))
+    seen, new = unit(6, 5, 5), unit(9, 5, 6)
+    objective = XBTCaptioned(temperature=0.1, keep_weight=3.0, neighbour_weight=2.0, neighbour_temperature=0.2)
+    terms = objective(images, texts, targets, seen=seen, captions=(new, old), mapped=mapped)
+    plain = XBTImageText(0.1, 3.0)(images, texts, targets)
+    moved = sum(1 - float(mapped[i] @ old[i]) for i in range(9)) / 9
+    aligned = naive_info_nce(mapped, old, 0.1, range(9)) + moved
+    assert terms["image_to_text"].item() == pytest.approx(2 * plain["image_to_text"].item(), rel=1e-9)
+    assert terms["keep"].item() == pytest.approx(plain["keep"].item(), rel=1e-9)
+    assert terms["neighbours"].item() == pytest.approx(2 * naive_neighbours(seen, images, new, old, 0.2), rel=1e-9)
+    assert terms["captions"].item() == pytest.approx(aligned, rel=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [{"neighbour_weight": -1.0}, {"neighbour_temperature": 0.0}])
+def test_impossible_settings_beside_captions_are_refused(wrong):
+    settings = {"temperature": 0.1, "keep_weight": 1.0, "neighbour_weight": 1.0, "neighbour_temperature": 0.05} | wrong
+    with pytest.raises(SettingsError, match="expected neighbour_temperature > 0 and neighbour_weight >= 0"):
+        XBTCaptioned(**settings)

@@ -8,12 +8,10 @@ where the old model's captions lie. The new model's own weights are not touched:
 from __future__ import annotations
 
 import atexit
-import hashlib
-import json
 import math
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -23,20 +21,19 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from embridge.adapters.base import normalized
 from embridge.adapters.linear import Identity
 from embridge.adapters.lora_folder import space_with_lora
 from embridge.adapters.upgrade import Provenance, Upgrade
 from embridge.datasets.image_text import ImageTextPairs
 from embridge.encoders.clip import ClipEncoder
-from embridge.errors import InvalidInput, SettingsError, WrongDirection, require
-from embridge.methods.base import library_versions
+from embridge.errors import InvalidInput, SettingsError, require
+from embridge.methods.base import Pairs, library_versions
 from embridge.progress import Progress, silent
-from embridge.space import require_same
 from embridge.training.bridge import TrainableBridge
 from embridge.training.lora import attached_lora, save_lora
-from embridge.training.objectives.xbt import XBTImageText
-from embridge.training.xbt_task import Rates, Surrogates, XBTTask
+from embridge.training.objectives.xbt import XBTCaptioned, XBTImageText
+from embridge.training.xbt_start import Start
+from embridge.training.xbt_task import Rates, XBTTask
 
 __all__ = ["XBTFinetune"]
 
@@ -47,13 +44,18 @@ _HELD_OUT_PAIRS = 1_000
 class XBTFinetune:
     """Minimise `XBTImageText` over LoRA in both towers and ψ (AdamW, warm-up, cosine); keep the best by held-out pairs.
 
+    Where the captions of stage 1 are given with both models' vectors (no old model: they lie in the cache since then), the
+    loss is `XBTCaptioned`, unless neighbour_weight is 0.
+
     rank, lora_alpha, lora_dropout: of the LoRA, whose product is scaled by lora_alpha / rank. target_modules: names of
     the linear layers that get one; None finds the query and value projections of attention. learning_rate: of the LoRA;
     projection_learning_rate: of ψ. warmup_fraction: of all steps. batch_size: pairs that are contrasted at once;
     chunk_size: how many of them are in memory with their graph (0: all), see `cached_backward`. temperature, keep_weight:
-    of the loss. precision: ``auto`` takes bfloat16 on a GPU that has it; ψ, loss and scores are in float32 always.
-    validation_fraction: of the pairs, by whole groups, at most 1,000 of them scored. checks: how often the score is looked
-    at. checkpoint_every_steps: between two checkpoints. workers: processes that prepare batches.
+    of the loss; neighbour_weight, neighbour_temperature: of the images' neighbours among captions of stage 1;
+    caption_batch_size: how many of these in a step. precision: ``auto`` takes bfloat16 on a GPU that has it; ψ, loss and
+    scores are in float32 always. validation_fraction: of the pairs, by whole groups, at most 1,000 of them scored. checks:
+    how often the score is looked at. checkpoint_every_steps: between two checkpoints. workers: processes that prepare
+    batches.
 
     It runs where the encoder is (``device=`` of the encoder). Requirements: a backward upgrade of stage 1 whose bridge is
     linear or an mlp, the dual encoder of its new space, pairs of image and caption; no label, no old model. Needs the
@@ -89,6 +91,9 @@ class XBTFinetune:
     chunk_size: int = 32
     temperature: float = 0.1
     keep_weight: float = 3.0
+    neighbour_weight: float = 2.0
+    neighbour_temperature: float = 0.05
+    caption_batch_size: int = 1024
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     validation_fraction: float = 0.05
     checks: int = 10
@@ -96,27 +101,23 @@ class XBTFinetune:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        counts = (self.rank, self.epochs, self.checks, self.checkpoint_every_steps)
-        if min(counts) < 1 or self.batch_size < 2 or min(self.chunk_size, self.workers) < 0:
-            raise SettingsError(
-                "xbt stage 2: rank, epochs, checks, checkpoint_every_steps are at least 1, batch_size 2, chunk_size and "
-                f"workers 0; came {self}"
-            )
-        if not all(0 < rate < math.inf for rate in (self.lora_alpha, self.learning_rate, self.temperature)):
-            raise SettingsError(f"xbt stage 2: lora_alpha, learning_rate and temperature are above 0; came {self}")
-        if not all(0 <= x < math.inf for x in (self.projection_learning_rate, self.weight_decay, self.keep_weight)):
-            raise SettingsError(
-                f"xbt stage 2: projection_learning_rate, weight_decay and keep_weight are 0 or above; came {self}"
-            )
-        if (
-            not all(0 <= x < 1 for x in (self.lora_dropout, self.warmup_fraction))
-            or not 0 < self.validation_fraction < 1
-        ):
-            raise SettingsError(
-                f"xbt stage 2: lora_dropout, warmup_fraction and validation_fraction are fractions; came {self}"
-            )
+        whole = ("rank", "epochs", "checks", "checkpoint_every_steps", "caption_batch_size")
+        above = ("lora_alpha", "learning_rate", "temperature", "neighbour_temperature")
+        rest = ("projection_learning_rate", "weight_decay", "keep_weight", "neighbour_weight")
+        self._require("1 or more", whole, lambda x: x >= 1)
+        self._require("2 or more", ("batch_size",), lambda x: x >= 2)
+        self._require("0 or more", ("chunk_size", "workers"), lambda x: x >= 0)
+        self._require("above 0", above, lambda x: 0 < x < math.inf)
+        self._require("0 or more", rest, lambda x: 0 <= x < math.inf)
+        self._require("a fraction below 1", ("lora_dropout", "warmup_fraction"), lambda x: 0 <= x < 1)
+        self._require("a fraction between 0 and 1", ("validation_fraction",), lambda x: 0 < x < 1)
         if self.precision not in ("auto", "32-true", "bf16-mixed"):
             raise SettingsError(f"xbt stage 2: precision is auto, 32-true or bf16-mixed, came {self.precision!r}")
+
+    def _require(self, wanted: str, names: tuple[str, ...], holds: Callable[[float], bool]) -> None:
+        for name in names:
+            if not holds(getattr(self, name)):
+                raise SettingsError(f"xbt stage 2: {name} is {wanted}, came {getattr(self, name)!r}")
 
     def fit(
         self,
@@ -124,6 +125,7 @@ class XBTFinetune:
         encoder: ClipEncoder,
         upgrade: Upgrade,
         *,
+        captions: Pairs | None = None,
         seed: int = 0,
         folder: Path | str | None = None,
         loggers: Sequence[Any] = (),
@@ -131,20 +133,18 @@ class XBTFinetune:
     ) -> Upgrade:
         """The upgrade of the model with the LoRA; ``encoder`` and ``upgrade`` are left as they came.
 
-        folder: for checkpoints and the LoRA; a run that was killed goes on from there, and a finished one is read again.
-        Without it nothing can be taken up, and the LoRA lies in a temporary folder until the process ends: save the
-        upgrade, which copies it. loggers: of Lightning. Where no step scores above the start, the upgrade is that of stage
-        1, with no LoRA and ``best_step`` 0 among its figures.
+        captions: the pairs of stage 1. folder: for checkpoints and the LoRA; a run that was killed goes on from there, and a
+        finished one is read again. Without it nothing can be taken up, and the LoRA lies in a temporary folder until the
+        process ends: save the upgrade, which copies it. loggers: of Lightning. Where no step scores above the start, the
+        upgrade is that of stage 1, with no LoRA and ``best_step`` 0 among its figures.
 
         Raises `SettingsError` for an encoder or a bridge that cannot be trained, `WrongDirection` and `SpaceMismatch` for
         an upgrade that is forward or of another model, `InvalidInput` for too few pairs and a folder of another training.
         """
-        _require_trainable(encoder, upgrade)
+        start = self._start(pairs, encoder, upgrade, captions, seed)
         for library in ("lightning", "peft"):
             require(library, extra="finetune")
-        start = _Start(pairs, encoder, upgrade, seed)
-        parts = self.split(pairs, seed=seed)
-        every = Surrogates(pairs, start.old_texts(), pairs.group_numbers())
+        parts, every = self.split(pairs, seed=seed), start.surrogates()
         train, held = (every.take(rows) for rows in parts)
         place = _place(folder)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -152,16 +152,33 @@ class XBTFinetune:
             with self._lora(encoder) as attached:
                 attached.to(encoder.device).eval()
                 bridge = TrainableBridge(upgrade.bridge).to(encoder.device)
-                objective = XBTImageText(self.temperature, self.keep_weight)
-                task = XBTTask(encoder, attached, bridge, objective, self._rates(), train=train, held=held, seed=seed)
+                task = XBTTask(
+                    encoder,
+                    attached,
+                    bridge,
+                    self._objective(start.captions),
+                    self._rates(),
+                    train=train,
+                    held=held,
+                    seed=seed,
+                    captions=start.caption_rows(),
+                )
                 figures = self._run(task, start, None if folder is None else place, loggers, progress)
                 if figures["best_step"]:
                     save_lora(attached, place / "lora", base=encoder.space.model)
         return self._upgrade(start, bridge, place / "lora", figures)
 
-    def run_name(self, pairs: ImageTextPairs, encoder: ClipEncoder, upgrade: Upgrade, *, seed: int = 0) -> str:
+    def run_name(
+        self,
+        pairs: ImageTextPairs,
+        encoder: ClipEncoder,
+        upgrade: Upgrade,
+        *,
+        captions: Pairs | None = None,
+        seed: int = 0,
+    ) -> str:
         """A hash of all that decides the outcome of `fit`: a folder named after it never holds another training."""
-        return _Start(pairs, encoder, upgrade, seed).name(self)
+        return self._start(pairs, encoder, upgrade, captions, seed).name(asdict(self))
 
     def split(self, pairs: ImageTextPairs, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """The rows to train on, and those to judge by; raises as `fit` does where there are too few."""
@@ -188,20 +205,35 @@ class XBTFinetune:
             target_modules=self.target_modules,
         )
 
+    def _start(
+        self, pairs: ImageTextPairs, encoder: ClipEncoder, upgrade: Upgrade, captions: Pairs | None, seed: int
+    ) -> Start:
+        return Start(pairs, encoder, upgrade, seed, captions if self.neighbour_weight else None)
+
+    def _objective(self, captions: Pairs | None) -> XBTImageText | XBTCaptioned:
+        if captions is None:
+            return XBTImageText(self.temperature, self.keep_weight)
+        return XBTCaptioned(self.temperature, self.keep_weight, self.neighbour_weight, self.neighbour_temperature)
+
     def _rates(self) -> Rates:
         return Rates(
-            self.learning_rate, self.projection_learning_rate, self.weight_decay, self.batch_size, self.chunk_size
+            self.learning_rate,
+            self.projection_learning_rate,
+            self.weight_decay,
+            self.batch_size,
+            self.chunk_size,
+            self.caption_batch_size,
         )
 
     def _run(
-        self, task: XBTTask, start: _Start, folder: Path | None, loggers: Sequence[Any], progress: Progress
+        self, task: XBTTask, start: Start, folder: Path | None, loggers: Sequence[Any], progress: Progress
     ) -> dict[str, Any]:
         from embridge.training.loop import Loop, run  # Lightning takes seconds to import, and may not be there
 
         steps = self.epochs * task.steps_per_epoch
         device = str(start.encoder.device)
         loop = Loop(
-            name=start.name(self),
+            name=start.name(asdict(self)),
             steps=steps,
             seed=start.seed,
             device=device,
@@ -214,13 +246,13 @@ class XBTFinetune:
         best = run(task, loop, folder=folder, loggers=loggers, progress=progress, what="xbt stage 2 steps")
         return {"steps": steps, "best_step": best.step, "held_out_scores": best.scores}
 
-    def _upgrade(self, start: _Start, bridge: TrainableBridge, lora: Path, figures: dict[str, Any]) -> Upgrade:
+    def _upgrade(self, start: Start, bridge: TrainableBridge, lora: Path, figures: dict[str, Any]) -> Upgrade:
         before = start.upgrade.provenance
         provenance = Provenance(
             method="xbt-stage2",
             settings=asdict(self),
             seed=start.seed,
-            data=f"{len(start.pairs)} image-text pairs, {start.pairs.fingerprint}",
+            data=start.data,
             versions=library_versions(),
             figures=figures | {"stage_1": before.method, "stage_1_data": before.data},
             encoders=before.encoders,
@@ -230,49 +262,6 @@ class XBTFinetune:
         new = space_with_lora(start.encoder.space, lora)
         adapter = bridge.cpu().to_adapter(new, start.upgrade.old_space)
         return Upgrade(Identity(new, new), adapter, provenance, lora=lora)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Start:
-    """What a training starts from."""
-
-    pairs: ImageTextPairs
-    encoder: ClipEncoder
-    upgrade: Upgrade
-    seed: int
-
-    def old_texts(self) -> np.ndarray:
-        """ψ₀(native caption) for each pair, unit rows; a caption that comes often is encoded once."""
-        distinct = list(dict.fromkeys(self.pairs.captions))
-        row_of = {caption: row for row, caption in enumerate(distinct)}
-        mapped = normalized(self.upgrade.bridge.apply(self.encoder.encode(distinct, modality="text")))
-        return np.asarray(mapped[[row_of[caption] for caption in self.pairs.captions]])
-
-    def name(self, settings: XBTFinetune) -> str:
-        """A hash of all that decides the outcome."""
-        decisive = {k: v for k, v in asdict(settings).items() if k not in ("checkpoint_every_steps", "workers")}
-        spaces = [self.encoder.space.id, self.upgrade.old_space.id]
-        described = json.dumps([decisive, self.seed, self.pairs.fingerprint, spaces], sort_keys=True)
-        digest = hashlib.sha256(described.encode())
-        for part, array in sorted(self.upgrade.bridge.weights().items()):
-            digest.update(part.encode() + array.tobytes())
-        return digest.hexdigest()
-
-
-def _require_trainable(encoder: ClipEncoder, upgrade: Upgrade) -> None:
-    if not isinstance(encoder, ClipEncoder):
-        raise SettingsError(
-            f"xbt stage 2 trains a dual encoder of text and images (clip:MODEL), came a {type(encoder).__name__}"
-        )
-    if upgrade.direction == "forward":
-        raise WrongDirection("xbt stage 2 trains on a backward upgrade, from new to old; this one is forward")
-    if encoder.lora is not None or upgrade.lora is not None:
-        raise SettingsError(
-            "xbt stage 2: there is a LoRA already; start from the upgrade of stage 1 and the encoder without a LoRA"
-        )
-    require_same(upgrade.new_space, encoder.space, what="the encoder to train with this upgrade")
-    if not isinstance(upgrade.head, Identity):
-        raise SettingsError(f"xbt stage 2 trains on an upgrade without a head of its own, came {upgrade.head.kind}")
 
 
 def _place(folder: Path | str | None) -> Path:

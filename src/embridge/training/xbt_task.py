@@ -15,64 +15,77 @@ from torch import Tensor, nn
 from embridge.datasets.image_text import ImageTextPairs
 from embridge.encoders.base import Modality
 from embridge.encoders.clip import ClipEncoder
+from embridge.methods.unit_rows import UnitRows
 from embridge.training.bridge import TrainableBridge
 from embridge.training.cached_gradients import cached_backward, plain_backward
 from embridge.training.held_out_pairs import HeldOutPairs
 from embridge.training.lora import lora_state
-from embridge.training.objectives.xbt import XBTImageText
+from embridge.training.objectives.xbt import XBTCaptioned, XBTImageText
 
 __all__ = ["Batch", "Rates", "Surrogates", "XBTTask"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surrogates:
-    """Pairs with the surrogates ψ₀(native caption) of their old captions, unit rows, and their groups."""
+    """Pairs with the surrogates ψ₀(native caption) of their old captions, their groups, and native image vectors.
+
+    Vectors are unit rows; those of the images are needed beside captions of stage 1 alone.
+    """
 
     pairs: ImageTextPairs
     old_texts: np.ndarray
     groups: np.ndarray
+    images: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Surrogates:
         """Those pairs, in that order."""
-        return Surrogates(self.pairs.take(rows), self.old_texts[rows], self.groups[rows])
+        images = None if self.images is None else self.images[rows]
+        return Surrogates(self.pairs.take(rows), self.old_texts[rows], self.groups[rows], images)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """The inputs of both towers in chunks, with the targets and groups of all rows."""
+    """The inputs of both towers in chunks, with the targets, groups and native image vectors of all rows."""
 
     images: list[Any]
     texts: list[Any]
     targets: Tensor
     groups: Tensor
+    seen: Tensor | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rates:
-    """Learning rates of LoRA and ψ, weight decay of both, and how many rows a batch and a chunk have."""
+    """Learning rates of LoRA and ψ, weight decay of both; rows of a batch and of a chunk, captions of a step."""
 
     lora: float
     projection: float
     weight_decay: float
     batch_size: int
     chunk_size: int
+    caption_batch_size: int = 1024
 
 
 class XBTTask:
-    """See `embridge.training.loop.Task`. ``attached``: the encoder's own model with the LoRA in it."""
+    """See `embridge.training.loop.Task`. attached: the encoder's own model with the LoRA in it.
+
+    captions: of stage 1, which the loss `XBTCaptioned` asks for, and `XBTImageText` does not.
+    """
 
     def __init__(
         self,
         encoder: ClipEncoder,
         attached: nn.Module,
         bridge: TrainableBridge,
-        objective: XBTImageText,
+        objective: XBTImageText | XBTCaptioned,
         rates: Rates,
         *,
         train: Surrogates,
         held: Surrogates,
         seed: int,
+        captions: UnitRows | None = None,
     ) -> None:
+        self._captions = captions
         self._encoder, self._attached, self._bridge, self._objective = encoder, attached, bridge, objective
         self._rates, self._train, self._held, self._seed = rates, train, held, seed
         self._dropouts = [m for n, m in attached.named_modules() if "lora_dropout" in n]
@@ -104,7 +117,8 @@ class XBTTask:
         parts = [slice(start, start + chunk) for start in range(0, size, chunk)]
         images = [self._encoder.image_inputs(rows.pairs.images[part], first_row=part.start) for part in parts]
         texts = [self._encoder.text_inputs(rows.pairs.captions[part]) for part in parts]
-        return Batch(images, texts, torch.from_numpy(rows.old_texts), torch.from_numpy(rows.groups))
+        seen = None if rows.images is None else torch.from_numpy(rows.images)
+        return Batch(images, texts, torch.from_numpy(rows.old_texts), torch.from_numpy(rows.groups), seen)
 
     def step(self, batch: Batch, backward: Callable[[Tensor], None]) -> dict[str, Tensor]:
         self._train_mode(True)
@@ -121,9 +135,15 @@ class XBTTask:
 
     def _loss(self, batch: Batch, rows: dict[str, Tensor]) -> dict[str, Tensor]:
         device = rows["images"].device
+        pairs, groups = (rows["images"], rows["texts"], batch.targets.to(device)), batch.groups.to(device)
         with torch.autocast(device.type, enabled=False):
+            if batch.seen is None or self._captions is None:
+                plain: dict[str, Tensor] = self._objective(*pairs, groups=groups)
+                return plain
+            drawn = torch.randint(len(self._captions), (self._rates.caption_batch_size,))
+            new, old = (side.to(device) for side in self._captions.batch(drawn))
             terms: dict[str, Tensor] = self._objective(
-                rows["images"], rows["texts"], batch.targets.to(device), batch.groups.to(device)
+                *pairs, seen=batch.seen.to(device), captions=(new, old), mapped=self._bridge(new), groups=groups
             )
         return terms
 
