@@ -1,10 +1,20 @@
 """Every objective with settings that fit the toy problem of its contract: a new one is a line here."""
 
+from embridge.training.objectives.advbct import AdvBCT
+from embridge.training.objectives.bc_aligner import BCAligner
 from embridge.training.objectives.bct import BCT
 from embridge.training.objectives.bt2 import BT2
+from embridge.training.objectives.hoc import HOC
+from embridge.training.objectives.independent import Independent
+from embridge.training.objectives.l2 import L2
+from embridge.training.objectives.lce import LCE
+from embridge.training.objectives.lwf import LwF
+from embridge.training.objectives.mixbct import MixBCT
 from embridge.training.objectives.ndpp import NDPP
 from embridge.training.objectives.oca import OCA
 from embridge.training.objectives.odpp import ODPP
+from embridge.training.objectives.ract import RACT
+from embridge.training.objectives.unibct import UniBCT
 
 OBJECTIVES = {
     "bct": lambda toy: BCT(toy.old, toy.classes),
@@ -26,7 +36,17 @@ OBJECTIVES = {
         toy.old, toy.classes, margin=0.5, hinge="dot", steps=(50, 10), ema=0.9, unseen="null"
     ),
     "odpp, using new": lambda toy: ODPP(toy.old, toy.classes, margin=0.5, steps=(50, 10), unseen="using_new"),
+    "independent": lambda toy: Independent(toy.old, toy.classes),
+    "l2": lambda toy: L2(toy.old, toy.classes),
+    "lwf": lambda toy: LwF(toy.old, toy.classes),
+    "ract": lambda toy: RACT(toy.old, toy.classes),
+    "lce": lambda toy: LCE(toy.old, toy.classes, labels=toy.labels),
+    "unibct": lambda toy: UniBCT(toy.old, toy.classes, refresh_epochs=(1, 3)),
+    "advbct": lambda toy: AdvBCT(toy.old, toy.classes, labels=toy.labels),
+    "mixbct": lambda toy: MixBCT(toy.old, toy.classes, labels=toy.labels),
+    "hoc": lambda toy: HOC(toy.old, toy.classes),
+    "bc-aligner": lambda toy: BCAligner(toy.old, toy.classes, dim=10),
 }
 
-DRAWS = frozenset()
+DRAWS = frozenset({"mixbct"})
 """Those whose loss draws random numbers in each batch."""
