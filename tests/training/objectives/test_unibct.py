@@ -88,7 +88,7 @@ def test_it_refreshes_at_its_epochs_alone():
         objective.begin_epoch(epoch, 5, embedded)
     assert asked == [1, 3]
     expected = naive_refined(data, data.rows.flip(1), 0.9, 0.05)
-    torch.testing.assert_close(objective.prototypes, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(objective.to_old.prototypes, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_the_new_embeddings_have_to_be_of_the_same_rows():

@@ -12,7 +12,15 @@ from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import OldModel
 from embridge.training.prototypes import Unseen, resolve_unseen
 
-__all__ = ["Rule", "check_settings", "classes_taken", "needed_embeddings", "needed_labels", "needed_old"]
+__all__ = [
+    "Rule",
+    "check_old_policy",
+    "check_settings",
+    "classes_taken",
+    "needed_embeddings",
+    "needed_labels",
+    "needed_old",
+]
 
 Rule = Literal["above 0", "0 or more", "0 to 1", "at least 0 and below 1", "a whole number of at least 1"]
 """The range that a setting has to be in; none takes NaN or infinity."""
@@ -73,14 +81,19 @@ def needed_labels(objective: str, old: OldModel, labels: Tensor) -> Tensor:
     return labels.long()
 
 
-def classes_taken(objective: str, old: OldModel, unseen: Unseen) -> Tensor:
-    """Which classes [c] the terms with prototypes are about, by `embridge.training.prototypes.resolve_unseen`.
+def check_old_policy(objective: str, unseen: Unseen) -> None:
+    """Raise `SettingsError` for ``using_new``, where bounds and graphs are of old embeddings."""
+    if unseen == "using_new":
+        raise SettingsError(f"{objective}: unseen is using_old or null, came {unseen!r}")
 
-    Raises `SettingsError` for ``using_new``: the bounds and graphs of these objectives are of old embeddings.
+
+def classes_taken(objective: str, old: OldModel, unseen: Unseen) -> Tensor:
+    """Which classes [c] the terms about old embeddings take, by `embridge.training.prototypes.resolve_unseen`.
+
+    Raises `SettingsError` for ``using_new``.
 
     >>> classes_taken("lce", OldModel(torch.eye(2), torch.tensor([True, False])), "null").tolist()
     [True, False]
     """
-    if unseen == "using_new":
-        raise SettingsError(f"{objective}: unseen is using_old or null, came {unseen!r}")
+    check_old_policy(objective, unseen)
     return resolve_unseen(old.prototypes, old.known, unseen)[1]

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from embridge.errors import InvalidInput
 from embridge.training.objectives.base import Embedded, OldModel
-from embridge.training.objectives.classified import Classified, mean_over, rows_by_class, unit
+from embridge.training.objectives.classified import Classified, rows_by_class, unit
+from embridge.training.objectives.prototype_loss import PrototypeLoss
 from embridge.training.objectives.requirements import (
+    check_old_policy,
     check_settings,
-    classes_taken,
     needed_embeddings,
     needed_old,
 )
@@ -66,14 +66,12 @@ class UniBCT(Classified):
         check_settings("unibct", "at least 0 and below 1", spread=spread)
         old, embeddings = needed_old("unibct", old), needed_embeddings("unibct", old)
         super().__init__("unibct", old, classes, scale=scale)
-        self.weight, self.prototype_scale, self.refresh_epochs = weight, prototype_scale, tuple(refresh_epochs)
+        self.weight, self.refresh_epochs = weight, tuple(refresh_epochs)
         self.spread, self.temperature = spread, temperature
+        check_old_policy("unibct", unseen)
+        self.to_old = PrototypeLoss("unibct", old, classes, scale=prototype_scale, unseen=unseen)
         self.old_embeddings: Tensor
-        self.taken: Tensor
-        self.prototypes: Tensor
         self.register_buffer("old_embeddings", embeddings, persistent=False)
-        self.register_buffer("taken", classes_taken("unibct", old, unseen))
-        self.register_buffer("prototypes", old.prototypes.clone())
 
     @torch.no_grad()
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
@@ -88,21 +86,17 @@ class UniBCT(Classified):
             new.to(self.old_embeddings),
             self.old_embeddings,
             labels.to(self.old_embeddings.device),
-            prototypes=self.prototypes,
+            prototypes=self.to_old.prototypes,
             spread=self.spread,
             temperature=self.temperature,
         )
-        self.prototypes.copy_(refined)
+        self.to_old.prototypes.copy_(refined)
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)
-        logits = self.prototype_scale * unit(embeddings) @ self.prototypes.T
-        taken = self.taken[labels]
-        logits = logits.masked_fill(~self.taken & taken[:, None], float("-inf"))
-        losses = F.cross_entropy(logits, labels, reduction="none")
         return {
             "classification": self.classification(embeddings, labels),
-            "compatibility": self.weight * mean_over(losses, taken),
+            "compatibility": self.weight * self.to_old(unit(embeddings), labels),
         }
 
 
