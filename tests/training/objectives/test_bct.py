@@ -1,0 +1,66 @@
+import math
+
+import pytest
+import torch
+from planted_classes import CLASSES, dot, loss_of, planted, unit
+
+from embridge.errors import InvalidInput, SettingsError
+from embridge.training.objectives.base import OldModel
+from embridge.training.objectives.bct import BCT
+
+
+def cross_entropy(scores, y):
+    return math.log(sum(math.exp(s) for s in scores.values())) - scores[y]
+
+
+@pytest.mark.parametrize("targets", ["prototypes", "classifier"])
+def test_the_terms_are_their_formulas(targets):
+    data = planted()
+    unseen = "null" if targets == "classifier" else "using_old"
+    objective = BCT(data.old, CLASSES, targets=targets, weight=3.0, scale=2.0, prototype_scale=5.0, unseen=unseen)
+    objective = objective.double()
+    own = objective.classifier.weight.tolist()
+    wanted = (data.old.classifier if targets == "classifier" else data.old.prototypes).tolist()
+    taken = range(3 if targets == "classifier" else 4)
+    first, second = [], []
+    for row, i in zip(data.features.tolist(), data.index, strict=True):
+        y = int(data.labels[i])
+        first.append(cross_entropy({c: 2 * dot(row, own[c]) for c in range(4)}, y))
+        if y in taken:
+            second.append(cross_entropy({c: 5 * dot(unit(row), wanted[c]) for c in taken}, y))
+    terms = loss_of(objective, data)
+    assert terms["classification"] == pytest.approx(sum(first) / len(first), rel=1e-9)
+    assert terms["compatibility"] == pytest.approx(3 * sum(second) / len(second), rel=1e-9)
+
+
+def test_the_old_model_is_asked_for_nothing_but_prototypes():
+    data = planted()
+    alone = OldModel(data.old.prototypes, data.old.known)
+    torch.manual_seed(0)
+    one = BCT(data.old, CLASSES)
+    torch.manual_seed(0)
+    other = BCT(alone, CLASSES)
+    assert loss_of(one, data) == loss_of(other, data)
+
+
+def test_means_of_the_new_model_are_used_where_they_are_asked_for():
+    data = planted()
+    objective = BCT(data.old, CLASSES, unseen="using_new").double()
+    before = loss_of(objective, data)["compatibility"]
+    objective.begin_epoch(1, 2, lambda: (data.rows.flip(1), data.labels))
+    assert loss_of(objective, data)["compatibility"] != before
+
+
+@pytest.mark.usefixtures("as_in_production")
+def test_targets_that_cannot_be_had_are_refused():
+    data = planted()
+    with pytest.raises(SettingsError, match="classifier with unseen='null'; came 'classifier' with unseen='using_old'"):
+        BCT(data.old, CLASSES, targets="classifier")
+    with pytest.raises(SettingsError, match=r"bct: targets are prototypes, or classifier with .* came 'means'"):
+        BCT(data.old, CLASSES, targets="means", unseen="null")
+    with pytest.raises(InvalidInput, match=r"uses the old classifier; give OldModel\(..., classifier=\[c, d_old\]\)"):
+        BCT(OldModel(data.old.prototypes, data.old.known), CLASSES, targets="classifier", unseen="null")
+    with pytest.raises(InvalidInput, match="bct trains beside an old model; give an OldModel in the place of None"):
+        BCT(None, CLASSES)
+    with pytest.raises(InvalidInput, match="bct: the old model has 4 prototypes, one for each class; classes=5"):
+        BCT(data.old, 5)
