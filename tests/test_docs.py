@@ -65,7 +65,7 @@ def test_the_page_about_xbt_runs_whole(tmp_path, monkeypatch):
                 done = CliRunner().invoke(app, shlex.split(line)[1:])
                 assert done.exit_code == 0, done.stderr
                 commands += 1
-    assert commands == 5
+    assert commands == 6
     assert names["upgrade"].provenance.figures["best_step"] > 0
     assert names["upgrade"].lora == Path("stage2/lora")
 

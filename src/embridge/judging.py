@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from embridge.datasets.image_text import ImageTextPairs
 from embridge.datasets.judged_pairs import JudgedPairs, read_pairs
 from embridge.datasets.labels import read_labels
 from embridge.datasets.qrels import read_qrels
@@ -17,7 +18,7 @@ from embridge.evaluation.gates import parse_gate
 from embridge.evaluation.relevance import Truth
 from embridge.settings import EvaluateSettings
 
-__all__ = ["Judgements", "read_judgements", "read_orders", "require_answerable"]
+__all__ = ["Judgements", "read_judgements", "read_orders", "require_answerable", "require_apart"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,28 @@ def read_orders(settings: EvaluateSettings) -> dict[str, list[str] | None]:
     """The backfill orders to draw: random, where a curve is asked for, and files of ids, one a line."""
     random: dict[str, list[str] | None] = {"random": None} if settings.curve else {}
     return random | {name: read_captions(path) for name, path in settings.orders.items()}
+
+
+def require_apart(pairs: ImageTextPairs, judged: EvaluateSettings | None, *, names: tuple[str, str], why: str) -> None:
+    """Raise `SettingsError` where judged pairs have a text or an image of these pairs too.
+
+    names: of both in the settings, these pairs first; why: what would come of it.
+    """
+    if judged is None or judged.pairs is None:
+        return
+    read, folder = read_judgements(judged), judged.pairs.parent
+    texts, images = set(read.queries), {(folder / item).resolve() for item in read.items}
+    if not read.cross_modal:
+        texts, images = texts | set(read.items), set()
+    shared = {
+        "texts": [text for text in dict.fromkeys(pairs.captions) if text in texts],
+        "images": [image for image in dict.fromkeys(map(str, pairs.images)) if Path(image).resolve() in images],
+    }
+    for what, both in shared.items():
+        if both:
+            raise SettingsError(
+                f"{' and '.join(names)} share {len(both)} {what}, first {both[0]!r}: {why}; keep them apart"
+            )
 
 
 def _from_pairs(settings: EvaluateSettings, path: Path) -> Judgements:

@@ -29,12 +29,13 @@ from embridge.model_vectors import caption_vectors, searches_images, side_of, si
 from embridge.progress import Progress, silent
 from embridge.second_stage import outcome, second_stage
 from embridge.settings import EvaluateSettings, Settings, require_files
+from embridge.validation_pairs import validation_pairs
 
 __all__ = ["Fitted", "evaluate_upgrade", "fit_upgrade"]
 
 _LINEAR = frozenset({"procrustes", "ridge", "low-rank", "mean-shift", "lambda-orthogonal"})
 _MODELS = {"clip": "a CLIP", "sentence-transformers": "a sentence model"}
-_NAMED_FOR_FIT = ("fit.captions", "fit.judged", "fit.pairs", "old.captions", "new.captions")
+_NAMED_FOR_FIT = ("fit.captions", "fit.judged", "fit.validation_pairs", "fit.pairs", "old.captions", "new.captions")
 _NAMED_FOR_EVALUATION = (
     *(f"evaluate.{key}" for key in ("pairs", "qrels", "labels", "orders")),
     *(f"{side}.{key}" for side in ("old", "new", "native") for key in ("queries", "gallery")),
@@ -133,9 +134,12 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     """
     refuse_foreign_folder(settings.upgrade, marker=MANIFEST)
     wanted = settings.fit
-    require_files(settings, *_NAMED_FOR_FIT, *(_NAMED_FOR_EVALUATION if wanted.judged or wanted.pairs else ()))
+    also_read = wanted.judged or wanted.validation_pairs or wanted.pairs
+    require_files(settings, *_NAMED_FOR_FIT, *(_NAMED_FOR_EVALUATION if also_read else ()))
     method, second = make(wanted.method, wanted.settings), second_stage(settings, _cache(settings))
+    judged_by = validation_pairs(settings, method, progress)
     captions, pairs = _captions_and_pairs(settings, progress)
+    pairs = replace(pairs, judged_by=judged_by)
     choice, score = None, ""
     if isinstance(method, Choose):
         method = replace(method, cross_modal=method.cross_modal or _searches_images(settings))
@@ -148,7 +152,7 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     names = {side: model.encoder for side, model in (("old", settings.old), ("new", settings.new)) if model.encoder}
     upgrade = replace(upgrade, provenance=replace(upgrade.provenance, encoders=names))
     if second is not None:
-        upgrade = second.fit(upgrade, progress)
+        upgrade = second.fit(upgrade, pairs, progress)
     upgrade.save(settings.upgrade)
     return Fitted(upgrade, choice, score, captions)
 

@@ -11,8 +11,8 @@ from embridge.adapters.mlp import MLP
 from embridge.adapters.upgrade import Upgrade
 from embridge.datasets.image_text import ImageTextPairs, read_image_text
 from embridge.errors import SettingsError, require
-from embridge.judging import read_judgements
-from embridge.methods import configured
+from embridge.judging import require_apart
+from embridge.methods import Pairs, configured
 from embridge.model_vectors import encoder_of
 from embridge.progress import Progress
 from embridge.settings import ModelSettings, Settings
@@ -35,8 +35,10 @@ class SecondStage:
     cache: Path
     seed: int
 
-    def fit(self, upgrade: Upgrade, progress: Progress) -> Upgrade:
+    def fit(self, upgrade: Upgrade, captions: Pairs, progress: Progress) -> Upgrade:
         """Train on the upgrade of the first stage, from the last checkpoint of the very same training if there is one.
+
+        captions: what the first stage was fitted on.
 
         Raises `SettingsError` for an upgrade that cannot be trained on.
         """
@@ -47,9 +49,10 @@ class SecondStage:
                 "xbt, name other candidates in fit.settings, or leave out fit.pairs"
             )
         encoder: Any = encoder_of(self.model, progress)
-        name = self.method.run_name(self.pairs, encoder, upgrade, seed=self.seed)
+        given: Any = {"captions": captions, "seed": self.seed}
+        name = self.method.run_name(self.pairs, encoder, upgrade, **given)
         folder = self.cache / f"xbt-stage2-{name[:16]}"
-        made = self.method.fit(self.pairs, encoder, upgrade, seed=self.seed, folder=folder, progress=progress)
+        made = self.method.fit(self.pairs, encoder, upgrade, folder=folder, progress=progress, **given)
         kept = {k: v for k, v in upgrade.provenance.figures.items() if k == "chosen_from"}
         return replace(made, provenance=replace(made.provenance, figures={**kept, **made.provenance.figures}))
 
@@ -84,7 +87,8 @@ def second_stage(settings: Settings, cache: Path) -> SecondStage | None:
     method: XBTFinetune = configured("fit.finetune", XBTFinetune, wanted.finetune)
     pairs = read_image_text(wanted.pairs)
     method.split(pairs, seed=wanted.seed)  # too few are refused now
-    _require_apart(pairs, settings)
+    why = "a model trained on what is reported flatters itself"
+    require_apart(pairs, settings.evaluate, names=("fit.pairs", "evaluate.pairs"), why=why)
     return SecondStage(pairs, method, settings.new, cache, wanted.seed)
 
 
@@ -108,23 +112,3 @@ def outcome(upgrade: Upgrade) -> str:
         f"on top of {stage_1}; held-out score {scores[0]:.3f} before, {max(scores):.3f} after step "
         f"{figures['best_step']} of {figures['steps']}"
     )
-
-
-def _require_apart(pairs: ImageTextPairs, settings: Settings) -> None:
-    """Raise `SettingsError` where what is trained on is reported on too."""
-    if settings.evaluate is None or settings.evaluate.pairs is None:
-        return
-    reported, folder = read_judgements(settings.evaluate), settings.evaluate.pairs.parent
-    texts, images = set(reported.queries), {(folder / item).resolve() for item in reported.items}
-    if not reported.cross_modal:
-        texts, images = texts | set(reported.items), set()
-    shared = {
-        "texts": [text for text in dict.fromkeys(pairs.captions) if text in texts],
-        "images": [image for image in dict.fromkeys(map(str, pairs.images)) if Path(image).resolve() in images],
-    }
-    for what, both in shared.items():
-        if both:
-            raise SettingsError(
-                f"fit.pairs and evaluate.pairs share {len(both)} {what}, first {both[0]!r}: a model trained on what is "
-                "reported flatters itself; keep them apart"
-            )

@@ -88,6 +88,7 @@ class FitSettings(_Strict):
     settings: dict[str, Any] = Field(default_factory=dict)
     judged: Path | None = None
     metrics: tuple[str, ...] = Field(default=("recall_at_10",), min_length=1)
+    validation_pairs: Path | None = None
     pairs: Path | None = None
     finetune: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
@@ -228,6 +229,9 @@ def _with_folder(encoder: str, folder: Path) -> str:
         return encoder
     if (folder / model).is_dir():
         return f"{provider}:{folder / model}"
+    architecture, colon, weights = model.partition(":")
+    if provider == "open_clip" and colon:  # a file of weights, else the tag of some: the encoder knows which there are
+        return f"{provider}:{architecture}:{folder / weights}" if (folder / weights).is_file() else encoder
     first, slash, _ = model.partition("/")
     if is_path(model) or (slash and (folder / first).is_dir()):
         raise SettingsError(f"{encoder}: there is no folder {folder / model}, and that is no id of the hub")

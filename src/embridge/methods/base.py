@@ -17,6 +17,7 @@ from embridge.adapters.upgrade import Provenance, Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.half_embeddings import HalfEmbeddings, float32_rows
+from embridge.methods.real_pairs import RealPairs
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32, Float64, Int64
 
@@ -38,9 +39,10 @@ class Pairs:
     """The same items as both models see them: ``new.ids == old.ids``. For XBT the items are captions.
 
     weights [n]: how much each pair counts, such as query traffic; all alike where None. labels [n]: the class of each
-    item, for methods that can use one. A side may be `HalfEmbeddings`, where there are millions.
-    Raises `InvalidInput` for no pairs, for ids that differ (naming the first), and
-    for weights that are not finite and above 0.
+    item, for methods that can use one. judged_by: real pairs of image and caption, for methods that can be judged by them
+    while they learn from others (`XBT`). A side may be `HalfEmbeddings`, where there are millions.
+    Raises `InvalidInput` for no pairs, for ids that differ (naming the first),
+    for weights that are not finite and above 0, and for real pairs of other spaces.
 
     >>> from embridge import Space
     >>> new, old = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(m, "1", d)) for m, d in (("new", 3), ("old", 2)))
@@ -52,6 +54,7 @@ class Pairs:
     old: Embeddings | HalfEmbeddings
     weights: Float64[np.ndarray, " n"] | None = None
     labels: Int64[np.ndarray, " n"] | None = None
+    judged_by: RealPairs | None = None
 
     def __post_init__(self) -> None:
         if len(self.new) == 0 or len(self.old) == 0:
@@ -72,6 +75,12 @@ class Pairs:
                 raise InvalidInput(f"pairs: {len(self.new)} pairs came with {what} of shape {values.shape}")
         if self.weights is not None and not (np.isfinite(self.weights) & (self.weights > 0)).all():
             raise InvalidInput("pairs: weights are finite and above 0; leave out pairs that should not count")
+        real = self.judged_by
+        if real is not None and (real.new_texts.space, real.old_texts.space) != (self.new.space, self.old.space):
+            raise InvalidInput(
+                f"pairs: these are of {self.new.space} and {self.old.space}, and the image-text pairs that judge them of "
+                f"{real.new_texts.space} and {real.old_texts.space}"
+            )
 
     def __len__(self) -> int:
         return len(self.new)
@@ -79,7 +88,7 @@ class Pairs:
     def take(self, rows: np.ndarray) -> Pairs:
         """Those pairs, in that order."""
         weights, labels = (None if values is None else values[rows] for values in (self.weights, self.labels))
-        return Pairs(self.new.take(rows), self.old.take(rows), weights, labels)
+        return Pairs(self.new.take(rows), self.old.take(rows), weights, labels, self.judged_by)
 
     def hold_out(self, fraction: float, *, seed: int) -> tuple[Pairs, Pairs]:
         """A random (training, validation) split; each part has at least one pair.
@@ -109,7 +118,7 @@ class Pairs:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of both spaces, the ids and the vectors."""
+        """A hash of both spaces, the ids and the vectors, and of what they are judged by."""
         digest = hashlib.sha256(f"{self.new.space.id} {self.old.space.id} {len(self)}".encode())
         digest.update("\0".join(self.new.ids).encode())
         for side in (self.new, self.old):
@@ -118,6 +127,8 @@ class Pairs:
         for values in (self.weights, self.labels):
             if values is not None:
                 digest.update(np.ascontiguousarray(values).data)
+        for values in () if self.judged_by is None else self.judged_by.arrays():
+            digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()[:16]
 
 

@@ -9,6 +9,7 @@ them in training: it is asked to keep the neighbours among captions that it has 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
@@ -23,10 +24,11 @@ from embridge.adapters.mlp import MLP
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
-from embridge.methods.held_out import POOL, HeldOut, surely_higher
+from embridge.methods.held_out import POOL, HeldOut, HeldOutImages, surely_higher
 from embridge.methods.isometry import isometry_figures, isometry_loss, singular_values
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import Projection
+from embridge.methods.real_pairs import RealPairs
 from embridge.methods.unit_rows import UnitRows
 from embridge.methods.validation import warn_if_few
 from embridge.methods.xbt_losses import neighbour_loss, with_noise, xbt_loss
@@ -35,6 +37,7 @@ from embridge.progress import Progress, silent
 __all__ = ["XBT"]
 
 _CHECKS = 20
+_FEW_IMAGES = 100
 _JACOBIANS, _PENALISED = 32, 256  # rows that are looked at in the end, and of each batch
 
 
@@ -111,12 +114,14 @@ class XBT:
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit ψ on captions; the weights kept are those that score best on held-out captions (see `HeldOut`).
 
-        Where no trained weights score better than the closed-form map by more than chance, the upgrade is that map, fitted
-        on all pairs.
+        With ``pairs.judged_by`` they are those that score best on real pairs of image and caption (see `HeldOutImages`); it
+        warns below a hundred of these. Where no trained weights score better than the closed-form map by more than chance,
+        the upgrade is that map, fitted on all pairs.
         """
         require_cosine(pairs, "xbt")
         _require_device(self.device)
         warn_if_few(pairs)
+        _warn_if_few_images(pairs.judged_by)
         center, compared = Procrustes(self.center).choose_centring(pairs, seed=seed) if self.skip else (False, {})
         figures: dict[str, Any] = {"centered": center, **compared} if self.skip else {}
         bridge: MLP | Linear | None = None
@@ -151,7 +156,8 @@ def _train(
     learnt = [p for p in projection.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    best = _Best(projection, HeldOut(train.first(POOL), held.first(POOL)))
+    text = HeldOut(train.first(POOL), held.first(POOL))  # in any case: it draws, and the training is to be the same
+    best = _Best(projection, text if pairs.judged_by is None else HeldOutImages(pairs.judged_by, train.first(POOL)[1]))
     began, samples = perf_counter(), 0
     for step, index in enumerate(_batches(len(train), settings.batch_size, steps), 1):
         batch = *train.batch(index), None if shares is None else shares[index]
@@ -166,6 +172,7 @@ def _train(
     progress(steps, steps, "xbt steps")
     untrained = settings.skip and not best.surely
     figures = {"steps": step, "best_step": 0 if untrained else best.step, "validation_scores": best.scores}
+    figures["judged_by"] = _judged_by(pairs.judged_by)
     figures["samples_per_second"] = round(samples / (perf_counter() - began))
     return None if untrained else best.projection.to_adapter(pairs.new.space, pairs.old.space), figures
 
@@ -173,7 +180,7 @@ def _train(
 class _Best:
     """The projection with the highest held-out score so far."""
 
-    def __init__(self, projection: Projection, held_out: HeldOut) -> None:
+    def __init__(self, projection: Projection, held_out: HeldOut | HeldOutImages) -> None:
         self._held_out, self.step, self.checks_since = held_out, 0, 0
         self.projection = copy.deepcopy(projection)
         self._start = self._values = held_out.values(projection.eval())
@@ -181,7 +188,7 @@ class _Best:
 
     @property
     def surely(self) -> bool:
-        """Whether it is better than the start by more than chance among the held-out captions."""
+        """Whether it is better than the start by more than chance among what is held out."""
         return surely_higher(self._values, self._start)
 
     def offer(self, projection: Projection, step: int) -> None:
@@ -191,6 +198,19 @@ class _Best:
         self.checks_since = 0 if better else self.checks_since + 1
         if better:
             self.projection, self.step, self._values = copy.deepcopy(projection), step, values
+
+
+def _judged_by(real: RealPairs | None) -> str:
+    return "held-out captions" if real is None else f"{len(real)} image-text pairs, {' and '.join(real.directions)}"
+
+
+def _warn_if_few_images(real: RealPairs | None) -> None:
+    if real is not None and len(real) < _FEW_IMAGES:
+        warnings.warn(
+            f"xbt: {len(real)} image-text pairs to judge by; at least {_FEW_IMAGES} are advised: with fewer, what is better "
+            "can hardly be told from chance, and the closed-form map stays",
+            stacklevel=3,
+        )
 
 
 def _batches(rows: int, size: int, steps: int) -> Iterator[Tensor]:
