@@ -56,11 +56,11 @@ def test_the_adversarial_term_is_its_formula(epoch):
     assert loss_of(objective, data)["adversarial"] == pytest.approx(expected, rel=1e-9)
 
 
-def test_an_outlier_does_not_widen_the_radius():
-    centre = torch.zeros(1, 2)
-    rows = torch.tensor([[1.0, 0], [0, 1.1], [1.2, 0], [0, 1.0], [0.9, 0], [0, 9.0]])
-    assert trimmed_radii(rows, torch.zeros(6, dtype=torch.long), centre).tolist() == pytest.approx([1.2])
-    assert trimmed_radii(rows[:5], torch.zeros(5, dtype=torch.long), centre).tolist() == pytest.approx([1.2])
+@pytest.mark.parametrize(("farthest", "radius"), [(1.4, 1.4), (1.6, 1.2), (9.0, 1.2)])
+def test_an_outlier_does_not_widen_the_radius(farthest, radius):
+    """The quartiles are 1 and 1.175, so that distances up to 1.4375 count."""
+    rows = torch.tensor([[1.0, 0], [0, 1.1], [1.2, 0], [0, 1.0], [0.9, 0], [0, farthest]])
+    assert trimmed_radii(rows, torch.zeros(6, dtype=torch.long), torch.zeros(1, 2)).tolist() == pytest.approx([radius])
 
 
 def test_the_elastic_radius_stays_between_the_old_one_and_the_threshold():
