@@ -76,6 +76,11 @@ class InfiniteGradient(Faulty):
         return super().forward(features, labels, index) | {"length": (0 * features).sum().sqrt()}
 
 
+class DividesByLength(Faulty):
+    def forward(self, features, labels, index):
+        return super().forward(F.normalize(features, dim=1), labels, index)
+
+
 class OrderMatters(Faulty):
     def forward(self, features, labels, index):
         weights = torch.arange(len(features)) + 1
@@ -161,6 +166,7 @@ class Stray(Faulty):
         (UnusedHead, "expected a gradient at head.weight for a batch, came none"),
         (FirstRowsOnly, "expected a gradient at every row, came 5 of 24"),
         (InfiniteGradient, "expected finite gradients at the features for a batch"),
+        (DividesByLength, "expected gradients at features of zeros to be about .*, as others are, came"),
         (OrderMatters, "the rows of a batch in another order, 'classification': expected equal values"),
         (Drawing, "the rows of a batch in another order, 'classification': expected equal values"),
         (IndexIgnored, "the rows of a batch in another order, 'apart': expected equal values"),

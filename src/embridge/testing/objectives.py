@@ -54,6 +54,7 @@ def check_objective(make: MakeObjective, *, draws: bool = False) -> list[str]:
 
     - ``forward`` gives finite scalars by name, the same names for any batch: one row, one class, classes that the old model
       does not know; their sum has finite gradients, which reach the features of all rows of a batch and every parameter;
+    - features of zeros, as a ReLU may give, get gradients of the size that others get (not a thousand times that);
     - the order of the rows does not matter, and the same batch gives the same terms twice (where it draws, after the same
       seed);
     - ``embed`` gives [b, embedding_dim], each row from its own features alone; ``comparable`` gives unit rows [b, old_dim],
@@ -71,6 +72,7 @@ def check_objective(make: MakeObjective, *, draws: bool = False) -> list[str]:
         name = type(trained).__name__
         _check_dims(name, trained, toy)
         _check_batches(name, trained, toy, draws=draws)
+        _check_zeros(name, trained, toy)
         _check_order(name, trained, toy, draws=draws)
         _check_training(name, trained, toy)
         _check_batches(name, trained, toy, draws=draws)
@@ -154,6 +156,20 @@ def _gradients(objective: Objective, features: Tensor, toy: ToyUpgrade, index: T
     torch.stack(list(mine(features, toy.labels[index], index).values())).sum().backward()  # type: ignore[no-untyped-call]
     parameters = {name: p.grad for name, p in mine.named_parameters() if p.requires_grad}
     return {"the features": features.grad} | parameters
+
+
+def _check_zeros(name: str, objective: Objective, toy: ToyUpgrade) -> None:
+    index = torch.arange(_BATCH)
+    ordinary = _features(objective, _BATCH)
+    zeros = ordinary * (index % 2)[:, None]
+    sizes = []
+    for features in (ordinary, zeros):
+        gradient = _gradients(objective, features.requires_grad_(), toy, index)["the features"]
+        sizes.append(float(gradient.abs().max()))
+    expect(
+        sizes[1] <= 1_000 * sizes[0],
+        f"{name}: expected gradients at features of zeros to be about {sizes[0]:g}, as others are, came {sizes[1]:g}",
+    )
 
 
 def _check_order(name: str, objective: Objective, toy: ToyUpgrade, *, draws: bool) -> None:

@@ -96,12 +96,16 @@ class BT2(Objective):
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         new, front = self.new_head(features), unit(self.embed(features)[:, : self.old_dim])
+        apart = [
+            1 - (rows * unit(wanted[index])).sum(1)
+            for rows, wanted in ((new, self.paragon), (front, self.old_embeddings))
+        ]
         classification, paragon, compatibility, alignment = self.weights
         return {
             "classification": classification * F.cross_entropy(self.scale * self.classifier(new), labels),
-            "paragon": paragon * (1 - F.cosine_similarity(new, self.paragon[index])).mean(),
+            "paragon": paragon * apart[0].mean(),
             "compatibility": compatibility * self.to_old(front, labels),
-            "alignment": alignment * (1 - F.cosine_similarity(front, self.old_embeddings[index])).mean(),
+            "alignment": alignment * apart[1].mean(),
         }
 
 

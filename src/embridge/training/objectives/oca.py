@@ -83,7 +83,7 @@ class OCA(Objective):
         embeddings = self.embed(features)
         front = unit(embeddings[:, : self.old_dim])
         logits = self.scale * self.classifier(self.turn(embeddings))
-        apart = 1 - F.cosine_similarity(front, self.to_old.prototypes[labels])
+        apart = 1 - (front * unit(self.to_old.prototypes[labels])).sum(1)
         classification, compatibility, alignment = self.weights
         return {
             "classification": classification * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing),
