@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM = false
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: demo test test-fast check docs bench tables test-transformers-4 clean
+.PHONY: demo test test-fast check docs bench tables test-transformers-4 test-open-clip clean
 
 demo: $(VENV)/.demo  ## run the whole job on built-in data
 	$(BIN)/embridge demo
@@ -65,5 +65,11 @@ test-transformers-4:  ## the dual encoders under transformers 4.57, in an enviro
 		pillow matplotlib pytest pytest-timeout jaxtyping beartype hypothesis -e .
 	.venv-transformers-4/bin/python -m pytest tests/encoders/test_clip.py tests/datasets/test_glyph_models.py
 
+test-open-clip:  ## the models of open_clip, in an environment of its own: torchvision stays out of the others
+	test -x .venv-open-clip/bin/python || $(PYTHON) -m venv .venv-open-clip
+	.venv-open-clip/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt torchvision \
+		pillow matplotlib pytest pytest-timeout jaxtyping beartype hypothesis -e '.[open-clip]'
+	PYTHONPATH=tests/support .venv-open-clip/bin/python -m pytest -p torchvision_operators tests/encoders/test_open_clip.py
+
 clean:
-	rm -rf $(VENV) .venv-transformers-4 site embridge-demo
+	rm -rf $(VENV) .venv-transformers-4 .venv-open-clip site embridge-demo

@@ -14,13 +14,16 @@ __all__ = ["PROVIDERS", "CachedEncoder", "Encoder", "Modality", "Role", "load"]
 PROVIDERS: dict[str, tuple[str, str]] = {
     "clip": ("embridge.encoders.clip", "ClipEncoder"),
     "http": ("embridge.encoders.http", "HttpEncoder"),
+    "open_clip": ("embridge.encoders.open_clip", "OpenClipEncoder"),
     "sentence-transformers": ("embridge.encoders.sentence_transformers", "SentenceTransformerEncoder"),
 }
 
 
 def load(name: str, **options: Any) -> Encoder:
-    """An encoder by name: ``clip:FOLDER_OR_HUB_ID``, ``sentence-transformers:FOLDER_OR_HUB_ID``, ``http:MODEL@URL``.
+    """An encoder by its name, PROVIDER:MODEL.
 
+    There are ``clip:FOLDER_OR_HUB_ID``, ``open_clip:FOLDER_OR_HUB_ID``, ``open_clip:ARCHITECTURE:TAG_OR_FILE``,
+    ``sentence-transformers:FOLDER_OR_HUB_ID`` and ``http:MODEL@URL``.
     options go to the encoder's class (device, batch_size, revision, progress; see there). Raises `SettingsError` for an unknown
     provider and `MissingExtra` where its library is not installed.
     """

@@ -14,8 +14,10 @@ import numpy as np
 from embridge.adapters.base import normalized
 from embridge.adapters.lora_folder import space_with_lora
 from embridge.encoders.base import Modality, Role, require_items
+from embridge.encoders.images import read_image
 from embridge.encoders.local import Located, locate, pick_device, quiet_loading
 from embridge.encoders.lora import attach_lora
+from embridge.encoders.scores import score_terms
 from embridge.encoders.space_file import space_of
 from embridge.errors import InvalidInput, SettingsError, require
 from embridge.progress import Progress, silent
@@ -38,6 +40,7 @@ class ClipEncoder:
     A folder with a bridge folded in (`embridge.export`) is of the space that it says.
     Texts longer than the model takes are cut at its limit, as the model's authors do; ``longest_text`` says where.
     Images are resized by Pillow even where torchvision is installed, so that every machine computes the same vectors.
+    A score of the model's own is ``score_scale`` · cosine + ``score_bias`` (see `score_terms`); None for what it lacks.
     lora: a folder in peft's format to attach, such as `Upgrade.lora`; the space then names it in its recipe.
 
     Needs the extra ``clip``, and ``finetune`` for a LoRA. Works with transformers 4.57 and 5.
@@ -73,6 +76,7 @@ class ClipEncoder:
         self.longest_text = _longest_text(self._tokenizer, self.model.config.text_config)
         dim = self._forward("text", self.text_inputs(["a"])).shape[1]
         native = space_of(found, dim, self._recipe())
+        self.score_scale, self.score_bias = score_terms(self.model)
         self.lora = None if lora is None else Path(lora)
         self.space = native if lora is None else space_with_lora(native, lora)
 
@@ -103,7 +107,7 @@ class ClipEncoder:
         """Pixels of one batch, likewise; ``first_row`` is where it begins among all, for the message about an image."""
         if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.shape[1:] in self._only_scaled:
             return {"pixel_values": self._scaled(images)}
-        opened = [_open_image(image, self._channels, row=first_row + i) for i, image in enumerate(images)]
+        opened = [read_image(image, self._converted, row=first_row + i) for i, image in enumerate(images)]
         return self._processed(opened)
 
     def features(self, modality: Modality, inputs: Mapping[str, Any]) -> Any:
@@ -124,6 +128,9 @@ class ClipEncoder:
     def _image_inputs(self, images: Sequence[Any] | np.ndarray) -> Iterator[Mapping[str, Any]]:
         for start in range(0, len(images), self.batch_size):
             yield self.image_inputs(images[start : start + self.batch_size], first_row=start)
+
+    def _converted(self, picture: Any) -> Any:
+        return picture.convert("L" if self._channels == 1 else "RGB")
 
     def _processed(self, pictures: list[Any]) -> Mapping[str, Any]:
         if self._channels == 1:  # transformers 4 knows no images without a channel axis, and guesses where it is
@@ -148,7 +155,7 @@ class ClipEncoder:
         shape = (side, side) if self._channels == 1 else (side, side, self._channels)
         probe = np.random.default_rng(0).integers(0, 256, (1, *shape), dtype=np.uint8)
         wanted, came = (
-            self._processed([_open_image(probe[0], self._channels, row=0)])["pixel_values"],
+            self._processed([read_image(probe[0], self._converted, row=0)])["pixel_values"],
             self._scaled(probe),
         )
         same = wanted.shape == came.shape and self._torch.allclose(wanted, came, rtol=0, atol=1e-6)
@@ -194,23 +201,3 @@ def _load(auto: Any, found: Located, **options: Any) -> Any:
 
 def _longest_text(tokenizer: Any, text_config: Any) -> int:
     return min(int(tokenizer.model_max_length), int(getattr(text_config, "max_position_embeddings", 1 << 30)))
-
-
-def _open_image(image: Any, channels: int, *, row: int) -> Any:
-    pil = require("PIL.Image", extra="clip")
-    mode = "L" if channels == 1 else "RGB"
-    try:
-        if isinstance(image, (str, Path)):
-            with pil.open(image) as opened:
-                return opened.convert(mode)
-        return (_picture(image) if isinstance(image, np.ndarray) else image).convert(mode)
-    except Exception as error:  # a decoder raises almost anything on a damaged file, SyntaxError among others
-        name = image if isinstance(image, (str, Path)) else f"of type {type(image).__name__}"
-        raise InvalidInput(f"image {row} ({name}) cannot be read: {error}; remove it or save it again") from error
-
-
-def _picture(pixels: np.ndarray) -> Any:
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"its pixels are {pixels.dtype}, not uint8 from 0 to 255")
-    grey = pixels.ndim == 3 and pixels.shape[2] == 1
-    return require("PIL.Image", extra="clip").fromarray(pixels[:, :, 0] if grey else pixels)
