@@ -1,6 +1,7 @@
 """Real dual encoders of a few thousand weights, made from a configuration and saved as a hub folder is."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,7 @@ SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "nu
 IDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 TEXT = {**SHAPE, **IDS, "vocab_size": len(VOCABULARY), "max_position_embeddings": WORDS}
 VISION = {**SHAPE, "image_size": SIDE, "patch_size": 8, "num_channels": 3}
+BY_SIGMOID = (110.0, -12.0)
 KINDS = ("clip", "siglip", "siglip2", "glyph-old", "glyph-new")
 
 
@@ -47,8 +49,17 @@ def save_clip(folder):
     return {"image_processor_type": "CLIPImageProcessor", **PIXELS, **colours, **sizes}
 
 
+def save_trained(model, folder):
+    """With a scale and a bias of the size that training gives them."""
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(BY_SIGMOID[0]))
+        model.logit_bias.fill_(BY_SIGMOID[1])
+    model.save_pretrained(folder)
+
+
 def save_siglip(folder):
-    SiglipModel(SiglipConfig(text_config={**TEXT, "projection_size": 32}, vision_config=VISION)).save_pretrained(folder)
+    config = SiglipConfig(text_config={**TEXT, "projection_size": 32}, vision_config=VISION)
+    save_trained(SiglipModel(config), folder)
     colours = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     return {
         "image_processor_type": "SiglipImageProcessor",
@@ -60,9 +71,8 @@ def save_siglip(folder):
 
 def save_siglip2(folder):
     vision = {**SHAPE, "num_patches": 16, "patch_size": 8, "num_channels": 3}
-    Siglip2Model(Siglip2Config(text_config={**TEXT, "projection_size": 32}, vision_config=vision)).save_pretrained(
-        folder
-    )
+    config = Siglip2Config(text_config={**TEXT, "projection_size": 32}, vision_config=vision)
+    save_trained(Siglip2Model(config), folder)
     colours = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     return {
         "image_processor_type": "Siglip2ImageProcessor",
