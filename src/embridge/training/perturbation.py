@@ -73,14 +73,15 @@ def pair_hinge(moved: Tensor, new: Tensor | None, pairs: Tensor, *, margin: floa
     >>> round(float(pair_hinge(p, None, pairs, margin=0.7)), 4), float(pair_hinge(p / 2, None, pairs, margin=0.7, cosine=False))
     (0.15, 0.0)
     """
-    if cosine:
-        moved = F.normalize(moved, dim=1)
-        new = None if new is None else F.normalize(new, dim=1)
-    first, second = moved[pairs[:, 0]], moved[pairs[:, 1]]
+    first, second = (_rows(moved, column, cosine=cosine) for column in pairs.T)
     loss = ((first * second).sum(1) - margin).relu()
     if new is not None:
-        loss = loss + ((first * new[pairs[:, 1]]).sum(1) - margin).relu()
+        loss = loss + ((first * _rows(new, pairs[:, 1], cosine=cosine)).sum(1) - margin).relu()
     return loss.mean()
+
+
+def _rows(table: Tensor, which: Tensor, *, cosine: bool) -> Tensor:
+    return F.normalize(table[which], dim=1) if cosine else table[which]
 
 
 def shift_apart(
