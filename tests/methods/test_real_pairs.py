@@ -151,6 +151,23 @@ def test_where_text_and_real_pairs_disagree_the_real_pairs_decide():
     assert like_text.bridge.kind == by_text.bridge.kind == "mlp"
 
 
+def test_real_pairs_say_whether_to_centre():
+    """Captions lie off the origin in both spaces, and images do not."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(400, 6)).astype(np.float32)
+    turned = x @ np.linalg.qr(generator.normal(size=(6, 6)))[0].astype(np.float32)
+    off = generator.normal(size=(2, 6)).astype(np.float32)
+    new, old = Space("new", "1", 6), Space("old", "1", 6)
+    images = Embeddings.of(x, new)
+    pairs = Pairs(Embeddings.of(normalized(x + off[0]), new), Embeddings.of(normalized(turned + off[1]), old))
+    judged = replace(pairs, judged_by=RealPairs(images, images, Embeddings.of(turned, old)))
+    by_text, by_images = (XBT(hidden_width=0).fit(p).provenance.figures for p in (pairs, judged))
+    assert by_text["centered"]
+    assert not by_images["centered"]
+    assert by_images["validation_mrr_plain"] > 1.2 * by_images["validation_mrr_centered"]
+    assert XBT(hidden_width=0, center=True).fit(judged).provenance.figures["centered"]
+
+
 def test_only_the_selection_changes():
     """Judged by the same step, the weights are the same bytes: real pairs are not trained on."""
     pairs, old_of = bent()

@@ -51,7 +51,8 @@ class XBT:
     skip: add R, the orthogonal Procrustes map of the same captions, kept fixed, with W₃ starting at zero; so training
     starts at the closed-form map and never ends below it on held-out text. ``Deviation:`` the paper
     names no skip; see docs/benchmarks for both.
-    center: as in `Procrustes`. temperature, cosine_weight: of InfoNCE and of mean(1 − cos), on captions as they are.
+    center: as in `Procrustes`, but chosen by real pairs where ``pairs.judged_by`` has them. temperature, cosine_weight: of
+    InfoNCE and of mean(1 − cos), on captions as they are.
     neighbour_weight, neighbour_temperature: of `neighbour_loss`, on captions with noise; noise: σ√d, its length relative
     to a unit vector, of which each row draws its own share u ~ U(0, 1). ``Deviation:`` the paper has no such term, and
     puts the noise into InfoNCE, which is what neighbour_weight 0 does; see docs/benchmarks for both. isometry_weight: of
@@ -122,7 +123,7 @@ class XBT:
         _require_device(self.device)
         warn_if_few(pairs)
         _warn_if_few_images(pairs.judged_by)
-        center, compared = Procrustes(self.center).choose_centring(pairs, seed=seed) if self.skip else (False, {})
+        center, compared = self._choose_centring(pairs, seed) if self.skip else (False, {})
         figures: dict[str, Any] = {"centered": center, **compared} if self.skip else {}
         bridge: MLP | Linear | None = None
         if self.hidden_width:
@@ -133,6 +134,16 @@ class XBT:
         bridge = bridge or fit_rotation(pairs, center=center)
         figures |= isometry_figures(singular_values(bridge, self._looked_at(pairs, seed)))
         return backward_upgrade(bridge, pairs, "xbt-stage1", settings=self, seed=seed, figures=figures)
+
+    def _choose_centring(self, pairs: Pairs, seed: int) -> tuple[bool, dict[str, float]]:
+        """As `Procrustes` does, by held-out captions; by real pairs where they are given."""
+        real = pairs.judged_by
+        if real is None or self.center is not None or len(pairs) < 2:
+            return Procrustes(self.center).choose_centring(pairs, seed=seed)
+        rows = pairs.split(self.validation_fraction, seed=seed)[0]
+        rotations = (fit_rotation(pairs, center=c, rows=rows) for c in (False, True))
+        plain, centered = (float(real.reciprocal_ranks(rotation.apply).mean()) for rotation in rotations)
+        return centered > plain, {"validation_mrr_plain": plain, "validation_mrr_centered": centered}
 
     def _looked_at(self, pairs: Pairs, seed: int) -> np.ndarray:
         """The new vectors of a few held-out captions, evenly spread."""
