@@ -63,7 +63,8 @@ test-transformers-4:  ## the dual encoders under transformers 4.57, in an enviro
 	test -x .venv-transformers-4/bin/python || $(PYTHON) -m venv .venv-transformers-4
 	.venv-transformers-4/bin/python -m pip --disable-pip-version-check install --quiet torch==2.13.0 'transformers==4.57.*' \
 		pillow matplotlib pytest pytest-timeout jaxtyping beartype hypothesis -e .
-	.venv-transformers-4/bin/python -m pytest tests/encoders/test_clip.py tests/datasets/test_glyph_models.py
+	.venv-transformers-4/bin/python -m pytest tests/encoders/test_clip.py tests/encoders/test_scores.py \
+		tests/datasets/test_glyph_models.py
 
 test-open-clip:  ## the models of open_clip, in an environment of its own: torchvision stays out of the others
 	test -x .venv-open-clip/bin/python || $(PYTHON) -m venv .venv-open-clip
