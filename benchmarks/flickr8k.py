@@ -71,8 +71,10 @@ def lsa(captions: np.ndarray, train: np.ndarray) -> np.ndarray:
     return unit(svd.transform(words.transform(captions)).astype(np.float32))
 
 
-def encode(data: dict[str, Any], seed: int) -> tuple[Pairs, dict[str, tuple[Side, Side]]]:
-    """Train both models; the pairs are the training captions, the sides (old, new) those of all three parts."""
+def encode(
+    data: dict[str, Any], seed: int, *, pair_rows: np.ndarray | None = None
+) -> tuple[Pairs, dict[str, tuple[Side, Side]]]:
+    """Train both models; the pairs are the training captions (or those rows), the sides (old, new) of all three parts."""
     train, rows = data["train"], captions_of(data["train"])
     texts = {"old": lsa(data["captions"], rows), "new": data["new_texts"]}
     pairs, sides = {}, {part: [] for part in ("measured", "support", "train")}
@@ -80,7 +82,7 @@ def encode(data: dict[str, Any], seed: int) -> tuple[Pairs, dict[str, tuple[Side
         images = data[f"{name}_images"]
         model = train_heads(images[train], texts[name][rows], dim=dim, seed=100 * i + seed)
         space = Space(f"{name}-dual-encoder", str(seed), dim)
-        pairs[name] = Embeddings.of(model.text(texts[name][rows]), space)
+        pairs[name] = Embeddings.of(model.text(texts[name][rows if pair_rows is None else pair_rows]), space)
         for part, found in sides.items():
             photos, asked = data[part], captions_of(data[part])
             queries = Embeddings.of(model.text(texts[name][asked]), space, [f"caption {i}" for i in asked])
