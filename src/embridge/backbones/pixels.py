@@ -1,0 +1,48 @@
+"""Pixels: what becomes of the bytes of an image before a backbone sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embridge.errors import SettingsError
+
+__all__ = ["Pixels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Images of ``side`` × ``side``, in red, green and blue: ``(x / 255 − mean) / std``, a mean and a std for each.
+
+    Raises `SettingsError` for a side below 1 and a std that is not above 0.
+
+    >>> Pixels(1).scaled(torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)).flatten().tolist()
+    [-1.0, 1.0, -0.6000000238418579]
+    """
+
+    side: int
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(self.mean))  # as JSON holds them, they are lists
+        object.__setattr__(self, "std", tuple(self.std))
+        three = len(self.mean) == len(self.std) == 3 and all(0 < s < float("inf") for s in self.std)
+        if self.side < 1 or not three or not all(abs(m) < float("inf") for m in self.mean):
+            raise SettingsError(f"pixels: expected a side of at least 1, three means, and three stds above 0; came {self}")
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """uint8 [b, 3, side, side] to what a backbone takes, float32."""
+        return self.normalised(images.float() / 255)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """The same of float32 from 0 to 1, as augmentations give it."""
+        mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        return (images - mean) / std
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; ``Pixels(**…)`` is its inverse."""
+        return {"side": self.side, "mean": list(self.mean), "std": list(self.std)}

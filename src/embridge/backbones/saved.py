@@ -1,0 +1,165 @@
+"""TrainedModel: a backbone with the embedding of its objective, saved as a folder without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from embridge.adapters.upgrade import seal
+from embridge.backbones.base import Backbone, OwnBackbone
+from embridge.backbones.embedding import AsGiven, BasisChange, Embedding, UnitLength, unit_rows
+from embridge.backbones.pixels import Pixels
+from embridge.backbones.resnet import SmallResNet
+from embridge.backbones.vectors import VectorHead
+from embridge.backbones.vision import VisionBackbone
+from embridge.errors import ArtefactError, EmbridgeError, SettingsError
+from embridge.files import atomic_folder
+from embridge.space import Space
+
+__all__ = ["CONFIG", "TrainedModel"]
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_FORMAT = "embridge trained model, 1"
+_BACKBONES: dict[str, type[Backbone]] = {
+    "small-resnet": SmallResNet,
+    "vision": VisionBackbone,
+    "vector-head": VectorHead,
+}
+_EMBEDDINGS: dict[str, type[Embedding]] = {"as-given": AsGiven, "unit-length": UnitLength, "basis-change": BasisChange}
+
+
+class TrainedModel(nn.Module):
+    """Images uint8 [b, 3, side, side], or vectors [b, d], to unit rows [b, dim].
+
+    name: what its space is called. pixels: None where it takes vectors. The space's revision is a hash of the weights and
+    its recipe names the rest, so that two models never share one by chance.
+
+    >>> import torch
+    >>> TrainedModel("toy", VectorHead(3, 2), AsGiven(), dim=2).space.model
+    'toy'
+    """
+
+    def __init__(self, name: str, backbone: Backbone, embedding: Embedding, *, dim: int, pixels: Pixels | None = None):
+        super().__init__()
+        if (pixels is None) == (backbone.takes == "images"):
+            raise SettingsError(f"trained model: a backbone of {backbone.takes} came with the pixels {pixels}")
+        self.name, self.backbone, self.embedding, self.dim, self.pixels = name, backbone, embedding, dim, pixels
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.backbone(x if self.pixels is None else self.pixels.scaled(x))
+        return unit_rows(self.embedding(features.float()))
+
+    @property
+    def space(self) -> Space:
+        """Where its rows lie."""
+        return Space(self.name, _hash(self._content())[:12], self.dim, "cosine", self._recipe())
+
+    def save(self, folder: Path | str, *, provenance: Mapping[str, Any], marker: str = CONFIG) -> Path:
+        """Write ``config.json`` and ``model.safetensors``, whole or not at all; an earlier model of that name is replaced."""
+        content = self._content()
+        manifest = self._described() | {"weights_sha256": _hash(content), "provenance": dict(provenance)}
+        with atomic_folder(folder, marker=marker) as temporary:
+            (temporary / WEIGHTS).write_bytes(content)
+            sealed = manifest | {"sha256": seal(manifest)}
+            (temporary / CONFIG).write_text(json.dumps(sealed, indent=2), encoding="utf-8")
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: Path | str, *, network: nn.Module | None = None) -> tuple[TrainedModel, dict[str, Any]]:
+        """The model of a folder, and its provenance.
+
+        network: that of an `OwnBackbone`, as it was given then. Raises `ArtefactError` for a folder that is truncated,
+        altered or foreign, `SettingsError` where a network is needed and not given, or the other way round.
+        """
+        manifest = _read_manifest(Path(folder))
+        if (manifest["backbone"].get("kind") == OwnBackbone.kind) != (network is not None):
+            raise SettingsError(
+                f"{folder}: its backbone is of the kind {manifest['backbone'].get('kind')!r}; a network is given for the "
+                f"kind {OwnBackbone.kind!r}, and for no other"
+            )
+        weights = _read_weights(Path(folder), manifest["weights_sha256"])
+        try:
+            pixels = None if manifest["pixels"] is None else Pixels(**manifest["pixels"])
+            backbone = _made(_BACKBONES, manifest["backbone"], network)
+            embedding = _made(_EMBEDDINGS, manifest["embedding"])
+            model = cls(manifest["name"], backbone, embedding, dim=int(manifest["dim"]), pixels=pixels)
+            model.load_state_dict(weights)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            if isinstance(error, EmbridgeError) and not isinstance(error, (ArtefactError, SettingsError)):
+                raise
+            raise ArtefactError(f"{folder} is no trained model that can be made again: {error}") from error
+        return model.eval(), dict(manifest["provenance"])
+
+    def _described(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "name": self.name,
+            "dim": self.dim,
+            "backbone": {"kind": self.backbone.kind, **self.backbone.config()},
+            "embedding": {"kind": self.embedding.kind, **self.embedding.config()},
+            "pixels": None if self.pixels is None else self.pixels.to_dict(),
+        }
+
+    def _content(self) -> bytes:
+        state = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in
+                 self.state_dict().items()}  # fmt: skip
+        content: bytes = save_tensors(state)
+        return content
+
+    def _recipe(self) -> str:
+        said = {k: v for k, v in self._described().items() if k != "name"}
+        digest = _hash(json.dumps(said, sort_keys=True).encode())[:8]
+        seen = "vectors" if self.pixels is None else f"pixels {self.pixels.side}x{self.pixels.side}"
+        return f"l2-normalised; {seen}; {self.backbone.kind} {digest}"
+
+
+def _made(table: Mapping[str, Any], described: Mapping[str, Any], network: nn.Module | None = None) -> Any:
+    settings = dict(described)
+    kind = settings.pop("kind")
+    if network is not None:
+        return OwnBackbone(network, **settings)
+    if kind not in table:
+        raise ArtefactError(f"there is no {kind!r}; there are {', '.join(table)}")
+    return table[kind](**settings)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    file = folder / CONFIG
+    if not file.is_file():
+        raise ArtefactError(f"{folder} is not a trained model: expected {CONFIG} and {WEIGHTS} in it")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        said, _, _ = manifest["format"], manifest["weights_sha256"], manifest["backbone"]["kind"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ArtefactError(f"{file} is truncated, altered or of another library ({error!r})") from error
+    if said != _FORMAT:
+        raise ArtefactError(f"{file}: expected {_FORMAT!r}, came {said!r}; a newer embridge may read it")
+    if manifest.pop("sha256", None) != seal(manifest):
+        raise ArtefactError(f"{file} does not match its own sha256: it was altered; save the model again")
+    return dict(manifest)
+
+
+def _read_weights(folder: Path, digest: str) -> dict[str, Tensor]:
+    file = folder / WEIGHTS
+    if not file.is_file():
+        raise ArtefactError(f"{folder} lacks {WEIGHTS}; copy the whole folder")
+    content = file.read_bytes()
+    if _hash(content) != digest:
+        raise ArtefactError(f"{file} is not the file {CONFIG} was written with: truncated, altered or replaced")
+    try:
+        return dict(load_tensors(content))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ArtefactError(f"{file} is not a safetensors file: {error}; pickles are never read") from error
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
