@@ -16,6 +16,7 @@ PROVIDERS: dict[str, tuple[str, str]] = {
     "http": ("embridge.encoders.http", "HttpEncoder"),
     "open_clip": ("embridge.encoders.open_clip", "OpenClipEncoder"),
     "sentence-transformers": ("embridge.encoders.sentence_transformers", "SentenceTransformerEncoder"),
+    "trained": ("embridge.encoders.trained", "TrainedEncoder"),
 }
 
 
@@ -23,7 +24,7 @@ def load(name: str, **options: Any) -> Encoder:
     """An encoder by its name, PROVIDER:MODEL.
 
     There are ``clip:FOLDER_OR_HUB_ID``, ``open_clip:FOLDER_OR_HUB_ID``, ``open_clip:ARCHITECTURE:TAG_OR_FILE``,
-    ``sentence-transformers:FOLDER_OR_HUB_ID`` and ``http:MODEL@URL``.
+    ``sentence-transformers:FOLDER_OR_HUB_ID``, ``trained:FOLDER`` (of this library's own training) and ``http:MODEL@URL``.
     options go to the encoder's class (device, batch_size, revision, progress; see there). Raises `SettingsError` for an unknown
     provider and `MissingExtra` where its library is not installed.
     """

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from embridge.adapters.base import Adapter
 from embridge.adapters.prefix import Prefix
+from embridge.backbones.embedding import AsGiven, Embedding
 from embridge.errors import InvalidInput
 from embridge.space import Space
 
@@ -87,6 +88,10 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def embed(self, features: Tensor) -> Tensor:
         """Features [b, feature_dim] to the embeddings of the new model [b, embedding_dim]."""
+
+    def embedding(self) -> Embedding:
+        """What `embed` does, as it now is, for a model that is saved: the features themselves, unless overridden."""
+        return AsGiven()
 
     @abstractmethod
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]: ...

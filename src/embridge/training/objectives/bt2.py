@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from embridge.backbones.embedding import BasisChange, Embedding
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import Embedded, Objective, OldModel
 from embridge.training.objectives.classified import unit
@@ -86,6 +87,15 @@ class BT2(Objective):
             mixed = torch.cat([unit(self.old_head(features.relu())), mixed], dim=1)
         front = self.old_basis(mixed[:, : self.old_dim])
         return torch.cat([front, mixed[:, self.old_dim :]], dim=1)
+
+    @torch.no_grad()
+    def embedding(self) -> Embedding:
+        made = BasisChange(dim=self.dim, old_dim=self.old_dim, extra=self.extra, emphasis=self.emphasis)
+        made.new_basis.copy_(self.new_basis.weight)
+        made.old_basis.copy_(self.old_basis.weight)
+        if made.old_head is not None and self.old_head is not None:
+            made.old_head.load_state_dict(self.old_head.state_dict())
+        return made
 
     def new_head(self, features: Tensor) -> Tensor:
         """v [b, d]: what the new model would be indexed by if there were no old one."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from embridge.backbones.embedding import Embedding, UnitLength
 from embridge.training.objectives.base import Embedded, Objective, OldModel
 from embridge.training.objectives.classified import mean_over, unit
 from embridge.training.objectives.prototype_loss import PrototypeLoss
@@ -75,6 +76,9 @@ class OCA(Objective):
 
     def embed(self, features: Tensor) -> Tensor:
         return unit(features)
+
+    def embedding(self) -> Embedding:
+        return UnitLength()
 
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
         self.to_old.begin_epoch(epoch, embedded, self.comparable)
