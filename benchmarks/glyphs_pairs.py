@@ -2,8 +2,8 @@
 
 The pairs are renderings of training characters, drawn at random for each seed; all figures are of the 1,000 held-out
 characters that no model and no training saw. ``native`` is the new model as it came, ``with LoRA`` what the training makes
-of it: how well either finds its own images by its own texts is what a LoRA keeps or costs. Settings were chosen on the 500
-validation characters.
+of it: how well either finds its own images by its own texts is what a LoRA keeps or costs. Settings, and the weights of
+fused queries, were chosen on the 500 validation characters.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from cells import report_rows
+from fused import with_fusions
 from record import read_config, write_result
 
 from embridge import Embeddings, Upgrade
@@ -53,6 +54,11 @@ def drawn_pairs() -> ImageTextPairs:
     return ImageTextPairs(drawn.captions, drawn.images)
 
 
+def truth_of(side: Side) -> Relevance:
+    """A name's own picture is right for it."""
+    return Relevance.from_pairs((i, i) for i in side.queries.ids)
+
+
 def own_recall(made: Side, bridge: Upgrade | None, direction: str) -> float:
     """Recall at 10 of one model's queries among its own rows, or of both after the bridge."""
     asked, stored = (x if bridge is None else bridge.to_index_space(x) for x in (made.queries, made.gallery))
@@ -65,9 +71,13 @@ def measured(
     sides: Mapping[str, Side], upgrade: Upgrade, name: str, *, seed: int, seconds: float, controls: bool
 ) -> Rows:
     """On the old index; among rows that the bridge writes (``added``); and the model alone, with its LoRA (``self``)."""
-    truth = Relevance.from_pairs((i, i) for i in sides["old"].queries.ids)
+    truth, own = truth_of(sides["old"]), (sides["old"], sides["asking"])
     scope = Scope(seed=seed, cells=tuple(MORE_CELLS) if controls else ())
-    report = evaluate(sides["old"], sides["asking"], upgrade, truth, native=sides["native"], scope=scope)
+    report = evaluate(*own, upgrade, truth, native=sides["native"], scope=scope)
+    if controls:
+        support = sides["old support"], sides["native support"]
+        fused = {"sides": own, "truth": truth, "support": (*support, truth_of(support[0])), "metric": "mrr_at_10"}
+        report = with_fusions(report=report, upgrade=upgrade, **fused)
     rows = report_rows(report, {"name": name}, seed=seed, seconds=seconds, controls=controls)
     for cell, bridge in (("added", upgrade), ("self", None)):
         for direction in ("t2i", "i2t"):
@@ -82,8 +92,9 @@ def main() -> None:
     config, rows = read_config(Path(__file__).stem), []
     old, native = model("old"), model("new")
     captions, pairs = captions_of(old, native), drawn_pairs()
-    test = glyphs.render(glyphs.split()["test"], one_each=True)
+    test, support = (glyphs.render(glyphs.split()[part], one_each=True) for part in ("test", "validation"))
     sides = {"old": side(old, test), "native": side(native, test)}
+    sides |= {"old support": side(old, support), "native support": side(native, support)}
     for seed in range(config["seeds"]):
         order = np.random.default_rng(seed).permutation(len(pairs))
         for number, first in enumerate(config["first"]):
