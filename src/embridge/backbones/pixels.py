@@ -32,7 +32,9 @@ class Pixels:
         object.__setattr__(self, "std", tuple(self.std))
         three = len(self.mean) == len(self.std) == 3 and all(0 < s < float("inf") for s in self.std)
         if self.side < 1 or not three or not all(abs(m) < float("inf") for m in self.mean):
-            raise SettingsError(f"pixels: expected a side of at least 1, three means, and three stds above 0; came {self}")
+            raise SettingsError(
+                f"pixels: expected a side of at least 1, three means, and three stds above 0; came {self}"
+            )
 
     def scaled(self, images: Tensor) -> Tensor:
         """uint8 [b, 3, side, side] to what a backbone takes, float32."""

@@ -100,7 +100,9 @@ def _made(config: Mapping[str, Any]) -> Any:
     try:
         made = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **described))
     except Exception as error:  # a config that is not of its model fails in as many ways as there are models
-        raise SettingsError(f"vision: transformers makes no model of this config (model_type {kind!r}): {error}") from error
+        raise SettingsError(
+            f"vision: transformers makes no model of this config (model_type {kind!r}): {error}"
+        ) from error
     if made.main_input_name != "pixel_values" or hasattr(made.config, "text_config"):
         raise SettingsError(f"vision: {type(made).__name__} is not a model of images alone; name a vision model")
     return made

@@ -65,7 +65,9 @@ class TrainedEncoder:
         require_items(items, self, modality)
         rows = []
         for start in range(0, len(items), self.batch_size):
-            rows.append(self._forward(square_pixels(items[start : start + self.batch_size], self._side, first_row=start)))
+            rows.append(
+                self._forward(square_pixels(items[start : start + self.batch_size], self._side, first_row=start))
+            )
             self.progress(min(start + self.batch_size, len(items)), len(items), f"{self.space.model}: {modality}")
         return normalized(np.concatenate(rows))
 

@@ -1,0 +1,184 @@
+"""What compatible training reads: items with a class each, a batch at a time, and parts of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embridge.errors import InvalidInput
+from embridge.shapes import Float32, Int64
+
+__all__ = ["Labelled", "LabelledVectors", "Rows", "hold_out"]
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """Items, each of a class: images, or vectors of a frozen model.
+
+    classes: their names; labels [n]: which of these each item is of. side: of the square images of `batch`; None for
+    vectors. The same rows give the same batch, whichever process asks.
+    """
+
+    @property
+    def classes(self) -> Sequence[str]: ...
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " n"]: ...
+
+    @property
+    def side(self) -> int | None: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what is trained on."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Int64[np.ndarray, " b"]) -> Tensor:
+        """These items, not augmented: uint8 [b, 3, side, side], or float32 [b, d]. Raises `InvalidInput` naming what cannot
+        be read."""
+        ...
+
+    def items(self, rows: Int64[np.ndarray, " b"]) -> Sequence[Any] | np.ndarray:
+        """The same as they came: what an `Encoder` takes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledVectors:
+    """Vectors [n, d] of a frozen model, each of a class, for training a head on them alone.
+
+    labels [n]: 0 … c − 1; classes: their names, numbers by default. Raises `InvalidInput` for what is not finite or does
+    not fit together.
+
+    >>> LabelledVectors(np.eye(2, dtype=np.float32), np.array([0, 1])).classes
+    ('0', '1')
+    """
+
+    vectors: Float32[np.ndarray, "n d"]
+    labels: Int64[np.ndarray, " n"]
+    classes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or self.vectors.dtype != np.float32 or not np.isfinite(self.vectors).all():
+            raise InvalidInput(
+                f"labelled vectors: expected finite float32 rows, came {self.vectors.dtype} {list(self.vectors.shape)}"
+            )
+        object.__setattr__(self, "labels", checked_labels(self.labels, len(self.vectors)))
+        object.__setattr__(self, "classes", class_names(self.labels, self.classes))
+
+    @property
+    def side(self) -> int | None:
+        return None
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of(self, [np.ascontiguousarray(self.vectors).data])
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def batch(self, rows: Int64[np.ndarray, " b"]) -> Tensor:
+        return torch.from_numpy(self.vectors[rows])
+
+    def items(self, rows: Int64[np.ndarray, " b"]) -> np.ndarray:
+        return self.vectors[rows]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Some rows of labelled items, in that order, with the classes of all.
+
+    >>> every = LabelledVectors(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
+    >>> Rows(every, np.array([2])).labels.tolist(), len(Rows(every, np.array([2])).classes)
+    ([1], 2)
+    """
+
+    of: Labelled
+    rows: Int64[np.ndarray, " n"]
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return self.of.classes
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " n"]:
+        return self.of.labels[self.rows]
+
+    @property
+    def side(self) -> int | None:
+        return self.of.side
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.of.fingerprint.encode() + np.ascontiguousarray(self.rows).data).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, rows: Int64[np.ndarray, " b"]) -> Tensor:
+        return self.of.batch(self.rows[rows])
+
+    def items(self, rows: Int64[np.ndarray, " b"]) -> Sequence[Any] | np.ndarray:
+        return self.of.items(self.rows[rows])
+
+
+def hold_out(data: Labelled, fraction: float, *, seed: int = 0) -> tuple[Rows, Rows]:
+    """(training, validation): of each class that share, rounded, but never all of a class; classes are shared by both.
+
+    Make the old model and the objective of the training part alone. Raises `InvalidInput` for a fraction outside (0, 1),
+    and where nothing would be held out.
+
+    >>> every = LabelledVectors(np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1]))
+    >>> train, held = hold_out(every, 0.5)
+    >>> train.labels.tolist(), held.labels.tolist()
+    ([0, 1], [0, 1])
+    """
+    if not 0 < fraction < 1:
+        raise InvalidInput(f"hold_out: expected a fraction in (0, 1), came {fraction}")
+    generator, held = np.random.default_rng(seed), np.zeros(len(data), bool)
+    for c in range(len(data.classes)):
+        mine = generator.permutation(np.flatnonzero(data.labels == c))
+        held[mine[: min(round(fraction * len(mine)), len(mine) - 1)]] = True
+    if not held.any():
+        raise InvalidInput(
+            f"hold_out: {fraction} of the {len(data)} items holds none out; ask for more, or give more items"
+        )
+    return Rows(data, np.flatnonzero(~held)), Rows(data, np.flatnonzero(held))
+
+
+def checked_labels(labels: np.ndarray, rows: int) -> Int64[np.ndarray, " n"]:
+    """int64 labels, or `InvalidInput` unless there is a whole number of at least 0 for each of one or more rows."""
+    labels = np.asarray(labels)
+    if not rows or labels.shape != (rows,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise InvalidInput(
+            f"labels: expected a whole number of at least 0 for each of {rows} items, and at least one item; came "
+            f"{labels.dtype} of shape {list(labels.shape)}"
+        )
+    return labels.astype(np.int64)
+
+
+def class_names(labels: np.ndarray, given: Sequence[str]) -> tuple[str, ...]:
+    """The names given, or numbers; `InvalidInput` unless there is one for each label, and no two are equal."""
+    names = tuple(map(str, given)) or tuple(map(str, range(int(labels.max()) + 1)))
+    if len(names) <= labels.max() or len(set(names)) != len(names):
+        raise InvalidInput(
+            f"classes: expected a name of its own for each of 0 … {labels.max()}, came {len(names)} names"
+        )
+    return names
+
+
+def fingerprint_of(data: Labelled, content: Sequence[Any]) -> str:
+    """A hash of classes and labels, and of what is said of the items themselves."""
+    digest = hashlib.sha256("\0".join(data.classes).encode())
+    digest.update(np.ascontiguousarray(data.labels).data)
+    for part in content:
+        digest.update(part)
+    return digest.hexdigest()[:16]
