@@ -51,7 +51,6 @@ class ImageArrays:
         object.__setattr__(self, "classes", class_names(self.labels, self.classes))
         object.__setattr__(self, "side", self.side or shape[1])
 
-    @property
     def fingerprint(self) -> str:
         return fingerprint_of(self, [f"{self.side}".encode(), np.ascontiguousarray(self.images).data])
 
@@ -85,7 +84,6 @@ class ImageFolder:
         self.files = [file for files in found.values() for file in files]
         self.labels = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
 
-    @property
     def fingerprint(self) -> str:
         """A hash of names and sizes of the files, not of what is in them."""
         said = "\0".join(f"{f.relative_to(self.folder).as_posix()} {f.stat().st_size}" for f in self.files)
@@ -139,7 +137,6 @@ class HuggingFaceImages:
             self.classes = tuple(names.tolist())
         self.labels = checked_labels(values, len(dataset))
 
-    @property
     def fingerprint(self) -> str:
         """A hash of the labels, and of at most 1,000 images, evenly spread, as they are stored."""
         spread = np.unique(np.linspace(0, len(self) - 1, min(len(self), _HASHED_IMAGES)).astype(np.int64))

@@ -34,7 +34,6 @@ class Labelled(Protocol):
     @property
     def side(self) -> int | None: ...
 
-    @property
     def fingerprint(self) -> str:
         """A hash of what is trained on."""
         ...
@@ -78,7 +77,6 @@ class LabelledVectors:
     def side(self) -> int | None:
         return None
 
-    @property
     def fingerprint(self) -> str:
         return fingerprint_of(self, [np.ascontiguousarray(self.vectors).data])
 
@@ -116,9 +114,8 @@ class Rows:
     def side(self) -> int | None:
         return self.of.side
 
-    @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.of.fingerprint.encode() + np.ascontiguousarray(self.rows).data).hexdigest()[:16]
+        return hashlib.sha256(self.of.fingerprint().encode() + np.ascontiguousarray(self.rows).data).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self.rows)
