@@ -1,7 +1,8 @@
 """The training loop, by Lightning: optimiser, precision, loggers, checkpoints of what is learnt, and resuming exactly.
 
 Every step is a function of its number: its batch, and the state of torch's generators in it. So a run that was killed and
-taken up again from its last checkpoint ends, on a CPU, with the bytes of one that was not. Needs the extra ``finetune``.
+taken up again from its last checkpoint ends, on a CPU, with the bytes of one that was not. Needs the extra ``finetune`` or
+``train``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from embridge.errors import InvalidInput
 from embridge.progress import Progress
 from embridge.training.checkpoints import PlainCheckpoints, require_own
 from embridge.training.quiet import quiet_lightning
+from embridge.training.ranks import average_gradients, rank_and_world
+from embridge.training.strategy import STARTED_ANEW, strategy_of
 
 __all__ = ["Best", "Loop", "Task", "run"]
 
@@ -34,7 +37,7 @@ class Task(Protocol):
     """What is trained: batches, the loss's gradients, and a score of how it goes."""
 
     def learnt(self) -> dict[str, Tensor]:
-        """The parameters that are trained, by name."""
+        """All that training changes, by name: parameters, and what else is to be taken up again with them."""
         ...
 
     def optimizer(self) -> torch.optim.Optimizer: ...
@@ -56,7 +59,9 @@ class Task(Protocol):
 class Loop:
     """How long and where. name: of the run, so that a folder's checkpoint is not taken up by another one.
 
-    share: of the learning rates at a step, counted from 0.
+    share: of the learning rates at a step, counted from 0. checks: how often the score is looked at; with 0, never. keep:
+    the parameters that end the run. gradient_clip: the largest norm of all gradients together. devices: processes with one
+    device each, whose gradients are averaged; see `strategy_of`.
     """
 
     name: str
@@ -68,6 +73,10 @@ class Loop:
     checks: int = 10
     checkpoint_every_steps: int = 100
     workers: int = 0
+    keep: Literal["best", "last"] = "best"
+    gradient_clip: float | None = None
+    devices: int = 1
+    strategy: str = "auto"
 
     @property
     def check_steps(self) -> frozenset[int]:
@@ -76,36 +85,52 @@ class Loop:
 
 
 class Best:
-    """The parameters with the highest score so far; the start counts, as step 0, so the best is never below it."""
+    """The parameters with the highest score so far; the start counts, as step 0, so the best is never below it.
 
-    def __init__(self, task: Task) -> None:
-        self._task, self.step = task, 0
-        self.scores = [task.score()]
-        self.state = _copy(task.learnt())
+    Where the last ones are kept, the scores alone. losses: the mean loss of each hundredth of the steps, or of each step.
+    """
+
+    def __init__(self, task: Task, loop: Loop) -> None:
+        self._task, self._loop, self.step = task, loop, 0
+        self.scores = [task.score()] if loop.checks else []
+        self.state = self._copied()
+        self.losses: list[float] = []
+        self._sum, self._every = torch.zeros(()), max(1, loop.steps // 100)
 
     def offer(self, step: int) -> float:
         score = self._task.score()
         if score > max(self.scores):
-            self.step, self.state = step, _copy(self._task.learnt())
+            self.step, self.state = step, self._copied()
         self.scores.append(score)
         return score
 
+    def lost(self, step: int, loss: Tensor) -> None:
+        self._sum = self._sum.to(loss.device) + loss
+        if (step + 1) % self._every == 0:
+            self.losses.append(float(self._sum) / self._every)
+            self._sum = torch.zeros(())
+
     def to_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "scores": self.scores, "state": self.state}
+        own = {"step": self.step, "scores": self.scores, "state": self.state}
+        return own | {"losses": self.losses, "sum": self._sum.cpu()}
 
     def restore(self, saved: dict[str, Any]) -> None:
         self.step, self.scores, self.state = saved["step"], list(saved["scores"]), dict(saved["state"])
+        self.losses, self._sum = list(saved["losses"]), saved["sum"]
+
+    def _copied(self) -> dict[str, Tensor]:
+        return _copy(self._task.learnt()) if self._loop.keep == "best" else {}
 
 
 def run(
     task: Task, loop: Loop, *, folder: Path | None, loggers: Sequence[Logger], progress: Progress, what: str
 ) -> Best:
-    """Train, from the folder's checkpoint where it has one; the parameters end as the best that were seen.
+    """Train, from the folder's checkpoint where it has one; the parameters end as the best that were seen, or the last.
 
     Raises `InvalidInput` for a checkpoint of another run, or one that cannot be read.
     """
-    best = Best(task)
-    module = _Module(task, loop, best, None if folder is None else folder / CHECKPOINT)
+    best, file = Best(task, loop), None if folder is None else folder / CHECKPOINT
+    module = _Module(task, loop, best, file)
     resumed = module.checkpoint if module.checkpoint is not None and module.checkpoint.exists() else None
     if resumed is not None:
         require_own(resumed, loop.name)
@@ -115,22 +140,28 @@ def run(
             _Batches(task), sampler=_From(trainer, loop.steps), batch_size=None, num_workers=loop.workers
         )
         trainer.fit(module, loader, ckpt_path=None if resumed is None else str(resumed))
-    _load(task.learnt(), best.state)
+    if file is not None and loop.devices > 1 and loop.strategy in STARTED_ANEW:
+        module.on_load_checkpoint(PlainCheckpoints().load_checkpoint(file))  # other processes have learnt it
+    if loop.keep == "best":
+        _load(task.learnt(), best.state)
     return best
 
 
 def _trainer(loop: Loop, folder: Path | None, loggers: Sequence[Logger], follow: pl.Callback) -> pl.Trainer:
     kind, _, number = loop.device.partition(":")
+    alone = loop.devices == 1
     return pl.Trainer(
         accelerator="gpu" if kind == "cuda" else kind,
-        devices=[int(number)] if number else 1,
+        devices=[int(number)] if number and alone else loop.devices,
+        strategy=strategy_of(loop.strategy, loop.devices),
+        use_distributed_sampler=False,
         precision=loop.precision,
         max_epochs=-1,
         max_steps=loop.steps,
         logger=list(loggers) or False,
         log_every_n_steps=1,
         callbacks=[follow],
-        plugins=[PlainCheckpoints(), LightningEnvironment()],
+        plugins=[PlainCheckpoints(), *([LightningEnvironment()] if alone or loop.strategy in STARTED_ANEW else [])],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -154,14 +185,21 @@ class _Module(pl.LightningModule):  # type: ignore[misc]
         return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, self.loop.share)]
 
     def training_step(self, numbered: _Numbered, batch_idx: int) -> None:
-        torch.manual_seed(_seed_of(self.loop.seed, numbered.step))
+        rank, world = rank_and_world()
+        torch.manual_seed(_seed_of(self.loop.seed, numbered.step, rank))
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         terms = self.task.step(numbered.batch, self.manual_backward)
+        if world > 1:
+            average_gradients([p for group in optimizer.param_groups for p in group["params"]])
+        if self.loop.gradient_clip is not None:
+            self.clip_gradients(optimizer, gradient_clip_val=self.loop.gradient_clip, gradient_clip_algorithm="norm")
         optimizer.step()
         schedule: Any = self.lr_schedulers()
         schedule.step()
-        self.log_dict({"loss": torch.stack(list(terms.values())).sum(), **terms}, batch_size=1)
+        loss = torch.stack(list(terms.values())).sum()
+        self.best.lost(numbered.step, loss)
+        self.log_dict({"loss": loss, **terms}, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = {"name": self.loop.name, "learnt": _copy(self.task.learnt()), "best": self.best.to_dict()}
@@ -180,7 +218,8 @@ class _Follow(pl.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         step = trainer.global_step
-        self._progress(step, self._loop.steps, self._what)
+        if trainer.is_global_zero:
+            self._progress(step, self._loop.steps, self._what)
         if step in self._loop.check_steps:
             module.log("held_out_score", module.best.offer(step), batch_size=1)
         due = step % self._loop.checkpoint_every_steps == 0 or step == self._loop.steps
@@ -213,12 +252,9 @@ class _From:
         return iter(range(self._trainer.global_step, self._steps))
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _seed_of(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def _seed_of(seed: int, step: int, rank: int) -> int:
+    words = (seed, step, rank) if rank else (seed, step)
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _copy(learnt: dict[str, Tensor]) -> dict[str, Tensor]:
