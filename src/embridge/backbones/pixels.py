@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,6 @@ class Pixels:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", tuple(self.mean))  # as JSON holds them, they are lists
-        object.__setattr__(self, "std", tuple(self.std))
         three = len(self.mean) == len(self.std) == 3 and all(0 < s < float("inf") for s in self.std)
         if self.side < 1 or not three or not all(abs(m) < float("inf") for m in self.mean):
             raise SettingsError(
@@ -46,5 +45,10 @@ class Pixels:
         return (images - mean) / std
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; ``Pixels(**…)`` is its inverse."""
+        """For JSON; see `from_dict`."""
         return {"side": self.side, "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Pixels:
+        """The inverse of `to_dict`."""
+        return cls(said["side"], tuple(said["mean"]), tuple(said["std"]))

@@ -88,7 +88,7 @@ class TrainedModel(nn.Module):
             )
         weights = _read_weights(Path(folder), manifest["weights_sha256"])
         try:
-            pixels = None if manifest["pixels"] is None else Pixels(**manifest["pixels"])
+            pixels = None if manifest["pixels"] is None else Pixels.from_dict(manifest["pixels"])
             backbone = _made(_BACKBONES, manifest["backbone"], network)
             embedding = _made(_EMBEDDINGS, manifest["embedding"])
             model = cls(manifest["name"], backbone, embedding, dim=int(manifest["dim"]), pixels=pixels)

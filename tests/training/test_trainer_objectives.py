@@ -1,0 +1,77 @@
+"""Every objective trains end to end, and ends in an upgrade that can be measured."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from labelled_glyphs import OLD_DIM, QUICK, SCRIPTS, items, network, old, old_encoder
+from objective_table import OBJECTIVES
+
+from embridge import Embeddings, Upgrade
+from embridge.encoders import load
+from embridge.evaluation import LabelRelevance, Scope, Side, evaluate
+from embridge.training.objectives.base import Objective
+from embridge.training.objectives.independent import Independent
+
+SMOKE = ("bct", "oca", "bt2", "ndpp", "odpp", "independent", "l2", "lwf", "ract", "lce", "unibct", "advbct", "mixbct")
+SMOKE += ("hoc", "bc-aligner")
+
+
+@pytest.fixture(scope="module")
+def toy():
+    """What an objective is made of, as in its contract; the paragon is trained alone."""
+    torch.manual_seed(0)
+    paragon = QUICK.fit(items("train"), network(10, seed=2), Independent(None, len(SCRIPTS), dim=10))
+    rows = paragon.encoder(device="cpu").encode(items("train").images, modality="image")
+    return SimpleNamespace(
+        old=old(), classes=len(SCRIPTS), labels=torch.from_numpy(items("train").labels), paragon=torch.from_numpy(rows)
+    )
+
+
+def side(encoder, data):
+    rows = encoder.encode(data.images, modality="image")
+    ids = [f"item {row}" for row in range(len(data))]
+    return Side(*[Embeddings.of(rows, encoder.space, ids)] * 2)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_a_model_keeps_of_an_objective_embeds_as_it_does(name, toy):
+    objective = OBJECTIVES[name](toy)
+    features = torch.randn(20, objective.feature_dim, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(objective.embedding()(features), objective.embed(features), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_the_loss_falls_and_the_report_has_its_cells(name, toy, tmp_path):
+    torch.manual_seed(0)
+    objective = OBJECTIVES[name](toy)
+    trained = QUICK.fit(items("train"), network(objective.feature_dim), objective)
+    losses = np.array(trained.provenance.figures["losses"])
+    assert losses[-5:].mean() < losses[:5].mean()
+    folder = trained.save(tmp_path / "new", old=old_encoder().space)
+    encoder, upgrade = load(f"trained:{folder}", device="cpu"), Upgrade.load(folder / "upgrade")
+    assert (upgrade.new_space, upgrade.old_space) == (encoder.space, old_encoder().space)
+    data = items("test")
+    truth = LabelRelevance(*[{f"item {row}": SCRIPTS[c] for row, c in enumerate(data.labels)}] * 2)
+    scope = Scope(metrics=["recall_at_1"], directions=["images"])
+    figures = evaluate(side(old_encoder(), data), side(encoder, data), upgrade, truth, scope=scope).figures()["images"]
+    assert set(figures) == {"old/old", "new/old", "new/new", "naive"}
+    assert figures["new/new"]["recall_at_1"] > 0.3  # a fifth by chance
+
+
+@pytest.mark.parametrize("name", ["bct", "oca", "bt2", "bc-aligner"])
+def test_the_bridge_of_the_model_is_that_of_the_objective(name, toy):
+    """What the saved parts make of images is what `comparable` makes of the objective's own embeddings."""
+    torch.manual_seed(0)
+    objective: Objective = OBJECTIVES[name](toy)
+    backbone = network(objective.feature_dim)
+    trained = QUICK.fit(items("train"), backbone, objective)
+    rows = trained.encoder(device="cpu").encode(items("test").images, modality="image")
+    bridged = trained.upgrade(old_encoder().space).bridge.apply(rows)
+    with torch.no_grad():
+        pixels = trained.model.pixels.scaled(items("test").batch(np.arange(len(items("test")))))
+        wanted = objective.comparable(objective.embed(backbone(pixels))).numpy()
+    lengths = np.linalg.norm(bridged, axis=1, keepdims=True)
+    np.testing.assert_allclose(bridged / lengths, wanted, atol=1e-4)
+    assert bridged.shape[1] == OLD_DIM
