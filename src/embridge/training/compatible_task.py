@@ -143,7 +143,7 @@ class CompatibleTask:
             terms = self._objective(features.float(), batch.labels.to(self._device), batch.index.to(self._device))
             loss = torch.stack(list(terms.values())).sum()
         if not loss.isfinite():
-            said = {name: float(term) for name, term in terms.items()}
+            said = {name: float(term.detach()) for name, term in terms.items()}
             raise InvalidInput(f"step {batch.step}: the loss is {said}; lower the learning rate, or clip the gradients")
         backward(loss)
         self._train_mode(False)
@@ -162,11 +162,11 @@ class CompatibleTask:
         return self._held.score(new.numpy(), comparable.numpy())
 
     def finish(self) -> None:
-        """End with the averages, where there are any, on the processor."""
+        """End with the averages, where there are any, on the processor and laid out as they are when read from a file."""
         if self.average is not None:
             self.average.settle()
         for module in (self._backbone, self._objective):
-            module.cpu().eval()
+            module.to("cpu", memory_format=torch.contiguous_format).eval()
 
     @torch.no_grad()
     def _embedded(self) -> tuple[Tensor, Tensor]:
