@@ -19,7 +19,7 @@ from cells import report_rows
 from fused import with_fusions
 from record import read_config, write_result
 
-from embridge import Embeddings, Upgrade
+from embridge import Embeddings, Upgrade, search
 from embridge.datasets import glyph_models, glyphs
 from embridge.datasets.image_text import ImageTextPairs
 from embridge.encoders.clip import ClipEncoder
@@ -62,9 +62,9 @@ def truth_of(side: Side) -> Relevance:
 def own_recall(made: Side, bridge: Upgrade | None, direction: str) -> float:
     """Recall at 10 of one model's queries among its own rows, or of both after the bridge."""
     asked, stored = (x if bridge is None else bridge.to_index_space(x) for x in (made.queries, made.gallery))
-    scores = asked.vectors @ stored.vectors.T
-    scores = scores if direction == "t2i" else scores.T
-    return float(((scores > scores.diagonal()[:, None]).sum(1) < 10).mean())
+    asked, stored = (asked, stored) if direction == "t2i" else (stored, asked)
+    hits = search(asked, stored, 10).ids
+    return sum(own in found for own, found in zip(asked.ids, hits, strict=True)) / len(hits)
 
 
 def measured(

@@ -43,6 +43,62 @@ def retrieval(name: str, metrics: tuple[str, ...], keep: Callable[[dict[str, Any
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def gap_closed(name: str, keep: Callable[[dict[str, Any]], bool] = lambda _: True) -> str:
+    """One line a method: Recall@10 each way, and the share of the gap to a full backfill that is closed, over seeds."""
+    rows = [r for r in result(name) if r["metric"] == "recall_at_10" and keep(r)]
+    ends = {(r["direction"], r["seed"], r["cell"]): r["value"] for r in rows if r["cell"] in ("old/old", "new/new")}
+    head = ["", *(f"{DIRECTIONS[d]} {what}" for d in DIRECTIONS for what in ("R@10", "gap closed"))]
+    lines = [head, ["---", *("---:" for _ in head[1:])]]
+    shown = [r for r in rows if r["cell"] in ("old/old", "new/old", "fused/old", "new/new")]
+    for method in order(r["method"] for r in shown):
+        cells = []
+        for direction in DIRECTIONS:
+            own = [r for r in shown if (r["method"], r["direction"]) == (method, direction)]
+            shares = []
+            for r in own if method not in ("old", "independent") else []:
+                old, new = (ends[direction, r["seed"], cell] for cell in ("old/old", "new/new"))
+                shares.append(r | {"value": (r["value"] - old) / (new - old)})
+            cells += [summary(own) if own else "", summary(shares) if shares else ""]
+        lines.append([LABELS.get(method, f"`{method}`, old index"), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def captions_curve() -> str:
+    """The share of the gap to a full backfill that is closed at Recall@10, by captions; mean over seeds ± half its interval."""
+    rows = [r for r in result("flickr8k_ablations") if r["metric"] == "recall_at_10"]
+    ends = {(r["direction"], r["seed"], r["cell"]): r["value"] for r in rows if r["cell"] in ("old/old", "new/new")}
+    curve = [r for r in rows if r["cell"] == "new/old" and r["setting"].get("captions") == "other"]
+    counts = sorted({r["setting"]["count"] for r in curve})
+    lines = [["", *(f"{DIRECTIONS[d]}, {n:,}" for d in DIRECTIONS for n in counts)]]
+    lines.append(["---", *("---:" for _ in lines[0][1:])])
+    for method in unique(r["method"] for r in curve):
+        cells = []
+        for direction in DIRECTIONS:
+            for count in counts:
+                shares = []
+                for r in curve:
+                    if (r["method"], r["direction"], r["setting"]["count"]) == (method, direction, count):
+                        old, new = (ends[direction, r["seed"], cell] for cell in ("old/old", "new/new"))
+                        shares.append(r | {"value": (r["value"] - old) / (new - old)})
+                cells.append(summary(shares))
+        lines.append([f"`{method}`", *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def kept_by_lora() -> str:
+    """Recall at 10 of the new model alone and of what the bridge writes, before and after the second stage."""
+    rows = [r for r in result("glyphs_pairs") if r["metric"] == "recall_at_10"]
+    columns = [(cell, direction) for cell in ("added", "self") for direction in DIRECTIONS]
+    said = {"added": "bridged rows", "self": "new model alone"}
+    lines = [["", *(f"{said[cell]}, {DIRECTIONS[d]}" for cell, d in columns)]]
+    lines.append(["---", *("---:" for _ in columns)])
+    for method in unique(r["method"] for r in rows if r["cell"] == "added"):
+        own = [r for r in rows if r["method"] == method]
+        cells = [summary([r for r in own if (r["cell"], r["direction"]) == column]) for column in columns]
+        lines.append([f"`{method}`", *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 LABELS = {
     "old": "old model, old index (status quo)",
     "naive": "new model on the old index, no bridge",
@@ -230,7 +286,15 @@ TABLES: dict[str, Callable[[], str]] = {
     "flickr8k": lambda: retrieval("flickr8k", K[2:], lambda r: r["method"] in DEFAULTS),
     "flickr8k-t2i": lambda: retrieval("flickr8k", K, lambda r: r["direction"] == "t2i"),
     "flickr8k-i2t": lambda: retrieval("flickr8k", K, lambda r: r["direction"] == "i2t"),
-    "flickr8k-pairs": lambda: retrieval("flickr8k_pairs", K[2:]),
+    "flickr8k-pairs": lambda: gap_closed("flickr8k_pairs", lambda r: not r["method"].startswith("direct ")),
+    "flickr8k-direct": lambda: retrieval(
+        "flickr8k_pairs", K[2:], lambda r: r["method"].startswith("direct ") and r["direction"] == "i2t"
+    ),
+    "flickr8k-ablations": lambda: gap_closed("flickr8k_ablations", lambda r: r["setting"].get("captions") != "other"),
+    "flickr8k-captions": captions_curve,
+    "flickr8k-chain": lambda: gap_closed("flickr8k_chain"),
+    "glyphs-pairs": lambda: gap_closed("glyphs_pairs"),
+    "glyphs-kept": kept_by_lora,
     "clip-lvis-b16": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-b16"),
     "clip-lvis-l14": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-l14-336"),
     "text-ir": lambda: maps(
