@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embridge.backbones.base import Backbone, OwnBackbone
+from embridge.backbones.base import Backbone, OwnBackbone, Takes
 from embridge.errors import InvalidInput, SettingsError
 from embridge.methods.base import library_versions
 from embridge.training.held_out_items import HeldOut
@@ -103,7 +103,7 @@ def _as_backbone(backbone: nn.Module, data: Labelled, objective: Objective) -> B
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise SettingsError(f"training: {type(backbone).__name__} does not take {list(x.shape)}: {error}") from error
     backbone.train(training)
-    takes = "vectors" if data.side is None else "images"
+    takes: Takes = "vectors" if data.side is None else "images"
     last = None if width == objective.feature_dim else objective.feature_dim
     return OwnBackbone(backbone, width=width, feature_dim=last, takes=takes)
 

@@ -166,7 +166,7 @@ class CompatibleTask:
         if self.average is not None:
             self.average.settle()
         for module in (self._backbone, self._objective):
-            module.to("cpu", memory_format=torch.contiguous_format).eval()
+            _placed(module, "cpu", torch.contiguous_format).eval()
 
     @torch.no_grad()
     def _embedded(self) -> tuple[Tensor, Tensor]:
@@ -205,7 +205,7 @@ class CompatibleTask:
 
     def _place(self) -> None:
         kind = torch.channels_last if self._inputs.pixels is not None else torch.contiguous_format
-        self._backbone.to(self._device, memory_format=kind)
+        _placed(self._backbone, self._device, kind)
         self._objective.to(self._device)
         if self.average is not None:
             self.average.to(self._device)
@@ -213,6 +213,11 @@ class CompatibleTask:
     def _train_mode(self, mode: bool) -> None:
         self._backbone.train(mode)
         self._objective.train(mode)
+
+
+def _placed(module: nn.Module, device: str, layout: torch.memory_format) -> nn.Module:
+    moved: nn.Module = module.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+    return moved
 
 
 class _Chunks(Dataset[Tensor]):

@@ -37,7 +37,7 @@ def average(tensors: Iterable[Tensor]) -> None:
         return
     flat = torch.cat([t.reshape(-1) for t in every])
     dist.all_reduce(flat)
-    for tensor, part in zip(every, flat.div_(world).split([t.numel() for t in every]), strict=True):
+    for tensor, part in zip(every, torch.split(flat.div_(world), [t.numel() for t in every]), strict=True):
         tensor.copy_(part.view_as(tensor))
 
 

@@ -107,7 +107,7 @@ class CompatibleTraining:
             "keep": ("last", "best"),
         }
         for what, names in named.items():
-            self._require(f"one of {', '.join(names)}", (what,), lambda x, names=names: x in names)
+            self._require(f"one of {', '.join(names)}", (what,), names.__contains__)
         if self.batch_size % self.devices:
             raise SettingsError(
                 f"training: a batch_size of {self.batch_size} is not shared evenly by {self.devices} devices"
