@@ -32,6 +32,8 @@ docs: $(VENV)/.dev  ## build the documentation into site/
 bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(BIN)/python benchmarks/flickr8k.py
 	$(BIN)/python benchmarks/flickr8k_pairs.py
+	$(BIN)/python benchmarks/flickr8k_ablations.py
+	$(BIN)/python benchmarks/flickr8k_chain.py
 	$(BIN)/python benchmarks/clip_lvis.py
 	$(BIN)/python benchmarks/text_ir.py
 	$(BIN)/python benchmarks/banking77.py
@@ -39,6 +41,7 @@ bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(BIN)/python benchmarks/cifar100_backfill.py
 	$(BIN)/python benchmarks/pairs_curve.py
 	$(BIN)/python benchmarks/glyphs.py
+	$(BIN)/python benchmarks/glyphs_pairs.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/map_speed.py
 	$(BIN)/python benchmarks/mixed_speed.py
