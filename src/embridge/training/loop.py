@@ -24,7 +24,7 @@ from embridge.errors import InvalidInput
 from embridge.progress import Progress
 from embridge.training.checkpoints import PlainCheckpoints, require_own
 from embridge.training.quiet import quiet_lightning
-from embridge.training.ranks import average_gradients, rank_and_world
+from embridge.training.ranks import average, average_gradients, rank_and_world
 from embridge.training.strategy import STARTED_ANEW, strategy_of
 
 __all__ = ["Best", "Loop", "Task", "run"]
@@ -107,6 +107,7 @@ class Best:
     def lost(self, step: int, loss: Tensor) -> None:
         self._sum = self._sum.to(loss.device) + loss
         if (step + 1) % self._every == 0:
+            average([self._sum])
             self.losses.append(float(self._sum) / self._every)
             self._sum = torch.zeros(())
 
