@@ -29,7 +29,7 @@ def test_a_name_gives_the_providers_encoder_with_its_options(folders):
 
 @pytest.mark.parametrize("name", ["word2vec:google-news", "clip", "clip:", ":folder", ""])
 def test_an_unknown_provider_is_refused_with_those_there_are(name):
-    with pytest.raises(SettingsError, match=f"one of clip, http, open_clip, sentence-transformers; came '{name}'"):
+    with pytest.raises(SettingsError, match=f"one of clip, http, open_clip, sentence-transformers, trained; came '{name}'"):
         encoders.load(name)
 
 
@@ -38,6 +38,7 @@ def test_an_unknown_provider_is_refused_with_those_there_are(name):
     [
         ("transformers", "clip:somewhere", "clip"),
         ("sentence_transformers", "sentence-transformers:somewhere", "text"),
+        ("torch", "trained:somewhere", "train"),
         ("open_clip", "open_clip:ViT-B-32:openai", "open-clip"),
         ("httpx", "http:model@http://localhost/v1", "http"),
     ],
