@@ -38,7 +38,6 @@ def test_an_unknown_provider_is_refused_with_those_there_are(name):
     [
         ("transformers", "clip:somewhere", "clip"),
         ("sentence_transformers", "sentence-transformers:somewhere", "text"),
-        ("torch", "trained:somewhere", "train"),
         ("open_clip", "open_clip:ViT-B-32:openai", "open-clip"),
         ("httpx", "http:model@http://localhost/v1", "http"),
     ],
