@@ -49,13 +49,13 @@ def gap_closed(name: str, keep: Callable[[dict[str, Any]], bool] = lambda _: Tru
     ends = {(r["direction"], r["seed"], r["cell"]): r["value"] for r in rows if r["cell"] in ("old/old", "new/new")}
     head = ["", *(f"{DIRECTIONS[d]} {what}" for d in DIRECTIONS for what in ("R@10", "gap closed"))]
     lines = [head, ["---", *("---:" for _ in head[1:])]]
-    shown = [r for r in rows if r["cell"] in ("old/old", "new/old", "fused/old", "new/new")]
+    shown = [r for r in rows if r["cell"] in ("old/old", "naive", "new/old", "fused/old", "new/new")]
     for method in order(r["method"] for r in shown):
         cells = []
         for direction in DIRECTIONS:
             own = [r for r in shown if (r["method"], r["direction"]) == (method, direction)]
             shares = []
-            for r in own if method not in ("old", "independent") else []:
+            for r in own if method not in ("old", "naive", "independent") else []:
                 old, new = (ends[direction, r["seed"], cell] for cell in ("old/old", "new/new"))
                 shares.append(r | {"value": (r["value"] - old) / (new - old)})
             cells += [summary(own) if own else "", summary(shares) if shares else ""]
