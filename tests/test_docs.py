@@ -20,18 +20,30 @@ from typer.testing import CliRunner
 
 from embridge import errors, evaluation
 from embridge.cli import app
-from embridge.evaluation import MEASURES, MORE_CELLS, SETTINGS, gates
+from embridge.evaluation import MEASURES, MORE_CELLS, SETTINGS, gates, load_summary
 from embridge.evaluation.measures import FULL
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
 from embridge.evaluation.verdict import Decision
-from embridge.methods import make
-from embridge.settings import EvaluateSettings, FitSettings, ModelSettings, Settings, load_settings
+from embridge.methods import configured, make
+from embridge.settings import (
+    EvaluateSettings,
+    FitSettings,
+    ModelSettings,
+    Settings,
+    SpaceSettings,
+    load_settings,
+    read_settings,
+)
+from embridge.training.objectives import OBJECTIVES, objective_settings
+from embridge.training.trainer import CompatibleTraining
+from embridge.training_settings import TrainingSettings
 
 PACKAGES = ("evaluation", "methods", "query", "rollout", "export", "stores", "encoders", "testing", "demo")
 DOCS = ROOT / "docs"
 OWN_MODELS = DOCS / "how-to" / "own-models.md"
 REPORTS = DOCS / "how-to" / "reports.md"
 XBT = DOCS / "how-to" / "xbt.md"
+TRAIN = DOCS / "how-to" / "train.md"
 EVALUATION = DOCS / "explanation" / "evaluation.md"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULTILINE)
@@ -42,7 +54,12 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
     [
         pytest.param(page, id=label(page), marks=[pytest.mark.slow] if page.stem == "tutorial" else [])
         for page in pages_with("python")
-        if page not in (README, XBT)  # tests/test_readme.py prepares what the README takes for granted; XBT see below
+        if page
+        not in (
+            README,
+            XBT,
+            TRAIN,
+        )  # tests/test_readme.py prepares what the README takes for granted
     ],
 )
 def test_code_runs(page, tmp_path, monkeypatch):
@@ -50,24 +67,39 @@ def test_code_runs(page, tmp_path, monkeypatch):
     assert len(run(page)) > 2
 
 
-@pytest.mark.slow
-def test_the_page_about_xbt_runs_whole(tmp_path, monkeypatch):
-    """Code, settings and commands in the order of the page, as its reader would run them."""
-    monkeypatch.chdir(tmp_path)
+def run_whole(page):
+    """Code, settings and commands in the order of the page, as its reader would run them; what is defined, how many ran."""
     names, commands = {"__name__": "__page__"}, 0
-    for language, text in all_blocks(XBT):
+    for language, text in all_blocks(page):
         if language == "python":
-            exec(compile(text, label(XBT), "exec"), names)
+            exec(compile(text, label(page), "exec"), names)
         elif language == "yaml":
-            Path(text.partition("\n")[0].removeprefix("# ")).write_text(text)
+            Path(text.partition("\n")[0].removeprefix("# ").replace(":", "")[:40]).write_text(text)
         else:
             for line in text.splitlines():
                 done = CliRunner().invoke(app, shlex.split(line)[1:])
                 assert done.exit_code == 0, done.stderr
                 commands += 1
+    return names, commands
+
+
+@pytest.mark.slow
+def test_the_page_about_xbt_runs_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, commands = run_whole(XBT)
     assert commands == 6
     assert names["upgrade"].provenance.figures["best_step"] > 0
     assert names["upgrade"].lora == Path("stage2/lora")
+
+
+@pytest.mark.slow
+def test_the_page_about_training_runs_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, commands = run_whole(TRAIN)
+    assert commands == 3
+    cells = load_summary("report.json").headline()["cells"][""]
+    assert cells["new/old"]["recall_at_1"] > 0.4  # a fifth by chance
+    assert names["upgrade"].provenance.method == "oca"
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"), ids=label)
@@ -75,6 +107,14 @@ def test_settings_load(page, tmp_path):
     for text in blocks(page, "yaml"):
         path = tmp_path / "settings.yaml"
         path.write_text(text)
+        if page == TRAIN:
+            for name in ("old", "new", "alone"):
+                (tmp_path / "models" / name).mkdir(parents=True, exist_ok=True)
+        if "\nobjective:" in text:
+            said = read_settings(path, TrainingSettings)
+            objective_settings(said.objective.name, said.objective.settings)
+            configured("training", CompatibleTraining, {k: v for k, v in said.training.items() if k != "augment"})
+            continue
         settings = load_settings(path)
         make(settings.fit.method, settings.fit.settings)
 
@@ -84,6 +124,15 @@ def test_every_settings_key_is_explained():
     assert keys_of(Settings) <= {key for document in shown for key in keys_in(document)}
     longest = max(blocks(OWN_MODELS, "yaml"), key=len)
     assert keys_of(Settings) <= set(re.findall(r"^ *(?:# )?(\w+):.*#", longest, re.MULTILINE))
+
+
+def test_every_settings_key_of_a_training_is_explained():
+    longest = max(blocks(TRAIN, "yaml"), key=len)
+    assert keys_of(TrainingSettings) - keys_of(SpaceSettings) <= set(
+        re.findall(r"^ *(?:# )?(\w+):", longest, re.MULTILINE)
+    )
+    rows = re.findall(r"^\| (`.*?) \|", section(TRAIN, "Which objective"), re.MULTILINE)
+    assert set(OBJECTIVES) == {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
 
 
 def test_defaults_shown_are_the_defaults(tmp_path):

@@ -171,6 +171,30 @@ def evaluate(config: Config, as_json: Json = False) -> None:
 
 
 @app.command()
+def train(config: Config, as_json: Json = False) -> None:
+    """Train a new model beside an old one's vectors, and write the model and its upgrade."""
+    from embridge.errors import require
+    from embridge.terminal import print_table, progress_bars
+    from embridge.training_settings import load_training_settings
+
+    settings = load_training_settings(config)
+    for library in ("torch", "lightning"):
+        require(library, extra="train")
+    from embridge.training_pipeline import train_model
+
+    with progress_bars() as progress:
+        made = train_model(settings, progress=progress)
+    files = {"model": str(settings.model), "upgrade": str(settings.upgrade) if made.upgrade else None}
+    if as_json:
+        _print_json(made.to_dict() | files)
+        return
+    if made.nearest:
+        columns, rows = made.table()
+        print_table(columns, rows, title="Held-out items")
+    typer.echo("\n".join([made.said, *(f"{what:8} {path}" for what, path in files.items() if path)]))
+
+
+@app.command()
 def report(
     file: Annotated[Path, typer.Argument(help="The report's JSON, as evaluate wrote it.", show_default=False)],
     page: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.", show_default=False)] = None,

@@ -26,13 +26,15 @@ class Judgements:
     """Who says what is right, of which queries and items, and the slices to look at apart.
 
     queries and items are the texts and images themselves where pairs name them, and empty where judgements are by id;
-    truth is None where it is the new model's neighbours, which are not known before its vectors are.
+    truth is None where it is the new model's neighbours, which are not known before its vectors are. labelled: the ids of
+    labels, which are paths of images where models are encoders.
     """
 
     truth: Truth | None
     queries: list[str] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
     cross_modal: bool = False
+    labelled: list[str] = field(default_factory=list)
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -51,7 +53,7 @@ def read_judgements(settings: EvaluateSettings) -> Judgements:
         _require_columns(settings.labels, settings.slices)
         labels = read_labels(settings.labels)
         slices = {column: read_labels(settings.labels, column=column) for column in settings.slices}
-        return Judgements(LabelRelevance(labels, labels), slices=slices)
+        return Judgements(LabelRelevance(labels, labels), labelled=list(labels), slices=slices)
     return Judgements(None)
 
 
@@ -113,7 +115,7 @@ def _from_pairs(settings: EvaluateSettings, path: Path) -> Judgements:
     slices = {column: _labels(read, column) for column in settings.slices}
     if clicks:
         slices["frequency"] = frequency_slices(truth.inverted().weights) | frequency_slices(truth.weights)
-    return Judgements(truth, read.queries, read.items, read.cross_modal, slices)
+    return Judgements(truth, read.queries, read.items, read.cross_modal, slices=slices)
 
 
 def _require_columns(path: Path, columns: Sequence[str]) -> None:

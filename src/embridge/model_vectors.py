@@ -44,9 +44,10 @@ def caption_vectors(
 def side_of(
     model: ModelSettings, judgements: Judgements, folder: Path | None, progress: Progress, *, lora: Path | None = None
 ) -> Side:
-    """Judged queries and gallery as a model sees them; ``folder``: where the pairs' images are, None without pairs.
+    """Judged queries and gallery as a model sees them; ``folder``: where the images of pairs or labels are, None without.
 
-    lora: the LoRA to attach to an encoder; vectors in files are what they are.
+    Labelled images are both: each is searched among the others. lora: the LoRA to attach to an encoder; vectors in files are
+    what they are.
     """
     if model.encoder is None:
         if model.queries is None or model.gallery is None:
@@ -55,10 +56,20 @@ def side_of(
         return Side(asked, _arranged(model.gallery, judgements.items, model))
     if folder is None:
         raise SettingsError(
-            "evaluate: qrels, labels and neighbours are of ids, so both models need files of vectors (queries:, gallery:); "
-            "an encoder needs pairs, which hold the texts and images themselves"
+            "evaluate: qrels and neighbours are of ids, so both models need files of vectors (queries:, gallery:); an "
+            "encoder needs pairs, which hold the texts and images themselves, or labels of images"
         )
     encoder = encoder_of(model, progress, lora=lora)
+    needed = {"image"} if judgements.labelled else {"text", "image"} if judgements.cross_modal else {"text"}
+    if not needed <= encoder.modalities:
+        raise SettingsError(
+            f"evaluate: {model.encoder} takes {' and '.join(sorted(encoder.modalities))} alone, and what is judged is "
+            f"{' and '.join(sorted(needed))}"
+        )
+    if judgements.labelled:
+        vectors = encoder.encode([str(folder / item) for item in judgements.labelled], modality="image")
+        rows = Embeddings.of(vectors, encoder.space, judgements.labelled)
+        return Side(rows, rows)
     queries = encoder.encode(judgements.queries, modality="text", role="query")
     if judgements.cross_modal:
         images = [str(folder / item) for item in judgements.items]

@@ -238,7 +238,8 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     upgrade = Upgrade.load(settings.upgrade)
     judgements = read_judgements(wanted)
     require_answerable(wanted, judgements)
-    folder = None if wanted.pairs is None else wanted.pairs.parent
+    judged = wanted.pairs or wanted.labels
+    folder = None if judged is None else judged.parent
     old = side_of(settings.old, judgements, folder, progress)
     new, native = sides_of_new(settings, upgrade, judgements, folder, progress)
     best = native or new
@@ -248,7 +249,8 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     summary = save_report(
         report, settings.report, gates=wanted.gates, precisions=wanted.precisions, thresholds=wanted.thresholds
     )
-    show = None if folder is None else pictures_from(folder)
+    encoded = wanted.pairs is not None or settings.old.encoder is not None
+    show = pictures_from(folder) if folder is not None and encoded else None
     save_html(settings.report.with_suffix(".html"), summary, show=show)
     upgrade.save(settings.upgrade, report=summary_to_dict(summary), card=report_markdown(summary))
     return summary

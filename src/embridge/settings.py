@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -23,16 +23,23 @@ __all__ = [
     "ModelSettings",
     "Settings",
     "SpaceSettings",
+    "Strict",
     "load_settings",
+    "read_settings",
     "require_files",
 ]
 
 
-class _Strict(BaseModel):
+_Read = TypeVar("_Read", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A section of a settings file, which has the keys that it says and no others."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SpaceSettings(_Strict):
+class SpaceSettings(Strict):
     """What vectors in files are of, where the files do not say."""
 
     model: str
@@ -45,7 +52,7 @@ class SpaceSettings(_Strict):
         return Space(**self.model_dump())
 
 
-class ModelSettings(_Strict):
+class ModelSettings(Strict):
     """A model: an encoder by name, or files with the vectors it made."""
 
     encoder: str | None = None
@@ -77,7 +84,7 @@ class ModelSettings(_Strict):
         return self
 
 
-class FitSettings(_Strict):
+class FitSettings(Strict):
     """How the bridge is fitted."""
 
     captions: Path | None = None
@@ -94,7 +101,7 @@ class FitSettings(_Strict):
     seed: int = 0
 
 
-class EvaluateSettings(_Strict):
+class EvaluateSettings(Strict):
     """What the upgrade is judged by, what is measured, and what must hold."""
 
     pairs: Path | None = None
@@ -145,7 +152,7 @@ class EvaluateSettings(_Strict):
                 raise ValueError(f"gate {gate.text!r}: there is no cell {cell!r}; there are {', '.join(cells)}")
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """The whole file. Paths, those of models' folders too, are relative to its folder."""
 
     old: ModelSettings
@@ -180,6 +187,11 @@ class _OnceEachLoader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
 
 def load_settings(path: Path | str) -> Settings:
     """Read and check a settings file; raises `SettingsError` naming every key that is wrong."""
+    return read_settings(path, Settings)
+
+
+def read_settings(path: Path | str, kind: type[_Read]) -> _Read:
+    """Read a YAML file as settings of this kind, with every path made absolute; see `load_settings`."""
     path = Path(path)
     if not path.exists():
         raise SettingsError(f"{path} does not exist; expected a YAML settings file")
@@ -188,19 +200,21 @@ def load_settings(path: Path | str) -> Settings:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(read, dict):
-        raise SettingsError(f"{path}: expected keys such as old, new and fit; came {type(read).__name__}")
+        keys = ", ".join(list(kind.model_fields)[:3])
+        raise SettingsError(f"{path}: expected keys such as {keys}; came {type(read).__name__}")
     try:
-        return _resolve(Settings.model_validate(read), path.resolve().parent)
+        made: _Read = _resolve(kind.model_validate(read), path.resolve().parent)
     except ValidationError as error:
-        raise SettingsError(f"{path}: {'; '.join(map(_said, error.errors()))}") from error
+        raise SettingsError(f"{path}: {'; '.join(_said(one, kind) for one in error.errors())}") from error
+    return made
 
 
-def _said(error: Any) -> str:
+def _said(error: Any, kind: Any) -> str:
     """One error of pydantic as a person would say it; for a key that is not known, the nearest that is."""
     where = ".".join(map(str, error["loc"])) or "file"
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}"
-    section: Any = Settings
+    section = kind
     for name in error["loc"][:-1]:
         annotation = section.model_fields[name].annotation
         section = next((a for a in (annotation, *get_args(annotation)) if hasattr(a, "model_fields")), None)
@@ -211,7 +225,7 @@ def _said(error: Any) -> str:
     )
 
 
-def require_files(settings: Settings, *keys: str) -> None:
+def require_files(settings: BaseModel, *keys: str) -> None:
     """Raise `SettingsError` for a file that the settings name under one of these keys and that does not exist."""
     for key in keys:
         named: Any = settings
@@ -233,7 +247,7 @@ def _with_folder(encoder: str, folder: Path) -> str:
     if provider == "open_clip" and colon:  # a file of weights, else the tag of some: the encoder knows which there are
         return f"{provider}:{architecture}:{folder / weights}" if (folder / weights).is_file() else encoder
     first, slash, _ = model.partition("/")
-    if is_path(model) or (slash and (folder / first).is_dir()):
+    if is_path(model) or provider == "trained" or (slash and (folder / first).is_dir()):
         raise SettingsError(f"{encoder}: there is no folder {folder / model}, and that is no id of the hub")
     return encoder
 
@@ -242,8 +256,8 @@ def _resolve(settings: Any, folder: Path) -> Any:
     """The same settings with every path made absolute, that of a model's folder too."""
     if isinstance(settings, BaseModel):
         changed = {name: _resolve(getattr(settings, name), folder) for name in type(settings).model_fields}
-        if isinstance(settings, ModelSettings) and settings.encoder is not None:
-            changed["encoder"] = _with_folder(settings.encoder, folder)
+        if changed.get("encoder") is not None:
+            changed["encoder"] = _with_folder(changed["encoder"], folder)
         return settings.model_copy(update=changed)
     if isinstance(settings, dict):
         return {key: _resolve(value, folder) for key, value in settings.items()}

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from embridge.errors import SettingsError, require
 from embridge.methods.base import Method, Pairs
 
-__all__ = ["METHODS", "Method", "Pairs", "configured", "make"]
+__all__ = ["METHODS", "Method", "Pairs", "checked", "configured", "make"]
 
 METHODS: dict[str, tuple[str, str]] = {
     "choose": ("embridge.methods.choose", "Choose"),
@@ -51,18 +51,18 @@ def configured(name: str, kind: type[Any], settings: Mapping[str, Any]) -> Any:
     unknown = sorted(settings.keys() - {field.name for field in fields(kind)})
     if unknown:
         raise SettingsError(f"{name} has no setting {', '.join(unknown)}; it has {[f.name for f in fields(kind)]}")
-    return kind(**_checked(name, kind, settings))
+    return kind(**checked(name, get_type_hints(kind), settings))
 
 
-def _checked(name: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, each of the type that its field says."""
+def checked(name: str, hints: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as a YAML file has them, each of the type that its hint says; raises `SettingsError` for another."""
     from pydantic import TypeAdapter, ValidationError  # importing the package stays light
 
-    hints, checked = get_type_hints(kind), {}
+    made = {}
     for key, value in given.items():
         value = tuple(value) if isinstance(value, list) else value  # YAML and JSON have no tuples
         try:
-            checked[key] = TypeAdapter(hints[key]).validate_python(value, strict=True)
+            made[key] = TypeAdapter(hints[key]).validate_python(value, strict=True)
         except ValidationError as error:
             raise SettingsError(f"{name}: {key}: {error.errors()[0]['msg']}, came {value!r}") from error
-    return checked
+    return made
