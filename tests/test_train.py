@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from embridge import Embeddings, Space, Upgrade
 from embridge.cli import app
 from embridge.encoders import load
+from embridge.stores import open_store
 from embridge.training.held_out_items import nearest_is_right
 from embridge.training.labelled import Rows
 from embridge.training.objectives import OBJECTIVES
@@ -147,6 +148,19 @@ def test_the_upgrade_is_measured_on_labelled_images(project, trained):
     (project / "measure.yaml").write_text(yaml.safe_dump(said | {"evaluate": {"pairs": "judged.csv"}}))
     done = run("evaluate", project / "measure.yaml")
     assert (done.exit_code, "takes image alone, and what is judged is image and text" in done.stderr) == (2, True)
+
+
+def test_the_new_model_searches_the_old_index(project, trained):
+    pictures = sorted(str(p) for p in (project / "images").rglob("*.png"))
+    store = open_store(project / "store", create=True)
+    store.add_space(old_encoder().space)
+    rows = Embeddings.of(old_encoder().encode(pictures, modality="image"), old_encoder().space, pictures)
+    store.upsert(rows, {"script": [Path(p).parent.name for p in pictures]})
+    done = run(
+        "search", project / "store", pictures[0], "--image", "--upgrade", project / "whole" / "upgrade", "--json"
+    )
+    assert done.exit_code == 0, done.stderr
+    assert len(json.loads(done.stdout)["hits"]) == 10
 
 
 def test_the_table_is_of_held_out_items(project, trained):
@@ -320,6 +334,8 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent,
         ({"training": {"augment": {"flipp": 0.5}}}, "training.augment has no setting flipp"),
         ({"training": {"batch_size": 1000}}, "batch_size 1000 is more than the 80 items there are to train on"),
         ({"training": {"keep": "best"}, "data": {"images": "images"}}, "keep: best needs items that are not trained on"),
+        ({"training": {"batch_size": 20, "devices": 2}}, "would run the whole command once for each device"),
+        ({"model": "models/old"}, "the model would replace old"),
         ({"upgrade": "refused"}, "would replace the model"),
     ],
 )  # fmt: skip

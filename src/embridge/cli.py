@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from embridge import __version__
-from embridge.errors import EmbridgeError, GateRefused, SettingsError
+from embridge.errors import EmbridgeError, GateRefused, SettingsError, require
 
 __all__ = ["app", "main"]
 
@@ -173,7 +173,6 @@ def evaluate(config: Config, as_json: Json = False) -> None:
 @app.command()
 def train(config: Config, as_json: Json = False) -> None:
     """Train a new model beside an old one's vectors, and write the model and its upgrade."""
-    from embridge.errors import require
     from embridge.terminal import print_table, progress_bars
     from embridge.training_settings import load_training_settings
 

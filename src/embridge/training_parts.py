@@ -28,6 +28,7 @@ from embridge.training.labelled import Labelled, LabelledVectors
 from embridge.training.objectives import make_objective
 from embridge.training.objectives.base import Objective
 from embridge.training.old_models import old_model, old_vectors
+from embridge.training.strategy import STARTED_ANEW
 from embridge.training.trainer import CompatibleTraining
 from embridge.training_settings import BackboneSettings, DataSettings, RowsSettings, TrainingSettings
 from embridge.vector_files import read, write
@@ -125,6 +126,11 @@ def made_training(settings: TrainingSettings, data: Labelled) -> CompatibleTrain
     if training.batch_size > len(data):
         raise SettingsError(
             f"training: batch_size {training.batch_size} is more than the {len(data)} items there are to train on"
+        )
+    if training.devices > 1 and training.strategy not in STARTED_ANEW:
+        raise SettingsError(
+            f"training: strategy {training.strategy} would run the whole command once for each device; with several devices "
+            f"it is one of {', '.join(sorted(STARTED_ANEW))}"
         )
     if data.side is not None:
         training.augment.make(data.side)  # kornia may not be there

@@ -128,6 +128,9 @@ def load_training_settings(path: Path | str) -> TrainingSettings:
         raise SettingsError(
             f"{path}: the upgrade's folder {settings.upgrade} would replace the model {settings.model}; keep them apart"
         )
+    for key, other in (("old", settings.old), ("paragon", settings.paragon)):
+        if other is not None and other.encoder == f"trained:{settings.model}":
+            raise SettingsError(f"{path}: the model would replace {key}, {settings.model}; choose another folder")
     require_files(
         settings,
         *(f"data.{key}" for key in ("images", "dataset", "vectors", "labels")),
