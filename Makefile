@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM = false
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: demo test test-fast check docs bench tables test-transformers-4 test-open-clip clean
+.PHONY: demo test test-fast check docs bench bench-training tables test-transformers-4 test-open-clip clean
 
 demo: $(VENV)/.demo  ## run the whole job on built-in data
 	$(BIN)/embridge demo
@@ -48,6 +48,9 @@ bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(BIN)/python benchmarks/full_size.py
 	$(BIN)/python benchmarks/fit_speed.py
 	$(MAKE) tables
+
+bench-training: $(VENV)/.dev  ## compatible training, hours; finished runs are kept and skipped
+	$(BIN)/python benchmarks/cifar100_training.py
 
 tables: $(VENV)/.dev  ## write the tables of README and docs from benchmarks/results
 	$(BIN)/python benchmarks/tables.py
