@@ -18,7 +18,7 @@ from labelled_glyphs import KNOWN, OLD_DIM, QUICK, SCRIPTS, SIDE, items, network
 from PIL import Image
 from typer.testing import CliRunner
 
-from embridge import Embeddings, Space, Upgrade
+from embridge import Embeddings, Space, Upgrade, training_parts
 from embridge.cli import app
 from embridge.encoders import load
 from embridge.stores import open_store
@@ -272,6 +272,24 @@ def test_the_same_command_goes_on_where_it_was_stopped(project, trained):
     assert told[-1] == 8
     assert len(told) < 3 + 8
     weights = [project / name / "model" / "model.safetensors" for name in ("whole", "stopped")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_what_the_old_model_has_encoded_is_kept(project, trained, monkeypatch):
+    monkeypatch.setattr(training_parts, "PART_ROWS", 40)
+    settings, told = load_training_settings(settings_of(project, "stopped-early")), []
+
+    def progress(done, total, what):
+        if what.endswith("training items"):
+            told.append((done, total))
+            if told == [(40, 100), (80, 100)]:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_model(settings, progress=progress)
+    train_model(settings, progress=progress)
+    assert told == [(40, 100), (80, 100), (80, 100), (100, 100)]  # the second part was not written when it was stopped
+    weights = [project / name / "model" / "model.safetensors" for name in ("whole", "stopped-early")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 

@@ -24,7 +24,7 @@ from embridge.progress import Progress, silent
 from embridge.space import Space
 from embridge.training.augment import Augment
 from embridge.training.image_data import HuggingFaceImages, ImageArrays, ImageFolder
-from embridge.training.labelled import Labelled, LabelledVectors
+from embridge.training.labelled import Labelled, LabelledVectors, Rows
 from embridge.training.objectives import make_objective
 from embridge.training.objectives.base import Objective
 from embridge.training.old_models import old_model, old_vectors
@@ -34,6 +34,8 @@ from embridge.training_settings import BackboneSettings, DataSettings, RowsSetti
 from embridge.vector_files import read, write
 
 __all__ = ["Items", "OtherModel", "made_backbone", "made_objective", "made_training", "read_items"]
+
+PART_ROWS = 16_384
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,16 +99,26 @@ class OtherModel:
         self._rows, self.space = None, self._encoder.space
 
     def vectors(self, cache: Path) -> np.ndarray:
-        """Unit vectors [n, d] of all items; those of an encoder are kept in the cache, and taken from there the next time."""
+        """Unit vectors [n, d] of all items; those of an encoder are kept in the cache, a part at a time, for the next time."""
         if self._rows is None:
-            assert self._encoder is not None
-            said = f"{self.space.id} {self._items.data.fingerprint()}".encode()
-            file = cache / f"items-{hashlib.sha256(said).hexdigest()[:16]}.npy"
-            if not file.exists():
-                made = old_vectors(self._items.data, self._encoder, progress=self._progress)
-                write(Embeddings.of(made, self.space), file)
-            self._rows = read(file, space=self.space).vectors
+            data = self._items.data
+            name = hashlib.sha256(f"{self.space.id} {data.fingerprint()} {PART_ROWS}".encode()).hexdigest()[:16]
+            starts = range(0, len(data), PART_ROWS)
+            self._rows = np.concatenate([self._part(start, cache / f"items-{name}-{start}.npy") for start in starts])
         return old_vectors(self._items.data, self._rows)
+
+    def _part(self, start: int, file: Path) -> np.ndarray:
+        """The vectors of some items, from the file if it is there."""
+        data, encoder = self._items.data, self._encoder
+        assert encoder is not None
+        rows = np.arange(start, min(start + PART_ROWS, len(data)))
+
+        def told(done: int, total: int, what: str) -> None:
+            self._progress(start + done, total + len(data) - len(rows), what)  # total: of this part
+
+        if not file.exists():
+            write(Embeddings.of(old_vectors(Rows(data, rows), encoder, progress=told), self.space), file)
+        return read(file, space=self.space).vectors
 
     def stand_in(self) -> np.ndarray:
         """Vectors of that shape, by which the other parts are checked before any is encoded."""
