@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from fenced_blocks import README, ROOT, blocks, run
@@ -23,6 +24,14 @@ from embridge.stores import open_store
 COMMANDS = [shlex.split(line) for line in "".join(blocks(README, "bash")).splitlines() if line.startswith("embridge ")]
 PAIRS = 40
 ASKED = "braille pattern dots-13"
+TRAIN = """
+data: {images: drawn.npz, side: 16}
+old: clip:models/old
+objective: bct
+backbone: {name: small-resnet, settings: {width: 4, depth: 8}}
+training: {epochs: 1, batch_size: 20}
+upgrade: trained-upgrade
+"""
 
 
 @pytest.fixture
@@ -43,6 +52,8 @@ def workplace(tmp_path, monkeypatch):
         for row, name in enumerate(judged.captions):
             Image.fromarray(judged.images[row]).save(f"{row}.png")
             table.writerow([name, f"{row}.png"])
+    np.savez("drawn.npz", images=judged.images, labels=np.arange(len(judged.images)) % 2)
+    Path("train.yaml").write_text(TRAIN)
     return tmp_path
 
 
@@ -89,6 +100,7 @@ def test_the_commands_run_in_order(workplace):
     assert "| new/old |" in printed["report"]
     assert "54,652" in printed["inspect"]
     assert "xbt" in printed["fit"]
+    assert "bct on " in printed["train"]
     assert printed["search"].count("U+") == 10
     written = {"upgrade", "report.json", "report.parquet", "report.html", "embridge-demo"}
     assert written <= {path.name for path in workplace.iterdir()}
