@@ -29,7 +29,9 @@ def test_a_name_gives_the_providers_encoder_with_its_options(folders):
 
 @pytest.mark.parametrize("name", ["word2vec:google-news", "clip", "clip:", ":folder", ""])
 def test_an_unknown_provider_is_refused_with_those_there_are(name):
-    with pytest.raises(SettingsError, match=f"one of clip, http, open_clip, sentence-transformers, trained; came '{name}'"):
+    with pytest.raises(
+        SettingsError, match=f"one of clip, http, open_clip, sentence-transformers, trained; came '{name}'"
+    ):
         encoders.load(name)
 
 

@@ -121,22 +121,21 @@ def test_a_threshold_in_use_gets_the_new_one_that_keeps_its_precision(report):
     assert {(s.old.kept, s.precision) for s in shifts[1::2]} == {(0.0, 1.0)}  # a threshold that nothing reaches
 
 
-def made(queries, items, *, noise=0.3):
+def made(queries, items, *, noise=0.3, order=(0, 1, 2, 3)):
     generator = np.random.default_rng(0)
     spaces = Space("old", "", 4), Space("new", "", 4)
     vectors = generator.normal(size=(items, 4)).astype(np.float32)
     asked = vectors[np.arange(queries) % items] + noise * generator.normal(size=(queries, 4)).astype(np.float32)
     ids = [f"q{i}" for i in range(queries)], [f"g{i}" for i in range(items)]
     sides = [Side(*(Embeddings.of(x, s, i) for x, i in zip((asked, vectors), ids, strict=True))) for s in spaces]
-    upgrade = Upgrade(
-        Identity(spaces[1], spaces[1]), Linear(spaces[1], spaces[0], np.eye(4, dtype=np.float32)), Provenance("x")
-    )
+    bridge = Linear(spaces[1], spaces[0], np.eye(4, dtype=np.float32)[list(order)])
+    upgrade = Upgrade(Identity(spaces[1], spaces[1]), bridge, Provenance("x"))
     truth = Relevance.from_pairs((f"q{i}", f"g{i % items}") for i in range(queries))
     return sides, upgrade, truth
 
 
 def test_cautions_name_what_makes_figures_doubtful(world):
-    sides, upgrade, truth = made(30, 18)
+    sides, upgrade, truth = made(30, 18, order=(1, 0, 2, 3))
     slices = {"half": {f"q{i}": "a" if i < 25 else "b" for i in range(30)}}
     found = summarise(
         evaluate(*sides, upgrade, truth, scope=Scope(directions=("",), slices=slices)), precisions=()
@@ -152,6 +151,12 @@ def test_cautions_name_what_makes_figures_doubtful(world):
     neighbours = Relevance.from_neighbours(new.queries, new.gallery, 3)
     cautions = summarise(evaluate(old, new, known, neighbours, scope=Scope(directions=("t2i",)))).cautions
     assert "this measures imitation, not quality" in cautions[0]
+
+
+def test_a_bridge_that_changes_nothing_is_not_called_wrong():
+    """A model trained to be compatible needs none; naive is the same search."""
+    sides, upgrade, truth = made(60, 60)
+    assert summarise(evaluate(*sides, upgrade, truth, scope=Scope(directions=("",))), precisions=()).cautions == ()
 
 
 def test_queries_that_were_not_asked_are_counted(world, tmp_path):

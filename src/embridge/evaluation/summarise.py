@@ -206,6 +206,11 @@ def _best_hits(report: Report, direction: str, name: str) -> tuple[np.ndarray, n
     return np.clip(cell.scores[:, 0].astype(np.float64), -largest, largest), cell.gains[:, 0] > 0
 
 
+def _same_ranking(report: Report, direction: str) -> bool:
+    """Whether the bridge is no other than none: a model trained to be compatible has its old dims at the front."""
+    return np.array_equal(report.cell(direction, "naive").rows, report.cell(direction, "new/old").rows)
+
+
 def _cautions(report: Report, task: Task) -> list[str]:
     """What a reader should know before trusting the figures."""
     made = []
@@ -227,8 +232,8 @@ def _cautions(report: Report, task: Task) -> list[str]:
             f"{task.title}: {any_of[-1]} counts any relevant item; by qrels, where several are, recall mostly means the "
             f"share of them that is found: recall_share_at_{measure(any_of[-1]).k}"
         )
-    unbridged = report.compatible(task.direction, report.main, "naive").difference.value
-    if unbridged >= report.compatible(task.direction, report.main).difference.value:
+    naive, new_old = (report.compatible(task.direction, report.main, cell) for cell in ("naive", "new/old"))
+    if naive.difference.value >= new_old.difference.value and not _same_ranking(report, task.direction):
         made.append(f"{task.title}: new queries do as well without the bridge; was it fitted for these spaces?")
     for column in task.slices:
         small = [label for label in task.labels(column) if task.among(column, label).sum() < _FEW_IN_SLICE]
