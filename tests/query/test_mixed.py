@@ -149,6 +149,41 @@ def test_ids_in_both_push_no_others_out(world, merge):
     assert replace(mixed, most_fetched=1).search(query, 3).ids == ((),)
 
 
+@EVERY
+@pytest.mark.parametrize("share", [0.5, 0.95, 1.0])
+def test_an_array_searched_without_its_renewed_rows_answers_as_its_lists_do(world, merge, share):
+    done = set(world.items.ids[: int(share * len(world.items))])
+    asked = []
+
+    def backfilled(names):
+        asked.append(len(names))
+        return done.intersection(names)
+
+    def mixed(old_search):
+        new = over(world.items.take([row for row, name in enumerate(world.items.ids) if name in done]))
+        return MixedSearch(old_search, new, world.upgrade, merge_of(world, merge), backfilled=backfilled)
+
+    array, lists = over(world.old_items), mixed(lambda queries, k: search(queries, world.old_items, k))
+    few, many = world.queries.take(range(2)), world.queries
+    assert len(few) * 2 * 5 < len(world.items) <= len(many) * 2 * 5
+    for queries in (few, many):
+        by_array = mixed(array)
+        for _ in range(2):
+            found = by_array.search(queries, 5)
+            assert found.ids == (expected := lists.search(queries, 5)).ids
+            assert np.array_equal(found.scores, expected.scores)
+        asked.clear()
+        mixed(array).search(queries, 5)
+        assert (asked[0] == len(world.items)) is (queries is many)
+
+
+def test_over_without_ids(world):
+    gone = set(world.items.ids[::2])
+    rest = world.items.take([row for row, name in enumerate(world.items.ids) if name not in gone])
+    assert over(world.items).without(gone)(world.queries, 7).ids == search(world.queries, rest, 7).ids
+    assert over(world.items).without(world.items.ids)(world.queries, 7).ids == ((),) * len(world.queries)
+
+
 @pytest.mark.parametrize("merge", ["raw", "standard", "distance-rank"])
 def test_the_old_list_is_read_no_deeper_than_it_can_matter(world, merge):
     depths = []

@@ -1,6 +1,6 @@
 """Old and new combined at query time: fused queries, cascades, and search of a partly backfilled gallery."""
 
-from embridge.query.arrays import Search, over
+from embridge.query.arrays import Over, Search, over
 from embridge.query.calibration import Calibration, CalibrationKind, Curve, fit_calibration, isotonic
 from embridge.query.cascade import Cascade, Encode, Price
 from embridge.query.choose import GRID, choose_alpha, split_support
@@ -19,6 +19,7 @@ __all__ = [
     "FusionKind",
     "Merge",
     "MixedSearch",
+    "Over",
     "Plain",
     "Price",
     "Search",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,29 +12,41 @@ from embridge.errors import InvalidInput
 from embridge.search import Hits, search
 from embridge.space import require_same
 
-__all__ = ["Search", "hits_of", "over", "require_k"]
+__all__ = ["Over", "Search", "hits_of", "over", "require_k"]
 
 Search = Callable[[Embeddings, int], Hits]
 """Queries and k → the k nearest rows of each, best first, fewer where there are fewer: ``store.search``, or `over`."""
 
 
-def over(gallery: Embeddings) -> Search:
+@dataclass(frozen=True, slots=True, eq=False)
+class Over:
+    """What `over` returns: exact search of a gallery held as an array."""
+
+    gallery: Embeddings
+
+    def __call__(self, queries: Embeddings, k: int) -> Hits:
+        require_same(self.gallery.space, queries.space, what="the queries")
+        require_k(k)
+        if len(self.gallery):
+            return search(queries, self.gallery, k)
+        return Hits(((),) * len(queries), np.empty((len(queries), 0), np.float32))
+
+    def without(self, names: Collection[str]) -> Over:
+        """The same without the rows of these ids; what is left is copied."""
+        return Over(self.gallery.take([row for row, name in enumerate(self.gallery.ids) if name not in names]))
+
+
+def over(gallery: Embeddings) -> Over:
     """Exact search of arrays; a gallery without rows finds nothing.
 
     >>> from embridge import Space
     >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
     >>> over(rows)(rows, 1).ids, over(rows.take([]))(rows, 1).ids
     ((('0',), ('1',)), ((), ()))
+    >>> over(rows).without({"0"})(rows, 1).ids
+    (('1',), ('1',))
     """
-
-    def find(queries: Embeddings, k: int) -> Hits:
-        require_same(gallery.space, queries.space, what="the queries")
-        require_k(k)
-        if len(gallery):
-            return search(queries, gallery, k)
-        return Hits(((),) * len(queries), np.empty((len(queries), 0), np.float32))
-
-    return find
+    return Over(gallery)
 
 
 def hits_of(ids: Sequence[tuple[str, ...]], scores: Sequence[np.ndarray]) -> Hits:

@@ -14,7 +14,7 @@ import numpy as np
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, WrongDirection
-from embridge.query.arrays import Search, hits_of, require_k
+from embridge.query.arrays import Over, Search, hits_of, require_k
 from embridge.query.calibration import Calibration, Curve
 from embridge.search import Hits
 from embridge.space import require_same
@@ -25,6 +25,7 @@ Plain = Literal["rrf", "raw"]
 Merge = Calibration | Plain
 _RRF_K = 60  # Cormack, Clarke and Büttcher 2009
 _GROWTH = 4
+_COPIED = 1 << 28  # bytes of old rows that may be set apart for some queries
 _LOOKED_AT, _COVERED = 32, 0.95  # queries whose lists tell how deep to begin, and how many of them that is enough for
 
 Found = tuple[tuple[str, ...], np.ndarray]
@@ -94,24 +95,38 @@ class MixedSearch:
     def _survivors(self, bridged: Embeddings, new: list[Found], k: int) -> list[Found]:
         """Of every query, the best old rows that have no new one, as many as can be among the k best.
 
-        How deep the old lists have to be read shows with some queries, and the next begin there; the outcome does not
-        depend on where they begin.
+        How deep the old lists have to be read shows with some queries, and the next begin there. Where that comes to
+        more rows than an array has, the array is searched without those that have a new one. Neither changes the outcome.
         """
         if self.backfilled is None:
-            return self._read(bridged, new, k, k)
+            return self._read(self.old_search, bridged, new, k, k)
         first = 0 if self._depths else min(_LOOKED_AT, len(bridged))
         read: list[Found] = []
         for part in (range(first), range(first, len(bridged))):
             depth = int(np.quantile(self._depths, _COVERED, method="higher")) if self._depths else 2 * k
-            read += self._read(bridged.take(part), [new[i] for i in part], k, depth)
+            left = self._left(depth * len(part))
+            read += self._read(
+                left or self.old_search, bridged.take(part), [new[i] for i in part], k, k if left else depth
+            )
         return read
 
-    def _read(self, bridged: Embeddings, new: list[Found], k: int, depth: int) -> list[Found]:
+    def _left(self, reads: int) -> Search | None:
+        """Search of the old rows without a new one alone, where that is less work than ``reads`` rows of lists."""
+        if self.backfilled is None or not isinstance(self.old_search, Over):
+            return None
+        gallery = self.old_search.gallery
+        if reads < len(gallery):
+            return None
+        done = set(self.backfilled(list(gallery.ids)))
+        copied = (len(gallery) - len(done)) * gallery.space.dim * gallery.vectors.itemsize
+        return self.old_search.without(done) if copied <= _COPIED else None
+
+    def _read(self, search: Search, bridged: Embeddings, new: list[Found], k: int, depth: int) -> list[Found]:
         """The old rows without a new one, of lists read deeper until no row below can be among the k best."""
         found: list[Found] = [((), np.empty(0))] * len(bridged)
         pending, fetched = list(range(len(bridged))), max(k, min(depth, self.most_fetched))
         while pending:
-            lists = _lists(self.old_search(bridged.take(pending), fetched))
+            lists = _lists(search(bridged.take(pending), fetched))
             places = self._without_new(lists, [new[i][0] for i in pending])
             kept = self._values("old", [_at(whole, rows) for whole, rows in zip(lists, places, strict=True)])
             later = []
@@ -119,7 +134,7 @@ class MixedSearch:
                 found[i] = part
                 if len(whole[0]) >= fetched and not self._settles(len(whole[0]), whole, rows, (new[i][1], part[1]), k):
                     later.append(i)
-                elif i < _LOOKED_AT:
+                elif i < _LOOKED_AT and search is self.old_search:
                     settles = partial(self._settles, whole=whole, rows=rows, values=(new[i][1], part[1]), k=k)
                     self._depths.append(1 + bisect_left(range(1, len(whole[0]) + 1), True, key=settles))
             if fetched >= self.most_fetched:
