@@ -58,6 +58,10 @@ def step_by_step(chain, rows, old):
     return rows
 
 
+def matrix_of(chain, sides, truth=TRUTH):
+    return compatibility_matrices(chain_reports(chain, sides, truth, scope=SCOPE))[""]
+
+
 # The way from one version to another
 
 
@@ -165,7 +169,7 @@ def test_versions_that_have_no_way_are_refused(old, new, error, message):
 def test_the_matrix_is_its_naive_loop():
     chain = chain_of((4, 6, 9))
     sides = [Side(rows, rows) for rows in (rows_of(space) for space in chain.spaces)]
-    found = compatibility_matrices(chain, sides, TRUTH, scope=SCOPE)[""]
+    found = matrix_of(chain, sides)
     assert set(found) == {"cmc_at_1", "map_at_5"}
     for t in range(3):
         for s in range(t + 1):
@@ -201,20 +205,20 @@ def test_heads_write_what_their_version_is_asked_for():
     links = [Upgrade(heads[t], Prefix(spaces[t], spaces[t - 1]), Provenance("known")) for t in (1, 2)]
     rows, chain = rows_of(frozen), Chain(links)
     first = heads[0](rows)
-    found = compatibility_matrices(chain, [Side(first, first), Side(rows, rows), Side(rows, rows)], TRUTH, scope=SCOPE)
+    found = matrix_of(chain, [Side(first, first), Side(rows, rows), Side(rows, rows)])
     crossed = top_k(chain.upgrade(0).to_index_space(rows).vectors, first.vectors, 2).rows
     nearest = np.where(crossed[:, 0] == np.arange(30), crossed[:, 1], crossed[:, 0])
     right = np.mean([LABELS[str(a)] == LABELS[str(b)] for a, b in enumerate(nearest)])
-    assert found[""]["cmc_at_1"][2, 0] == pytest.approx(right)
+    assert found["cmc_at_1"][2, 0] == pytest.approx(right)
 
 
 def test_sides_of_other_versions_are_refused():
     chain = chain_of((4, 6))
     sides = [Side(rows, rows) for rows in (rows_of(space) for space in chain.spaces)]
     with pytest.raises(InvalidInput, match="the chain has 2 versions, and 1 sides came"):
-        compatibility_matrices(chain, sides[:1], TRUTH, scope=SCOPE)
+        matrix_of(chain, sides[:1])
     with pytest.raises(SpaceMismatch, match="the side of version 0: expected vectors of version 0"):
-        compatibility_matrices(chain, sides[::-1], TRUTH, scope=SCOPE)
+        matrix_of(chain, sides[::-1])
 
 
 # Models that were trained in a row
@@ -276,7 +280,7 @@ def test_trained_versions_search_the_galleries_of_all_before(name, tmp_path):
     assert isinstance(chain.upgrade(0).bridge, Composed if name == "bc-aligner" else Prefix)
     labels = dict(zip(seen[0].ids, (SCRIPTS[label] for label in data.labels), strict=True))
     truth, sides = LabelRelevance(labels, labels), [Side(rows, rows) for rows in seen]
-    matrix = compatibility_matrices(chain, sides, truth, scope=SCOPE)[""]["cmc_at_1"]
+    matrix = matrix_of(chain, sides, truth)["cmc_at_1"]
     assert matrix[np.tril_indices(3, -1)].mean() > 0.3  # a fifth by chance
     crossed = [float(matrix[t, s] > matrix[s, s]) for t, s in ((1, 0), (2, 0), (2, 1))]
     assert average_compatibility(matrix, ties="fail") == pytest.approx(np.mean(crossed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -149,17 +149,12 @@ def chain_reports(
 
 
 def compatibility_matrices(
-    chain: Chain,
-    sides: Sequence[Side],
-    truth: Truth,
-    *,
-    scope: Scope | None = None,
-    progress: Progress = silent,
+    reports: Iterable[tuple[int, int, Report]],
 ) -> dict[str, dict[str, Float64[np.ndarray, "t t"]]]:
-    """``[direction][metric]``: C[t, s], queries of version t on the gallery of version s ≤ t; NaN above the diagonal.
+    """``[direction][metric]``: C[t, s], queries of version t on the gallery of version s ≤ t, from all of `chain_reports`.
 
-    Self-tests stand on the diagonal, cross-tests below. `embridge.evaluation.average_compatibility` (with a word on ties),
-    `average_accuracy` and the other figures of a sequence take such a matrix. Arguments and errors as of `chain_reports`.
+    Self-tests stand on the diagonal, cross-tests below, NaN above. `embridge.evaluation.average_compatibility` (with a word on
+    ties), `average_accuracy` and the other figures of a sequence take such a matrix.
 
     >>> from embridge import Embeddings
     >>> from embridge.adapters import Identity
@@ -171,11 +166,12 @@ def compatibility_matrices(
     >>> labels = dict(zip(seen.ids, "abab"))
     >>> scope = Scope(metrics=["cmc_at_1"], directions=[""])
     >>> sides = [Side(before, before), Side(seen, seen)]
-    >>> compatibility_matrices(chain, sides, LabelRelevance(labels, labels), scope=scope)[""]["cmc_at_1"].tolist()
+    >>> reports = chain_reports(chain, sides, LabelRelevance(labels, labels), scope=scope)
+    >>> compatibility_matrices(reports)[""]["cmc_at_1"].tolist()
     [[0.75, nan], [0.75, 1.0]]
     """
     found: dict[tuple[str, str], list[list[float]]] = {}
-    for t, s, report in chain_reports(chain, sides, truth, scope=scope, progress=progress):
+    for t, s, report in reports:
         for direction in report.directions:
             for metric in report.metrics:
                 rows = found.setdefault((direction, metric), [[report.mean(direction, OLD, metric)]])
