@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,14 @@ class Projection(nn.Module):
             hidden = hidden if drop is None else drop(hidden)
         out: Tensor = self.output(hidden).float()
         return out if self.skip is None else out + self.skip(z)
+
+    def part_way(self, share: float) -> Projection:
+        """A copy that goes a share of the way from the skip path to what was learnt."""
+        copied = copy.deepcopy(self)
+        with torch.no_grad():
+            copied.output.weight *= share
+            copied.output.bias *= share
+        return copied
 
     def to_adapter(self, source: Space, target: Space) -> MLP:
         """The same map in numpy (to float32 rounding)."""
