@@ -96,10 +96,12 @@ def test_the_page_about_xbt_runs_whole(tmp_path, monkeypatch):
 def test_the_page_about_training_runs_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names, commands = run_whole(TRAIN)
-    assert commands == 3
+    assert commands == 4
     cells = load_summary("report.json").headline()["cells"][""]
     assert cells["new/old"]["recall_at_1"] > 0.4  # a fifth by chance
     assert names["upgrade"].provenance.method == "oca"
+    assert [space.dim for space in names["chain"].spaces] == [16, 24, 32]
+    assert names["matrix"][2, 0] > 0.25  # over two versions, of which the first knew three classes
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"), ids=label)

@@ -87,7 +87,7 @@ def trained(project):
 
 
 def test_every_objective_has_an_example():
-    assert {path.stem for path in EXAMPLES} == set(OBJECTIVES)
+    assert {path.stem for path in EXAMPLES} == {*OBJECTIVES, "without-labels"}
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,7 @@ def test_the_examples_run(example, project):
     """As they stand but for their size."""
     said = yaml.safe_load(example.read_text())
     said["data"]["side"], said["backbone"], said["training"] = SIDE, SMALL, said["training"] | TRAINING
+    said["data"] |= {"cells": 4} if "cells" in said["data"] else {}
     said["model"], path = f"models/tried-{example.stem}", project / f"example-{example.stem}.yaml"
     path.write_text(yaml.safe_dump(said))
     done = run("train", path)
@@ -252,6 +253,63 @@ def test_a_vision_model_from_a_folder_is_trained(project):
     assert (done.exit_code, "vision holds another model and is not overwritten" in done.stderr) == (1, True)
 
 
+# Without labels
+
+
+def unlabelled(project):
+    """The same images in one folder, whose names say nothing of what is on them."""
+    folder = project / "unlabelled"
+    for file in sorted((project / "images").rglob("*.png")):
+        (folder / file.stem[:1]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / file.stem[:1] / file.name)
+    return {"images": "unlabelled", "side": SIDE, "cells": 8, "held_out": 0.2}
+
+
+OLD = {"encoder": "trained:models/old", "device": "cpu"}
+
+
+def test_cells_of_the_old_model_stand_in_for_classes(project):
+    """From images in folders that are no classes, to an upgrade on the old index; the same again by the seed."""
+    path = settings_of(project, "cells", data=unlabelled(project), old=OLD)
+    done = run("train", path)
+    assert done.exit_code == 0, done.stderr
+    assert "100 images of 8 classes" not in done.stdout  # some are held out
+    assert "images of 8 classes" in done.stdout
+    assert "nearest is of its cell, as the old model" in done.stdout
+    encoder, upgrade = load(f"trained:{project / 'cells/model'}", device="cpu"), Upgrade.load(project / "cells/upgrade")
+    assert (upgrade.new_space, upgrade.old_space) == (encoder.space, old_encoder().space)
+    assert upgrade.provenance.settings["labels"] == {"cells": 8, "of": str(old_encoder().space)}
+    done = run("train", settings_of(project, "cells-again", data=unlabelled(project), old=OLD), "--json")
+    assert json.loads(done.stdout)["cells"] == 8
+    weights = [(project / name / "model" / "model.safetensors").read_bytes() for name in ("cells", "cells-again")]
+    assert weights[0] == weights[1]
+
+
+def test_labels_that_are_there_are_not_looked_at(project):
+    """Arrays with labels, without, and a dataset: the cells are of the vectors alone."""
+    drawn, made = items("train"), []
+    np.save(project / "bare.npy", drawn.images[::5])
+    given = {"images": "bare.npy", "side": SIDE, "cells": 6}
+    labelled = {k: v for k, v in arrays(project).items() if k != "classes"} | {"cells": 6}
+    of_dataset = dataset(project) | {"columns": ["image", "nothing"], "cells": 6}
+    for name, data in (("bare", given), ("labelled", labelled), ("of-dataset", of_dataset)):
+        done = run("train", settings_of(project, name, data=data, old=OLD))
+        assert done.exit_code == 0, done.stderr
+        made.append((project / name / "model" / "model.safetensors").read_bytes())
+    assert len(set(made)) == 1
+
+
+def test_a_head_is_trained_on_vectors_without_labels(project):
+    pixels = items("train").batch(np.arange(0, 500, 5))[:, 0].flatten(1).float().numpy() / 255
+    write(Embeddings.of(pixels, Space("frozen", "1", 256)), project / "frozen-bare.npy")
+    encoded = old_encoder().encode(items("train").images[::5], modality="image")
+    write(Embeddings.of(encoded, old_encoder().space), project / "old-bare.npy")
+    given = {"data": {"vectors": "frozen-bare.npy", "cells": 6}, "old": {"vectors": "old-bare.npy"}, "backbone": None}
+    done = run("train", settings_of(project, "bare-head", **given))
+    assert done.exit_code == 0, done.stderr
+    assert Upgrade.load(project / "bare-head" / "upgrade").new_space == Space("frozen", "1", 256)
+
+
 # Taken up again
 
 
@@ -336,6 +394,12 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent,
         ({"objective": "bt2"}, "bt2 asks for the vectors of the same model trained alone; name it under paragon"),
         ({"objective": "lwf"}, "lwf uses the weights of the old classifier"),
         ({"paragon": "trained:models/independent"}, "paragon: bct has no use for one"),
+        ({"data": {"images": "images", "cells": 4}}, "old: known and classifier are of classes, and cells are none"),
+        ({"data": {"images": "images", "cells": 4}, "old": None}, "the cells are of an old model's vectors; name it"),
+        ({"data": {"images": "images", "cells": 101}, "old": "trained:models/old"}, "101 cells are more than the 100 items"),
+        ({"data": {"images": "images", "cells": 1}}, "data.cells: Input should be greater than or equal to 2"),
+        ({"data": {"images": "images", "cells": 4, "classes": ["a"]}}, "cells stand in the place of labels and classes"),
+        ({"data": {"vectors": "old-classifier.npy"}}, "where there are none, say cells"),
         ({"old": None}, "bct trains beside an old model; name it under old"),
         ({"old": "trained:models/odl"}, "trained:models/odl: there is no folder"),
         ({"old": {"encoder": "trained:models/old", "vectors": "old.npy"}}, "old: say either encoder, or vectors"),

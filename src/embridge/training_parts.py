@@ -55,7 +55,7 @@ def read_items(settings: DataSettings) -> Items:
     if settings.vectors is not None:
         space = None if settings.space is None else settings.space.to_space()
         rows = read(settings.vectors, space=space, cast=settings.cast)
-        labels = _array(settings.labels, "labels")
+        labels = _labels(settings, settings.labels, len(rows))
         return Items(LabelledVectors(rows.vectors, labels, _names(settings)), _own_ids(rows.ids), rows.space)
     if settings.dataset is not None:
         return Items(_dataset(settings, settings.dataset))
@@ -66,7 +66,7 @@ def read_items(settings: DataSettings) -> Items:
         raise SettingsError(
             f"data: {settings.images} is a folder of folders, which name the classes; leave out the rest"
         )
-    folder = ImageFolder(settings.images, side=settings.side)
+    folder = ImageFolder(settings.images, side=settings.side, labelled=settings.cells is None)
     return Items(folder, tuple(file.relative_to(folder.folder).as_posix() for file in folder.files))
 
 
@@ -199,14 +199,17 @@ def _known(names: Collection[str | int], classes: Collection[str]) -> list[str]:
 
 
 def _image_arrays(settings: DataSettings, file: Path) -> ImageArrays:
-    if (file.suffix == ".npy") != (settings.labels is not None):
+    if settings.cells is None and (file.suffix == ".npy") != (settings.labels is not None):
         raise SettingsError(
             f"data: {file.name}: a .npy file of images has its labels in a file of its own, a .npz has both"
         )
-    if settings.labels is not None:
-        return ImageArrays(_array(file, "images"), _array(settings.labels, "labels"), _names(settings), settings.side)
-    images, labels = _array(file, "images"), _array(file, "labels")
-    return ImageArrays(images, labels, _names(settings), settings.side)
+    images = _array(file, "images")
+    return ImageArrays(images, _labels(settings, settings.labels or file, len(images)), _names(settings), settings.side)
+
+
+def _labels(settings: DataSettings, file: Path | None, rows: int) -> np.ndarray:
+    """What is in the file; where cells are to be the classes, all are of one until the old model's vectors are there."""
+    return _array(file, "labels") if settings.cells is None else np.zeros(rows, np.int64)
 
 
 def _dataset(settings: DataSettings, folder: Path) -> HuggingFaceImages:
@@ -220,7 +223,10 @@ def _dataset(settings: DataSettings, folder: Path) -> HuggingFaceImages:
         raise SettingsError(f"data.split: {folder} has the splits {splits}, came {settings.split!r}")
     image, label = settings.columns
     return HuggingFaceImages(
-        held if settings.split is None else held[settings.split], side=settings.side, image=image, label=label
+        held if settings.split is None else held[settings.split],
+        side=settings.side,
+        image=image,
+        label=label if settings.cells is None else None,
     )
 
 

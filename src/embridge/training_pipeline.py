@@ -19,9 +19,10 @@ from embridge.training.compatible_start import Start
 from embridge.training.held_out_items import HeldOut, nearest_is_right
 from embridge.training.labelled import Labelled, Rows, hold_out
 from embridge.training.objectives import objective_settings, takes
+from embridge.training.pseudo_labels import Relabelled, cell_names, pseudo_labels
 from embridge.training.trained import Trained
 from embridge.training_parts import Items, OtherModel, made_backbone, made_objective, made_training, read_items
-from embridge.training_settings import TrainingSettings
+from embridge.training_settings import DataSettings, TrainingSettings
 
 __all__ = ["TrainedResult", "train_model"]
 
@@ -31,15 +32,18 @@ _WITHOUT_OLD = frozenset({"independent", "hoc"})
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedResult:
     """What `train_model` made: the model, its upgrade where there is an old model, and the share of held-out items whose
-    nearest one is of their class, by pair of query model and gallery model."""
+    nearest one is of their class, by pair of query model and gallery model. cells: how many stand in the place of
+    classes, None where there are classes; then the shares favour the old model, whose cells they are."""
 
     trained: Trained
     upgrade: Upgrade | None
     nearest: dict[str, float]
+    cells: int | None = None
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """The shares, for people."""
-        return ["queries/gallery", "nearest is of its class"], [[k, f"{v:.3f}"] for k, v in self.nearest.items()]
+        what = "nearest is of its " + ("class" if self.cells is None else "cell, as the old model groups them")
+        return ["queries/gallery", what], [[k, f"{v:.3f}"] for k, v in self.nearest.items()]
 
     @property
     def said(self) -> str:
@@ -56,7 +60,7 @@ class TrainedResult:
         spaces = {"new": self.trained.space} | ({} if self.upgrade is None else {"old": self.upgrade.old_space})
         said: dict[str, Any] = {"schema": "embridge.train/1", "method": made.method, "data": made.data}
         said |= {side: space.to_dict() | {"id": space.id} for side, space in spaces.items()}
-        return said | {"figures": dict(made.figures), "nearest": self.nearest}
+        return said | {"figures": dict(made.figures), "nearest": self.nearest, "cells": self.cells}
 
 
 def train_model(settings: TrainingSettings, *, progress: Progress = silent) -> TrainedResult:
@@ -75,12 +79,13 @@ def train_model(settings: TrainingSettings, *, progress: Progress = silent) -> T
     names = {"new": f"trained:{settings.model}"} if items.data.side is not None else {}
     if settings.old is not None and settings.old.encoder is not None:
         names["old"] = settings.old.encoder
-    trained = replace(trained, provenance=replace(trained.provenance, encoders=names))
+    made = trained.provenance
+    trained = replace(trained, provenance=replace(made, settings={**made.settings, **plan.labels}, encoders=names))
     upgrade = None if plan.old is None else trained.upgrade(plan.old.space, source=items.source)
     trained.save(settings.model)
     if upgrade is not None:
         upgrade.save(settings.upgrade)
-    return TrainedResult(trained, upgrade, plan.measured(trained, upgrade))
+    return TrainedResult(trained, upgrade, plan.measured(trained, upgrade), settings.data.cells)
 
 
 class _Plan:
@@ -89,14 +94,24 @@ class _Plan:
     def __init__(self, settings: TrainingSettings, items: Items, progress: Progress) -> None:
         self._settings, self._items, self._progress = settings, items, progress
         self._cache = settings.cache or settings.model.parent / ".embridge-cache"
-        self._train, self._held = _parts(settings, items.data)
+        self._train, self._held = _parts(settings, _stand_in_labels(settings.data, items.data))
         self._training = made_training(settings, self._train)
         self.old = None if settings.old is None else OtherModel("old", settings.old, items, progress)
         given = settings.paragon
         self._paragon = None if given is None else OtherModel("paragon", given, items, progress)
         self._start(OtherModel.stand_in)
 
+    @property
+    def labels(self) -> dict[str, Any]:
+        """What the provenance says of labels that are cells."""
+        cells = self._settings.data.cells
+        return {} if cells is None or self.old is None else {"labels": {"cells": cells, "of": str(self.old.space)}}
+
     def run(self) -> Trained:
+        cells = self._settings.data.cells
+        if cells is not None and self.old is not None:
+            found = pseudo_labels(self.old.vectors(self._cache), cells, seed=self._settings.seed)
+            self._train, self._held = _parts(self._settings, Relabelled(self._items.data, found, cell_names(cells)))
         start = self._start(lambda model: model.vectors(self._cache))
         folder = self._cache / f"train-{start.name(asdict(self._training))[:16]}"
         return self._training.fit(
@@ -142,6 +157,15 @@ def _of(part: Labelled, vectors: np.ndarray | None) -> np.ndarray | None:
     return vectors[part.rows] if vectors is not None and isinstance(part, Rows) else vectors
 
 
+def _stand_in_labels(settings: DataSettings, data: Labelled) -> Labelled:
+    """Cells of about one size, by which the other parts are checked before any old vector is there."""
+    if settings.cells is None:
+        return data
+    if settings.cells > len(data):
+        raise SettingsError(f"data.cells: {settings.cells} cells are more than the {len(data)} items there are")
+    return Relabelled(data, np.arange(len(data)) % settings.cells, cell_names(settings.cells))
+
+
 def _parts(settings: TrainingSettings, data: Labelled) -> tuple[Labelled, Rows | None]:
     if settings.data.held_out is None:
         return data, None
@@ -166,6 +190,11 @@ def _check_named(settings: TrainingSettings) -> None:
     """Raise `SettingsError` for an objective that is not there, and for models that it lacks or does not use."""
     name = settings.objective.name
     objective_settings(name, settings.objective.settings)
+    if settings.data.cells is not None:
+        if settings.old is None:
+            raise SettingsError("data.cells: the cells are of an old model's vectors; name it under old")
+        if settings.old.known is not None or settings.old.classifier is not None:
+            raise SettingsError("old: known and classifier are of classes, and cells are none; leave them out")
     if settings.old is None and name not in _WITHOUT_OLD:
         raise SettingsError(f"objective: {name} trains beside an old model; name it under old")
     if takes(name, "paragon") != (settings.paragon is not None):

@@ -66,6 +66,7 @@ class DataSettings(Strict):
     cast: bool = False
     labels: Path | None = None
     classes: tuple[str | int, ...] = ()
+    cells: int | None = Field(None, ge=2)
     side: int = Field(32, ge=1)
     held_out: float | None = Field(None, gt=0, lt=1)
 
@@ -74,8 +75,13 @@ class DataSettings(Strict):
         given = [name for name in ("images", "dataset", "vectors") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"say the items by exactly one of images, dataset, vectors; came {given}")
-        if (self.vectors is not None and self.labels is None) or (self.dataset is not None and self.labels is not None):
-            raise ValueError("labels is a file with the classes of vectors, or of images in a .npy file")
+        if self.cells is not None and (self.labels is not None or self.classes):
+            raise ValueError("cells stand in the place of labels and classes; leave these out")
+        lacking = self.vectors is not None and self.labels is None and self.cells is None
+        if lacking or (self.dataset is not None and self.labels is not None):
+            raise ValueError(
+                "labels is a file with the classes of vectors, or of images in a .npy file; where there are none, say cells"
+            )
         if self.vectors is None and (self.space is not None or self.cast):
             raise ValueError("space and cast are of vectors")
         return self

@@ -51,6 +51,21 @@ def test_images_are_resized_to_one_side_with_three_channels(arrays):
     assert (whole.side, whole.classes) == (32, ("0", "1", "2", "3", "4"))
 
 
+def test_images_without_labels_are_all_of_one_class(arrays, folder, dataset, tmp_path):
+    flat = ImageFolder(folder, side=16, labelled=False)
+    assert (len(flat), len(flat.classes), set(flat.labels)) == (10, 1, {0})
+    np.testing.assert_array_equal(pixels(flat), pixels(ImageFolder(folder, side=16)))
+    bare = HuggingFaceImages(dataset.remove_columns("label"), side=16, label=None)
+    assert (len(bare.classes), set(bare.labels)) == (1, {0})
+    np.testing.assert_array_equal(pixels(bare), pixels(arrays))
+    (tmp_path / "bare").mkdir()
+    for nothing in ("bare", "not-there"):
+        with pytest.raises(
+            InvalidInput, match=f"{nothing}: expected images in it, or in folders below it; there is none"
+        ):
+            ImageFolder(tmp_path / nothing, side=16, labelled=False)
+
+
 def test_coloured_arrays_keep_their_colours():
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     np.testing.assert_array_equal(pixels(ImageArrays(images, np.arange(3))), images.transpose(0, 3, 1, 2))

@@ -22,6 +22,7 @@ __all__ = ["HuggingFaceImages", "ImageArrays", "ImageFolder"]
 
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _HASHED_IMAGES = 1_000
+_UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,15 +68,19 @@ class ImageArrays:
 class ImageFolder:
     """One folder a class, by its name; the files in it by theirs, in folders below it too. Read when they are needed.
 
-    Files that are not images by their suffix are left out. Raises `InvalidInput` for a folder without classes, and for a
-    class without images; a file that cannot be read is named when its turn comes, or by `damaged` before.
+    Files that are not images by their suffix are left out. labelled: where not, all images in the folder and below it are of
+    one class, for `embridge.training.pseudo_labels`. Raises `InvalidInput` for a folder without classes, and for a class
+    without images; a file that cannot be read is named when its turn comes, or by `damaged` before.
     """
 
-    def __init__(self, folder: Path | str, *, side: int) -> None:
+    def __init__(self, folder: Path | str, *, side: int, labelled: bool = True) -> None:
         self.folder, self.side = Path(folder), side
         if side < 1:
             raise SettingsError(f"image folder: expected a side of at least 1 pixel, came {side}")
-        found = {d.name: _images_in(d) for d in _folders_in(self.folder)}
+        folders = {d.name: d for d in _folders_in(self.folder)} if labelled else {_UNLABELLED: self.folder}
+        found = {name: _images_in(d) for name, d in folders.items()}
+        if not labelled and not found[_UNLABELLED]:
+            raise InvalidInput(f"{folder}: expected images in it, or in folders below it; there is none")
         if not found or not all(found.values()):
             empty = [name for name, files in found.items() if not files]
             what = f"the class {empty[0]!r} has no image" if empty else "there is no folder in it"
@@ -113,28 +118,23 @@ class ImageFolder:
 class HuggingFaceImages:
     """A ``datasets.Dataset`` with a column of images and one of labels; images are decoded when they are needed.
 
-    Labels may be of ``ClassLabel``, or any values, whose texts in order are the classes then. Needs the extra
-    ``hf-datasets``. Raises `SettingsError` for columns that are not there or hold no images, `InvalidInput` naming the row of
-    an image that cannot be decoded.
+    Labels may be of ``ClassLabel``, or any values, whose texts in order are the classes then; None puts all images into one
+    class, for `embridge.training.pseudo_labels`. Needs the extra ``hf-datasets``. Raises `SettingsError` for columns that are
+    not there or hold no images, `InvalidInput` naming the row of an image that cannot be decoded.
     """
 
-    def __init__(self, dataset: Any, *, side: int, image: str = "image", label: str = "label") -> None:
+    def __init__(self, dataset: Any, *, side: int, image: str = "image", label: str | None = "label") -> None:
         datasets = require("datasets", extra="hf-datasets")
         if not isinstance(dataset, datasets.Dataset):
             raise SettingsError(f"expected a datasets.Dataset (one split), came a {type(dataset).__name__}")
-        for column in (image, label):
+        for column in (image, *([] if label is None else [label])):
             if column not in dataset.column_names:
                 raise SettingsError(f"there is no column {column!r}; there are {dataset.column_names}")
         if not isinstance(dataset.features[image], datasets.Image):
             raise SettingsError(f"the column {image!r} holds {dataset.features[image]}; cast it to datasets.Image()")
         self.side, self._image = side, image
         self._rows = dataset.cast_column(image, datasets.Image(decode=False)).with_format(None)
-        said = dataset.features[label]
-        if isinstance(said, datasets.ClassLabel):
-            self.classes, values = tuple(said.names), np.asarray(dataset.with_format(None)[label][:])
-        else:
-            names, values = np.unique(np.asarray([str(v) for v in dataset[label][:]]), return_inverse=True)
-            self.classes = tuple(names.tolist())
+        self.classes, values = _classes_of(dataset, label)
         self.labels = checked_labels(values, len(dataset))
 
     def fingerprint(self) -> str:
@@ -164,6 +164,17 @@ class HuggingFaceImages:
         except Exception as error:  # a decoder raises almost anything on a damaged file
             raise InvalidInput(f"image {row} of the dataset ({stored['path']}) cannot be read: {error}") from error
         return picture
+
+
+def _classes_of(dataset: Any, label: str | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of the classes of a dataset, and the number of each row's."""
+    if label is None:
+        return (_UNLABELLED,), np.zeros(len(dataset), np.int64)
+    said = dataset.features[label]
+    if isinstance(said, require("datasets", extra="hf-datasets").ClassLabel):
+        return tuple(said.names), np.asarray(dataset.with_format(None)[label][:])
+    names, values = np.unique(np.asarray([str(v) for v in dataset[label][:]]), return_inverse=True)
+    return tuple(names.tolist()), values
 
 
 def _folders_in(folder: Path) -> list[Path]:
