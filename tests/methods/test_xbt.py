@@ -205,6 +205,35 @@ def test_where_training_does_not_help_the_closed_form_map_is_kept(make_pairs):
     np.testing.assert_array_equal(upgrade.bridge.weights()["weight"], fit_rotation(pairs, center=False).weight)
 
 
+def test_part_of_the_way_lies_between_the_skip_path_and_what_was_learnt(make_pairs):
+    pairs = make_pairs()
+    torch.manual_seed(0)
+    module = Projection(24, 32, 16, skip=fit_rotation(pairs, center=True), dropout=0.1).eval()
+    torch.nn.init.normal_(module.output.weight, std=0.1)
+    torch.nn.init.normal_(module.output.bias, std=0.1)
+    z = torch.from_numpy(unit(pairs.new.vectors))
+    with torch.inference_mode():
+        start, learnt = (module.part_way(share).before_normalising(z) for share in (0.0, 1.0))
+        torch.testing.assert_close(start, module.skip(z), rtol=0, atol=0)
+        torch.testing.assert_close(learnt, module.before_normalising(z), rtol=0, atol=0)
+        between = module.part_way(0.3).before_normalising(z)
+        torch.testing.assert_close(between, 0.7 * start + 0.3 * learnt, rtol=1e-5, atol=1e-5)
+
+
+def test_the_fewer_captions_the_nearer_it_stays_to_the_closed_form(make_pairs):
+    pairs = make_pairs(rows=400)
+    bent = pairs.old.with_vectors(unit(np.abs(pairs.old.vectors)).astype(np.float32), pairs.old.space)
+    pairs, count = replace(pairs, old=bent), len(pairs.split(0.05, seed=0)[0])
+    start = fit_rotation(pairs, center=False, rows=pairs.split(0.05, seed=0)[0])
+    moved = []
+    for caution in (0.0, 8.0, 64.0):
+        upgrade = XBT(hidden_width=32, min_steps=200, batch_size=64, caution=caution, center=False).fit(pairs)
+        assert upgrade.provenance.figures["kept_share"] == round(count / (count + caution * 16), 4)
+        moved.append(float(np.linalg.norm(upgrade.bridge.layers[-1].weight)))
+        np.testing.assert_array_equal(upgrade.bridge.skip.weight, start.weight)
+    assert moved[0] > moved[1] > moved[2] > 0
+
+
 def test_it_stops_when_validation_no_longer_improves(make_pairs):
     settings = XBT(hidden_width=64, min_steps=600, batch_size=16, patience=2, noise=0.0, learning_rate=3e-2)
     figures = settings.fit(make_pairs(rows=40, noise=1.0)).provenance.figures
@@ -239,6 +268,7 @@ def test_one_pair_is_too_few(make_pairs):
         ({"noise": float("nan")}, "out of range"),
         ({"temperature": 0.0}, "out of range"),
         ({"dropout": 1.0}, "out of range"),
+        ({"caution": -1.0}, "out of range"),
         ({"batch_size": 0}, "out of range"),
         ({"validation_fraction": 1.5}, "out of range"),
     ],
