@@ -193,8 +193,15 @@ def _flips(report: Report, metric: str) -> list[dict[str, Any]]:
     return made
 
 
-def main(name: str, load: Callable[[Mapping[str, Any], str], tuple[Seen, Seen]], *, said: str | None) -> None:
-    """Every run of ``NAME.toml`` that is not there yet. ``load`` gives what the old model sees and what the new one does."""
+def main(
+    name: str,
+    load: Callable[[Mapping[str, Any], str], tuple[Seen, Seen]],
+    *,
+    said: str | None,
+    kind: Callable[..., Bench] = Bench,
+) -> None:
+    """Every run of ``NAME.toml`` that is not there yet. ``load`` gives what the old model sees and what the new one does;
+    ``kind`` makes what runs of it."""
     options = _options(said)
     torch.set_num_threads(1)
     config = read_config(name)
@@ -205,7 +212,7 @@ def main(name: str, load: Callable[[Mapping[str, Any], str], tuple[Seen, Seen]],
         shutil.rmtree(kept, ignore_errors=True)
     own = options.part == "test" and not options.quick
     results = FOLDER / "results" / name if own else kept / options.part
-    bench = Bench(config, *load(config, options.part), kept)
+    bench = kind(config, *load(config, options.part), kept)
     for seed in range(config["seeds"] if options.seeds is None else options.seeds):
         for method in config["methods"]:
             path = results / f"{method['name']}-{seed}.json"
