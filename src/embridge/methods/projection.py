@@ -50,8 +50,8 @@ class Projection(nn.Module):
         """A copy that goes a share of the way from the skip path to what was learnt."""
         copied = copy.deepcopy(self)
         with torch.no_grad():
-            copied.output.weight *= share
-            copied.output.bias *= share
+            copied.output.weight.mul_(share)
+            copied.output.bias.mul_(share)
         return copied
 
     def to_adapter(self, source: Space, target: Space) -> MLP:
