@@ -52,6 +52,10 @@ bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 
 bench-training: $(VENV)/.dev  ## compatible training, hours; finished runs are kept and skipped
 	$(BIN)/python benchmarks/cifar100_training.py
+	$(BIN)/python benchmarks/cifar100_growing.py
+	$(BIN)/python benchmarks/fashion_training.py
+	$(BIN)/python benchmarks/head_only.py
+	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/cifar100_steps.py
 
 tables: $(VENV)/.dev  ## write the tables of README and docs from benchmarks/results

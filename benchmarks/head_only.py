@@ -21,18 +21,18 @@ from embridge.training.labelled import LabelledVectors
 
 
 def load(config: Mapping[str, Any], part: str) -> tuple[Seen, Seen]:
-    """Features of the training images, and of the test images; for validation, the last of each class are judged by."""
+    """Features of the first training images of each class; the test images, or for validation the next ones, to judge by."""
     old, new = (_seen(config, config[which], part) for which in ("old", "new"))
     return old, new
 
 
 def _seen(config: Mapping[str, Any], model: str, part: str) -> Seen:
-    count, judged = config["train_per_class"], config["validation_per_class"]
-    train = _features(model, "train", count)
-    if part == "test":
-        return Seen(train, _features(model, "test", config["test_per_class"]))
-    last = np.arange(len(train)) % count >= count - judged
-    return Seen(_rows(train, ~last), _rows(train, last))
+    count = config["train_per_class"]
+    every = count + config["validation_per_class"]
+    train = _features(model, "train", every)
+    first = np.arange(len(train)) % every < count
+    judged = _rows(train, ~first) if part == "validation" else _features(model, "test", config["test_per_class"])
+    return Seen(_rows(train, first), judged)
 
 
 def _features(model: str, part: str, per_class: int) -> LabelledVectors:

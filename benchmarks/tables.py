@@ -271,6 +271,12 @@ def map_speed() -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def training() -> str:
+    from training_tables import sections  # needs the library, which the other tables do not
+
+    return sections(summary)
+
+
 UPGRADES = (
     ("mobilenet-v1-0.25", "mobilenet-v2-1.0"),
     ("mobilenet-v1-0.5", "mobilenet-v2-1.0"),
@@ -317,6 +323,7 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "pairs-curve-t2i": lambda: pairs_curve("t2i"),
     "pairs-curve-i2t": lambda: pairs_curve("i2t"),
+    "training": training,
     "speed": speed,
     "map-speed": map_speed,
     "mixed-speed": mixed_speed,

@@ -83,6 +83,11 @@ class Bench:
         """How the old model of a method is made: as the independent one, unless the method asks for another (``old``)."""
         return self._alone("old") | method.get("old", {})
 
+    def drawn(self, seed: int) -> int:
+        """The seed of new models, so that these are not drawn as the old one is: a classifier that starts at the same numbers
+        makes models alike."""
+        return seed + int(self.config.get("new_seeds_from", 0))
+
     def _alone(self, name: str) -> dict[str, Any]:
         settings = {"dim": self.config["dim"], **self.config["independent"]}
         return {"name": name, "make": "independent", "settings": settings}
@@ -91,11 +96,11 @@ class Bench:
         """A model without an old one, with its objective; read again where it was trained. All but ``independent`` are old."""
         old = how["name"] != "independent"
         data = first_classes(self.old.train, self.config["old_classes"]) if old else self.new.train
-        torch.manual_seed(seed)
+        drawn, folder = seed if old else self.drawn(seed), self.kept / f"{how['name']}-{seed}.run"
+        torch.manual_seed(drawn)
         objective = make_objective(how["make"], None, len(data.classes), how["settings"])
-        backbone = self.backbone(data, objective.feature_dim, seed, old=old)
-        folder = self.kept / f"{how['name']}-{seed}.run"
-        return self.training(how["name"]).fit(data, backbone, objective, seed=seed, folder=folder), objective
+        backbone = self.backbone(data, objective.feature_dim, drawn, old=old)
+        return self.training(how["name"]).fit(data, backbone, objective, seed=drawn, folder=folder), objective
 
     def model(self, how: Mapping[str, Any], seed: int) -> TrainedModel:
         """The same, trained when it is first asked for."""
@@ -122,7 +127,7 @@ class Bench:
         if takes(method["make"], "paragon"):
             given["paragon"] = torch.from_numpy(rows_of(self.independent(seed), self.new.train))
         old = self.old_model(method, seed)
-        torch.manual_seed(seed)
+        torch.manual_seed(self.drawn(seed))
         return make_objective(method["make"], old, len(self.new.train.classes), method.get("settings", {}), **given)
 
     def run(self, method: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
@@ -132,9 +137,9 @@ class Bench:
             new = self.independent(seed)
             return self.measured(method, seed, (old, new), Prefix(new.space, old.space))
         objective = self.objective(method, seed)
-        backbone = self.backbone(self.new.train, objective.feature_dim, seed)
-        folder = self.kept / f"{method['name']}-{seed}.run"
-        made = self.training(method["name"]).fit(self.new.train, backbone, objective, seed=seed, folder=folder)
+        drawn, folder = self.drawn(seed), self.kept / f"{method['name']}-{seed}.run"
+        backbone = self.backbone(self.new.train, objective.feature_dim, drawn)
+        made = self.training(method["name"]).fit(self.new.train, backbone, objective, seed=drawn, folder=folder)
         return self.measured(method, seed, (old, made.model.eval()), made.make_bridge(made.space, old.space))
 
     def measured(

@@ -1,0 +1,160 @@
+"""The sections of docs on compatible training: prose of ``sections/NAME.md`` around tables of ``results/NAME``.
+
+A section without results is left out. In its prose ``{{ quality }}`` stands for the table of searches, ``{{ cost }}`` for
+that of what compatibility costs and brings, ``{{ overhead }}`` for the one of times.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from embridge.evaluation import p_1, p_comp, p_up, update_gain
+
+__all__ = ["runs", "sections"]
+
+FOLDER = Path(__file__).parent
+NAMES = ("cifar100_training", "cifar100_growing", "fashion_training", "head_only", "training_overhead")
+LABELS = {"old": "old model", "naive": "independent, compared with no bridge", "independent": "independent"}
+PLACE = re.compile(r"\{\{ (\w+) \}\}")
+
+Rows = list[dict[str, Any]]
+Summary = Callable[[Rows], str]
+
+
+def sections(summary: Summary, folder: Path = FOLDER) -> str:
+    """Every section that has results; ``summary`` writes the figures of all seeds."""
+    made = []
+    for name in NAMES:
+        found = folder / "results" / name
+        if any(found.glob("*.json")) or found.with_suffix(".json").exists():
+            prose = (folder / "sections" / f"{name}.md").read_text().strip()
+            tables = {
+                "quality": partial(quality, name, summary, folder),
+                "cost": partial(cost, name, folder),
+                "overhead": partial(overhead, folder),
+            }
+            made.append(PLACE.sub(lambda m, tables=tables: tables[m[1]](), prose))
+    return "\n\n".join([(folder / "sections" / "training.md").read_text().strip(), *made]) if made else ""
+
+
+def runs(name: str, folder: Path = FOLDER) -> dict[str, Rows]:
+    """The rows of all seeds by method, in the order of the settings; methods without a run are left out."""
+    listed = tomllib.loads((folder / f"{name}.toml").read_text())["methods"]
+    found: dict[str, Rows] = {}
+    for method in listed:
+        for path in sorted((folder / "results" / name).glob(f"{method['name']}-[0-9].json")):
+            found.setdefault(method["name"], []).extend(json.loads(path.read_text())["rows"])
+    return found
+
+
+def quality(name: str, summary: Summary, folder: Path = FOLDER) -> str:
+    """One line a method: searches among its own vectors, and of its queries among the old ones, with the answer to whether
+    the queries show these to be better than the old model's."""
+    found = runs(name, folder)
+    metrics = _metrics(found)
+    head = [f"{side} {_label(metric)}" for side in ("self", "cross") for metric in metrics]
+    lines = [["", *head], ["---", *("---:" for _ in head)]]
+    plain = found.get("independent", [])
+    shown = [("old", plain, ("old/old", "")), ("naive", plain, ("", "naive"))] if plain else []
+    for method, rows in found.items():
+        shown.append((method, rows, ("new/new", "" if method == "independent" else "new/old")))
+    for method, rows, cells in shown:
+        said = [_answered(_of(rows, cell, metric), summary) for cell in cells for metric in metrics]
+        lines.append([LABELS.get(method, f"`{method}`"), *said])
+    return _table(lines)
+
+
+def cost(name: str, folder: Path = FOLDER) -> str:
+    """One line a method: what compatibility brings and what it costs, against the independent model of the same seed."""
+    found = runs(name, folder)
+    first, last = (_metrics(found)[place] for place in (0, -1))
+    paragons = {metric: _by_seed(found.get("independent", []), "new/new", metric) for metric in (first, last)}
+    times = _times(folder) if name == "cifar100_training" else {}
+    head = [f"update gain {_label(first)}", f"update gain {_label(last)}", "P_up", "P_comp", "P_1", "negative flips"]
+    head += ["parameters", *(["time over independent's"] if times else [])]
+    lines = [["", *head], ["---", *("---:" for _ in head)]]
+    for method, rows in found.items():
+        parts = {metric: _parts(rows, metric, paragons[metric]) for metric in (first, last)}
+        gains = [[update_gain(*p[1:]) for p in parts[metric]] for metric in (first, last)]
+        ups = [p_up([own], [best]) for own, _, _, best in parts[last]]
+        comps = [p_comp([crossed], [old], [best]) for _, crossed, old, best in parts[last]]
+        both = [p_1(*([figure] for figure in p)) for p in parts[last]]
+        flips = [r["value"] for r in rows if r["metric"].startswith("negative_flip_rate")]
+        count = next(r["value"] for r in rows if r["metric"] == "parameters" and r["method"] == method)
+        plain = method == "independent"  # it is not compared with the old rows, and is the measure of the others
+        cells = ["" if plain else _mean(values) for values in (*gains, ups, comps, both, flips)]
+        lines.append(
+            [LABELS.get(method, f"`{method}`"), *cells, f"{count:,}", *([times.get(method, "1")] if times else [])]
+        )
+    return _table(lines)
+
+
+def overhead(folder: Path = FOLDER) -> str:
+    """One line an objective: its time over that of the independent training."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in json.loads((folder / "results" / "training_overhead.json").read_text())["rows"]:
+        found.setdefault(row["method"], {})[row["metric"]] = row
+    lines = [["", "a step", "with what is refreshed"], ["---", "---:", "---:"]]
+    lines += [[f"`{method}`", *(_spread(own[m]) for m in ("step_ratio", "ratio"))] for method, own in found.items()]
+    return _table(lines)
+
+
+def _times(folder: Path) -> dict[str, str]:
+    path = folder / "results" / "training_overhead.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return {row["method"]: f"{row['value']:.2f}" for row in rows if row["metric"] == "ratio"}
+
+
+def _metrics(found: Mapping[str, Rows]) -> list[str]:
+    return list(dict.fromkeys(r["metric"] for rows in found.values() for r in rows if r["cell"] == "new/new"))
+
+
+def _label(metric: str) -> str:
+    kind, _, k = metric.partition("_at_")
+    label = {"cmc": "CMC", "recall": "R", "map": "mAP"}[kind]
+    return f"{label}@{k}" if k else label
+
+
+def _of(rows: Rows, cell: str, metric: str) -> Rows:
+    return [r for r in rows if (r["cell"], r["metric"]) == (cell, metric)]
+
+
+def _by_seed(rows: Rows, cell: str, metric: str) -> dict[int, float]:
+    return {r["seed"]: r["value"] for r in _of(rows, cell, metric)}
+
+
+def _parts(rows: Rows, metric: str, paragons: Mapping[int, float]) -> list[tuple[float, float, float, float]]:
+    """Self-test, cross-test, status quo and paragon of each seed that has one."""
+    own, crossed, old = (_by_seed(rows, cell, metric) for cell in ("new/new", "new/old", "old/old"))
+    return [(own[seed], crossed[seed], old[seed], paragons[seed]) for seed in own if seed in paragons]
+
+
+def _answered(rows: Rows, summary: Summary) -> str:
+    if not rows:
+        return ""
+    answers = [r["compatible"] for r in rows if r["cell"] == "new/old"]
+    each = list(dict.fromkeys(answers))
+    said = ", ".join(a if len(each) == 1 else f"{a} {answers.count(a)}×" for a in each)
+    return f"{summary(rows)}{f' ({said})' if said else ''}"
+
+
+def _mean(values: Sequence[float]) -> str:
+    """Over seeds, with the standard deviation where there are several."""
+    if not values:
+        return ""
+    return f"{mean(values):.3f}" if len(values) == 1 else f"{mean(values):.3f} (σ {stdev(values):.3f})"
+
+
+def _spread(row: Mapping[str, Any]) -> str:
+    return f"{row['value']:.2f} ({row['low']:.2f} … {row['high']:.2f})"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

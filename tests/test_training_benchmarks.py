@@ -1,0 +1,112 @@
+"""The benchmarks of training as they are run, with small sizes, and the sections of docs made of what they write."""
+
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+DATA = Path(os.environ.get("EMBRIDGE_DATA") or ROOT.parent / "shared" / "data")
+CIFAR = DATA / "cifar100" / "cifar100_jpeg95_mosaics.npz"
+FASHION = DATA / "fashion" / "dev12k_images.npz"
+METRICS = {"cmc_at_1", "cmc_at_5", "map"}
+
+
+def needs(path):
+    return pytest.mark.skipif(not path.exists(), reason=f"{path} is not there; set EMBRIDGE_DATA")
+
+
+def run(cache, name, *options):
+    environment = os.environ | {"EMBRIDGE_CACHE": str(cache), "EMBRIDGE_DATA": str(DATA), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def methods(name):
+    return [m["name"] for m in tomllib.loads((BENCHMARKS / f"{name}.toml").read_text())["methods"]]
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    yield importlib.import_module("training_tables")
+    del sys.modules["training_tables"]
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """A run of every method, and the folder that it wrote into."""
+    cache = tmp_path_factory.mktemp("cache")
+    run(cache, "cifar100_training", "--quick")
+    return cache / "cifar100_training" / "quick" / "test"
+
+
+@needs(CIFAR)
+@pytest.mark.slow
+def test_every_method_is_trained_and_measured(quick):
+    found = {path.stem: json.loads(path.read_text()) for path in quick.glob("*.json")}
+    assert found.keys() == {f"{name}-0" for name in methods("cifar100_training")}
+    for stem, result in found.items():
+        assert result["benchmark"] == "cifar100_training"
+        cells = {(r["method"], r["cell"], r["metric"]) for r in result["rows"]}
+        name = stem.removesuffix("-0")
+        wanted = (("old", "old/old"), (name, "new/old"), (name, "new/new"), ("naive", "naive"))
+        assert {(m, cell, metric) for m, cell in wanted for metric in METRICS} <= cells
+        assert {(name, "new/old", f"{sign}_flip_rate:cmc_at_1") for sign in ("negative", "positive")} <= cells
+        assert {("old", "", "parameters"), (name, "", "parameters")} <= cells
+        assert all(r["low"] <= r["value"] <= r["high"] for r in result["rows"])
+
+
+@needs(CIFAR)
+@pytest.mark.slow
+def test_the_section_of_docs_has_a_line_for_each_method(quick, tables, tmp_path):
+    shutil.copytree(BENCHMARKS / "sections", tmp_path / "sections")
+    shutil.copy(BENCHMARKS / "cifar100_training.toml", tmp_path)
+    shutil.copytree(quick, tmp_path / "results" / "cifar100_training")
+    made = tables.sections(lambda rows: f"{rows[0]['value']:.3f}", tmp_path)
+    assert re.findall(r"^#+ (.+)$", made, re.MULTILINE) == ["Compatible training", "CIFAR-100, from images"]
+    for name in methods("cifar100_training")[1:]:
+        assert len(re.findall(rf"^\| `{name}` \|", made, re.MULTILINE)) == 2
+    assert len(re.findall(r"^\| independent \|", made, re.MULTILINE)) == 3  # one of them is published
+    assert "{{" not in made
+
+
+def test_without_results_there_is_no_section(tables, tmp_path):
+    assert tables.sections(lambda rows: str(rows), tmp_path) == ""
+
+
+@needs(FASHION)
+@pytest.mark.slow
+def test_product_photos_are_of_types_that_the_old_model_does_not_know(tmp_path):
+    said = run(tmp_path, "fashion_training", "--quick", "--only", "bct", "--part", "validation")
+    assert said.startswith("bct-0 ")
+    (path,) = (tmp_path / "fashion_training" / "quick" / "validation").iterdir()
+    assert json.loads(path.read_text())["config"]["part"] == "validation"
+
+
+@needs(CIFAR)
+@pytest.mark.slow
+def test_the_old_model_of_a_growing_backbone_is_smaller(tmp_path):
+    run(tmp_path, "cifar100_growing", "--quick", "--only", "oca")
+    (path,) = (tmp_path / "cifar100_growing" / "quick" / "test").iterdir()
+    rows = json.loads(path.read_text())["rows"]
+    counted = {r["method"]: r["value"] for r in rows if r["metric"] == "parameters"}
+    assert counted["old"] < counted["oca"] / 2
+
+
+@pytest.mark.slow
+def test_the_time_of_an_objective_is_measured_against_training_alone():
+    said = run(ROOT, "training_overhead", "--only", "odpp", "--turns", "1")
+    measured = json.loads(said.removeprefix("odpp "))
+    assert measured.keys() == {"step_seconds", "refresh_seconds", "step_ratio", "ratio"}
+    assert float(measured["refresh_seconds"].split()[0]) > 0
