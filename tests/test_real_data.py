@@ -13,6 +13,7 @@ from embridge.methods import Pairs, make
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("EMBRIDGE_DATA") or ROOT.parent / "shared" / "data")
+RESULTS = ROOT / "benchmarks" / "results"
 FILE = DATA / "clip_lvis" / "clip_lvis1203.npz"
 
 needs_data = pytest.mark.skipif(not FILE.exists(), reason=f"{FILE} is not there; set EMBRIDGE_DATA")
@@ -61,11 +62,11 @@ def test_inspection_suspects_a_mix_of_real_models_and_nothing_else(lvis, tmp_pat
         assert found.problems == ()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "results").glob("*.json")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(RESULTS.rglob("*.json")), ids=lambda p: p.relative_to(RESULTS).as_posix())
 def test_benchmark_results_are_tidy(path):
     result = json.loads(path.read_text())
     assert result["schema"] == "embridge.benchmark/1"
-    assert result["benchmark"] == path.stem
+    assert result["benchmark"] == path.relative_to(RESULTS).with_suffix("").parts[0]  # or one file a run, in its folder
     assert {"python", "libraries", "cpu", "accelerator", "threads"} <= set(result["environment"])
     assert result["rows"]
     for row in result["rows"]:
