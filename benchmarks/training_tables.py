@@ -1,7 +1,8 @@
 """The sections of docs on compatible training: prose of ``sections/NAME.md`` around tables of ``results/NAME``.
 
 A section without results is left out. In its prose ``{{ quality }}`` stands for the table of searches, ``{{ cost }}`` for
-that of what compatibility costs and brings, ``{{ overhead }}`` for the one of times.
+that of what compatibility costs and brings, ``{{ steps }}`` for that of versions in a row, ``{{ overhead }}`` for the one
+of times.
 """
 
 from __future__ import annotations
@@ -20,8 +21,17 @@ from embridge.evaluation import p_1, p_comp, p_up, update_gain
 __all__ = ["runs", "sections"]
 
 FOLDER = Path(__file__).parent
-NAMES = ("cifar100_training", "cifar100_growing", "fashion_training", "head_only", "training_overhead")
+NAMES = (
+    "cifar100_training",
+    "cifar100_growing",
+    "cifar100_steps",
+    "fashion_training",
+    "head_only",
+    "training_overhead",
+)
 LABELS = {"old": "old model", "naive": "independent, compared with no bridge", "independent": "independent"}
+SUMMED = ("average compatibility", "average accuracy")
+LAST = {"last version": "new/new", "last on first": "new/old"}
 PLACE = re.compile(r"\{\{ (\w+) \}\}")
 
 Rows = list[dict[str, Any]]
@@ -38,6 +48,7 @@ def sections(summary: Summary, folder: Path = FOLDER) -> str:
             tables = {
                 "quality": partial(quality, name, summary, folder),
                 "cost": partial(cost, name, folder),
+                "steps": partial(steps, name, summary, folder),
                 "overhead": partial(overhead, folder),
             }
             made.append(PLACE.sub(lambda m, tables=tables: tables[m[1]](), prose))
@@ -93,6 +104,26 @@ def cost(name: str, folder: Path = FOLDER) -> str:
         lines.append(
             [LABELS.get(method, f"`{method}`"), *cells, f"{count:,}", *([times.get(method, "1")] if times else [])]
         )
+    return _table(lines)
+
+
+def steps(name: str, summary: Summary, folder: Path = FOLDER) -> str:
+    """One line a method: what sums up its matrix of tests, and the last version on its own rows and on the first one's."""
+    found = runs(name, folder)
+    first, last = (_metrics(found)[place] for place in (0, -1))
+    summed = [(f"{what} {_label(first)}", f"{what.replace(' ', '_')}:{first}") for what in SUMMED]
+    tests = [(words, cell, metric) for words, cell in LAST.items() for metric in (first, last)]
+    head = [*(words for words, _ in summed), *(f"{words} {_label(metric)}" for words, _, metric in tests), "dimensions"]
+    lines = [["", *head], ["---", *("---:" for _ in head)]]
+    for method, rows in found.items():
+        said = [_mean([r["value"] for r in rows if r["metric"] == metric]) for _, metric in summed]
+        versions = max(r["setting"].get("queries", 0) for r in rows)
+        for _, cell, metric in tests:
+            gallery = versions if cell == "new/new" else 1
+            setting = {"queries": versions, "gallery": gallery}
+            said.append(_answered([r for r in _of(rows, cell, metric) if r["setting"] == setting], summary))
+        dims = [r["value"] for r in rows if r["metric"] == "dim" and r["setting"] == {"queries": versions}]
+        lines.append([LABELS.get(method, f"`{method}`"), *said, f"{dims[0]}"])
     return _table(lines)
 
 
