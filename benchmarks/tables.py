@@ -296,6 +296,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "flickr8k-direct": lambda: retrieval(
         "flickr8k_pairs", K[2:], lambda r: r["method"].startswith("direct ") and r["direction"] == "i2t"
     ),
+    "flickr8k-unseen": lambda: gap_closed("flickr8k_unseen"),
     "flickr8k-ablations": lambda: gap_closed("flickr8k_ablations", lambda r: r["setting"].get("captions") != "other"),
     "flickr8k-captions": captions_curve,
     "flickr8k-chain": lambda: gap_closed("flickr8k_chain"),
