@@ -43,7 +43,7 @@ class Runner:
     optimizer: torch.optim.Optimizer
     data: ImageArrays
     own_seconds: float
-    passes: int
+    passes: float
 
     def step(self, turn: int) -> None:
         """Of the first epoch, but not its first step, at which the objective would be refreshed."""
@@ -93,7 +93,7 @@ def objective_of(config: Mapping[str, Any], method: Mapping[str, Any], data: Ima
     return make_objective(name, old, CLASSES, settings, **given)
 
 
-def refreshed(objective: Objective, data: ImageArrays, epochs: int) -> tuple[float, int]:
+def refreshed(objective: Objective, data: ImageArrays, epochs: int) -> tuple[float, float]:
     """Seconds of an objective's refreshes before all epochs, the passes over the images aside, and how many of these."""
     rows, labels, passes = torch.randn(len(data), objective.embedding_dim), torch.from_numpy(data.labels), 0
 
@@ -103,7 +103,7 @@ def refreshed(objective: Objective, data: ImageArrays, epochs: int) -> tuple[flo
         return rows, labels
 
     seconds = timed(lambda: [objective.begin_epoch(epoch, epochs, embedded) for epoch in range(epochs)])
-    return seconds, passes
+    return seconds, passes * objective.refresh_share
 
 
 def timed(what: Callable[[], object]) -> float:

@@ -13,6 +13,7 @@ from embridge.encoders import load
 from embridge.evaluation import LabelRelevance, Scope, Side, evaluate
 from embridge.training.objectives.base import Objective
 from embridge.training.objectives.independent import Independent
+from embridge.training.objectives.ndpp import NDPP
 
 SMOKE = ("bct", "oca", "bt2", "ndpp", "odpp", "independent", "l2", "lwf", "ract", "lce", "unibct", "advbct", "mixbct")
 SMOKE += ("hoc", "bc-aligner")
@@ -75,3 +76,24 @@ def test_the_bridge_of_the_model_is_that_of_the_objective(name, toy):
     lengths = np.linalg.norm(bridged, axis=1, keepdims=True)
     np.testing.assert_allclose(bridged / lengths, wanted, atol=1e-4)
     assert bridged.shape[1] == OLD_DIM
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_what_is_refreshed_is_asked_of_a_share_of_each_class(toy, share):
+    asked = []
+
+    class Watched(NDPP):
+        def begin_epoch(self, epoch, epochs, embedded):
+            rows, labels = embedded()
+            asked.append(labels.bincount(minlength=len(SCRIPTS)).tolist())
+            assert rows.shape == (len(labels), self.embedding_dim)
+            assert rows.any(dim=1).all()
+            super().begin_epoch(epoch, epochs, lambda: (rows, labels))
+
+    torch.manual_seed(0)
+    objective = Watched(toy.old, toy.classes)
+    objective.refresh_share = share
+    QUICK.fit(items("train"), network(objective.feature_dim), objective)
+    assert asked
+    counts = np.bincount(items("train").labels, minlength=len(SCRIPTS))
+    assert all(epoch == np.ceil(share * counts).tolist() for epoch in asked)

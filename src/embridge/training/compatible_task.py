@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -170,12 +171,13 @@ class CompatibleTask:
 
     @torch.no_grad()
     def _embedded(self) -> tuple[Tensor, Tensor]:
-        """Of all training items, in their order; with several processes, each embeds its share."""
+        """Of the training items that the objective asks for, in their order; with several processes, each embeds its share."""
         rank, world = self._part
-        rows = torch.zeros(len(self._data), self._objective.embedding_dim)
-        for mine, embeddings in self._embeddings(self._data, _rows_of(self._data)[rank::world], exact=False):
-            rows[mine] = embeddings
-        return summed(rows.to(self._device)), torch.from_numpy(self._data.labels).to(self._device)
+        asked = _share_of_each(self._data.labels, self._objective.refresh_share)
+        rows = torch.zeros(len(asked), self._objective.embedding_dim)
+        for mine, embeddings in self._embeddings(self._data, asked[rank::world], exact=False):
+            rows[torch.from_numpy(np.searchsorted(asked, mine.numpy()))] = embeddings
+        return summed(rows.to(self._device)), torch.from_numpy(self._data.labels[asked]).to(self._device)
 
     def _embeddings(self, data: Labelled, rows: np.ndarray, *, exact: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Row numbers and embeddings of these items, not augmented, a part at a time."""
@@ -234,3 +236,11 @@ class _Chunks(Dataset[Tensor]):
 def _rows_of(data: Labelled) -> np.ndarray:
     """Every row number."""
     return np.arange(len(data))
+
+
+def _share_of_each(labels: np.ndarray, share: float) -> np.ndarray:
+    """Row numbers, rising: of every class at least that share of its rows, evenly spread over them."""
+    order, starts = np.argsort(labels, kind="stable"), np.unique(np.sort(labels), return_index=True)[1]
+    parts = np.split(order, starts[1:])
+    taken = [part[np.linspace(0, len(part) - 1, math.ceil(share * len(part))).astype(np.int64)] for part in parts]
+    return np.sort(np.concatenate(taken))

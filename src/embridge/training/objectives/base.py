@@ -21,7 +21,8 @@ __all__ = ["Embedded", "Objective", "OldModel"]
 
 Embedded = Callable[[], tuple[Tensor, Tensor]]
 """Embeds the whole training set with the model as it now is: embeddings [n, embedding_dim] and labels [n], row i those of
-the training row that ``index`` calls i; without gradients, images not augmented."""
+the training row that ``index`` calls i; without gradients, images not augmented. Of an objective whose ``refresh_share`` is
+below 1, that share of the rows of each class is enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,9 +69,9 @@ class Objective(nn.Module, ABC):
     """A loss over the features of a backbone, with whatever heads it trains beside it.
 
     feature_dim: how many dims the backbone has to give. embedding_dim: of what is written to the index and asked with,
-    which `embed` makes. old_dim: of the old model. ``objective(features, labels, index)`` gives the terms of the loss,
-    weighted, so that their sum is what is minimised: features [b, feature_dim], labels [b] in 0 … c − 1, index [b] the
-    rows of the training set that these are.
+    which `embed` makes. old_dim: of the old model. refresh_share: see `Embedded`.
+    ``objective(features, labels, index)`` gives the terms of the loss, weighted, so that their sum is what is minimised:
+    features [b, feature_dim], labels [b] in 0 … c − 1, index [b] the rows of the training set that these are.
 
     All tensors that are no parameters but decide the loss are buffers, so that they move with the module. What has a row
     for each class is saved with it; what has one for each training row is data (``persistent=False``), given again when the
@@ -78,6 +79,7 @@ class Objective(nn.Module, ABC):
     """
 
     paper: ClassVar[str]
+    refresh_share: float = 1.0
 
     def __init__(self, *, feature_dim: int, embedding_dim: int, old_dim: int) -> None:
         super().__init__()

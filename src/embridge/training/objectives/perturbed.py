@@ -23,9 +23,11 @@ class Perturbed(Classified):
     Zhou et al. 2025 (arXiv 2503.14824), section 3: p are the old prototypes as unit rows, p̂ [c, d_old] the same moved apart
     by `move`, before the first epoch by the old prototypes alone, before each later one also by q, the unit class means of
     the new model's embeddings as they then are. ema: how much of the previous q stays, q ← L2(ema · q + (1 − ema) · q_now).
-    **CHOICE** q is renewed before every epoch. Before `begin_epoch` was called, p̂ is p.
+    **CHOICE** q is renewed before every epoch, from a quarter of the rows of each class (``refresh_share``): the mean of some is
+    near that of all, and a pass over all costs about a third of an epoch's steps. Before `begin_epoch` was called, p̂ is p.
     """
 
+    refresh_share = 0.25
     moved: Tensor
     new_prototypes: Tensor
 
