@@ -107,9 +107,9 @@ class XBT:
             raise SettingsError(f"xbt: learning_rate or weight_decay out of range: {self}")
         if not self.noise >= 0 or not 0 <= self.dropout < 1:
             raise SettingsError(f"xbt: noise or dropout out of range: {self}")
-        if not min(self.temperature, self.neighbour_temperature) > 0:
+        if not all(x > 0 for x in (self.temperature, self.neighbour_temperature)):  # not by min, which lets nan pass
             raise SettingsError(f"xbt: temperature or neighbour_temperature out of range: {self}")
-        if not min(self.cosine_weight, self.neighbour_weight, self.isometry_weight, self.caution) >= 0:
+        if not all(x >= 0 for x in (self.cosine_weight, self.neighbour_weight, self.isometry_weight, self.caution)):
             raise SettingsError(
                 f"xbt: cosine_weight, neighbour_weight, isometry_weight or caution out of range: {self}"
             )
