@@ -42,9 +42,10 @@ class MixedSearch:
     ranking is that of a single search. Equal values go by rank in their own lists, then the new one comes first. The
     scores of the hits are the merged values.
 
-    backfilled: of some ids, those that have a new row. None says that no old row is kept once its new one is written;
-    then both rows of an id are noticed only where both are found. most_fetched: how deep the old list is read, at
-    most, to find k rows without a new one.
+    backfilled: of some ids, those that have a new row; of all ids of an array of old rows at once, where that saves work.
+    None says that no old row is kept once its new one is written; then both rows of an id are noticed only where both are
+    found. most_fetched: how deep a list is read, at most, to find k rows without a new one. An array that is searched
+    without its renewed rows has none to skip, so there more may be found than by a list that ends too early.
 
     >>> from embridge import Space
     >>> from embridge.adapters import Identity, Prefix, Provenance
@@ -96,7 +97,8 @@ class MixedSearch:
         """Of every query, the best old rows that have no new one, as many as can be among the k best.
 
         How deep the old lists have to be read shows with some queries, and the next begin there. Where that comes to
-        more rows than an array has, the array is searched without those that have a new one. Neither changes the outcome.
+        more rows than an array has, the array is searched without those that have a new one. Neither changes the outcome,
+        unless ``most_fetched`` cuts the lists short.
         """
         if self.backfilled is None:
             return self._read(self.old_search, bridged, new, k, k)
