@@ -22,7 +22,7 @@ __all__ = ["Embedded", "Objective", "OldModel"]
 Embedded = Callable[[], tuple[Tensor, Tensor]]
 """Embeds the whole training set with the model as it now is: embeddings [n, embedding_dim] and labels [n], row i those of
 the training row that ``index`` calls i; without gradients, images not augmented. Of an objective whose ``refresh_share`` is
-below 1, that share of the rows of each class is enough."""
+below 1, but above 0, it may be that share of the rows of each class, or more, in their order; i is no ``index`` then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +99,8 @@ class Objective(nn.Module, ABC):
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]: ...
 
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
-        """Called before each epoch, counted from 0, for what is refreshed; ``embedded`` costs a pass over the data."""
+        """Called before each epoch, counted from 0, for what is refreshed; ``embedded`` costs a pass over ``refresh_share`` of
+        the data."""
 
     def comparable(self, embeddings: Tensor) -> Tensor:
         """New embeddings [b, embedding_dim] to unit rows beside the old model's [b, old_dim]: the torch twin of `bridge`."""
