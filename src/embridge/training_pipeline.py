@@ -208,4 +208,8 @@ def _check_named(settings: TrainingSettings) -> None:
             "objective: bt2 on vectors ends in no upgrade; train it on images, or take another objective"
         )
     if name == "lwf" and (settings.old is None or settings.old.classifier is None):
-        raise SettingsError("objective: lwf uses the weights of the old classifier; name them under old.classifier")
+        raise SettingsError(
+            "objective: lwf uses the weights of the old classifier; name them under old.classifier"
+            if settings.data.cells is None
+            else "objective: lwf uses an old classifier, which is of classes, and cells are none; take another"
+        )
