@@ -6,8 +6,8 @@ image finds itself). A run is one method and seed: queries of each version on th
 between are put one after the other, and on its own; with the share of cross-tests above the self-test of the gallery's version
 (average compatibility, a tie fails) and the mean of all tests (average accuracy). The first version is the same for all methods.
 The independent versions are compared with no bridge. OCA and BT² match the whole vector of the version before and add 16 dims
-to it each time. A version that is done is kept in the cache, and read again from there: empty it after a change of settings. For
-the options, see ``training_runs.py``.
+to it each time. A version that is done is kept in the cache, and read again from there. For the options, see
+``training_runs.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar100_training import load
-from training_runs import Bench, Seen, first_classes, main, rows_of
+from training_runs import Bench, Seen, digest, first_classes, main, rows_of
 
 from embridge import Embeddings, Upgrade
 from embridge.adapters import Identity, Prefix, Provenance
@@ -57,7 +57,7 @@ class Version(Bench):
             model = self.independent(seed)
             bridge = Prefix(model.space, self.before.space)
             return model, Upgrade(Identity(model.space, model.space), bridge, Provenance("independent"))
-        folder = self.kept / f"{method['name']}-{seed}"
+        folder = self.kept / f"{method['name']}-{digest(method)}-{seed}"
         if not (folder / "upgrade" / MANIFEST).exists():
             objective = self.objective(method, seed)
             backbone = self.backbone(self.new.train, objective.feature_dim, seed)

@@ -9,6 +9,7 @@ one method; ``--seeds N`` so many seeds at most; ``--quick`` is a smoke with sma
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -40,10 +41,11 @@ from embridge.training.old_models import old_model
 from embridge.training.trained import Trained
 from embridge.training.trainer import CompatibleTraining
 
-__all__ = ["Bench", "Items", "Seen", "first_classes", "main", "rows_of"]
+__all__ = ["Bench", "Items", "Seen", "digest", "first_classes", "main", "rows_of"]
 
 Items = ImageArrays | LabelledVectors
 _ROWS = 4_096
+_OF_NO_MODEL = ("methods", "quick", "seeds", "metrics", "flips", "validation_per_class", "test_per_class")
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,8 @@ def main(
     config = read_config(name)
     config = _quick(config) if options.quick else config
     cache = Path(os.environ.get("EMBRIDGE_CACHE") or Path.home() / ".cache" / "embridge-benchmarks") / name
-    kept = cache / ("quick" if options.quick else "full")
+    recipe = {key: value for key, value in config.items() if key not in _OF_NO_MODEL}
+    kept = cache / ("quick" if options.quick else f"full-{digest(recipe)}")
     if options.quick:
         shutil.rmtree(kept, ignore_errors=True)
     own = options.part == "test" and not options.quick
@@ -222,12 +225,28 @@ def main(
         for method in config["methods"]:
             path = results / f"{method['name']}-{seed}.json"
             wanted = options.only in (None, method["name"]) and seed < method.get("seeds", config["seeds"])
-            if wanted and not path.exists():
+            said_of = {key: value for key, value in config.items() if key not in ("methods", "quick")}
+            said_of |= {"method": method, "part": options.part}
+            if wanted and path.exists():
+                _require_same(path, said_of)
+            elif wanted:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 rows = bench.run(method, seed)
-                said_of = {key: value for key, value in config.items() if key not in ("methods", "quick")}
-                write_result(name, said_of | {"method": method, "part": options.part}, rows, path=path)
+                write_result(name, said_of, rows, path=path)
                 print(path.stem, json.dumps(_short(rows)), file=sys.stderr)
+
+
+def digest(of: Mapping[str, Any]) -> str:
+    """A name for settings, so that models made with others are not taken for theirs."""
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _require_same(path: Path, config: Mapping[str, Any]) -> None:
+    """Stop at a finished run with other settings."""
+    found = json.loads(path.read_text())["config"]
+    differ = sorted(key for key in (found.keys() | config.keys()) - {"seeds"} if found.get(key) != config.get(key))
+    if differ:
+        raise SystemExit(f"{path}: measured with other settings ({', '.join(differ)}); remove it, or set them back")
 
 
 def _options(said: str | None) -> argparse.Namespace:

@@ -102,7 +102,12 @@ def cost(name: str, folder: Path = FOLDER) -> str:
         plain = method == "independent"  # it is not compared with the old rows, and is the measure of the others
         cells = ["" if plain else _mean(values) for values in (*gains, ups, comps, both, flips)]
         lines.append(
-            [LABELS.get(method, f"`{method}`"), *cells, f"{count:,}", *([times.get(method, "1")] if times else [])]
+            [
+                LABELS.get(method, f"`{method}`"),
+                *cells,
+                f"{count:,}",
+                *([times.get(method, "1" if plain else "")] if times else []),
+            ]
         )
     return _table(lines)
 

@@ -106,7 +106,7 @@ class MixedSearch:
         read: list[Found] = []
         for part in (range(first), range(first, len(bridged))):
             depth = int(np.quantile(self._depths, _COVERED, method="higher")) if self._depths else 2 * k
-            left = self._left(depth * len(part))
+            left = self._left(min(depth, self.most_fetched) * len(part))
             read += self._read(
                 left or self.old_search, bridged.take(part), [new[i] for i in part], k, k if left else depth
             )

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from embridge.backbones.base import Backbone
 from embridge.backbones.pixels import Pixels
-from embridge.errors import InvalidInput
+from embridge.errors import InvalidInput, SettingsError
 from embridge.training.averaging import Average
 from embridge.training.held_out_items import HeldOut
 from embridge.training.labelled import Labelled
@@ -240,6 +240,8 @@ def _rows_of(data: Labelled) -> np.ndarray:
 
 def _share_of_each(labels: np.ndarray, share: float) -> np.ndarray:
     """Row numbers, rising: of every class at least that share of its rows, evenly spread over them."""
+    if not 0 < share <= 1:
+        raise SettingsError(f"refresh_share is above 0 and at most 1, came {share}")
     order, starts = np.argsort(labels, kind="stable"), np.unique(np.sort(labels), return_index=True)[1]
     parts = np.split(order, starts[1:])
     taken = [part[np.linspace(0, len(part) - 1, math.ceil(share * len(part))).astype(np.int64)] for part in parts]

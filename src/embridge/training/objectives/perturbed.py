@@ -16,6 +16,8 @@ from embridge.training.prototypes import ClassMeans, Unseen, class_means
 
 __all__ = ["Perturbed"]
 
+_REFRESHED = 0.25
+
 
 class Perturbed(Classified):
     """``CE(s · W φ, y) + weight · CE(logits, y)``, logits_k = φ̂·p_k / T for k ≠ y, logit_y = φ̂·p̂_y / T.
@@ -23,11 +25,10 @@ class Perturbed(Classified):
     Zhou et al. 2025 (arXiv 2503.14824), section 3: p are the old prototypes as unit rows, p̂ [c, d_old] the same moved apart
     by `move`, before the first epoch by the old prototypes alone, before each later one also by q, the unit class means of
     the new model's embeddings as they then are. ema: how much of the previous q stays, q ← L2(ema · q + (1 − ema) · q_now).
-    **CHOICE** q is renewed before every epoch, from a quarter of the rows of each class (``refresh_share``): the mean of some is
-    near that of all, and a pass over all costs about a third of an epoch's steps. Before `begin_epoch` was called, p̂ is p.
+    **CHOICE** q is renewed before every epoch, from a quarter of the rows of each class (``refresh_share``), since a pass
+    over all of them takes long beside an epoch's steps. Before `begin_epoch` was called, p̂ is p.
     """
 
-    refresh_share = 0.25
     moved: Tensor
     new_prototypes: Tensor
 
@@ -48,7 +49,7 @@ class Perturbed(Classified):
         check_settings(name, "at least 0 and below 1", ema=ema)
         old = needed_old(name, old)
         super().__init__(name, old, classes, scale=scale)
-        self.weight, self.ema = weight, ema
+        self.weight, self.ema, self.refresh_share = weight, ema, _REFRESHED
         old = replace(old, prototypes=unit(old.prototypes))
         self.to_old = PrototypeLoss(name, old, classes, scale=1 / temperature, unseen=unseen)
         self.register_buffer("moved", self.to_old.prototypes.clone())
