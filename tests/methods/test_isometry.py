@@ -176,7 +176,14 @@ def stretched(rows=600, d_old=16):
     return Pairs(Embeddings.of(new, Space("new", "1", 24)), Embeddings.of(old, Space("old", "1", d_old)))
 
 
-TRAINED = {"hidden_width": 64, "min_steps": 150, "batch_size": 128, "precision": "float32", "patience": 20, "caution": 0.0}
+TRAINED = {
+    "hidden_width": 64,
+    "min_steps": 150,
+    "batch_size": 128,
+    "precision": "float32",
+    "patience": 20,
+    "caution": 0.0,
+}
 
 
 def spread(figures):
