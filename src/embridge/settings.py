@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -24,6 +24,7 @@ __all__ = [
     "Settings",
     "SpaceSettings",
     "Strict",
+    "VectorsSettings",
     "load_settings",
     "read_settings",
     "require_files",
@@ -52,18 +53,15 @@ class SpaceSettings(Strict):
         return Space(**self.model_dump())
 
 
-class ModelSettings(Strict):
-    """A model: an encoder by name, or files with the vectors it made."""
+class VectorsSettings(Strict):
+    """Vectors of a model: its encoder by name, or files with the vectors it made, whose keys each kind names as ``files``."""
+
+    files: ClassVar[tuple[str, ...]]
 
     encoder: str | None = None
     device: str = "auto"
     batch_size: int = Field(64, ge=1)
     revision: str | None = None
-    key_variable: str | None = None
-    dim: int | None = Field(None, ge=1)
-    captions: Path | None = None
-    queries: Path | None = None
-    gallery: Path | None = None
     space: SpaceSettings | None = None
     cast: bool = False
 
@@ -73,12 +71,27 @@ class ModelSettings(Strict):
         return {"encoder": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_or_the_other(self) -> ModelSettings:
-        files = (self.captions, self.queries, self.gallery)
-        if (self.encoder is None) == all(file is None for file in files):
-            raise ValueError("say either encoder, or files with vectors (captions, queries, gallery), not both")
+    def _one_or_the_other(self) -> VectorsSettings:
+        if (self.encoder is None) == all(getattr(self, key) is None for key in self.files):
+            raise ValueError(f"say either encoder, or files with vectors ({', '.join(self.files)}), not both")
         if self.encoder is None and self.revision is not None:
             raise ValueError("revision is of an encoder; that of vectors in files stands under space")
+        return self
+
+
+class ModelSettings(VectorsSettings):
+    """A model by what each use of it needs: captions to fit by, queries and a gallery to judge by."""
+
+    files = ("captions", "queries", "gallery")
+
+    key_variable: str | None = None
+    dim: int | None = Field(None, ge=1)
+    captions: Path | None = None
+    queries: Path | None = None
+    gallery: Path | None = None
+
+    @model_validator(mode="after")
+    def _behind_http(self) -> ModelSettings:
         if (self.key_variable or self.dim) and not (self.encoder or "").startswith("http:"):
             raise ValueError("key_variable and dim are of an encoder behind HTTP (http:MODEL@https://HOST/v1)")
         return self

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from embridge.errors import SettingsError
-from embridge.settings import SpaceSettings, Strict, read_settings, require_files
+from embridge.settings import SpaceSettings, Strict, VectorsSettings, read_settings, require_files
 
 __all__ = [
     "BackboneSettings",
@@ -21,29 +21,12 @@ __all__ = [
 ]
 
 
-class RowsSettings(Strict):
-    """A model's vectors of the items: its encoder by name, or a file with a vector for each item."""
+class RowsSettings(VectorsSettings):
+    """A model's vectors of the items, of each item one."""
 
-    encoder: str | None = None
-    device: str = "auto"
-    batch_size: int = Field(64, ge=1)
-    revision: str | None = None
+    files = ("vectors",)
+
     vectors: Path | None = None
-    space: SpaceSettings | None = None
-    cast: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"encoder": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _one_or_the_other(self) -> RowsSettings:
-        if (self.encoder is None) == (self.vectors is None):
-            raise ValueError("say either encoder, or vectors (a file), not both")
-        if self.encoder is None and self.revision is not None:
-            raise ValueError("revision is of an encoder; that of vectors in a file stands under space")
-        return self
 
 
 class OldSettings(RowsSettings):
