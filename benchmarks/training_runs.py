@@ -41,7 +41,7 @@ from embridge.training.old_models import old_model
 from embridge.training.trained import Trained
 from embridge.training.trainer import CompatibleTraining
 
-__all__ = ["Bench", "Items", "Seen", "digest", "first_classes", "main", "rows_of"]
+__all__ = ["Bench", "Items", "Seen", "digest", "first_classes", "kept_of", "main", "rows_of"]
 
 Items = ImageArrays | LabelledVectors
 _ROWS = 4_096
@@ -213,9 +213,7 @@ def main(
     torch.set_num_threads(1)
     config = read_config(name)
     config = _quick(config) if options.quick else config
-    cache = Path(os.environ.get("EMBRIDGE_CACHE") or Path.home() / ".cache" / "embridge-benchmarks") / name
-    recipe = {key: value for key, value in config.items() if key not in _OF_NO_MODEL}
-    kept = cache / ("quick" if options.quick else f"full-{digest(recipe)}")
+    kept = kept_of(name, config, quick=options.quick)
     if options.quick:
         shutil.rmtree(kept, ignore_errors=True)
     own = options.part == "test" and not options.quick
@@ -234,6 +232,13 @@ def main(
                 rows = bench.run(method, seed)
                 write_result(name, said_of, rows, path=path)
                 print(path.stem, json.dumps(_short(rows)), file=sys.stderr)
+
+
+def kept_of(name: str, config: Mapping[str, Any], *, quick: bool = False) -> Path:
+    """Where the models of a benchmark are kept, which all that were made with one recipe share."""
+    cache = Path(os.environ.get("EMBRIDGE_CACHE") or Path.home() / ".cache" / "embridge-benchmarks") / name
+    recipe = {key: value for key, value in config.items() if key not in _OF_NO_MODEL}
+    return cache / ("quick" if quick else f"full-{digest(recipe)}")
 
 
 def digest(of: Mapping[str, Any]) -> str:

@@ -1,0 +1,106 @@
+"""Settings of the objectives for CIFAR-100, chosen on validation images with heads on a frozen backbone.
+
+A run from images takes minutes; a head takes seconds. So each try trains a linear head alone, on the pooled features of the
+independent model of ``cifar100_training.py`` (seed 0), beside the same old model, and is judged on the same validation images:
+training images that no model of it learns from. The try with the highest P_1 of CMC@1 is the one that the benchmarks of
+training run with. Every method has as many tries. Old and independent models are trained where the cache has none.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cifar100_training import load
+from record import read_config, row, write_result
+from training_runs import Bench, Items, Seen, digest, kept_of, rows_of
+
+from embridge.backbones.base import Backbone
+from embridge.backbones.saved import TrainedModel
+from embridge.backbones.vectors import VectorHead
+from embridge.evaluation import p_1
+from embridge.training.labelled import LabelledVectors
+from embridge.training.objectives.base import OldModel
+
+METRIC = "cmc_at_1"
+
+
+@dataclass(frozen=True)
+class Heads(Bench):
+    """Heads on features, beside the old models of ``images``."""
+
+    images: Bench
+    seen: dict[tuple[str, bool], OldModel] = field(default_factory=dict)
+
+    def model(self, how: Mapping[str, Any], seed: int) -> TrainedModel:
+        return super().model(how, seed) if how["name"] == "independent" else self.images.model(how, seed)
+
+    def old_model(self, method: Mapping[str, Any], seed: int) -> OldModel:
+        key = (self.old_of(method)["name"], method["make"] == "lwf")
+        if key not in self.seen:
+            self.seen[key] = self.images.old_model(method, seed)
+        return self.seen[key]
+
+    def backbone(self, data: Items, feature_dim: int, seed: int, *, old: bool = False) -> Backbone:
+        assert isinstance(data, LabelledVectors)
+        return VectorHead(data.vectors.shape[1], feature_dim, seed=seed)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    config = read_config(Path(__file__).stem)
+    wanted, seed = read_config(config["of"]), config["seed"]
+    images_seen, _ = load(wanted, "validation")
+    images = Bench(wanted, images_seen, images_seen, kept_of(config["of"], wanted))
+    features = _features(images.independent(seed), images_seen)
+    settings = {**wanted, "training": config["training"], "metrics": [METRIC]}
+    heads = Heads(settings, images_seen, features, images.kept / f"heads-{digest(config)}", images)
+    named = {method["name"]: method for method in wanted["methods"]}
+    free = _figures(heads.run(named["independent"], seed))["new/new"]
+    rows = [row("independent", METRIC, [free], cell="new/new")]
+    for name, tries in config["tries"].items():
+        for number, settings in enumerate(tries):
+            method = named[name] | {"name": f"{name} {number}", "settings": settings}
+            found = _figures(heads.run(method, seed))
+            own, crossed, old = (found[cell] for cell in ("new/new", "new/old", "old/old"))
+            score = p_1([own], [crossed], [old], [free])
+            rows += [
+                row(name, METRIC, [found[cell]], cell=cell, setting=settings)
+                for cell in ("old/old", "new/new", "new/old")
+            ]
+            rows.append(row(name, "p_1", [score], setting=settings))
+            print(
+                f"{name} {settings}: old {old:.4f} self {own:.4f} cross {crossed:.4f} P_1 {score:.4f}", file=sys.stderr
+            )
+    write_result("training_choice", config, rows)
+
+
+def _figures(rows: list[dict[str, Any]]) -> dict[str, float]:
+    return {r["cell"]: r["value"] for r in rows if r["metric"] == METRIC}
+
+
+def _features(model: TrainedModel, seen: Seen) -> Seen:
+    """What goes into the last layer, of the same images, each dimension with mean 0 and variance 1 over the training ones."""
+    train, judged = (_pooled(model, part) for part in (seen.train, seen.judged))
+    mean, spread = train.mean(0), train.std(0)
+    parts = [(train, seen.train), (judged, seen.judged)]
+    return Seen(*(LabelledVectors((x - mean) / spread, part.labels, part.classes) for x, part in parts))
+
+
+def _pooled(model: TrainedModel, data: Items) -> np.ndarray:
+    found: list[torch.Tensor] = []
+    hook = model.backbone.get_submodule("last").register_forward_pre_hook(
+        lambda _, given: found.append(given[0].float())
+    )
+    rows_of(model, data)
+    hook.remove()
+    return torch.cat(found).numpy()
+
+
+if __name__ == "__main__":
+    main()
