@@ -8,6 +8,7 @@ training run with. Every method has as many tries. Old and independent models ar
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from cifar100_training import load
 from record import read_config, row, write_result
-from training_runs import Bench, Items, Seen, digest, kept_of, rows_of
+from training_runs import Bench, Items, Seen, digest, kept_of, quick_sized, rows_of
 
 from embridge.backbones.base import Backbone
 from embridge.backbones.saved import TrainedModel
@@ -53,10 +54,17 @@ class Heads(Bench):
 
 def main() -> None:
     torch.set_num_threads(1)
+    quick = _options().quick
     config = read_config(Path(__file__).stem)
     wanted, seed = read_config(config["of"]), config["seed"]
+    if quick:
+        wanted = quick_sized(wanted)
+        config |= {
+            "training": config["training"] | wanted["training"],
+            "tries": {k: t[-1:] for k, t in config["tries"].items()},
+        }
     images_seen, _ = load(wanted, "validation")
-    images = Bench(wanted, images_seen, images_seen, kept_of(config["of"], wanted))
+    images = Bench(wanted, images_seen, images_seen, kept_of(config["of"], wanted, quick=quick))
     features = _features(images.independent(seed), images_seen)
     settings = {**wanted, "training": config["training"], "metrics": [METRIC]}
     heads = Heads(settings, images_seen, features, images.kept / f"heads-{digest(config)}", images)
@@ -77,7 +85,13 @@ def main() -> None:
             print(
                 f"{name} {settings}: old {old:.4f} self {own:.4f} cross {crossed:.4f} P_1 {score:.4f}", file=sys.stderr
             )
-    write_result("training_choice", config, rows)
+    write_result("training_choice", config, rows, path=heads.kept / "training_choice.json" if quick else None)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes and one try each; writes to the cache alone")
+    return parser.parse_args()
 
 
 def _figures(rows: list[dict[str, Any]]) -> dict[str, float]:

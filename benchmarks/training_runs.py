@@ -41,7 +41,7 @@ from embridge.training.old_models import old_model
 from embridge.training.trained import Trained
 from embridge.training.trainer import CompatibleTraining
 
-__all__ = ["Bench", "Items", "Seen", "digest", "first_classes", "kept_of", "main", "rows_of"]
+__all__ = ["Bench", "Items", "Seen", "digest", "first_classes", "kept_of", "main", "quick_sized", "rows_of"]
 
 Items = ImageArrays | LabelledVectors
 _ROWS = 4_096
@@ -212,7 +212,7 @@ def main(
     options = _options(said)
     torch.set_num_threads(1)
     config = read_config(name)
-    config = _quick(config) if options.quick else config
+    config = quick_sized(config) if options.quick else config
     kept = kept_of(name, config, quick=options.quick)
     if options.quick:
         shutil.rmtree(kept, ignore_errors=True)
@@ -265,7 +265,7 @@ def _options(said: str | None) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _quick(config: Mapping[str, Any]) -> dict[str, Any]:
+def quick_sized(config: Mapping[str, Any]) -> dict[str, Any]:
     """The same with few items, one epoch and one seed."""
     return {**config, **config["quick"], "training": config["training"] | config["quick"]["training"], "seeds": 1}
 

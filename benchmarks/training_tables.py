@@ -1,8 +1,8 @@
 """The sections of docs on compatible training: prose of ``sections/NAME.md`` around tables of ``results/NAME``.
 
 A section without results is left out. In its prose ``{{ quality }}`` stands for the table of searches, ``{{ cost }}`` for
-that of what compatibility costs and brings, ``{{ steps }}`` for that of versions in a row, ``{{ overhead }}`` for the one
-of times.
+that of what compatibility costs and brings, ``{{ steps }}`` for that of versions in a row, ``{{ choice }}`` for the settings that
+were tried, ``{{ overhead }}`` for the one of times.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = ["runs", "sections"]
 
 FOLDER = Path(__file__).parent
 NAMES = (
+    "training_choice",
     "cifar100_training",
     "cifar100_growing",
     "cifar100_steps",
@@ -49,6 +50,7 @@ def sections(summary: Summary, folder: Path = FOLDER) -> str:
                 "quality": partial(quality, name, summary, folder),
                 "cost": partial(cost, name, folder),
                 "steps": partial(steps, name, summary, folder),
+                "choice": partial(choice, folder),
                 "overhead": partial(overhead, folder),
             }
             made.append(PLACE.sub(lambda m, tables=tables: tables[m[1]](), prose))
@@ -132,6 +134,20 @@ def steps(name: str, summary: Summary, folder: Path = FOLDER) -> str:
     return _table(lines)
 
 
+def choice(folder: Path = FOLDER) -> str:
+    """One line an objective: the settings with the highest score on validation, and what else was tried."""
+    found: dict[str, Rows] = {}
+    for row in json.loads((folder / "results" / "training_choice.json").read_text())["rows"]:
+        if row["metric"] == "p_1":
+            found.setdefault(row["method"], []).append(row)
+    lines = [["", "chosen", "P_1", "tried besides"], ["---", "---", "---:", "---"]]
+    for method, rows in found.items():
+        best, *others = sorted(rows, key=lambda r: -r["value"])
+        tried = "; ".join(f"{_settings(r['setting'])} ({r['value']:.3f})" for r in others)
+        lines.append([f"`{method}`", _settings(best["setting"]), f"{best['value']:.3f}", tried])
+    return _table(lines)
+
+
 def overhead(folder: Path = FOLDER) -> str:
     """One line an objective: its time over that of the independent training."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
@@ -186,6 +202,14 @@ def _mean(values: Sequence[float]) -> str:
     if not values:
         return ""
     return f"{mean(values):.3f}" if len(values) == 1 else f"{mean(values):.3f} (σ {stdev(values):.3f})"
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_shown(value)}" for key, value in settings.items()) or "defaults"
+
+
+def _shown(value: Any) -> str:
+    return "/".join(map(_shown, value)) if isinstance(value, list) else f"{value:g}"
 
 
 def _spread(row: Mapping[str, Any]) -> str:

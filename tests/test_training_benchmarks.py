@@ -81,6 +81,29 @@ def test_the_section_of_docs_has_a_line_for_each_method(quick, tables, tmp_path)
     assert "{{" not in made
 
 
+@needs(CIFAR)
+@pytest.mark.slow
+def test_settings_are_chosen_by_heads_on_validation_images(tables, tmp_path):
+    said = run(tmp_path, "training_choice", "--quick")
+    (path,) = tmp_path.rglob("training_choice.json")
+    result = json.loads(path.read_text())
+    scored = [r["method"] for r in result["rows"] if r["metric"] == "p_1"]
+    assert sorted(scored) == sorted(methods("cifar100_training")[1:])
+    assert said.count("P_1") == len(scored)
+    (tmp_path / "results").mkdir()
+    shutil.copy(path, tmp_path / "results")
+    assert all(f"| `{name}` |" in tables.choice(tmp_path) for name in scored)
+
+
+def test_the_best_of_the_tries_is_the_chosen_one(tables, tmp_path):
+    rows = [
+        {"method": "oca", "metric": "p_1", "setting": s, "value": v} for s, v in (({}, 0.4), ({"scale": 10.0}, 0.5))
+    ]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "training_choice.json").write_text(json.dumps({"rows": rows}))
+    assert tables.choice(tmp_path).splitlines()[-1] == "| `oca` | scale 10 | 0.500 | defaults (0.400) |"
+
+
 def test_without_results_there_is_no_section(tables, tmp_path):
     assert tables.sections(lambda rows: str(rows), tmp_path) == ""
 
