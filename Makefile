@@ -51,6 +51,7 @@ bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(MAKE) tables
 
 bench-training: $(VENV)/.dev  ## compatible training, hours; finished runs are kept and skipped
+	$(BIN)/python benchmarks/training_choice.py
 	$(BIN)/python benchmarks/cifar100_training.py
 	$(BIN)/python benchmarks/cifar100_growing.py
 	$(BIN)/python benchmarks/fashion_training.py

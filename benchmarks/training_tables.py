@@ -22,8 +22,8 @@ __all__ = ["runs", "sections"]
 
 FOLDER = Path(__file__).parent
 NAMES = (
-    "training_choice",
     "cifar100_training",
+    "training_choice",
     "cifar100_growing",
     "cifar100_steps",
     "fashion_training",

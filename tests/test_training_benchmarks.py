@@ -104,6 +104,16 @@ def test_the_best_of_the_tries_is_the_chosen_one(tables, tmp_path):
     assert tables.choice(tmp_path).splitlines()[-1] == "| `oca` | scale 10 | 0.500 | defaults (0.400) |"
 
 
+def test_runs_from_images_have_the_settings_that_were_chosen():
+    best = {}
+    for row in json.loads((BENCHMARKS / "results" / "training_choice.json").read_text())["rows"]:
+        if row["metric"] == "p_1" and row["value"] > best.get(row["method"], {"value": 0})["value"]:
+            best[row["method"]] = row
+    for name in ("cifar100_training", "cifar100_growing", "cifar100_steps", "fashion_training"):
+        for method in tomllib.loads((BENCHMARKS / f"{name}.toml").read_text())["methods"][1:]:
+            assert method.get("settings", {}) == best[method["make"]]["setting"], (name, method["name"])
+
+
 def test_without_results_there_is_no_section(tables, tmp_path):
     assert tables.sections(lambda rows: str(rows), tmp_path) == ""
 
