@@ -108,7 +108,7 @@ def cost(name: str, folder: Path = FOLDER) -> str:
                 LABELS.get(method, f"`{method}`"),
                 *cells,
                 f"{count:,}",
-                *([times.get(method, "1" if plain else "")] if times else []),
+                *([times.get(method.partition(",")[0], "1" if plain else "")] if times else []),
             ]
         )
     return _table(lines)

@@ -88,7 +88,7 @@ def test_settings_are_chosen_by_heads_on_validation_images(tables, tmp_path):
     (path,) = tmp_path.rglob("training_choice.json")
     result = json.loads(path.read_text())
     scored = [r["method"] for r in result["rows"] if r["metric"] == "p_1"]
-    assert sorted(scored) == sorted(methods("cifar100_training")[1:])
+    assert sorted(scored) == sorted(name for name in methods("cifar100_training")[1:] if "," not in name)
     assert said.count("P_1") == len(scored)
     (tmp_path / "results").mkdir()
     shutil.copy(path, tmp_path / "results")
@@ -111,7 +111,8 @@ def test_runs_from_images_have_the_settings_that_were_chosen():
             best[row["method"]] = row
     for name in ("cifar100_training", "cifar100_growing", "cifar100_steps", "fashion_training"):
         for method in tomllib.loads((BENCHMARKS / f"{name}.toml").read_text())["methods"][1:]:
-            assert method.get("settings", {}) == best[method["make"]]["setting"], (name, method["name"])
+            if method["name"] == method["make"]:  # others say what they are, such as the defaults
+                assert method.get("settings", {}) == best[method["make"]]["setting"], (name, method["name"])
 
 
 def test_without_results_there_is_no_section(tables, tmp_path):
