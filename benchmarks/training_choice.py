@@ -9,8 +9,9 @@ training run with. Every method has as many tries. Old and independent models ar
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,16 @@ class Heads(Bench):
     """Heads on features, beside the old models of ``images``."""
 
     images: Bench
-    seen: dict[tuple[str, bool], OldModel] = field(default_factory=dict)
+    known_old: dict[tuple[str, bool], OldModel] = field(default_factory=dict)
 
     def model(self, how: Mapping[str, Any], seed: int) -> TrainedModel:
         return super().model(how, seed) if how["name"] == "independent" else self.images.model(how, seed)
 
     def old_model(self, method: Mapping[str, Any], seed: int) -> OldModel:
         key = (self.old_of(method)["name"], method["make"] == "lwf")
-        if key not in self.seen:
-            self.seen[key] = self.images.old_model(method, seed)
-        return self.seen[key]
+        if key not in self.known_old:
+            self.known_old[key] = self.images.old_model(method, seed)
+        return self.known_old[key]
 
     def backbone(self, data: Items, feature_dim: int, seed: int, *, old: bool = False) -> Backbone:
         assert isinstance(data, LabelledVectors)
@@ -54,38 +55,38 @@ class Heads(Bench):
 
 def main() -> None:
     torch.set_num_threads(1)
-    quick = _options().quick
-    config = read_config(Path(__file__).stem)
+    config, quick = read_config(Path(__file__).stem), _options().quick
     wanted, seed = read_config(config["of"]), config["seed"]
+    kept = kept_of(config["of"], wanted, quick=quick)
     if quick:
+        shutil.rmtree(kept, ignore_errors=True)
         wanted = quick_sized(wanted)
-        config |= {
-            "training": config["training"] | wanted["training"],
-            "tries": {k: t[-1:] for k, t in config["tries"].items()},
-        }
+        last = {name: tries[-1:] for name, tries in config["tries"].items()}
+        config |= {"training": config["training"] | wanted["training"], "tries": last}
     images_seen, _ = load(wanted, "validation")
-    images = Bench(wanted, images_seen, images_seen, kept_of(config["of"], wanted, quick=quick))
+    images = Bench(wanted, images_seen, images_seen, kept)
     features = _features(images.independent(seed), images_seen)
-    settings = {**wanted, "training": config["training"], "metrics": [METRIC]}
-    heads = Heads(settings, images_seen, features, images.kept / f"heads-{digest(config)}", images)
-    named = {method["name"]: method for method in wanted["methods"]}
-    free = _figures(heads.run(named["independent"], seed))["new/new"]
-    rows = [row("independent", METRIC, [free], cell="new/new")]
-    for name, tries in config["tries"].items():
-        for number, settings in enumerate(tries):
-            method = named[name] | {"name": f"{name} {number}", "settings": settings}
-            found = _figures(heads.run(method, seed))
-            own, crossed, old = (found[cell] for cell in ("new/new", "new/old", "old/old"))
-            score = p_1([own], [crossed], [old], [free])
-            rows += [
-                row(name, METRIC, [found[cell]], cell=cell, setting=settings)
-                for cell in ("old/old", "new/new", "new/old")
-            ]
-            rows.append(row(name, "p_1", [score], setting=settings))
-            print(
-                f"{name} {settings}: old {old:.4f} self {own:.4f} cross {crossed:.4f} P_1 {score:.4f}", file=sys.stderr
-            )
+    recipe = {**wanted, "training": config["training"], "metrics": [METRIC]}
+    heads = Heads(recipe, images_seen, features, kept / f"heads-{digest(config)}", images)
+    rows = _measured(heads, config["tries"], seed)
     write_result("training_choice", config, rows, path=heads.kept / "training_choice.json" if quick else None)
+
+
+def _measured(heads: Heads, tries: Mapping[str, Sequence[Mapping[str, Any]]], seed: int) -> list[dict[str, Any]]:
+    """The searches of every try, and their P_1."""
+    methods = {method["name"]: method for method in heads.config["methods"]}
+    paragon = _figures(heads.run(methods["independent"], seed))["new/new"]
+    rows = [row("independent", METRIC, [paragon], cell="new/new")]
+    for name, each in tries.items():
+        for number, settings in enumerate(each):
+            method = methods[name] | {"name": f"{name} {number}", "settings": settings}
+            found = _figures(heads.run(method, seed))
+            searched = {cell: found[cell] for cell in ("old/old", "new/new", "new/old")}
+            rows += [row(name, METRIC, [value], cell=cell, setting=settings) for cell, value in searched.items()]
+            score = p_1([found["new/new"]], [found["new/old"]], [found["old/old"]], [paragon])
+            rows.append(row(name, "p_1", [score], setting=settings))
+            print(name, settings, *(f"{c} {v:.4f}" for c, v in searched.items()), f"P_1 {score:.4f}", file=sys.stderr)
+    return rows
 
 
 def _options() -> argparse.Namespace:
