@@ -140,7 +140,7 @@ def main() -> None:
     count = CLASSES * config["train_per_class"]
     pixels = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
     data = ImageArrays(pixels, np.repeat(np.arange(CLASSES), config["train_per_class"]))
-    first, *methods = config["methods"]
+    first, *methods = (method for method in config["methods"] if method["name"] == method["make"])
     alone, rows = runner(config, first, data), []
     for turn in range(own["warm_turns"]):
         alone.step(turn)
