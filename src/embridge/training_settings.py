@@ -22,7 +22,7 @@ __all__ = [
 
 
 class RowsSettings(VectorsSettings):
-    """A model's vectors of the items, of each item one."""
+    """A model's vectors of the items, one for each."""
 
     files = ("vectors",)
 
