@@ -24,7 +24,7 @@ def report_rows(
 ) -> list[dict[str, Any]]:
     """One row a cell, direction and metric; cells that do not depend on the method only where ``controls`` is set.
 
-    A cell ``NAME/old`` of a named control is that control's ``new/old``.
+    A cell ``NAME/old`` of a named control is that control's ``new/old``. ``difference`` is to ``old/old``, query by query.
     """
     rows = []
     for direction in report.directions:
@@ -40,6 +40,8 @@ def report_rows(
                 row |= {"cell": cell if cell in _CONTROLS else "new/old", "direction": direction}
                 row |= {"metric": metric, "value": interval.value, "low": interval.low, "high": interval.high}
                 if cell != "old/old":
-                    row["compatible"] = report.compatible(direction, metric, cell).answer
+                    found = report.compatible(direction, metric, cell)
+                    row |= {"compatible": found.answer, "difference": found.difference.value}
+                    row |= {"difference_low": found.difference.low, "difference_high": found.difference.high}
                 rows.append(row | ({"seconds": round(seconds, 2)} if own else {}))
     return rows

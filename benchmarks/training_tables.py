@@ -191,10 +191,20 @@ def _parts(rows: Rows, metric: str, paragons: Mapping[int, float]) -> list[tuple
 def _answered(rows: Rows, summary: Summary) -> str:
     if not rows:
         return ""
-    answers = [r["compatible"] for r in rows if r["cell"] == "new/old"]
+    crossed = [r for r in rows if r["cell"] == "new/old"]
+    answers = [r["compatible"] for r in crossed]
     each = list(dict.fromkeys(answers))
     said = ", ".join(a if len(each) == 1 else f"{a} {answers.count(a)}×" for a in each)
+    if len(each) > 1:
+        said = f"{_of_means(crossed)}; {said}"
     return f"{summary(rows)}{f' ({said})' if said else ''}"
+
+
+def _of_means(rows: Rows) -> str:
+    """Whether the mean over seeds is above the old model's: by the mean of the seeds' intervals over queries, which is at
+    least as wide as the interval of the mean."""
+    low, high = (mean(r[f"difference_{end}"] for r in rows) for end in ("low", "high"))
+    return "yes" if low > 0 else "no" if high < 0 else "undecided"
 
 
 def _mean(values: Sequence[float]) -> str:

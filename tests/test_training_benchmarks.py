@@ -115,6 +115,26 @@ def test_runs_from_images_have_the_settings_that_were_chosen():
                 assert method.get("settings", {}) == best[method["make"]]["setting"], (name, method["name"])
 
 
+@pytest.mark.parametrize(
+    ("second", "answers", "shown"),
+    [
+        ((-0.01, 0.05), ("yes", "undecided"), "yes; yes 1×, undecided 1×"),
+        ((-0.04, 0.05), ("yes", "undecided"), "undecided; yes 1×, undecided 1×"),
+        ((-0.09, -0.05), ("yes", "no"), "no; yes 1×, no 1×"),
+        ((0.01, 0.02), ("yes", "yes"), "yes"),
+    ],
+)
+def test_seeds_that_differ_are_followed_by_the_answer_of_their_mean(tables, tmp_path, second, answers, shown):
+    (tmp_path / "some.toml").write_text("[[methods]]\nname = 'bct'\n")
+    folder = tmp_path / "results" / "some"
+    folder.mkdir(parents=True)
+    for seed, ((low, high), answer) in enumerate(zip(((0.02, 0.04), second), answers, strict=True)):
+        row = {"method": "bct", "seed": seed, "cell": "new/old", "metric": "map", "value": 0.5, "compatible": answer}
+        rows = [row | {"difference_low": low, "difference_high": high}, row | {"cell": "new/new"}]
+        (folder / f"bct-{seed}.json").write_text(json.dumps({"rows": rows}))
+    assert tables.quality("some", lambda rows: f"{len(rows)} seeds", tmp_path).endswith(f"2 seeds ({shown}) |")
+
+
 def test_without_results_there_is_no_section(tables, tmp_path):
     assert tables.sections(lambda rows: str(rows), tmp_path) == ""
 
