@@ -37,6 +37,7 @@ bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(BIN)/python benchmarks/flickr8k_ablations.py
 	$(BIN)/python benchmarks/flickr8k_chain.py
 	$(BIN)/python benchmarks/clip_lvis.py
+	$(BIN)/python benchmarks/clip_lvis_names.py
 	$(BIN)/python benchmarks/text_ir.py
 	$(BIN)/python benchmarks/banking77.py
 	$(BIN)/python benchmarks/photos.py

@@ -1,4 +1,4 @@
-"""Compatible training on CIFAR-100 with a growing backbone: the old ResNet has 8 layers, the new one 20.
+"""Compatible training on CIFAR-100 with a growing backbone: the old ResNet has 8 layers, the new one 14.
 
 Otherwise as ``cifar100_training.py``. For the options, see ``training_runs.py``.
 """

@@ -85,6 +85,24 @@ def captions_curve() -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def names_curve() -> str:
+    """Recall by how many names the map is fitted on; after the old model, mean over splits ± half its interval."""
+    rows = result("clip_lvis_names")
+    models = unique(r["setting"]["new"] for r in rows)
+    counts = sorted({r["setting"]["names"] for r in rows})
+    lines = [["", *(f"{m}, R@{k.rpartition('_')[2]}" for m in models for k in K)]]
+    lines.append(["---", *("---:" for _ in lines[0][1:])])
+    shown = [("old/old", counts[:1], LABELS["old"])]
+    shown += [
+        ("new/old", [n], f"{n:,} names{' (with those that are asked)' if n == counts[-1] else ''}") for n in counts
+    ]
+    for cell, (count, *_), label in shown:
+        own = [r for r in rows if (r["cell"], r["setting"]["names"]) == (cell, count)]
+        cells = [summary([r for r in own if (r["setting"]["new"], r["metric"]) == (m, k)]) for m in models for k in K]
+        lines.append([label, *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def kept_by_lora() -> str:
     """Recall at 10 of the new model alone and of what the bridge writes, before and after the second stage."""
     rows = [r for r in result("glyphs_pairs") if r["metric"] == "recall_at_10"]
@@ -277,6 +295,14 @@ def training() -> str:
     return sections(summary)
 
 
+def training_short() -> str:
+    """Of the methods that have three seeds, by what a user looks at first."""
+    from training_tables import quality
+
+    methods = ("independent", "bct", "bct, defaults", "bt2", "oca", "ndpp", "odpp")
+    return quality("cifar100_training", summary, methods=methods, metrics=("cmc_at_1", "map"))
+
+
 UPGRADES = (
     ("mobilenet-v1-0.25", "mobilenet-v2-1.0"),
     ("mobilenet-v1-0.5", "mobilenet-v2-1.0"),
@@ -296,6 +322,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "flickr8k-direct": lambda: retrieval(
         "flickr8k_pairs", K[2:], lambda r: r["method"].startswith("direct ") and r["direction"] == "i2t"
     ),
+    "flickr8k-seen": lambda: gap_closed("flickr8k_seen"),
     "flickr8k-unseen": lambda: gap_closed("flickr8k_unseen"),
     "flickr8k-ablations": lambda: gap_closed("flickr8k_ablations", lambda r: r["setting"].get("captions") != "other"),
     "flickr8k-captions": captions_curve,
@@ -304,6 +331,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "glyphs-kept": kept_by_lora,
     "clip-lvis-b16": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-b16"),
     "clip-lvis-l14": lambda: retrieval("clip_lvis", K, lambda r: r["setting"]["new"] == "eva-clip-l14-336"),
+    "clip-lvis-names": names_curve,
     "text-ir": lambda: maps(
         "text_ir",
         tuple(
@@ -325,6 +353,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pairs-curve-t2i": lambda: pairs_curve("t2i"),
     "pairs-curve-i2t": lambda: pairs_curve("i2t"),
     "training": training,
+    "training-short": training_short,
     "speed": speed,
     "map-speed": map_speed,
     "mixed-speed": mixed_speed,

@@ -67,11 +67,13 @@ def runs(name: str, folder: Path = FOLDER) -> dict[str, Rows]:
     return found
 
 
-def quality(name: str, summary: Summary, folder: Path = FOLDER) -> str:
+def quality(
+    name: str, summary: Summary, folder: Path = FOLDER, *, methods: Sequence[str] = (), metrics: Sequence[str] = ()
+) -> str:
     """One line a method: searches among its own vectors, and of its queries among the old ones, with the answer to whether
-    the queries show these to be better than the old model's."""
-    found = runs(name, folder)
-    metrics = _metrics(found)
+    the queries show these to be better than the old model's. Of some methods and metrics only, where these are named."""
+    found = {method: rows for method, rows in runs(name, folder).items() if not methods or method in methods}
+    metrics = metrics or _metrics(found)
     head = [f"{side} {_label(metric)}" for side in ("self", "cross") for metric in metrics]
     lines = [["", *head], ["---", *("---:" for _ in head)]]
     plain = found.get("independent", [])
