@@ -109,7 +109,7 @@ def test_runs_from_images_have_the_settings_that_were_chosen():
     for row in json.loads((BENCHMARKS / "results" / "training_choice.json").read_text())["rows"]:
         if row["metric"] == "p_1" and row["value"] > best.get(row["method"], {"value": 0})["value"]:
             best[row["method"]] = row
-    for name in ("cifar100_training", "cifar100_growing", "cifar100_steps", "fashion_training"):
+    for name in ("cifar100_training", "cifar100_growing", "cifar100_steps", "fashion_training", "head_only"):
         for method in tomllib.loads((BENCHMARKS / f"{name}.toml").read_text())["methods"][1:]:
             if method["name"] == method["make"]:  # others say what they are, such as the defaults
                 assert method.get("settings", {}) == best[method["make"]]["setting"], (name, method["name"])
