@@ -120,7 +120,7 @@ def steps(name: str, summary: Summary, folder: Path = FOLDER) -> str:
     """One line a method: what sums up its matrix of tests, and the last version on its own rows and on the first one's."""
     found = runs(name, folder)
     first, last = (_metrics(found)[place] for place in (0, -1))
-    summed = [(f"{what} {_label(first)}", f"{what.replace(' ', '_')}:{first}") for what in SUMMED]
+    summed = [(f"{w} {_label(metric)}", f"{w.replace(' ', '_')}:{metric}") for w in SUMMED for metric in (first, last)]
     tests = [(words, cell, metric) for words, cell in LAST.items() for metric in (first, last)]
     head = [*(words for words, _ in summed), *(f"{words} {_label(metric)}" for words, _, metric in tests), "dimensions"]
     lines = [["", *head], ["---", *("---:" for _ in head)]]
