@@ -1,7 +1,7 @@
 """How many names a bridge between real CLIPs needs: ``clip_lvis.py`` with fewer names to fit on, and with all of them.
 
-The same splits and the same 303 held-out names ask. The last count has these too: it is no result, and shows what a map of
-this kind could do with names enough. XBT finds nothing better than this map for so few (``clip_lvis.py``).
+The same splits and the same 303 held-out names ask. The last count has these too: it is no result, and shows only
+that a map of this kind has room for them. XBT finds nothing better than this map for so few (``clip_lvis.py``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """XBT's second stage judged on photos that it learnt from, beside the others of ``flickr8k_pairs.py``.
 
-What it does better here than there it has learnt, and it does not carry over: more room or another weighting of the loss
-would not help with that, more photos would.
+What it does better here than there it has learnt, and it does not carry over. Both models and the first stage learnt from
+these photos and their captions too, so that the figures of the first stage say how much of the difference is theirs.
 """
 
 from __future__ import annotations

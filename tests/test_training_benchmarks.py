@@ -104,7 +104,7 @@ def test_the_best_of_the_tries_is_the_chosen_one(tables, tmp_path):
     assert tables.choice(tmp_path).splitlines()[-1] == "| `oca` | scale 10 | 0.500 | defaults (0.400) |"
 
 
-def test_runs_from_images_have_the_settings_that_were_chosen():
+def test_runs_have_the_settings_that_were_chosen():
     best = {}
     for row in json.loads((BENCHMARKS / "results" / "training_choice.json").read_text())["rows"]:
         if row["metric"] == "p_1" and row["value"] > best.get(row["method"], {"value": 0})["value"]:
