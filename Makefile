@@ -34,6 +34,7 @@ bench: $(VENV)/.dev  ## run every benchmark, then write the tables
 	$(BIN)/python benchmarks/flickr8k_pairs.py
 	$(BIN)/python benchmarks/flickr8k_unseen.py
 	$(BIN)/python benchmarks/flickr8k_seen.py
+	$(BIN)/python benchmarks/flickr8k_ceiling.py
 	$(BIN)/python benchmarks/flickr8k_ablations.py
 	$(BIN)/python benchmarks/flickr8k_chain.py
 	$(BIN)/python benchmarks/clip_lvis.py

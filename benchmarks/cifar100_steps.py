@@ -6,8 +6,9 @@ image finds itself). A run is one method and seed: queries of each version on th
 between are put one after the other, and on its own; with the share of cross-tests above the self-test of the gallery's version
 (average compatibility, a tie fails) and the mean of all tests (average accuracy). The first version is the same for all methods.
 The independent versions are compared with no bridge. OCA and BT² match the whole vector of the version before and add 16 dims
-to it each time. A version that is done is kept in the cache, and read again from there. For the options, see
-``training_runs.py``.
+to it each time. Cross-tests are also told apart by the class of the query: one that both versions were trained on, one that only
+the later was, or one that neither was. A version that is done is kept in the cache, and read again from there. For the options,
+see ``training_runs.py``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from embridge.training.objectives.base import Objective
 
 Rows = list[dict[str, Any]]
 Reports = Sequence[tuple[int, int, Report]]
+KNOWN_TO = ("both", "the later", "neither")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,21 @@ class Steps(Bench):
         reports = list(chain_reports(Chain(links), sides, LabelRelevance(named, named), scope=scope))
         about = {"method": method["name"], "seed": seed, "direction": ""}
         dims = [{"setting": {"queries": t}, "cell": "", **_exactly("dim", m.dim)} for t, m in enumerate(models, 1)]
-        return [about | row for row in (*_tests(reports), *_figures(reports), *dims)]
+        groups = self.groups(reports)
+        return [about | row for row in (*_tests(reports), *groups, *_figures(reports), *dims)]
+
+    def groups(self, reports: Reports) -> Rows:
+        """Each cross-test and the older version's own search by the first metric, apart by who was trained on the query's class."""
+        metric, steps, rows = self.config["metrics"][0], self.config["steps"], []
+        for t, s, report in reports:
+            for classes, (low, high) in zip(KNOWN_TO, pairwise([0, steps[s], steps[t], steps[-1]]), strict=True):
+                among = (self.new.judged.labels >= low) & (self.new.judged.labels < high)
+                setting = {"queries": t + 1, "gallery": s + 1, "classes": classes}
+                for cell in ("old/old", "new/old") if among.any() else ():
+                    interval = report.interval("", cell, metric, among=among)
+                    figure = {"value": interval.value, "low": interval.low, "high": interval.high}
+                    rows.append({"setting": setting, "cell": cell, "metric": metric} | figure)
+        return rows
 
     def versions(self, method: Mapping[str, Any], seed: int) -> tuple[list[TrainedModel], list[Upgrade]]:
         """The models, and the upgrade of each but the first on the one before it."""

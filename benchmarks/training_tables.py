@@ -1,8 +1,8 @@
 """The sections of docs on compatible training: prose of ``sections/NAME.md`` around tables of ``results/NAME``.
 
 A section without results is left out. In its prose ``{{ quality }}`` stands for the table of searches, ``{{ cost }}`` for
-that of what compatibility costs and brings, ``{{ steps }}`` for that of versions in a row, ``{{ choice }}`` for the settings that
-were tried, ``{{ overhead }}`` for the one of times.
+that of what compatibility costs and brings, ``{{ steps }}`` for that of versions in a row and ``{{ strangers }}`` for that of its
+queries told apart by class, ``{{ choice }}`` for the settings that were tried, ``{{ overhead }}`` for the one of times.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def sections(summary: Summary, folder: Path = FOLDER) -> str:
                 "quality": partial(quality, name, summary, folder),
                 "cost": partial(cost, name, folder),
                 "steps": partial(steps, name, summary, folder),
+                "strangers": partial(strangers, name, summary, folder),
                 "choice": partial(choice, folder),
                 "overhead": partial(overhead, folder),
             }
@@ -133,6 +134,21 @@ def steps(name: str, summary: Summary, folder: Path = FOLDER) -> str:
             said.append(_answered([r for r in _of(rows, cell, metric) if r["setting"] == setting], summary))
         dims = [r["value"] for r in rows if r["metric"] == "dim" and r["setting"] == {"queries": versions}]
         lines.append([LABELS.get(method, f"`{method}`"), *said, f"{dims[0]}"])
+    return _table(lines)
+
+
+def strangers(name: str, summary: Summary, folder: Path = FOLDER) -> str:
+    """One line a method: the second version's queries on the first one's vectors, by who was trained on the query's class."""
+    found: dict[str, Rows] = {"the first version itself": []}
+    for method, rows in runs(name, folder).items():
+        told = [r for r in rows if "classes" in r["setting"] and (r["setting"]["queries"], r["setting"]["gallery"]) == (2, 1)]
+        if told:
+            found["the first version itself"] = [r for r in told if r["cell"] == "old/old"]
+            found[LABELS.get(method, f"`{method}`")] = [r for r in told if r["cell"] == "new/old"]
+    groups = list(dict.fromkeys(r["setting"]["classes"] for rows in found.values() for r in rows))
+    lines = [["", *groups], ["---", *("---:" for _ in groups)]]
+    for label, rows in found.items():
+        lines.append([label, *(summary([r for r in rows if r["setting"]["classes"] == group]) for group in groups)])
     return _table(lines)
 
 

@@ -21,6 +21,7 @@ OBJECTIVES = {
     "bct, old classifier": lambda toy: BCT(toy.old, toy.classes, targets="classifier", unseen="null"),
     "bct, using new": lambda toy: BCT(toy.old, toy.classes, prototype_scale=20.0, unseen="using_new"),
     "oca": lambda toy: OCA(toy.old, toy.classes, extra=2),
+    "oca, held to rows": lambda toy: OCA(toy.old, toy.classes, extra=2, aligned_to="rows"),
     "oca, no extra": lambda toy: OCA(toy.old, toy.classes, extra=0, orthogonal_map="householder", unseen="null"),
     "oca, using new": lambda toy: OCA(toy.old, toy.classes, extra=3, orthogonal_map="matrix_exp", unseen="using_new"),
     "bt2": lambda toy: BT2(toy.old, toy.classes, dim=10, paragon=toy.paragon, extra=2),

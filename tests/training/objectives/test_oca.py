@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,33 @@ def test_the_terms_are_their_formulas(unseen):
     assert terms["classification"] == pytest.approx(5 * means[0], rel=1e-9)
     assert terms["compatibility"] == pytest.approx(10 * means[1], rel=1e-9)
     assert terms["alignment"] == pytest.approx(5 * means[2], rel=1e-9)
+
+
+def test_held_to_rows_the_third_term_is_of_each_row_and_its_own_old_embedding():
+    data = planted()
+    weights = (5.0, 10.0, 5.0)
+    published, objective = (made(data, weights=weights, aligned_to=to) for to in ("prototypes", "rows"))
+    features = features_for(data, DIM + EXTRA)
+    old = data.old.embeddings.tolist()
+    apart = [
+        1 - dot(unit(unit(row)[:DIM]), unit(old[i])) for row, i in zip(features.tolist(), data.index.tolist(), strict=True)
+    ]
+    terms, others = (loss_of(each, data, features=features) for each in (objective, published))
+    assert terms["alignment"] == pytest.approx(5 * sum(apart) / len(apart), rel=1e-9)
+    assert terms["alignment"] != pytest.approx(others["alignment"], rel=1e-3)
+    assert all(terms[name] == pytest.approx(others[name], rel=1e-12) for name in ("classification", "compatibility"))
+
+
+def test_held_to_rows_classes_that_the_old_model_does_not_know_count_too():
+    data = planted()
+    features = features_for(data, DIM + EXTRA)
+    one, two = (made(data, aligned_to="rows", unseen=unseen) for unseen in ("using_old", "null"))
+    alike = [loss_of(each, data, features=features)["alignment"] for each in (one, two)]
+    assert alike[0] == pytest.approx(alike[1], rel=1e-12)
+
+
+def test_old_embeddings_are_no_part_of_what_is_saved():
+    assert not any("old_embeddings" in name for name in made(planted(), aligned_to="rows").state_dict())
 
 
 def test_the_prefix_is_renormalised_after_the_cut():
@@ -123,6 +151,7 @@ def test_without_extra_dims_all_of_the_embedding_is_the_prefix():
     torch.testing.assert_close(objective.comparable(rows), rows)
 
 
+@pytest.mark.usefixtures("as_in_production")
 def test_what_cannot_be_is_refused():
     data = planted()
     with pytest.raises(SettingsError, match="oca: extra is 0 or more, came -1"):
@@ -131,5 +160,9 @@ def test_what_cannot_be_is_refused():
         OCA(data.old, CLASSES, weights=(5.0, -10.0, 5.0))
     with pytest.raises(InvalidInput, match="oca: the old model has 4 prototypes, one for each class; classes=3"):
         OCA(data.old, 3)
+    with pytest.raises(SettingsError, match="oca: aligned_to is prototypes or rows, came 'images'"):
+        OCA(data.old, CLASSES, aligned_to="images")
+    with pytest.raises(InvalidInput, match="oca with aligned_to='rows' uses the old embeddings of the training rows"):
+        OCA(replace(data.old, embeddings=None), CLASSES, aligned_to="rows")
     with pytest.raises(InvalidInput, match="oca trains beside an old model"):
         OCA(None, CLASSES)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from embridge.backbones.embedding import Embedding, UnitLength
+from embridge.errors import SettingsError
 from embridge.training.objectives.base import Embedded, Objective, OldModel
 from embridge.training.objectives.classified import mean_over, unit
 from embridge.training.objectives.prototype_loss import PrototypeLoss
-from embridge.training.objectives.requirements import check_settings, needed_old
+from embridge.training.objectives.requirements import check_settings, needed_embeddings, needed_old
 from embridge.training.orthogonal import Orthogonal, OrthogonalMap
 from embridge.training.prototypes import Unseen
 
-__all__ = ["OCA"]
+__all__ = ["OCA", "AlignedTo"]
+
+AlignedTo = Literal["prototypes", "rows"]
 
 
 class OCA(Objective):
@@ -31,7 +34,12 @@ class OCA(Objective):
     ``Deviation:`` the authors take matrix_exp, which gives the same layers at several times the cost. weights: of the three
     terms, in the order above. scale, prototype_scale: s and t; both are 1 in the paper, with which logits of unit rows say
     little. unseen: classes that the old model was not trained on, see `embridge.training.prototypes.resolve_unseen`; it holds
-    for both terms with P. Needs nothing of the old model but P. Over several upgrades each adds its extra dims behind.
+    for both terms with P. Over several upgrades each adds its extra dims behind.
+
+    aligned_to: what the third term holds x̂ to. ``prototypes``, as published: nothing is asked of the old model but P.
+    ``rows``: ``Deviation:`` the old embedding of the very item, as `BT2` has it; then the old embeddings of all training rows
+    are needed, and no policy for unseen classes holds for this term. P says nothing of what lies in no class of the training
+    set, and there first places on old rows are lost with it; see docs/benchmarks for both.
 
     Requirements: features of d_old + extra dims whose last layer is linear (no ReLU).
     ``Deviation:`` the first d_old coordinates are renormalised after the cut wherever they meet old rows, since their length
@@ -48,6 +56,8 @@ class OCA(Objective):
         "2024, arXiv 2408.08793"
     )
 
+    old_embeddings: Tensor | None
+
     def __init__(
         self,
         old: OldModel | None,
@@ -59,9 +69,12 @@ class OCA(Objective):
         label_smoothing: float = 0.1,
         scale: float = 1.0,
         prototype_scale: float = 1.0,
+        aligned_to: AlignedTo = "prototypes",
         unseen: Unseen = "using_old",
     ) -> None:
         old = needed_old("oca", old)
+        if aligned_to not in ("prototypes", "rows"):
+            raise SettingsError(f"oca: aligned_to is prototypes or rows, came {aligned_to!r}")
         check_settings("oca", "0 or more", extra=extra)
         check_settings("oca", "above 0", scale=scale)
         check_settings("oca", "0 or more", **{f"weights[{i}]": weight for i, weight in enumerate(weights)})
@@ -73,6 +86,8 @@ class OCA(Objective):
         self.to_old = PrototypeLoss(
             "oca", old, classes, scale=prototype_scale, label_smoothing=label_smoothing, unseen=unseen
         )
+        rows = needed_embeddings("oca with aligned_to='rows'", old) if aligned_to == "rows" else None
+        self.register_buffer("old_embeddings", rows, persistent=False)
 
     def embed(self, features: Tensor) -> Tensor:
         return unit(features)
@@ -87,10 +102,16 @@ class OCA(Objective):
         embeddings = self.embed(features)
         front = unit(embeddings[:, : self.old_dim])
         logits = self.scale * self.classifier(self.turn(embeddings))
-        apart = 1 - (front * unit(self.to_old.prototypes[labels])).sum(1)
         classification, compatibility, alignment = self.weights
         return {
             "classification": classification * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing),
             "compatibility": compatibility * self.to_old(front, labels),
-            "alignment": alignment * mean_over(apart, self.to_old.usable[labels]),
+            "alignment": alignment * self._apart(front, labels, index),
         }
+
+    def _apart(self, front: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        """How far x̂ [b, d_old] lies from what it is aligned to, mean(1 − cos)."""
+        if self.old_embeddings is not None:
+            return (1 - (front * unit(self.old_embeddings[index])).sum(1)).mean()
+        apart = 1 - (front * unit(self.to_old.prototypes[labels])).sum(1)
+        return mean_over(apart, self.to_old.usable[labels])
