@@ -158,6 +158,30 @@ def test_the_old_model_of_a_growing_backbone_is_smaller(tmp_path):
     assert counted["old"] < counted["oca"] / 2
 
 
+@needs(CIFAR)
+@pytest.mark.slow
+def test_cross_tests_of_versions_are_told_apart_by_the_class_of_the_query(tables, tmp_path):
+    name = "oca, held to rows"
+    run(tmp_path, "cifar100_steps", "--quick", "--only", name)
+    (path,) = (tmp_path / "cifar100_steps" / "quick" / "test").iterdir()
+    rows = [r for r in json.loads(path.read_text())["rows"] if r["cell"] == "new/old" and r["metric"] == "cmc_at_1"]
+    for t, s in ((2, 1), (4, 2)):
+        of = {r["setting"].get("classes", "all"): r["value"] for r in rows if tested(r) == (t, s)}
+        shares = {"both": 0.25 * s, "the later": 0.25 * (t - s), "neither": 1 - 0.25 * t}
+        assert of.keys() == {"all"} | {group for group, share in shares.items() if share}
+        assert of["all"] == pytest.approx(sum(of[g] * share for g, share in shares.items() if share))
+    shutil.copy(BENCHMARKS / "cifar100_steps.toml", tmp_path)
+    (tmp_path / "results" / "cifar100_steps").mkdir(parents=True)
+    shutil.copy(path, tmp_path / "results" / "cifar100_steps")
+    made = tables.strangers("cifar100_steps", lambda rows: f"{rows[0]['value']:.3f}", tmp_path).splitlines()
+    assert made[0] == "|  | both | the later | neither |"
+    assert [line.split(" | ")[0] for line in made[2:]] == ["| the first version itself", f"| `{name}`"]
+
+
+def tested(row):
+    return row["setting"]["queries"], row["setting"]["gallery"]
+
+
 @pytest.mark.slow
 def test_the_time_of_an_objective_is_measured_against_training_alone():
     said = run(ROOT, "training_overhead", "--only", "odpp", "--turns", "1")

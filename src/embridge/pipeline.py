@@ -33,7 +33,7 @@ from embridge.validation_pairs import validation_pairs
 
 __all__ = ["Fitted", "evaluate_upgrade", "fit_upgrade"]
 
-_LINEAR = frozenset({"procrustes", "ridge", "low-rank", "mean-shift", "lambda-orthogonal"})
+_LINEAR = frozenset({"procrustes", "whitened-procrustes", "ridge", "low-rank", "mean-shift", "lambda-orthogonal"})
 _MODELS = {"clip": "a CLIP", "sentence-transformers": "a sentence model"}
 _NAMED_FOR_FIT = ("fit.captions", "fit.judged", "fit.validation_pairs", "fit.pairs", "old.captions", "new.captions")
 _NAMED_FOR_EVALUATION = (

@@ -15,6 +15,7 @@ __all__ = ["METHODS", "Method", "Pairs", "checked", "configured", "make"]
 METHODS: dict[str, tuple[str, str]] = {
     "choose": ("embridge.methods.choose", "Choose"),
     "procrustes": ("embridge.methods.procrustes", "Procrustes"),
+    "whitened-procrustes": ("embridge.methods.whitened_procrustes", "WhitenedProcrustes"),
     "ridge": ("embridge.methods.ridge", "Ridge"),
     "low-rank": ("embridge.methods.low_rank", "LowRank"),
     "mean-shift": ("embridge.methods.mean_shift", "MeanShift"),
