@@ -87,7 +87,7 @@ class Steps(Bench):
         return [about | row for row in (*_tests(reports), *groups, *_figures(reports), *dims)]
 
     def groups(self, reports: Reports) -> Rows:
-        """Each cross-test and the older version's own search by the first metric, apart by who was trained on the query's class."""
+        """Cross-tests and the older version's own search by the first metric, apart by who was trained on the query's class."""
         metric, steps, rows = self.config["metrics"][0], self.config["steps"], []
         for t, s, report in reports:
             for classes, (low, high) in zip(KNOWN_TO, pairwise([0, steps[s], steps[t], steps[-1]]), strict=True):

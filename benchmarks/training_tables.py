@@ -141,7 +141,8 @@ def strangers(name: str, summary: Summary, folder: Path = FOLDER) -> str:
     """One line a method: the second version's queries on the first one's vectors, by who was trained on the query's class."""
     found: dict[str, Rows] = {"the first version itself": []}
     for method, rows in runs(name, folder).items():
-        told = [r for r in rows if "classes" in r["setting"] and (r["setting"]["queries"], r["setting"]["gallery"]) == (2, 1)]
+        settings = ({"queries": 2, "gallery": 1, "classes": r["setting"].get("classes")} for r in rows)
+        told = [r for r, setting in zip(rows, settings, strict=True) if r["setting"] == setting]
         if told:
             found["the first version itself"] = [r for r in told if r["cell"] == "old/old"]
             found[LABELS.get(method, f"`{method}`")] = [r for r in told if r["cell"] == "new/old"]

@@ -58,7 +58,9 @@ def test_fewer_pairs_than_dims_are_mapped_too():
     with pytest.warns(UserWarning, match="8 pairs fit a map into 6 dimensions"):
         bridge = WhitenedProcrustes().fit(pairs_of(new, old)).bridge
     deviations = (old - old.mean(axis=0)).astype(np.float32)
-    found = top_k(bridge.apply(new.astype(np.float32)) - bridge.apply(new.astype(np.float32)).mean(axis=0), deviations, 1)
+    found = top_k(
+        bridge.apply(new.astype(np.float32)) - bridge.apply(new.astype(np.float32)).mean(axis=0), deviations, 1
+    )
     assert (found.rows[:, 0] == np.arange(8)).all()
 
 
@@ -98,9 +100,11 @@ def test_of_vectors_that_say_nothing_it_finds_no_more_than_chance():
     assert (found.rows == np.arange(1_000)[:, None]).any(1).mean() < 0.03  # by chance .01
 
 
-@pytest.mark.parametrize("settings", [{"whitening": -0.1}, {"whitening": 0.6}, {"kept_mean": 1.5}, {"kept_mean": np.nan}])
+@pytest.mark.parametrize(
+    "settings", [{"whitening": -0.1}, {"whitening": 0.6}, {"kept_mean": 1.5}, {"kept_mean": np.nan}]
+)
 def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(SettingsError, match="whitening lies in 0 … 0.5 and kept_mean in 0 … 1, came"):
+    with pytest.raises(SettingsError, match=r"whitening lies in 0 … 0\.5 and kept_mean in 0 … 1, came"):
         WhitenedProcrustes(**settings)
 
 

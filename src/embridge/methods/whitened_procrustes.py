@@ -29,7 +29,7 @@ class WhitenedProcrustes:
     new vectors, s makes the deviations from the mean as long as those of the old vectors are.
 
     whitening: 0.5 makes all directions alike, 0 is Procrustes. ``Deviation:`` the paper whitens both sides, and wholly; here
-    only the new one is, in part, and nothing is coloured again: with whole whitening images are lost (docs/benchmarks).
+    only the new one is, in part, and nothing is coloured again: nearer to 0.5 captions still find captions, and images less and less.
     kept_mean: of μ_old, which all old vectors have in common and which draws queries to the same few rows; with 1 absolute
     scores stay where they were. ``Deviation:`` the paper keeps all of it, or none. Below 1 it is for queries: rows that are
     written through such a map do not lie where the old model's rows do. Weights of the pairs weigh C, XᵀY and the means.
@@ -75,7 +75,7 @@ def _map(pairs: Pairs, moments: Path, settings: WhitenedProcrustes) -> Linear:
     spread = (moments.values + _FLOOR * moments.values.max()) ** -settings.whitening
     u, _, vt = np.linalg.svd(spread[:, None] * moments.projected, full_matrices=False)
     turned = spread[:, None] * (u @ vt)  # along the directions of the covariance
-    new, old = (1 - mean @ mean for mean in (moments.mean_new, moments.mean_old))  # variances, since rows have length one
+    new, old = (1 - mean @ mean for mean in (moments.mean_new, moments.mean_old))  # variances: rows have length one
     mapped = (moments.values / moments.values.sum() * new) @ (turned**2).sum(axis=1)
     weight = (old / mapped) ** 0.5 * (moments.basis @ turned)
     bias = settings.kept_mean * moments.mean_old - moments.mean_new @ weight

@@ -62,7 +62,8 @@ def test_held_to_rows_the_third_term_is_of_each_row_and_its_own_old_embedding():
     features = features_for(data, DIM + EXTRA)
     old = data.old.embeddings.tolist()
     apart = [
-        1 - dot(unit(unit(row)[:DIM]), unit(old[i])) for row, i in zip(features.tolist(), data.index.tolist(), strict=True)
+        1 - dot(unit(unit(row)[:DIM]), unit(old[i]))
+        for row, i in zip(features.tolist(), data.index.tolist(), strict=True)
     ]
     terms, others = (loss_of(each, data, features=features) for each in (objective, published))
     assert terms["alignment"] == pytest.approx(5 * sum(apart) / len(apart), rel=1e-9)
