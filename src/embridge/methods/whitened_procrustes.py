@@ -29,7 +29,7 @@ class WhitenedProcrustes:
     new vectors, s makes the deviations from the mean as long as those of the old vectors are.
 
     whitening: 0.5 makes all directions alike, 0 is Procrustes. ``Deviation:`` the paper whitens both sides, and wholly; here
-    only the new one is, in part, and nothing is coloured again: nearer to 0.5 captions still find captions, and images less and less.
+    only the new one is, in part, and nothing is coloured again: nearer to 0.5 captions still find captions, and fewer images.
     kept_mean: of μ_old, which all old vectors have in common and which draws queries to the same few rows; with 1 absolute
     scores stay where they were. ``Deviation:`` the paper keeps all of it, or none. Below 1 it is for queries: rows that are
     written through such a map do not lie where the old model's rows do. Weights of the pairs weigh C, XᵀY and the means.
