@@ -166,7 +166,7 @@ def test_cross_tests_of_versions_are_told_apart_by_the_class_of_the_query(tables
     (path,) = (tmp_path / "cifar100_steps" / "quick" / "test").iterdir()
     rows = [r for r in json.loads(path.read_text())["rows"] if r["cell"] == "new/old" and r["metric"] == "cmc_at_1"]
     for t, s in ((2, 1), (4, 2)):
-        of = {r["setting"].get("classes", "all"): r["value"] for r in rows if tested(r) == (t, s)}
+        of = {r["setting"].get("classes", "all"): r["value"] for r in rows if versions_of(r) == (t, s)}
         shares = {"both": 0.25 * s, "the later": 0.25 * (t - s), "neither": 1 - 0.25 * t}
         assert of.keys() == {"all"} | {group for group, share in shares.items() if share}
         assert of["all"] == pytest.approx(sum(of[g] * share for g, share in shares.items() if share))
@@ -178,7 +178,7 @@ def test_cross_tests_of_versions_are_told_apart_by_the_class_of_the_query(tables
     assert [line.split(" | ")[0] for line in made[2:]] == ["| the first version itself", f"| `{name}`"]
 
 
-def tested(row):
+def versions_of(row):
     return row["setting"]["queries"], row["setting"]["gallery"]
 
 
