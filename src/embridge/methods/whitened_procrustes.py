@@ -35,7 +35,7 @@ class WhitenedProcrustes:
     written through such a map do not lie where the old model's rows do. Weights of the pairs weigh C, XᵀY and the means.
 
     Requirements: as `Procrustes`, which is the safe choice; this one found more where vectors have much in common, as those
-    of CLIP have, and no more where they have not. Raises `InvalidInput` where all vectors of a side point the same way.
+    of CLIP have, and a little less where they have not. Raises `InvalidInput` where all vectors of a side point the same way.
 
     >>> from embridge import Embeddings, Space
     >>> rng = np.random.default_rng(0)
