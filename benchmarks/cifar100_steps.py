@@ -14,7 +14,7 @@ see ``training_runs.py``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from embridge.adapters.upgrade import MANIFEST
 from embridge.backbones.saved import TrainedModel
 from embridge.evaluation import LabelRelevance, Report, Scope, Side, average_accuracy, average_compatibility
 from embridge.training.chain import Chain, chain_reports, compatibility_matrices
-from embridge.training.objectives.base import Objective
+from embridge.training.objectives.base import Objective, OldModel
+from embridge.training.old_models import old_model
 
 Rows = list[dict[str, Any]]
 Reports = Sequence[tuple[int, int, Report]]
@@ -37,13 +38,28 @@ KNOWN_TO = ("both", "the later", "neither")
 
 @dataclass(frozen=True)
 class Version(Bench):
-    """One step: a new model beside the version before it, which is None for the first."""
+    """One step: a new model beside the version before it, the last of those before; the first has none."""
 
-    before: TrainedModel | None = None
+    models: tuple[TrainedModel, ...] = ()
+
+    @property
+    def before(self) -> TrainedModel | None:
+        return self.models[-1] if self.models else None
 
     def model(self, how: Mapping[str, Any], seed: int) -> TrainedModel:
         """The version before, where the old model is asked for."""
         return self.before if self.before is not None and how["name"] == "old" else super().model(how, seed)
+
+    def old_model(self, method: Mapping[str, Any], seed: int) -> OldModel:
+        """With the versions before it, where the method is held to all of them."""
+        old, data = super().old_model(method, seed), self.old.train
+        if not method.get("held_to_all"):
+            return old
+        known = zip(
+            self.models[:-1], self.config["steps"], strict=False
+        )  # a model, and how many classes it was trained on
+        before = [old_model(data, rows_of(m, data), known=list(data.classes)[:count]) for m, count in known]
+        return replace(old, ancestors=before)
 
     def objective(self, method: Mapping[str, Any], seed: int) -> Objective:
         if method["make"] == "bt2" and self.before is not None:  # its extra dims are counted from the new head's
@@ -106,7 +122,7 @@ class Steps(Bench):
         for number, (known, count) in enumerate(pairwise([0, *self.config["steps"]])):
             seen = Seen(first_classes(self.new.train, count), self.new.judged)
             config, kept = {**self.config, "old_classes": known}, self.kept / f"{count} classes"
-            step = Version(config, seen, seen, kept, models[-1] if models else None)
+            step = Version(config, seen, seen, kept, tuple(models))
             model, link = step.made(method, 100 * seed + number)
             models.append(model)
             links += [] if link is None else [link]

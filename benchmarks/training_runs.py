@@ -219,7 +219,8 @@ def main(
     own = options.part == "test" and not options.quick
     results = FOLDER / "results" / name if own else kept / options.part
     bench = kind(config, *load(config, options.part), kept)
-    for seed in range(config["seeds"] if options.seeds is None else options.seeds):
+    most = max(method.get("seeds", config["seeds"]) for method in config["methods"])
+    for seed in range(most if options.seeds is None else options.seeds):
         for method in config["methods"]:
             path = results / f"{method['name']}-{seed}.json"
             wanted = options.only in (None, method["name"]) and seed < method.get("seeds", config["seeds"])

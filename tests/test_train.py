@@ -54,6 +54,8 @@ def project(tmp_path_factory):
     rows = Rows(drawn, np.arange(0, 500, 5))
     alone = QUICK.fit(rows, network(10, seed=2), Independent(None, len(SCRIPTS), dim=10))
     alone.save(folder / "models" / "independent")
+    first = QUICK.fit(rows, network(4, seed=3), Independent(None, len(SCRIPTS), dim=4))
+    first.save(folder / "models" / "first")
     classifier = np.random.default_rng(0).normal(size=(len(SCRIPTS), OLD_DIM)).astype(np.float32)
     np.save(folder / "old-classifier.npy", classifier)
     return folder
@@ -190,6 +192,28 @@ def test_old_vectors_from_a_file_give_the_same_model(project, trained):
     write(rows.take(np.arange(99)), project / "old.npy")
     done = run("train", project / "from-file.yaml")
     assert (done.exit_code, "lacks 1 of 100 items, first" in done.stderr) == (1, True)
+
+
+def test_a_model_may_be_held_to_the_versions_before_the_old_one_too(project):
+    settings = {"extra": 4, "aligned_to": "rows", "weights": [1.0, 0.0, 30.0]}
+    said = {"objective": {"name": "oca", "settings": settings}, "training": TRAINING | {"epochs": 6}}
+    ancestors = [{"encoder": "trained:models/first", "device": "cpu", "known": list(KNOWN)}]
+    paths = [
+        settings_of(project, "beside-one", **said),
+        settings_of(project, "beside-two", **said, ancestors=ancestors),
+    ]
+    for path in paths:
+        done = run("train", path)
+        assert done.exit_code == 0, (done.stderr, done.exception)
+    images = items("train").images[::5]
+    wanted, met, held = load("trained:" + str(project / "models" / "first")).encode(images, modality="image"), [], []
+    for path in paths:
+        model = load(f"trained:{project / path.stem / 'model'}", device="cpu")
+        front = model.encode(images, modality="image")[:, :4]
+        met.append(float((front * wanted).sum(1).mean() / np.linalg.norm(front, axis=1).mean()))
+        held.append(Upgrade.load(project / path.stem / "upgrade").provenance.settings["objective"]["held.dims"])
+    assert held == [[OLD_DIM], [4, OLD_DIM]]
+    assert met[1] > met[0] + 0.05
 
 
 def arrays(project):
@@ -393,6 +417,22 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent,
         ({"objective": {"name": "mixbct", "settings": {"labels": [0]}}}, "mixbct has no setting labels"),
         ({"objective": "bt2"}, "bt2 asks for the vectors of the same model trained alone; name it under paragon"),
         ({"objective": "lwf"}, "lwf uses the weights of the old classifier"),
+        ({"ancestors": [{"encoder": "trained:models/first", "knwon": []}]}, "ancestors.0.knwon: there is no such key; did you"),
+        ({"ancestors": ["trained:models/odl"]}, "trained:models/odl: there is no folder"),
+        ({"ancestors": ["trained:models/first"]}, "bct holds a new model to the old one alone; leave its ancestors out"),
+        ({"ancestors": ["trained:models/old"], "objective": "oca"}, "ancestors: each is another model, and none is the old one"),
+        (
+            {"ancestors": [{"encoder": "trained:models/first", "known": ["klingon"]}], "objective": "oca"},
+            "ancestors.0.known: 'klingon' is no class",
+        ),
+        ({"ancestors": [{"vectors": "nowhere.npy"}], "objective": "oca"}, "ancestors.0.vectors: "),
+        ({"ancestors": ["trained:models/first"], "objective": "independent", "old": None}, "name that under old"),
+        ({"ancestors": ["trained:models/first"], "model": "models/first"}, "the model would replace an ancestor"),
+        (
+            {"data": {"images": "images", "cells": 4}, "old": "trained:models/old", "objective": "oca",
+             "ancestors": [{"encoder": "trained:models/first", "known": ["greek"]}]},
+            "ancestors: known is of classes, and cells are none",
+        ),
         ({"paragon": "trained:models/independent"}, "paragon: bct has no use for one"),
         ({"data": {"images": "images", "cells": 4}}, "old: known and classifier are of classes, and cells are none"),
         ({"data": {"images": "images", "cells": 4}, "old": None}, "the cells are of an old model's vectors; name it"),
@@ -429,6 +469,12 @@ def test_settings_that_do_not_fit_are_refused_before_any_work(project, changes, 
     done = run("train", settings_of(project, "refused", **changes))
     assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
     assert done.stdout == ""
+    assert not (project / "refused").exists()
+
+
+def test_an_ancestor_that_is_longer_than_the_old_model_is_refused(project):
+    done = run("train", settings_of(project, "refused", objective="oca", ancestors=["trained:models/independent"]))
+    assert (done.exit_code, "dims do not fall; came [10, 8], the last of the old model" in done.stderr) == (1, True)
     assert not (project / "refused").exists()
 
 

@@ -228,7 +228,7 @@ def _said(error: Any, kind: Any) -> str:
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}"
     section = kind
-    for name in error["loc"][:-1]:
+    for name in (part for part in error["loc"][:-1] if isinstance(part, str)):
         annotation = section.model_fields[name].annotation
         section = next((a for a in (annotation, *get_args(annotation)) if hasattr(a, "model_fields")), None)
     known = list(section.model_fields)
@@ -243,7 +243,7 @@ def require_files(settings: BaseModel, *keys: str) -> None:
     for key in keys:
         named: Any = settings
         for part in key.split("."):
-            named = getattr(named, part, None)
+            named = named[int(part)] if isinstance(named, tuple) else getattr(named, part, None)
         for path in named.values() if isinstance(named, dict) else [named]:
             if path is not None and not path.exists():
                 raise SettingsError(f"{key}: {path} does not exist")
@@ -274,4 +274,6 @@ def _resolve(settings: Any, folder: Path) -> Any:
         return settings.model_copy(update=changed)
     if isinstance(settings, dict):
         return {key: _resolve(value, folder) for key, value in settings.items()}
+    if isinstance(settings, tuple):
+        return tuple(_resolve(value, folder) for value in settings)
     return folder / settings if isinstance(settings, Path) else settings

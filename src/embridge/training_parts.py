@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from embridge.training.augment import Augment
 from embridge.training.image_data import HuggingFaceImages, ImageArrays, ImageFolder
 from embridge.training.labelled import Labelled, LabelledVectors, Rows
 from embridge.training.objectives import make_objective
-from embridge.training.objectives.base import Objective
+from embridge.training.objectives.base import Objective, OldModel
 from embridge.training.old_models import old_model, old_vectors
 from embridge.training.strategy import STARTED_ANEW
 from embridge.training.trainer import CompatibleTraining
-from embridge.training_settings import BackboneSettings, DataSettings, RowsSettings, TrainingSettings
+from embridge.training_settings import BackboneSettings, DataSettings, RowsSettings, TrainingSettings, VersionSettings
 from embridge.vector_files import read, write
 
 __all__ = ["Items", "OtherModel", "made_backbone", "made_objective", "made_training", "read_items"]
@@ -171,19 +171,23 @@ def made_backbone(settings: TrainingSettings, data: Labelled, feature_dim: int) 
 
 
 def made_objective(
-    settings: TrainingSettings, data: Labelled, old: np.ndarray | None, paragon: np.ndarray | None
+    settings: TrainingSettings,
+    data: Labelled,
+    old: np.ndarray | None,
+    paragon: np.ndarray | None,
+    ancestors: Sequence[np.ndarray] = (),
 ) -> Objective:
-    """The loss, its own layers drawn from the seed; old and paragon: vectors of the very items that are trained on."""
+    """The loss, its own layers drawn from the seed; of the other models, vectors of the very items that are trained on."""
     given: dict[str, Any] = {"labels": torch.from_numpy(data.labels)}
     if paragon is not None:
         given["paragon"] = torch.from_numpy(paragon)
     kept = None
     if old is not None:
         assert settings.old is not None
-        said = settings.old
-        classifier = None if said.classifier is None else _array(said.classifier, "classifier")
-        known = None if said.known is None else _known(said.known, data.classes)
-        kept = old_model(data, old, known=known, classifier=classifier, renormalise=said.renormalise)
+        file, named = settings.old.classifier, enumerate(zip(settings.ancestors, ancestors, strict=True))
+        before = [_kept(f"ancestors.{number}", said, data, rows) for number, (said, rows) in named]
+        classifier = None if file is None else _array(file, "classifier")
+        kept = _kept("old", settings.old, data, old, classifier=classifier, ancestors=before)
     with drawn_from(settings.seed):
         made: Objective = make_objective(
             settings.objective.name, kept, len(data.classes), settings.objective.settings, **given
@@ -191,10 +195,15 @@ def made_objective(
     return made
 
 
-def _known(names: Collection[str | int], classes: Collection[str]) -> list[str]:
+def _kept(key: str, said: VersionSettings, data: Labelled, rows: np.ndarray, **more: Any) -> OldModel:
+    known = None if said.known is None else _known(key, said.known, data.classes)
+    return old_model(data, rows, known=known, renormalise=said.renormalise, **more)
+
+
+def _known(key: str, names: Collection[str | int], classes: Collection[str]) -> list[str]:
     strange = [str(name) for name in names if str(name) not in classes]
     if strange:
-        raise SettingsError(f"old.known: {strange[0]!r} is no class of the items; these are {list(classes)[:8]} …")
+        raise SettingsError(f"{key}.known: {strange[0]!r} is no class of the items; these are {list(classes)[:8]} …")
     return [str(name) for name in names]
 
 

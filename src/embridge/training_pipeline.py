@@ -97,6 +97,14 @@ class _Plan:
         self._train, self._held = _parts(settings, _stand_in_labels(settings.data, items.data))
         self._training = made_training(settings, self._train)
         self.old = None if settings.old is None else OtherModel("old", settings.old, items, progress)
+        self._ancestors = [
+            OtherModel(f"ancestors.{number}", given, items, progress) for number, given in enumerate(settings.ancestors)
+        ]
+        spaces = [model.space for model in (*self._ancestors, self.old) if model is not None]
+        if len(set(spaces)) < len(spaces):
+            raise SettingsError(
+                f"ancestors: each is another model, and none is the old one; came {list(map(str, spaces))}"
+            )
         given = settings.paragon
         self._paragon = None if given is None else OtherModel("paragon", given, items, progress)
         self._start(OtherModel.stand_in)
@@ -145,16 +153,18 @@ class _Plan:
     def _start(self, vectors_of: Callable[[OtherModel], np.ndarray]) -> Start:
         """All parts, made of these vectors of the other models: the same seed, the same weights."""
         settings, train, held = self._settings, self._train, self._held
-        old, paragon = (None if m is None else vectors_of(m) for m in (self.old, self._paragon))
-        objective = made_objective(settings, train, _of(train, old), _of(train, paragon))
+        old, paragon = (None if m is None else _of(train, vectors_of(m)) for m in (self.old, self._paragon))
+        ancestors = [_of(train, vectors_of(model)) for model in self._ancestors]
+        objective = made_objective(settings, train, old, paragon, ancestors)
         backbone = made_backbone(settings, train, objective.feature_dim)
-        held_out = None if held is None else HeldOut(held, _of(held, old))
+        beside = None if held is None or self.old is None else _of(held, vectors_of(self.old))
+        held_out = None if held is None else HeldOut(held, beside)
         return Start(train, backbone, objective, held_out, settings.seed)
 
 
-def _of(part: Labelled, vectors: np.ndarray | None) -> np.ndarray | None:
+def _of(part: Labelled, vectors: np.ndarray) -> np.ndarray:
     """The vectors of a part of all items."""
-    return vectors[part.rows] if vectors is not None and isinstance(part, Rows) else vectors
+    return vectors[part.rows] if isinstance(part, Rows) else vectors
 
 
 def _stand_in_labels(settings: DataSettings, data: Labelled) -> Labelled:
@@ -197,6 +207,10 @@ def _check_named(settings: TrainingSettings) -> None:
             raise SettingsError("old: known and classifier are of classes, and cells are none; leave them out")
     if settings.old is None and name not in _WITHOUT_OLD:
         raise SettingsError(f"objective: {name} trains beside an old model; name it under old")
+    if settings.ancestors and settings.old is None:
+        raise SettingsError("ancestors: these are the versions before the old model; name that under old")
+    if settings.data.cells is not None and any(ancestor.known is not None for ancestor in settings.ancestors):
+        raise SettingsError("ancestors: known is of classes, and cells are none; leave it out")
     if takes(name, "paragon") != (settings.paragon is not None):
         raise SettingsError(
             f"objective: {name} asks for the vectors of the same model trained alone; name it under paragon"

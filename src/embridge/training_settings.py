@@ -17,6 +17,7 @@ __all__ = [
     "OldSettings",
     "RowsSettings",
     "TrainingSettings",
+    "VersionSettings",
     "load_training_settings",
 ]
 
@@ -29,12 +30,17 @@ class RowsSettings(VectorsSettings):
     vectors: Path | None = None
 
 
-class OldSettings(RowsSettings):
-    """The model whose vectors are stored, and what it knew."""
+class VersionSettings(RowsSettings):
+    """A model whose vectors are stored, and what it knew."""
 
     known: tuple[str | int, ...] | None = None
-    classifier: Path | None = None
     renormalise: bool = False
+
+
+class OldSettings(VersionSettings):
+    """The model that the new one is trained beside."""
+
+    classifier: Path | None = None
 
 
 class DataSettings(Strict):
@@ -101,6 +107,7 @@ class TrainingSettings(Strict):
     data: DataSettings
     objective: ObjectiveSettings
     old: OldSettings | None = None
+    ancestors: tuple[VersionSettings, ...] = ()
     paragon: RowsSettings | None = None
     backbone: BackboneSettings | None = None
     training: dict[str, Any] = Field(default_factory=dict)
@@ -117,12 +124,14 @@ def load_training_settings(path: Path | str) -> TrainingSettings:
         raise SettingsError(
             f"{path}: the upgrade's folder {settings.upgrade} would replace the model {settings.model}; keep them apart"
         )
-    for key, other in (("old", settings.old), ("paragon", settings.paragon)):
+    others = [("old", settings.old), ("paragon", settings.paragon), *(("an ancestor", a) for a in settings.ancestors)]
+    for key, other in others:
         if other is not None and other.encoder == f"trained:{settings.model}":
             raise SettingsError(f"{path}: the model would replace {key}, {settings.model}; choose another folder")
     require_files(
         settings,
         *(f"data.{key}" for key in ("images", "dataset", "vectors", "labels")),
         *("old.vectors", "old.classifier", "paragon.vectors", "backbone.folder"),
+        *(f"ancestors.{number}.vectors" for number in range(len(settings.ancestors))),
     )
     return settings

@@ -1,6 +1,9 @@
 """Every objective with settings that fit the toy problem of its contract: a new one is a line here."""
 
+from dataclasses import replace
+
 from embridge.training.objectives.advbct import AdvBCT
+from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.bc_aligner import BCAligner
 from embridge.training.objectives.bct import BCT
 from embridge.training.objectives.bt2 import BT2
@@ -16,15 +19,24 @@ from embridge.training.objectives.odpp import ODPP
 from embridge.training.objectives.ract import RACT
 from embridge.training.objectives.unibct import UniBCT
 
+
+def after_another(toy):
+    """The old model with a version before it, which is at its front."""
+    before = OldModel(toy.old.prototypes[:, :4], toy.old.known, toy.old.embeddings[:, :4])
+    return replace(toy.old, ancestors=[before])
+
+
 OBJECTIVES = {
     "bct": lambda toy: BCT(toy.old, toy.classes),
     "bct, old classifier": lambda toy: BCT(toy.old, toy.classes, targets="classifier", unseen="null"),
     "bct, using new": lambda toy: BCT(toy.old, toy.classes, prototype_scale=20.0, unseen="using_new"),
     "oca": lambda toy: OCA(toy.old, toy.classes, extra=2),
     "oca, held to rows": lambda toy: OCA(toy.old, toy.classes, extra=2, aligned_to="rows"),
+    "oca, beside two versions": lambda toy: OCA(after_another(toy), toy.classes, extra=2),
     "oca, no extra": lambda toy: OCA(toy.old, toy.classes, extra=0, orthogonal_map="householder", unseen="null"),
     "oca, using new": lambda toy: OCA(toy.old, toy.classes, extra=3, orthogonal_map="matrix_exp", unseen="using_new"),
     "bt2": lambda toy: BT2(toy.old, toy.classes, dim=10, paragon=toy.paragon, extra=2),
+    "bt2, beside two versions": lambda toy: BT2(after_another(toy), toy.classes, dim=10, paragon=toy.paragon, extra=2),
     "bt2, no extra": lambda toy: BT2(toy.old, toy.classes, dim=10, paragon=toy.paragon, extra=0, unseen="null"),
     "bt2, using new": lambda toy: BT2(
         toy.old, toy.classes, dim=10, paragon=toy.paragon, extra=8, orthogonal_map="matrix_exp", unseen="using_new"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,15 @@ def old_model(
     known: Collection[str] | None = None,
     classifier: np.ndarray | None = None,
     renormalise: bool = False,
+    ancestors: Sequence[OldModel] = (),
     progress: Progress = silent,
 ) -> OldModel:
     """Prototypes and unit embeddings of the training items, which are not augmented.
 
     old: the encoder, or its vectors [n, d_old] of the items, in their order. known: names of the classes that it was trained
     on, all of them where None. classifier [c, d_old]: the weights of its classifier, where they are at hand. renormalise: the
-    prototypes, see `class_means`. Raises `InvalidInput` for vectors of another number, and names that are no class.
+    prototypes, see `class_means`. ancestors: see `OldModel`; made of the same data. Raises `InvalidInput` for vectors of another
+    number, and names that are no class.
 
     >>> from embridge.training.labelled import LabelledVectors
     >>> rows = np.eye(3, dtype=np.float32)
@@ -46,7 +48,7 @@ def old_model(
     labels = torch.from_numpy(data.labels)
     means = class_means(_chunks(vectors, labels), classes=len(data.classes), renormalise=renormalise).means
     weights = None if classifier is None else torch.from_numpy(np.asarray(classifier, np.float32))
-    return OldModel(means, _known(data.classes, known), torch.from_numpy(vectors), weights)
+    return OldModel(means, _known(data.classes, known), torch.from_numpy(vectors), weights, ancestors)
 
 
 def old_vectors(data: Labelled, old: Encoder | np.ndarray, *, progress: Progress = silent) -> np.ndarray:

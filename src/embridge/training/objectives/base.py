@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,7 +32,10 @@ class OldModel:
     prototypes [c, d_old]: the mean unit vector of each class, see `embridge.training.prototypes`. known [c]: whether the
     old model was trained on that class. embeddings [n, d_old]: its unit vectors of the training rows, in their order,
     for objectives that use them one by one. classifier [c, d_old]: the weights of its classifier; rows of classes that it
-    does not know are ignored.
+    does not know are ignored. ancestors: the versions before it, the oldest first, whose vectors are at the front of its own,
+    for objectives that hold a new model to all of them; of the same classes and training rows.
+
+    Raises `InvalidInput` for other shapes, for what is not finite, and for ancestors whose dims fall.
 
     >>> OldModel(torch.eye(3, 2), torch.tensor([True, True, False])).dim
     2
@@ -42,8 +45,10 @@ class OldModel:
     known: Tensor
     embeddings: Tensor | None = None
     classifier: Tensor | None = None
+    ancestors: Sequence[OldModel] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ancestors", tuple(self.ancestors))
         classes = len(self.prototypes)
         if self.known.shape != (classes,) or self.known.dtype != torch.bool:
             raise InvalidInput(
@@ -59,6 +64,24 @@ class OldModel:
             rows = getattr(self, what)
             if rows is not None and (rows.ndim != 2 or rows.shape[1] != self.dim or not rows.isfinite().all()):
                 raise InvalidInput(f"old model: {what} are finite rows [n, {self.dim}], came {tuple(rows.shape)}")
+        self._check_ancestors()
+
+    def _check_ancestors(self) -> None:
+        versions = (*self.ancestors, self)
+        dims = [version.dim for version in versions]
+        if dims != sorted(dims):
+            raise InvalidInput(
+                "old model: each version's vectors are at the front of the next one's, so ancestors come oldest first and their "
+                f"dims do not fall; came {dims}, the last of the old model"
+            )
+        classes = {len(version.prototypes) for version in versions}
+        rows = {len(version.embeddings) for version in versions if version.embeddings is not None}
+        for what, counts in (
+            ("prototypes of the same classes", classes),
+            ("embeddings of the same training rows", rows),
+        ):
+            if len(counts) > 1:
+                raise InvalidInput(f"old model: its ancestors have {what}, came {sorted(counts)} rows")
 
     @property
     def dim(self) -> int:

@@ -12,7 +12,7 @@ from embridge.backbones.embedding import BasisChange, Embedding
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import Embedded, Objective, OldModel
 from embridge.training.objectives.classified import unit
-from embridge.training.objectives.prototype_loss import PrototypeLoss
+from embridge.training.objectives.older_versions import OlderVersions
 from embridge.training.objectives.requirements import check_settings, needed_embeddings, needed_old
 from embridge.training.orthogonal import Orthogonal, OrthogonalMap
 from embridge.training.prototypes import Unseen
@@ -36,6 +36,8 @@ class BT2(Objective):
     scale, prototype_scale: s and t, 1 in the paper. unseen: classes that the old model was not trained on, see
     `embridge.training.prototypes.resolve_unseen`; it holds for the third term alone. Needs the old embeddings of all
     training rows. ``Deviation:`` the first d_old coordinates are renormalised after the cut where they meet old rows.
+    ``Deviation:`` where the old model has ancestors, the third and the fourth term are means over all of them, see
+    `OlderVersions`.
 
     Raises `SettingsError` where d + e < d_old or e > d_old, `InvalidInput` for a paragon of another shape. Related: `OCA`,
     which needs neither φ_* nor old embeddings.
@@ -50,7 +52,6 @@ class BT2(Objective):
         "Zhou, Li et al., BT²: backward-compatible training with basis transformation, ICCV 2023, arXiv 2211.03989"
     )
     paragon: Tensor
-    old_embeddings: Tensor
 
     def __init__(
         self,
@@ -67,7 +68,8 @@ class BT2(Objective):
         prototype_scale: float = 1.0,
         unseen: Unseen = "using_old",
     ) -> None:
-        old, embeddings = needed_old("bt2", old), needed_embeddings("bt2", old)
+        old = needed_old("bt2", old, ancestors=True)
+        embeddings = needed_embeddings("bt2", old, ancestors=True)
         check_settings("bt2", "above 0", emphasis=emphasis, scale=scale)
         check_settings("bt2", "0 or more", **{f"weights[{i}]": weight for i, weight in enumerate(weights)})
         _check_dims(dim, extra, old.dim, paragon, len(embeddings))
@@ -77,9 +79,8 @@ class BT2(Objective):
         self.new_basis = Orthogonal(dim, orthogonal_map=orthogonal_map, start="random")
         self.old_basis = Orthogonal(old.dim, orthogonal_map=orthogonal_map, start="random")
         self.classifier = nn.Linear(dim, classes, bias=False)
-        self.to_old = PrototypeLoss("bt2", old, classes, scale=prototype_scale, unseen=unseen)
+        self.held = OlderVersions("bt2", old, classes, rows=True, scale=prototype_scale, unseen=unseen)
         self.register_buffer("paragon", paragon, persistent=False)
-        self.register_buffer("old_embeddings", embeddings, persistent=False)
 
     def embed(self, features: Tensor) -> Tensor:
         mixed = self.emphasis * self.new_basis(self.new_head(features))
@@ -102,20 +103,18 @@ class BT2(Objective):
         return unit(features[:, : self.dim])
 
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
-        self.to_old.begin_epoch(epoch, embedded, self.comparable)
+        self.held.begin_epoch(epoch, embedded)
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
-        new, front = self.new_head(features), unit(self.embed(features)[:, : self.old_dim])
-        apart = [
-            1 - (rows * unit(wanted[index])).sum(1)
-            for rows, wanted in ((new, self.paragon), (front, self.old_embeddings))
-        ]
+        new, embeddings = self.new_head(features), self.embed(features)
+        away = 1 - (new * unit(self.paragon[index])).sum(1)
+        confusion, apart = self.held(embeddings, labels, index)
         classification, paragon, compatibility, alignment = self.weights
         return {
             "classification": classification * F.cross_entropy(self.scale * self.classifier(new), labels),
-            "paragon": paragon * apart[0].mean(),
-            "compatibility": compatibility * self.to_old(front, labels),
-            "alignment": alignment * apart[1].mean(),
+            "paragon": paragon * away.mean(),
+            "compatibility": compatibility * confusion,
+            "alignment": alignment * apart,
         }
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from embridge.backbones.embedding import Embedding, UnitLength
 from embridge.errors import SettingsError
 from embridge.training.objectives.base import Embedded, Objective, OldModel
-from embridge.training.objectives.classified import mean_over, unit
-from embridge.training.objectives.prototype_loss import PrototypeLoss
+from embridge.training.objectives.classified import unit
+from embridge.training.objectives.older_versions import OlderVersions
 from embridge.training.objectives.requirements import check_settings, needed_embeddings, needed_old
 from embridge.training.orthogonal import Orthogonal, OrthogonalMap
 from embridge.training.prototypes import Unseen
@@ -34,7 +34,8 @@ class OCA(Objective):
     ``Deviation:`` the authors take matrix_exp, which gives the same layers at several times the cost. weights: of the three
     terms, in the order above. scale, prototype_scale: s and t; both are 1 in the paper, with which logits of unit rows say
     little. unseen: classes that the old model was not trained on, see `embridge.training.prototypes.resolve_unseen`; it holds
-    for both terms with P. Over several upgrades each adds its extra dims behind.
+    for both terms with P. Over several upgrades each adds its extra dims behind; ``Deviation:`` where the old model has
+    ancestors, the second and the third term are means over all of them, see `OlderVersions`.
 
     aligned_to: what the third term holds x̂ to. ``prototypes``, as published: nothing is asked of the old model but P.
     ``rows``: ``Deviation:`` the old embedding of the very item, as `BT2` has it; then the old embeddings of all training rows
@@ -56,8 +57,6 @@ class OCA(Objective):
         "2024, arXiv 2408.08793"
     )
 
-    old_embeddings: Tensor | None
-
     def __init__(
         self,
         old: OldModel | None,
@@ -72,7 +71,7 @@ class OCA(Objective):
         aligned_to: AlignedTo = "prototypes",
         unseen: Unseen = "using_old",
     ) -> None:
-        old = needed_old("oca", old)
+        old = needed_old("oca", old, ancestors=True)
         if aligned_to not in ("prototypes", "rows"):
             raise SettingsError(f"oca: aligned_to is prototypes or rows, came {aligned_to!r}")
         check_settings("oca", "0 or more", extra=extra)
@@ -83,11 +82,17 @@ class OCA(Objective):
         self.weights, self.scale, self.label_smoothing = weights, scale, label_smoothing
         self.turn = Orthogonal(dim, orthogonal_map=orthogonal_map, bias=True, start="random")
         self.classifier = nn.Linear(dim, classes, bias=False)
-        self.to_old = PrototypeLoss(
-            "oca", old, classes, scale=prototype_scale, label_smoothing=label_smoothing, unseen=unseen
+        if aligned_to == "rows":
+            needed_embeddings("oca with aligned_to='rows'", old, ancestors=True)
+        self.held = OlderVersions(
+            "oca",
+            old,
+            classes,
+            rows=aligned_to == "rows",
+            scale=prototype_scale,
+            label_smoothing=label_smoothing,
+            unseen=unseen,
         )
-        rows = needed_embeddings("oca with aligned_to='rows'", old) if aligned_to == "rows" else None
-        self.register_buffer("old_embeddings", rows, persistent=False)
 
     def embed(self, features: Tensor) -> Tensor:
         return unit(features)
@@ -96,22 +101,15 @@ class OCA(Objective):
         return UnitLength()
 
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
-        self.to_old.begin_epoch(epoch, embedded, self.comparable)
+        self.held.begin_epoch(epoch, embedded)
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)
-        front = unit(embeddings[:, : self.old_dim])
         logits = self.scale * self.classifier(self.turn(embeddings))
+        confusion, apart = self.held(embeddings, labels, index)
         classification, compatibility, alignment = self.weights
         return {
             "classification": classification * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing),
-            "compatibility": compatibility * self.to_old(front, labels),
-            "alignment": alignment * self._apart(front, labels, index),
+            "compatibility": compatibility * confusion,
+            "alignment": alignment * apart,
         }
-
-    def _apart(self, front: Tensor, labels: Tensor, index: Tensor) -> Tensor:
-        """How far x̂ [b, d_old] lies from what it is aligned to, mean(1 − cos)."""
-        if self.old_embeddings is not None:
-            return (1 - (front * unit(self.old_embeddings[index])).sum(1)).mean()
-        apart = 1 - (front * unit(self.to_old.prototypes[labels])).sum(1)
-        return mean_over(apart, self.to_old.usable[labels])

@@ -46,22 +46,26 @@ def check_settings(objective: str, rule: Rule, **settings: float) -> None:
             raise SettingsError(f"{objective}: {name} is {rule}, came {value}")
 
 
-def needed_old(objective: str, old: OldModel | None) -> OldModel:
-    """The old model, or `InvalidInput` where none was given."""
+def needed_old(objective: str, old: OldModel | None, *, ancestors: bool = False) -> OldModel:
+    """The old model, or `InvalidInput` where none was given; `SettingsError` for ancestors where the objective takes none."""
     if old is None:
         raise InvalidInput(f"{objective} trains beside an old model; give an OldModel in the place of None")
+    if old.ancestors and not ancestors:
+        raise SettingsError(
+            f"{objective} holds a new model to the old one alone; leave its ancestors out, or take oca or bt2"
+        )
     return old
 
 
-def needed_embeddings(objective: str, old: OldModel | None) -> Tensor:
-    """The old embeddings of the training rows [n, d_old], or `InvalidInput` where none were given.
+def needed_embeddings(objective: str, old: OldModel | None, *, ancestors: bool = False) -> Tensor:
+    """The old embeddings of the training rows [n, d_old], or `InvalidInput` where none were given; see `needed_old`.
 
     >>> old = OldModel(torch.eye(2), torch.tensor([True, True]))
     >>> needed_embeddings("l2", old)
     Traceback (most recent call last):
     embridge.errors.InvalidInput: l2 uses the old embeddings of the training rows; give OldModel(..., embeddings=[n, 2])
     """
-    old = needed_old(objective, old)
+    old = needed_old(objective, old, ancestors=ancestors)
     if old.embeddings is None:
         raise InvalidInput(
             f"{objective} uses the old embeddings of the training rows; give OldModel(..., embeddings=[n, {old.dim}])"
