@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from embridge import Upgrade
+
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 DATA = Path(os.environ.get("EMBRIDGE_DATA") or ROOT.parent / "shared" / "data")
@@ -161,8 +163,10 @@ def test_the_old_model_of_a_growing_backbone_is_smaller(tmp_path):
 @needs(CIFAR)
 @pytest.mark.slow
 def test_cross_tests_of_versions_are_told_apart_by_the_class_of_the_query(tables, tmp_path):
-    name = "oca, held to rows"
-    run(tmp_path, "cifar100_steps", "--quick", "--only", name)
+    name = "oca, held to all"
+    run(tmp_path, "cifar100_steps", "--quick", "--only", name, "--seeds", "1")
+    (last,) = tmp_path.glob(f"cifar100_steps/quick/100 classes/{name}-*/upgrade")
+    assert Upgrade.load(last).provenance.settings["objective"]["held.dims"] == [64, 128, 192]
     (path,) = (tmp_path / "cifar100_steps" / "quick" / "test").iterdir()
     rows = [r for r in json.loads(path.read_text())["rows"] if r["cell"] == "new/old" and r["metric"] == "cmc_at_1"]
     for t, s in ((2, 1), (4, 2)):
