@@ -1,8 +1,9 @@
 """The sections of docs on compatible training: prose of ``sections/NAME.md`` around tables of ``results/NAME``.
 
 A section without results is left out. In its prose ``{{ quality }}`` stands for the table of searches, ``{{ cost }}`` for
-that of what compatibility costs and brings, ``{{ steps }}`` for that of versions in a row and ``{{ strangers }}`` for that of its
-queries told apart by class, ``{{ choice }}`` for the settings that were tried, ``{{ overhead }}`` for the one of times.
+that of what compatibility costs and brings, ``{{ steps }}`` for that of versions in a row, ``{{ pairs }}`` for that of each on
+those before it and ``{{ strangers }}`` for that of its queries told apart by class, ``{{ choice }}`` for the settings that were
+tried, ``{{ overhead }}`` for the one of times.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def sections(summary: Summary, folder: Path = FOLDER) -> str:
                 "quality": partial(quality, name, summary, folder),
                 "cost": partial(cost, name, folder),
                 "steps": partial(steps, name, summary, folder),
+                "pairs": partial(pairs, name, folder),
                 "strangers": partial(strangers, name, summary, folder),
                 "choice": partial(choice, folder),
                 "overhead": partial(overhead, folder),
@@ -137,6 +139,27 @@ def steps(name: str, summary: Summary, folder: Path = FOLDER) -> str:
     return _table(lines)
 
 
+def pairs(name: str, folder: Path = FOLDER) -> str:
+    """One line a method: each version's queries on each older version's vectors, over that version's own, by the first metric."""
+    found = {method: rows for method, rows in runs(name, folder).items() if method != "independent"}
+    first = _metrics(found)[0]
+    rows_of = {method: [r for r in rows if "classes" not in r["setting"]] for method, rows in found.items()}
+    cells = list(dict.fromkeys(_pair(r) for r in _of(next(iter(rows_of.values())), "new/old", first)))
+    lines = [["", *(f"{t} on {s}" for t, s in cells)], ["---", *("---:" for _ in cells)]]
+    for method, rows in rows_of.items():
+        own = {s: [r["value"] for r in _of(rows, "new/new", first) if _pair(r) == (s, s)] for _, s in cells}
+        said = [LABELS.get(method, f"`{method}`")]
+        for t, s in cells:
+            crossed = [r for r in _of(rows, "new/old", first) if _pair(r) == (t, s)]
+            said.append(f"{mean(r['value'] for r in crossed):.3f} / {mean(own[s]):.3f} ({_answers(crossed)})")
+        lines.append(said)
+    return _table(lines)
+
+
+def _pair(row: Mapping[str, Any]) -> tuple[int, int]:
+    return row["setting"]["queries"], row["setting"]["gallery"]
+
+
 def strangers(name: str, summary: Summary, folder: Path = FOLDER) -> str:
     """One line a method: the second version's queries on the first one's vectors, by who was trained on the query's class."""
     found: dict[str, Rows] = {"the first version itself": []}
@@ -211,12 +234,17 @@ def _answered(rows: Rows, summary: Summary) -> str:
     if not rows:
         return ""
     crossed = [r for r in rows if r["cell"] == "new/old"]
-    answers = [r["compatible"] for r in crossed]
-    each = list(dict.fromkeys(answers))
-    said = ", ".join(a if len(each) == 1 else f"{a} {answers.count(a)}×" for a in each)
-    if len(each) > 1:
+    said = _answers(crossed)
+    if len({r["compatible"] for r in crossed}) > 1:
         said = f"{_of_means(crossed)}; {said}"
     return f"{summary(rows)}{f' ({said})' if said else ''}"
+
+
+def _answers(rows: Rows) -> str:
+    """What the seeds say to whether old rows are searched better, each answer once."""
+    answers = [r["compatible"] for r in rows]
+    each = list(dict.fromkeys(answers))
+    return ", ".join(a if len(each) == 1 else f"{a} {answers.count(a)}×" for a in each)
 
 
 def _of_means(rows: Rows) -> str:

@@ -137,6 +137,24 @@ def test_seeds_that_differ_are_followed_by_the_answer_of_their_mean(tables, tmp_
     assert tables.quality("some", lambda rows: f"{len(rows)} seeds", tmp_path).endswith(f"2 seeds ({shown}) |")
 
 
+def test_each_version_is_shown_on_those_before_it_with_the_answers_of_all_seeds(tables, tmp_path):
+    (tmp_path / "some.toml").write_text("[[methods]]\nname = 'independent'\n[[methods]]\nname = 'oca'\n")
+    folder = tmp_path / "results" / "some"
+    folder.mkdir(parents=True)
+
+    def row(cell, t, s, value, **more):
+        return {"cell": cell, "metric": "cmc_at_1", "setting": {"queries": t, "gallery": s} | more, "value": value}
+
+    for seed, (found, answer) in enumerate(((0.3, "yes"), (0.2, "undecided"))):
+        own = [row("new/new", 1, 1, 0.1 + seed / 10), row("new/new", 2, 2, 0.5)]
+        crossed = row("new/old", 2, 1, found) | {"compatible": answer}
+        told = row("new/old", 2, 1, 0.9, classes="both")
+        (folder / f"oca-{seed}.json").write_text(json.dumps({"rows": [*own, crossed, told]}))
+    (folder / "independent-0.json").write_text(json.dumps({"rows": own}))
+    lines = tables.pairs("some", tmp_path).splitlines()
+    assert (lines[0], lines[2:]) == ("|  | 2 on 1 |", ["| `oca` | 0.250 / 0.150 (yes 1×, undecided 1×) |"])
+
+
 def test_without_results_there_is_no_section(tables, tmp_path):
     assert tables.sections(lambda rows: str(rows), tmp_path) == ""
 

@@ -36,8 +36,7 @@ class BT2(Objective):
     scale, prototype_scale: s and t, 1 in the paper. unseen: classes that the old model was not trained on, see
     `embridge.training.prototypes.resolve_unseen`; it holds for the third term alone. Needs the old embeddings of all
     training rows. ``Deviation:`` the first d_old coordinates are renormalised after the cut where they meet old rows.
-    ``Deviation:`` where the old model has ancestors, the third and the fourth term are means over all of them, see
-    `OlderVersions`.
+    ``Deviation:`` where the old model has ancestors, the third and the fourth term hold b to these too, see `OlderVersions`.
 
     Raises `SettingsError` where d + e < d_old or e > d_old, `InvalidInput` for a paragon of another shape. Related: `OCA`,
     which needs neither φ_* nor old embeddings.

@@ -35,7 +35,7 @@ class OCA(Objective):
     terms, in the order above. scale, prototype_scale: s and t; both are 1 in the paper, with which logits of unit rows say
     little. unseen: classes that the old model was not trained on, see `embridge.training.prototypes.resolve_unseen`; it holds
     for both terms with P. Over several upgrades each adds its extra dims behind; ``Deviation:`` where the old model has
-    ancestors, the second and the third term are means over all of them, see `OlderVersions`.
+    ancestors, the second and the third term hold x̂ to these too, see `OlderVersions`.
 
     aligned_to: what the third term holds x̂ to. ``prototypes``, as published: nothing is asked of the old model but P.
     ``rows``: ``Deviation:`` the old embedding of the very item, as `BT2` has it; then the old embeddings of all training rows
