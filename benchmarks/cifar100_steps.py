@@ -55,10 +55,10 @@ class Version(Bench):
         old, data = super().old_model(method, seed), self.old.train
         if not method.get("held_to_all"):
             return old
-        known = zip(
-            self.models[:-1], self.config["steps"], strict=False
-        )  # a model, and how many classes it was trained on
-        before = [old_model(data, rows_of(m, data), known=list(data.classes)[:count]) for m, count in known]
+        before = [
+            old_model(data, rows_of(model, data), known=list(data.classes)[: self.config["steps"][number]])
+            for number, model in enumerate(self.models[:-1])
+        ]
         return replace(old, ancestors=before)
 
     def objective(self, method: Mapping[str, Any], seed: int) -> Objective:

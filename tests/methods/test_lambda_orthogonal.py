@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from paired_vectors import pairs_of, unit
 
-from embridge import Embeddings, Space
+from embridge import Embeddings
 from embridge.adapters import Linear
 from embridge.errors import InvalidInput, SettingsError
 from embridge.methods import Pairs
@@ -20,15 +21,6 @@ from embridge.search import top_k
 from embridge.testing import check_method
 
 QUICK = {"epochs": 1, "min_steps": 80, "batch_size": 64}
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def pairs_of(new, old, **more):
-    spaces = Space("new", "", new.shape[1]), Space("old", "", old.shape[1])
-    return Pairs(*(Embeddings.of(x.astype(np.float32), s) for x, s in zip((new, old), spaces, strict=True)), **more)
 
 
 def stretched_pairs(rows=1_000, d=12, seed=0):

@@ -2,24 +2,13 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from paired_vectors import pairs_of, unit
 
-from embridge import Embeddings, Space
 from embridge.adapters import Composed
 from embridge.errors import InvalidInput, SettingsError
-from embridge.methods import Pairs
 from embridge.methods.low_rank import LowRank
 from embridge.methods.ridge import Ridge
 from embridge.testing import check_adapter, check_method
-
-
-def pairs_of(new, old, weights=None):
-    spaces = Space("new", "", new.shape[1]), Space("old", "", old.shape[1])
-    sides = (Embeddings.of(np.ascontiguousarray(x, np.float32), s) for x, s in zip((new, old), spaces, strict=True))
-    return Pairs(*sides, weights)
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def weight_and_bias(bridge):

@@ -1,22 +1,12 @@
 import numpy as np
 import pytest
+from paired_vectors import pairs_of, unit
 
-from embridge import Embeddings, Space
+from embridge import Embeddings
 from embridge.errors import InvalidInput
-from embridge.methods import Pairs
 from embridge.methods.mean_shift import MeanShift
 from embridge.search import top_k
 from embridge.testing import check_method
-
-
-def pairs_of(new, old, weights=None):
-    spaces = Space("new", "", new.shape[1]), Space("old", "", old.shape[1])
-    sides = (Embeddings.of(np.ascontiguousarray(x, np.float32), s) for x, s in zip((new, old), spaces, strict=True))
-    return Pairs(*sides, weights)
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 @pytest.fixture

@@ -1,21 +1,11 @@
 import numpy as np
 import pytest
+from paired_vectors import pairs_of, unit
 from scipy.linalg import orthogonal_procrustes
 
-from embridge import Embeddings, Space
 from embridge.methods import Pairs
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.testing import check_method
-
-
-def pairs_of(new, old):
-    spaces = Space("new", "", new.shape[1]), Space("old", "", old.shape[1])
-    sides = (Embeddings.of(np.ascontiguousarray(x, np.float32), s) for x, s in zip((new, old), spaces, strict=True))
-    return Pairs(*sides)
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("center", [None, True, False])

@@ -2,27 +2,17 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from paired_vectors import pairs_of, unit
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.linear_model import RidgeCV
 
-from embridge import Embeddings, Space
 from embridge.errors import InvalidInput, SettingsError
-from embridge.methods import Pairs, make
+from embridge.methods import make
 from embridge.methods.least_squares import path_of
 from embridge.methods.procrustes import Procrustes
 from embridge.methods.ridge import Ridge
 from embridge.search import top_k
 from embridge.testing import check_method
-
-
-def pairs_of(new, old, weights=None):
-    spaces = Space("new", "", new.shape[1]), Space("old", "", old.shape[1])
-    sides = (Embeddings.of(np.ascontiguousarray(x, np.float32), s) for x, s in zip((new, old), spaces, strict=True))
-    return Pairs(*sides, weights)
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def noisy(rows, d_new=12, d_old=7, mean=0.0, seed=0, noise=1.0):

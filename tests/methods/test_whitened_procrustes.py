@@ -1,23 +1,12 @@
 import numpy as np
 import pytest
+from paired_vectors import pairs_of, unit
 
-from embridge import Embeddings, Space
 from embridge.errors import InvalidInput, SettingsError
-from embridge.methods import Pairs
 from embridge.methods.procrustes import fit_rotation
 from embridge.methods.whitened_procrustes import WhitenedProcrustes
 from embridge.search import top_k
 from embridge.testing import check_method
-
-
-def pairs_of(new, old, weights=None):
-    spaces = Space("new", "", new.shape[1]), Space("old", "", old.shape[1])
-    sides = (Embeddings.of(np.ascontiguousarray(x, np.float32), s) for x, s in zip((new, old), spaces, strict=True))
-    return Pairs(*sides, weights)
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def narrow(rows=300, d_new=10, d_old=6, seed=0):

@@ -12,7 +12,7 @@ from embridge.errors import SettingsError
 from embridge.training.objectives.base import Embedded, Objective, OldModel
 from embridge.training.objectives.classified import unit
 from embridge.training.objectives.older_versions import OlderVersions
-from embridge.training.objectives.requirements import check_settings, needed_embeddings, needed_old
+from embridge.training.objectives.requirements import check_settings, needed_old
 from embridge.training.orthogonal import Orthogonal, OrthogonalMap
 from embridge.training.prototypes import Unseen
 
@@ -82,10 +82,8 @@ class OCA(Objective):
         self.weights, self.scale, self.label_smoothing = weights, scale, label_smoothing
         self.turn = Orthogonal(dim, orthogonal_map=orthogonal_map, bias=True, start="random")
         self.classifier = nn.Linear(dim, classes, bias=False)
-        if aligned_to == "rows":
-            needed_embeddings("oca with aligned_to='rows'", old, ancestors=True)
         self.held = OlderVersions(
-            "oca",
+            "oca with aligned_to='rows'" if aligned_to == "rows" else "oca",
             old,
             classes,
             rows=aligned_to == "rows",
