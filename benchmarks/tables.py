@@ -1,6 +1,6 @@
 """Write the tables of README and docs from ``results/*.json``; ``--check`` only says whether they are up to date.
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, in the README or on any page under ``docs``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import training_tables
+
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("README.md", "docs/benchmarks.md")
 MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DIRECTIONS = {"t2i": "text to image", "i2t": "image to text"}
 # two-sided 95 % quantile of Student's t, by degrees of freedom, for a mean over so many seeds or splits
@@ -300,18 +301,10 @@ def map_speed() -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def training() -> str:
-    from training_tables import sections  # needs the library, which the other tables do not
-
-    return sections(summary)
-
-
 def training_short() -> str:
     """Of the methods that have three seeds, by what a user looks at first."""
-    from training_tables import quality
-
     methods = ("independent", "bct", "bct, defaults", "bt2", "oca", "ndpp", "odpp")
-    return quality("cifar100_training", summary, methods=methods, metrics=("cmc_at_1", "map"))
+    return training_tables.quality("cifar100_training", summary, methods=methods, metrics=("cmc_at_1", "map"))
 
 
 UPGRADES = (
@@ -364,8 +357,20 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "pairs-curve-t2i": lambda: pairs_curve("t2i"),
     "pairs-curve-i2t": lambda: pairs_curve("i2t"),
-    "training": training,
+    "cifar100-training": lambda: training_tables.quality("cifar100_training", summary),
+    "cifar100-training-cost": lambda: training_tables.cost("cifar100_training"),
     "training-short": training_short,
+    "training-choice": training_tables.choice,
+    "training-overhead": training_tables.overhead,
+    "cifar100-growing": lambda: training_tables.quality("cifar100_growing", summary),
+    "cifar100-growing-cost": lambda: training_tables.cost("cifar100_growing"),
+    "cifar100-steps": lambda: training_tables.steps("cifar100_steps", summary),
+    "cifar100-steps-pairs": lambda: training_tables.pairs("cifar100_steps"),
+    "cifar100-steps-strangers": lambda: training_tables.strangers("cifar100_steps", summary),
+    "fashion-training": lambda: training_tables.quality("fashion_training", summary),
+    "fashion-training-cost": lambda: training_tables.cost("fashion_training"),
+    "head-only": lambda: training_tables.quality("head_only", summary),
+    "head-only-cost": lambda: training_tables.cost("head_only"),
     "speed": speed,
     "map-speed": map_speed,
     "mixed-speed": mixed_speed,
@@ -374,19 +379,23 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+def pages() -> list[Path]:
+    """Where tables may stand."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     stale = []
-    for name in FILES:
-        path = ROOT / name
+    for path in pages():
         text = path.read_text()
-        made = MARK.sub(lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text)
-        if made != text:
-            stale.append(name)
+        current = MARK.sub(lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text)
+        if current != text:
+            stale.append(path.relative_to(ROOT).as_posix())
             if not check:
-                path.write_text(made)
+                path.write_text(current)
     if check and stale:
         sys.exit(f"not up to date with benchmarks/results: {', '.join(stale)}; run make tables")
 

@@ -1,63 +1,25 @@
-"""The sections of docs on compatible training: prose of ``sections/NAME.md`` around tables of ``results/NAME``.
-
-A section without results is left out. In its prose ``{{ quality }}`` stands for the table of searches, ``{{ cost }}`` for
-that of what compatibility costs and brings, ``{{ steps }}`` for that of versions in a row, ``{{ pairs }}`` for that of each on
-those before it and ``{{ strangers }}`` for that of its queries told apart by class, ``{{ choice }}`` for the settings that were
-tried, ``{{ overhead }}`` for the one of times.
-"""
+"""The tables of the benchmarks on compatible training, made from ``results/NAME`` and ``NAME.toml``."""
 
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from embridge.evaluation import p_1, p_comp, p_up, update_gain
 
-__all__ = ["runs", "sections"]
+__all__ = ["choice", "cost", "overhead", "pairs", "quality", "runs", "steps", "strangers"]
 
 FOLDER = Path(__file__).parent
-NAMES = (
-    "cifar100_training",
-    "training_choice",
-    "cifar100_growing",
-    "cifar100_steps",
-    "fashion_training",
-    "head_only",
-    "training_overhead",
-)
 LABELS = {"old": "old model", "naive": "independent, compared with no bridge", "independent": "independent"}
 SUMMED = ("average compatibility", "average accuracy")
 LAST = {"last version": "new/new", "last on first": "new/old"}
-PLACE = re.compile(r"\{\{ (\w+) \}\}")
 
 Rows = list[dict[str, Any]]
 Summary = Callable[[Rows], str]
-
-
-def sections(summary: Summary, folder: Path = FOLDER) -> str:
-    """Every section that has results; ``summary`` writes the figures of all seeds."""
-    made = []
-    for name in NAMES:
-        found = folder / "results" / name
-        if any(found.glob("*.json")) or found.with_suffix(".json").exists():
-            prose = (folder / "sections" / f"{name}.md").read_text().strip()
-            tables = {
-                "quality": partial(quality, name, summary, folder),
-                "cost": partial(cost, name, folder),
-                "steps": partial(steps, name, summary, folder),
-                "pairs": partial(pairs, name, folder),
-                "strangers": partial(strangers, name, summary, folder),
-                "choice": partial(choice, folder),
-                "overhead": partial(overhead, folder),
-            }
-            made.append(PLACE.sub(lambda m, tables=tables: tables[m[1]](), prose))
-    return "\n\n".join([(folder / "sections" / "training.md").read_text().strip(), *made]) if made else ""
 
 
 def runs(name: str, folder: Path = FOLDER) -> dict[str, Rows]:
@@ -67,6 +29,8 @@ def runs(name: str, folder: Path = FOLDER) -> dict[str, Rows]:
     for method in listed:
         for path in sorted((folder / "results" / name).glob(f"{method['name']}-[0-9].json")):
             found.setdefault(method["name"], []).extend(json.loads(path.read_text())["rows"])
+    if not found:
+        raise SystemExit(f"no results in {folder / 'results' / name}: run benchmarks/{name}.py")
     return found
 
 

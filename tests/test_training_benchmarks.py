@@ -1,4 +1,4 @@
-"""The benchmarks of training as they are run, with small sizes, and the sections of docs made of what they write."""
+"""The benchmarks of training as they are run, with small sizes, and the tables of docs made of what they write."""
 
 import importlib
 import json
@@ -71,16 +71,13 @@ def test_every_method_is_trained_and_measured(quick):
 
 @needs(CIFAR)
 @pytest.mark.slow
-def test_the_section_of_docs_has_a_line_for_each_method(quick, tables, tmp_path):
-    shutil.copytree(BENCHMARKS / "sections", tmp_path / "sections")
+def test_the_tables_have_a_line_for_each_method(quick, tables, tmp_path):
     shutil.copy(BENCHMARKS / "cifar100_training.toml", tmp_path)
     shutil.copytree(quick, tmp_path / "results" / "cifar100_training")
-    made = tables.sections(lambda rows: f"{rows[0]['value']:.3f}", tmp_path)
-    assert re.findall(r"^#+ (.+)$", made, re.MULTILINE) == ["Compatible training", "CIFAR-100, from images"]
-    for name in methods("cifar100_training")[1:]:
-        assert len(re.findall(rf"^\| `{name}` \|", made, re.MULTILINE)) == 2
-    assert len(re.findall(r"^\| independent \|", made, re.MULTILINE)) == 3  # one of them is published
-    assert "{{" not in made
+    quality = tables.quality("cifar100_training", lambda rows: f"{rows[0]['value']:.3f}", tmp_path)
+    for table in (quality, tables.cost("cifar100_training", tmp_path)):
+        for label in ("independent", *(f"`{name}`" for name in methods("cifar100_training")[1:])):
+            assert len(re.findall(rf"^\| {label} \|", table, re.MULTILINE)) == 1
 
 
 @needs(CIFAR)
@@ -155,8 +152,10 @@ def test_each_version_is_shown_on_those_before_it_with_the_answers_of_all_seeds(
     assert (lines[0], lines[2:]) == ("|  | 2 on 1 |", ["| `oca` | 0.250 / 0.150 (yes 1×, undecided 1×) |"])
 
 
-def test_without_results_there_is_no_section(tables, tmp_path):
-    assert tables.sections(lambda rows: str(rows), tmp_path) == ""
+def test_a_table_without_results_says_what_to_run(tables, tmp_path):
+    (tmp_path / "some.toml").write_text("[[methods]]\nname = 'bct'\n")
+    with pytest.raises(SystemExit, match=r"no results in .*some: run benchmarks/some\.py"):
+        tables.cost("some", tmp_path)
 
 
 @needs(FASHION)
