@@ -7,6 +7,12 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM = false
 export NO_MKDOCS_2_WARNING = 1
 
+# A benchmark is a folder with settings, which say of what kind it is.
+TRAINING := $(patsubst benchmarks/%/settings.toml,results/%,$(shell grep -l '^about.kind = "training"' benchmarks/*/settings.toml))
+SHORT := $(filter-out $(TRAINING),$(patsubst benchmarks/%/settings.toml,results/%,$(wildcard benchmarks/*/settings.toml)))
+
+.PHONY: $(SHORT) $(TRAINING)
+.NOTPARALLEL:  # two benchmarks at once would not take the time of one
 .PHONY: demo test test-fast check docs bench bench-training tables test-transformers-4 test-open-clip clean
 
 demo: $(VENV)/.demo  ## run the whole job on built-in data
@@ -23,47 +29,22 @@ check: $(VENV)/.dev  ## lint, types, layers, docs
 	$(BIN)/ruff format --check src tests scripts benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python benchmarks/tables.py --check
+	$(BIN)/python -m benchmarks.tables --check
 	$(BIN)/mkdocs build --strict --quiet --site-dir $(VENV)/site
 
 docs: $(VENV)/.dev  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.dev  ## run every benchmark, then write the tables
-	$(BIN)/python benchmarks/flickr8k.py
-	$(BIN)/python benchmarks/flickr8k_pairs.py
-	$(BIN)/python benchmarks/flickr8k_unseen.py
-	$(BIN)/python benchmarks/flickr8k_seen.py
-	$(BIN)/python benchmarks/flickr8k_ceiling.py
-	$(BIN)/python benchmarks/flickr8k_ablations.py
-	$(BIN)/python benchmarks/flickr8k_chain.py
-	$(BIN)/python benchmarks/clip_lvis.py
-	$(BIN)/python benchmarks/clip_lvis_names.py
-	$(BIN)/python benchmarks/text_ir.py
-	$(BIN)/python benchmarks/banking77.py
-	$(BIN)/python benchmarks/photos.py
-	$(BIN)/python benchmarks/cifar100_backfill.py
-	$(BIN)/python benchmarks/pairs_curve.py
-	$(BIN)/python benchmarks/glyphs.py
-	$(BIN)/python benchmarks/glyphs_pairs.py
-	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/map_speed.py
-	$(BIN)/python benchmarks/mixed_speed.py
-	$(BIN)/python benchmarks/full_size.py
-	$(BIN)/python benchmarks/fit_speed.py
+bench: $(SHORT)  ## run every benchmark but those of compatible training, then write the tables
 	$(MAKE) tables
 
-bench-training: $(VENV)/.dev  ## compatible training, hours; finished runs are kept and skipped
-	$(BIN)/python benchmarks/training_choice.py
-	$(BIN)/python benchmarks/cifar100_training.py
-	$(BIN)/python benchmarks/cifar100_growing.py
-	$(BIN)/python benchmarks/fashion_training.py
-	$(BIN)/python benchmarks/head_only.py
-	$(BIN)/python benchmarks/training_overhead.py
-	$(BIN)/python benchmarks/cifar100_steps.py
+bench-training: $(TRAINING)  ## compatible training, hours; finished runs are kept and skipped
+
+$(SHORT) $(TRAINING): results/%: $(VENV)/.dev  ## run one benchmark, a folder of benchmarks/
+	$(BIN)/python -m benchmarks.$*.run
 
 tables: $(VENV)/.dev  ## write the tables of README and docs from benchmarks/results
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python -m benchmarks.tables
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

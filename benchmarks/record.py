@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info
 
 from embridge.files import atomic_file
 
-__all__ = ["commit", "environment", "read_config", "row", "write_result"]
+__all__ = ["about", "benchmarks", "commit", "environment", "read_config", "row", "write_result"]
 
 FOLDER = Path(__file__).parent
 SCHEMA = "embridge.benchmark/1"
@@ -27,9 +27,23 @@ _LIBRARIES = (
 )
 
 
+def benchmarks() -> list[str]:
+    """Every benchmark: the folders that have settings."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/settings.toml"))
+
+
+def about(name: str) -> dict[str, str]:
+    """What a benchmark says of itself: its question, its kind, how long it takes and the data that it reads."""
+    return _settings(name)["about"]
+
+
 def read_config(name: str) -> dict[str, Any]:
-    """The settings of a benchmark: ``NAME.toml`` beside it."""
-    return tomllib.loads((FOLDER / f"{name}.toml").read_text())
+    """The settings that a benchmark runs with, ``NAME/settings.toml``; what it says of itself is none of them."""
+    return {key: value for key, value in _settings(name).items() if key != "about"}
+
+
+def _settings(name: str) -> dict[str, Any]:
+    return tomllib.loads((FOLDER / name / "settings.toml").read_text())
 
 
 def row(method: str, metric: str, values: Sequence[float], *, seed: int = 0, **rest: Any) -> dict[str, Any]:

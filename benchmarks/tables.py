@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import training_tables
+from benchmarks.rendering import training as training_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -28,21 +28,29 @@ def needs(path):
 
 def run(cache, name, *options):
     environment = os.environ | {"EMBRIDGE_CACHE": str(cache), "EMBRIDGE_DATA": str(DATA), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *options]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", f"benchmarks.{name}.run", *options]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
 def methods(name):
-    return [m["name"] for m in tomllib.loads((BENCHMARKS / f"{name}.toml").read_text())["methods"]]
+    return [m["name"] for m in tomllib.loads((BENCHMARKS / name / "settings.toml").read_text())["methods"]]
+
+
+def write_settings(folder, text):
+    folder.mkdir()
+    (folder / "settings.toml").write_text(text)
+
+
+def copy_settings(name, folder):
+    write_settings(folder / name, (BENCHMARKS / name / "settings.toml").read_text())
 
 
 @pytest.fixture
 def tables(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    yield importlib.import_module("training_tables")
-    del sys.modules["training_tables"]
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("benchmarks.rendering.training")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +80,7 @@ def test_every_method_is_trained_and_measured(quick):
 @needs(CIFAR)
 @pytest.mark.slow
 def test_the_tables_have_a_line_for_each_method(quick, tables, tmp_path):
-    shutil.copy(BENCHMARKS / "cifar100_training.toml", tmp_path)
+    copy_settings("cifar100_training", tmp_path)
     shutil.copytree(quick, tmp_path / "results" / "cifar100_training")
     quality = tables.quality("cifar100_training", lambda rows: f"{rows[0]['value']:.3f}", tmp_path)
     for table in (quality, tables.cost("cifar100_training", tmp_path)):
@@ -109,7 +117,7 @@ def test_runs_have_the_settings_that_were_chosen():
         if row["metric"] == "p_1" and row["value"] > best.get(row["method"], {"value": 0})["value"]:
             best[row["method"]] = row
     for name in ("cifar100_training", "cifar100_growing", "cifar100_steps", "fashion_training", "head_only"):
-        for method in tomllib.loads((BENCHMARKS / f"{name}.toml").read_text())["methods"][1:]:
+        for method in tomllib.loads((BENCHMARKS / name / "settings.toml").read_text())["methods"][1:]:
             if method["name"] == method["make"]:  # others say what they are, such as the defaults
                 assert method.get("settings", {}) == best[method["make"]]["setting"], (name, method["name"])
 
@@ -124,7 +132,7 @@ def test_runs_have_the_settings_that_were_chosen():
     ],
 )
 def test_seeds_that_differ_are_followed_by_the_answer_of_their_mean(tables, tmp_path, second, answers, shown):
-    (tmp_path / "some.toml").write_text("[[methods]]\nname = 'bct'\n")
+    write_settings(tmp_path / "some", "[[methods]]\nname = 'bct'\n")
     folder = tmp_path / "results" / "some"
     folder.mkdir(parents=True)
     for seed, ((low, high), answer) in enumerate(zip(((0.02, 0.04), second), answers, strict=True)):
@@ -135,7 +143,7 @@ def test_seeds_that_differ_are_followed_by_the_answer_of_their_mean(tables, tmp_
 
 
 def test_each_version_is_shown_on_those_before_it_with_the_answers_of_all_seeds(tables, tmp_path):
-    (tmp_path / "some.toml").write_text("[[methods]]\nname = 'independent'\n[[methods]]\nname = 'oca'\n")
+    write_settings(tmp_path / "some", "[[methods]]\nname = 'independent'\n[[methods]]\nname = 'oca'\n")
     folder = tmp_path / "results" / "some"
     folder.mkdir(parents=True)
 
@@ -153,8 +161,8 @@ def test_each_version_is_shown_on_those_before_it_with_the_answers_of_all_seeds(
 
 
 def test_a_table_without_results_says_what_to_run(tables, tmp_path):
-    (tmp_path / "some.toml").write_text("[[methods]]\nname = 'bct'\n")
-    with pytest.raises(SystemExit, match=r"no results in .*some: run benchmarks/some\.py"):
+    write_settings(tmp_path / "some", "[[methods]]\nname = 'bct'\n")
+    with pytest.raises(SystemExit, match=r"no results in .*some: make results/some"):
         tables.cost("some", tmp_path)
 
 
@@ -191,7 +199,7 @@ def test_cross_tests_of_versions_are_told_apart_by_the_class_of_the_query(tables
         shares = {"both": 0.25 * s, "the later": 0.25 * (t - s), "neither": 1 - 0.25 * t}
         assert of.keys() == {"all"} | {group for group, share in shares.items() if share}
         assert of["all"] == pytest.approx(sum(of[g] * share for g, share in shares.items() if share))
-    shutil.copy(BENCHMARKS / "cifar100_steps.toml", tmp_path)
+    copy_settings("cifar100_steps", tmp_path)
     (tmp_path / "results" / "cifar100_steps").mkdir(parents=True)
     shutil.copy(path, tmp_path / "results" / "cifar100_steps")
     made = tables.strangers("cifar100_steps", lambda rows: f"{rows[0]['value']:.3f}", tmp_path).splitlines()

