@@ -49,8 +49,15 @@ def copy_settings(name, folder):
 
 @pytest.fixture
 def tables(monkeypatch):
+    """What makes the tables of a benchmark, or ``rendering`` for what they share."""
     monkeypatch.syspath_prepend(ROOT)
-    return importlib.import_module("benchmarks.rendering.training")
+
+    def module(name):
+        return importlib.import_module(
+            "benchmarks.rendering.training" if name == "rendering" else f"benchmarks.{name}.tables"
+        )
+
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +89,8 @@ def test_every_method_is_trained_and_measured(quick):
 def test_the_tables_have_a_line_for_each_method(quick, tables, tmp_path):
     copy_settings("cifar100_training", tmp_path)
     shutil.copytree(quick, tmp_path / "results" / "cifar100_training")
-    quality = tables.quality("cifar100_training", lambda rows: f"{rows[0]['value']:.3f}", tmp_path)
-    for table in (quality, tables.cost("cifar100_training", tmp_path)):
+    rendering = tables("rendering")
+    for table in (rendering.quality("cifar100_training", tmp_path), rendering.cost("cifar100_training", tmp_path)):
         for label in ("independent", *(f"`{name}`" for name in methods("cifar100_training")[1:])):
             assert len(re.findall(rf"^\| {label} \|", table, re.MULTILINE)) == 1
 
@@ -99,7 +106,7 @@ def test_settings_are_chosen_by_heads_on_validation_images(tables, tmp_path):
     assert said.count("P_1") == len(scored)
     (tmp_path / "results").mkdir()
     shutil.copy(path, tmp_path / "results")
-    assert all(f"| `{name}` |" in tables.choice(tmp_path) for name in scored)
+    assert all(f"| `{name}` |" in tables("training_choice").choice(tmp_path) for name in scored)
 
 
 def test_the_best_of_the_tries_is_the_chosen_one(tables, tmp_path):
@@ -108,7 +115,9 @@ def test_the_best_of_the_tries_is_the_chosen_one(tables, tmp_path):
     ]
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "training_choice.json").write_text(json.dumps({"rows": rows}))
-    assert tables.choice(tmp_path).splitlines()[-1] == "| `oca` | scale 10 | 0.500 | defaults (0.400) |"
+    assert (
+        tables("training_choice").choice(tmp_path).splitlines()[-1] == "| `oca` | scale 10 | 0.500 | defaults (0.400) |"
+    )
 
 
 def test_runs_have_the_settings_that_were_chosen():
@@ -139,7 +148,7 @@ def test_seeds_that_differ_are_followed_by_the_answer_of_their_mean(tables, tmp_
         row = {"method": "bct", "seed": seed, "cell": "new/old", "metric": "map", "value": 0.5, "compatible": answer}
         rows = [row | {"difference_low": low, "difference_high": high}, row | {"cell": "new/new"}]
         (folder / f"bct-{seed}.json").write_text(json.dumps({"rows": rows}))
-    assert tables.quality("some", lambda rows: f"{len(rows)} seeds", tmp_path).endswith(f"2 seeds ({shown}) |")
+    assert tables("rendering").quality("some", tmp_path).endswith(f"0.500 ± 0.000 ({shown}) |")
 
 
 def test_each_version_is_shown_on_those_before_it_with_the_answers_of_all_seeds(tables, tmp_path):
@@ -156,14 +165,14 @@ def test_each_version_is_shown_on_those_before_it_with_the_answers_of_all_seeds(
         told = row("new/old", 2, 1, 0.9, classes="both")
         (folder / f"oca-{seed}.json").write_text(json.dumps({"rows": [*own, crossed, told]}))
     (folder / "independent-0.json").write_text(json.dumps({"rows": own}))
-    lines = tables.pairs("some", tmp_path).splitlines()
+    lines = tables("cifar100_steps").pairs("some", tmp_path).splitlines()
     assert (lines[0], lines[2:]) == ("|  | 2 on 1 |", ["| `oca` | 0.250 / 0.150 (yes 1×, undecided 1×) |"])
 
 
 def test_a_table_without_results_says_what_to_run(tables, tmp_path):
     write_settings(tmp_path / "some", "[[methods]]\nname = 'bct'\n")
     with pytest.raises(SystemExit, match=r"no results in .*some: make results/some"):
-        tables.cost("some", tmp_path)
+        tables("rendering").cost("some", tmp_path)
 
 
 @needs(FASHION)
@@ -202,7 +211,7 @@ def test_cross_tests_of_versions_are_told_apart_by_the_class_of_the_query(tables
     copy_settings("cifar100_steps", tmp_path)
     (tmp_path / "results" / "cifar100_steps").mkdir(parents=True)
     shutil.copy(path, tmp_path / "results" / "cifar100_steps")
-    made = tables.strangers("cifar100_steps", lambda rows: f"{rows[0]['value']:.3f}", tmp_path).splitlines()
+    made = tables("cifar100_steps").strangers("cifar100_steps", tmp_path).splitlines()
     assert made[0] == "|  | both | the later | neither |"
     assert [line.split(" | ")[0] for line in made[2:]] == ["| the first version itself", f"| `{name}`"]
 

@@ -1,0 +1,5 @@
+"""Table of the second stage on photos that it learnt from."""
+
+from benchmarks.rendering.retrieval import gap_closed
+
+TABLES = {"flickr8k-seen": lambda: gap_closed("flickr8k_seen")}
