@@ -14,7 +14,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
-from embridge.files import atomic_file
+from embridge.atomic_write import atomic_file
 
 __all__ = ["about", "benchmarks", "commit", "environment", "read_config", "row", "write_result"]
 

@@ -30,14 +30,14 @@ from embridge.settings import (
     ModelSettings,
     Settings,
     SpaceSettings,
+    TrainingSettings,
     load_settings,
-    read_settings,
 )
+from embridge.settings.upgrade import read_settings
+from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.objectives import OBJECTIVES, objective_settings
-from embridge.training.trainer import CompatibleTraining
-from embridge.training_settings import TrainingSettings
 
-PACKAGES = ("evaluation", "methods", "query", "rollout", "export", "stores", "encoders", "testing", "demo")
+PACKAGES = ("evaluation", "methods", "query", "rollout", "export", "stores", "encoders", "testing", "jobs.demo")
 DOCS = ROOT / "docs"
 OWN_MODELS = DOCS / "how-to" / "own-models.md"
 REPORTS = DOCS / "how-to" / "reports.md"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from embridge import Embeddings, Space
+from embridge.embeddings import HalfEmbeddings, float32_rows
 from embridge.errors import InvalidInput
-from embridge.half_embeddings import HalfEmbeddings, float32_rows
 
 SPACE = Space("toy", "1", 4)
 HALVES = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float16)

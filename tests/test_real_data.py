@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embridge import Embeddings, Space, top_k
-from embridge.inspection import inspect_file
+from embridge.jobs.inspect import inspect_file
 from embridge.methods import Pairs, make
 
 ROOT = Path(__file__).resolve().parents[1]

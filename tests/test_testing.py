@@ -13,8 +13,8 @@ from embridge.encoders import CachedEncoder
 from embridge.errors import EmbridgeError, InvalidInput, SpaceMismatch
 from embridge.methods import Pairs
 from embridge.methods.procrustes import Procrustes
+from embridge.nearest import Hits
 from embridge.progress import silent
-from embridge.search import Hits
 from embridge.space import Space
 from embridge.stores import MemoryStore
 from embridge.stores.base import Capabilities

@@ -26,9 +26,9 @@ from embridge.adapters import Identity, Prefix, Provenance
 from embridge.adapters.upgrade import MANIFEST
 from embridge.backbones.saved import TrainedModel
 from embridge.evaluation import LabelRelevance, Report, Scope, Side, average_accuracy, average_compatibility
-from embridge.training.chain import Chain, chain_reports, compatibility_matrices
+from embridge.training.compatible.chain import Chain, chain_reports, compatibility_matrices
+from embridge.training.compatible.old_models import old_model
 from embridge.training.objectives.base import Objective, OldModel
-from embridge.training.old_models import old_model
 
 Rows = list[dict[str, Any]]
 Reports = Sequence[tuple[int, int, Report]]

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.cifar100_backfill.run import IMAGES, SIZE, Part
 from benchmarks.data.files import require_data
 from benchmarks.protocols.training import Seen, main
-from embridge.training.image_data import ImageArrays
+from embridge.training.compatible.image_data import ImageArrays
 
 __all__ = ["class_names", "images_of", "load"]
 

@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks.data.files import require_data
 from benchmarks.protocols.training import Seen, main
 from embridge.encoders.squares import square_pixels
-from embridge.training.image_data import ImageArrays
+from embridge.training.compatible.image_data import ImageArrays
 
 PHOTOS, PRODUCTS = "fashion/dev12k_images.npz", "fashion/dev12k_meta.parquet"
 SIDE = 32

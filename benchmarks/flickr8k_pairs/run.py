@@ -22,7 +22,7 @@ from benchmarks.record import read_config, write_result
 from embridge import Embeddings, Upgrade
 from embridge.evaluation import Relevance, Scope, Side, evaluate
 from embridge.methods import Pairs, make
-from embridge.training.xbt_cached import Towers, XBTCached
+from embridge.training.xbt.cached import Towers, XBTCached
 
 Rows = list[dict[str, Any]]
 

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.record import read_config, row, write_result
 from embridge.evaluation import Relevance, recall_at_k
 from embridge.evaluation.judged import Judged
-from embridge.search import top_k
+from embridge.nearest import top_k
 
 Config = Mapping[str, Any]
 Measured = dict[str, float]

@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.protocols.cells import report_rows
 from benchmarks.record import read_config, write_result
-from embridge.demo import run_demo
 from embridge.evaluation import load_report
+from embridge.jobs.demo import run_demo
 
 
 def main() -> None:

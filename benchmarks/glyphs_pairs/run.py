@@ -25,7 +25,7 @@ from embridge.datasets.image_text import ImageTextPairs
 from embridge.encoders.clip import ClipEncoder
 from embridge.evaluation import MORE_CELLS, Relevance, Scope, Side, evaluate
 from embridge.methods import Pairs, make
-from embridge.training.xbt_finetune import XBTFinetune
+from embridge.training.xbt.finetune import XBTFinetune
 
 Rows = list[dict[str, Any]]
 

@@ -17,7 +17,7 @@ from benchmarks.cifar100_backfill.run import Part
 from benchmarks.cifar100_training.run import class_names
 from benchmarks.models.frozen import mobilenet
 from benchmarks.protocols.training import Seen, main
-from embridge.training.labelled import LabelledVectors
+from embridge.training.compatible.labelled import LabelledVectors
 
 
 def load(config: Mapping[str, Any], part: str) -> tuple[Seen, Seen]:

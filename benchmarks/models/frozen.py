@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data.files import require_data
-from embridge.files import atomic_file
+from embridge.atomic_write import atomic_file
 
 __all__ = ["MOBILENETS", "minilm", "mobilenet", "static_words"]
 

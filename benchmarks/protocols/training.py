@@ -33,13 +33,13 @@ from embridge.backbones.vectors import VectorHead
 from embridge.encoders.trained import TrainedEncoder
 from embridge.evaluation import LabelRelevance, Report, Scope, Side, bootstrap_mean, evaluate
 from embridge.space import Space
-from embridge.training.image_data import ImageArrays
-from embridge.training.labelled import LabelledVectors
+from embridge.training.compatible.image_data import ImageArrays
+from embridge.training.compatible.labelled import LabelledVectors
+from embridge.training.compatible.old_models import old_model
+from embridge.training.compatible.trained import Trained
+from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.objectives import make_objective, takes
 from embridge.training.objectives.base import Objective, OldModel
-from embridge.training.old_models import old_model
-from embridge.training.trained import Trained
-from embridge.training.trainer import CompatibleTraining
 
 __all__ = ["Bench", "Items", "Seen", "digest", "first_classes", "kept_of", "main", "quick_sized", "rows_of"]
 

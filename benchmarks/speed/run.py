@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.protocols.turns import compared, setting_of
 from benchmarks.record import read_config, row, write_result
 from embridge.adapters.linear import Linear
-from embridge.search import top_k
+from embridge.nearest import top_k
 from embridge.space import Space
 from embridge.vector_files import read_chunks
 

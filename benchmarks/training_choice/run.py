@@ -26,7 +26,7 @@ from embridge.backbones.base import Backbone
 from embridge.backbones.saved import TrainedModel
 from embridge.backbones.vectors import VectorHead
 from embridge.evaluation import p_1
-from embridge.training.labelled import LabelledVectors
+from embridge.training.compatible.labelled import LabelledVectors
 from embridge.training.objectives.base import OldModel
 
 METRIC = "cmc_at_1"

@@ -25,9 +25,9 @@ import torch.nn.functional as F
 from benchmarks.record import read_config, row, write_result
 from embridge.backbones.pixels import Pixels
 from embridge.backbones.resnet import SmallResNet
-from embridge.training.augment import Augment
-from embridge.training.compatible_task import CompatibleTask, Inputs, Optimization
-from embridge.training.image_data import ImageArrays
+from embridge.training.compatible.augment import Augment
+from embridge.training.compatible.image_data import ImageArrays
+from embridge.training.compatible.task import CompatibleTask, Inputs, Optimization
 from embridge.training.objectives import make_objective, takes
 from embridge.training.objectives.base import Objective, OldModel
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from embridge.atomic_write import atomic_file, require_file
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, require
-from embridge.files import atomic_file, require_file
 from embridge.space import Space, require_same
 
 __all__ = ["SUFFIXES", "raw_chunks", "read", "read_chunks", "read_space", "write"]

@@ -13,7 +13,7 @@ from embridge import encoders as providers
 from embridge.encoders.clip import ClipEncoder
 from embridge.errors import ArtefactError, InvalidInput, MissingExtra
 from embridge.testing import check_encoder
-from embridge.training.lora import attached_lora, lora_state, save_lora
+from embridge.training.xbt.lora import attached_lora, lora_state, save_lora
 
 TEXTS = ["a cat", "the small red bird", "dog"]
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -4,7 +4,7 @@ import pytest
 from embridge import Embeddings, Space
 from embridge.errors import InvalidInput
 from embridge.evaluation import Mixed, Scope, Side, backfill_auc, backfill_curve, cut_offs, evaluate
-from embridge.search import top_k
+from embridge.nearest import top_k
 
 
 def test_cut_offs_are_even_and_hold_both_ends():

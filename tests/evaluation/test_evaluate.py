@@ -369,7 +369,7 @@ def test_what_was_measured_is_said(report, world):
     assert about["measured on"] == "made-up data"
     assert about["environment"]["libraries"]["numpy"] == np.__version__
     other = Side(world[0].queries, world[0].gallery.take(np.arange(299)))
-    from embridge.evaluation.environment import fingerprint
+    from embridge.evaluation.sides import fingerprint
 
     assert about["data"]["old"] == fingerprint(world[0]) != fingerprint(other)
 

@@ -12,7 +12,7 @@ from embridge.evaluation.landmarks import (
     landmark_precision_at_k,
     without_junk,
 )
-from embridge.search import top_k
+from embridge.nearest import top_k
 
 ALL = pytest.mark.parametrize("setting", SETTINGS)
 POSITIVE = {"easy": "e", "medium": "eh", "hard": "h"}

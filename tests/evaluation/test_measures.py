@@ -8,7 +8,7 @@ from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation import metrics
 from embridge.evaluation.measures import FULL, MEASURES, measure
 from embridge.evaluation.relevance import LabelRelevance, Relevance
-from embridge.search import top_k
+from embridge.nearest import top_k
 
 K = 10
 EVERY = [f"{kind}_at_{k}" for kind in MEASURES for k in (1, 3, K)]

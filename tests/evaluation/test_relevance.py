@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from embridge import Embeddings, Space
 from embridge.errors import InvalidInput, SpaceMismatch
 from embridge.evaluation.relevance import LabelRelevance, Relevance
-from embridge.search import search
+from embridge.nearest import search
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 CLICKS = st.lists(st.tuples(NAMES, NAMES, st.integers(1, 9)), min_size=1, max_size=20)

@@ -12,8 +12,8 @@ from embridge.evaluation import LabelRelevance, Mixed, backfill_auc, backfill_cu
 from embridge.methods import Pairs
 from embridge.methods.fastfill import FastFill, _cross_entropy, fastfill_loss
 from embridge.methods.procrustes import Procrustes
+from embridge.nearest import top_k
 from embridge.rollout import by_uncertainty
-from embridge.search import top_k
 from embridge.testing import check_method
 
 QUICK = {"hidden_width": 32, "epochs": 1, "min_steps": 80, "batch_size": 64}

@@ -11,8 +11,8 @@ from embridge import Embeddings
 from embridge.adapters.base import normalized
 from embridge.datasets import glyph_models
 from embridge.datasets.glyphs import undrawn_names
+from embridge.embeddings import HalfEmbeddings
 from embridge.encoders import load
-from embridge.half_embeddings import HalfEmbeddings
 from embridge.methods import METHODS, Pairs, make, procrustes
 from embridge.methods.procrustes import fit_rotation
 from embridge.methods.unit_rows import UnitRows
@@ -24,7 +24,7 @@ import sys
 import numpy as np
 import torch
 from embridge import Space
-from embridge.half_embeddings import HalfEmbeddings
+from embridge.embeddings import HalfEmbeddings
 from embridge.methods import Pairs, make
 
 torch.set_num_threads(1)

@@ -17,7 +17,7 @@ from embridge.methods.lambda_orthogonal import (
 )
 from embridge.methods.procrustes import fit_rotation
 from embridge.methods.training_loop import Rows
-from embridge.search import top_k
+from embridge.nearest import top_k
 from embridge.testing import check_method
 
 QUICK = {"epochs": 1, "min_steps": 80, "batch_size": 64}

@@ -5,7 +5,7 @@ from paired_vectors import pairs_of, unit
 from embridge import Embeddings
 from embridge.errors import InvalidInput
 from embridge.methods.mean_shift import MeanShift
-from embridge.search import top_k
+from embridge.nearest import top_k
 from embridge.testing import check_method
 
 

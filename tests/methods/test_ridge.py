@@ -11,7 +11,7 @@ from embridge.methods import make
 from embridge.methods.least_squares import path_of
 from embridge.methods.procrustes import Procrustes
 from embridge.methods.ridge import Ridge
-from embridge.search import top_k
+from embridge.nearest import top_k
 from embridge.testing import check_method
 
 

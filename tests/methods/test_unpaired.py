@@ -9,7 +9,7 @@ from embridge.adapters.base import normalized
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
 from embridge.methods.gromov_wasserstein import cluster, couple, similarity_profiles
 from embridge.methods.unpaired import Unpaired, fit_unpaired
-from embridge.search import top_k
+from embridge.nearest import top_k
 
 QUICK = Unpaired(clusters=20, starts=4)
 

@@ -5,7 +5,7 @@ from paired_vectors import pairs_of, unit
 from embridge.errors import InvalidInput, SettingsError
 from embridge.methods.procrustes import fit_rotation
 from embridge.methods.whitened_procrustes import WhitenedProcrustes
-from embridge.search import top_k
+from embridge.nearest import top_k
 from embridge.testing import check_method
 
 

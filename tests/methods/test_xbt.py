@@ -10,7 +10,7 @@ from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import Projection
 from embridge.methods.xbt import XBT
 from embridge.methods.xbt_losses import neighbour_loss, with_noise, xbt_loss
-from embridge.search import top_k
+from embridge.nearest import top_k
 from embridge.testing import check_method
 
 QUICK = {"hidden_width": 32, "epochs": 1, "min_steps": 60, "batch_size": 64}

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from embridge.adapters import Identity, Prefix, Provenance, Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SpaceMismatch, StoreError, WrongDirection
+from embridge.nearest import search
 from embridge.query import Cascade, VectorCache, over
-from embridge.search import search
 from embridge.space import Space
 from embridge.stores import MemoryStore, open_store
 

@@ -10,6 +10,7 @@ from scipy.spatial import geometric_slerp
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
 from embridge.evaluation import Relevance, recall_at_k
+from embridge.nearest import search, top_k
 from embridge.query import (
     Fusion,
     adaptive_alpha,
@@ -20,7 +21,6 @@ from embridge.query import (
     slerp,
     split_support,
 )
-from embridge.search import search, top_k
 from embridge.space import Space
 
 SPACE = Space("old", "1", 6)

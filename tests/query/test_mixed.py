@@ -13,8 +13,8 @@ from embridge.adapters.linear import Linear
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SpaceMismatch, WrongDirection
 from embridge.evaluation import LabelRelevance, Mixed, Relevance
+from embridge.nearest import search, top_k
 from embridge.query import Calibration, Curve, MixedSearch, fit_calibration, isotonic, over
-from embridge.search import search, top_k
 from embridge.space import Space
 from embridge.stores import MemoryStore, open_store
 

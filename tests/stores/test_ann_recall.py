@@ -11,7 +11,7 @@ from lancedb.index import IvfFlat, IvfPq
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SpaceMismatch, StoreError
 from embridge.evaluation.statistics import bootstrap_mean
-from embridge.search import Hits
+from embridge.nearest import Hits
 from embridge.space import Space
 from embridge.stores import MemoryStore, open_store
 from embridge.stores import ann_recall as module

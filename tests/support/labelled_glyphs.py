@@ -7,11 +7,11 @@ import torch
 
 from embridge.backbones.resnet import SmallResNet
 from embridge.datasets import glyphs
-from embridge.training.augment import Augment
-from embridge.training.image_data import ImageArrays
+from embridge.training.compatible.augment import Augment
+from embridge.training.compatible.image_data import ImageArrays
+from embridge.training.compatible.old_models import old_model, old_vectors
+from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.objectives.independent import Independent
-from embridge.training.old_models import old_model, old_vectors
-from embridge.training.trainer import CompatibleTraining
 
 SCRIPTS = ("arabic", "braille", "cyrillic", "greek", "latin")
 KNOWN = SCRIPTS[:3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,34 +17,18 @@ from safetensors.numpy import save_file as save_tensors
 from embridge.adapters.base import Adapter
 from embridge.adapters.composed import adapter_from_parts, adapter_to_config
 from embridge.adapters.lora_folder import check_lora, copy_lora
+from embridge.atomic_write import atomic_folder
 from embridge.embeddings import Embeddings
 from embridge.errors import ArtefactError, EmbridgeError, WrongDirection
-from embridge.files import atomic_folder
+from embridge.provenance import Provenance
 from embridge.space import Space, require_same
 
-__all__ = ["MANIFEST", "SCHEMA", "Direction", "Provenance", "Upgrade"]
+__all__ = ["MANIFEST", "SCHEMA", "Direction", "Upgrade"]
 
 Direction = Literal["backward", "forward"]
 
 SCHEMA = "embridge.upgrade/1"
 MANIFEST, _WEIGHTS, _CARD, _LORA = "upgrade.json", "weights.safetensors", "README.md", "lora"
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where an upgrade comes from: enough to make it again and to explain it.
-
-    settings, versions and figures are plain JSON; data is a fingerprint of what it was fitted on; encoders names the
-    ``old`` and ``new`` encoder as `embridge.encoders.load` takes them, where they are known.
-    """
-
-    method: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    data: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    encoders: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from embridge.adapters.upgrade import seal
+from embridge.atomic_write import atomic_folder
 from embridge.backbones.base import Backbone, OwnBackbone
 from embridge.backbones.embedding import AsGiven, BasisChange, Embedding, UnitLength, unit_rows
 from embridge.backbones.pixels import Pixels
@@ -22,7 +23,6 @@ from embridge.backbones.resnet import SmallResNet
 from embridge.backbones.vectors import VectorHead
 from embridge.backbones.vision import VisionBackbone
 from embridge.errors import ArtefactError, EmbridgeError, SettingsError
-from embridge.files import atomic_folder
 from embridge.space import Space
 
 __all__ = ["CONFIG", "TrainedModel"]

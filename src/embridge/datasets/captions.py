@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embridge.atomic_write import require_file
 from embridge.datasets.text_lines import decoded_lines
 from embridge.errors import InvalidInput, require
-from embridge.files import require_file
 
 __all__ = ["Captions", "read_all_captions"]
 

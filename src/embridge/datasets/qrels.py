@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from embridge.atomic_write import require_file
 from embridge.datasets.tables import finite_number
 from embridge.errors import InvalidInput
-from embridge.files import require_file
 
 __all__ = ["read_qrels"]
 

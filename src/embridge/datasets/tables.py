@@ -10,8 +10,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from embridge.atomic_write import require_file
 from embridge.errors import InvalidInput, require
-from embridge.files import require_file
 
 __all__ = ["column_names", "finite_number", "read_columns", "require_filled"]
 

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from embridge.atomic_write import require_file
 from embridge.errors import InvalidInput
-from embridge.files import require_file
 
 __all__ = ["decoded_lines", "read_captions"]
 

@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from embridge.adapters.base import normalized
-from embridge.embeddings import require_vectors
+from embridge.atomic_write import atomic_file
+from embridge.embeddings import HalfEmbeddings, require_vectors
 from embridge.encoders.base import Encoder, Role
 from embridge.errors import InvalidInput
-from embridge.files import atomic_file
-from embridge.half_embeddings import HalfEmbeddings
 from embridge.progress import Progress, silent
 from embridge.space import Space
 

@@ -21,7 +21,7 @@ __all__ = ["TrainedEncoder"]
 
 @final
 class TrainedEncoder:
-    """Images to the vectors of a model of `embridge.training.trainer`: its folder, or the `TrainedModel` itself.
+    """Images to the vectors of a model of `embridge.training.compatible.trainer`: its folder, or the `TrainedModel` itself.
 
     Vectors are L2-normalised float32. ``device`` is as in `ClipEncoder`. The space's revision is a hash of the weights. A
     model that was given itself is moved to the device and no longer trains. network: of a model whose backbone is the

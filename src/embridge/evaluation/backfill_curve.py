@@ -13,7 +13,7 @@ from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.measures import FULL, measure
 from embridge.evaluation.one_set import without_rows
-from embridge.search import Ranking, top_k
+from embridge.nearest import Ranking, top_k
 from embridge.shapes import Bool, Float64, Int64
 
 __all__ = ["Mixed", "Scale", "backfill_auc", "backfill_curve", "backfilled", "cut_offs", "score_moments"]

@@ -14,7 +14,7 @@ from embridge.errors import InvalidInput
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.one_set import without_rows
 from embridge.evaluation.sides import Side
-from embridge.search import Ranking, rerank, top_k
+from embridge.nearest import Ranking, rerank, top_k
 from embridge.shapes import Int64
 from embridge.space import Space, require_same
 

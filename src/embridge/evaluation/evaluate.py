@@ -15,7 +15,6 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.evaluation.backfill_curve import Mixed, backfilled
 from embridge.evaluation.cells import Bench
-from embridge.evaluation.environment import environment, fingerprint
 from embridge.evaluation.full_ranking import full_average_precision
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.measures import FULL
@@ -23,9 +22,10 @@ from embridge.evaluation.one_set import own_rows
 from embridge.evaluation.relevance import Truth
 from embridge.evaluation.report import BACKFILLED, Cell, Report, Task
 from embridge.evaluation.scope import Scope
-from embridge.evaluation.sides import Side, require_same_items
+from embridge.evaluation.sides import Side, fingerprint, require_same_items
+from embridge.nearest import Ranking
 from embridge.progress import Progress, silent
-from embridge.search import Ranking
+from embridge.provenance import environment
 from embridge.space import require_same
 
 __all__ = ["evaluate"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from embridge.embeddings import Embeddings
-from embridge.search import Ranking
+from embridge.nearest import Ranking
 from embridge.shapes import Int64
 
 __all__ = ["is_one_set", "own_rows", "without_rows"]

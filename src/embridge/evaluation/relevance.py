@@ -13,7 +13,7 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.evaluation.judged import Judged, JudgedByLabel, JudgedByPair
 from embridge.evaluation.one_set import is_one_set, own_rows, without_rows
-from embridge.search import top_k
+from embridge.nearest import top_k
 from embridge.space import require_same
 
 __all__ = ["LabelRelevance", "Relevance", "Truth"]

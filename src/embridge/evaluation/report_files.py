@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from embridge.atomic_write import atomic_file
 from embridge.errors import ArtefactError, InvalidInput, require
 from embridge.evaluation.report import Cell, Report, Task
 from embridge.evaluation.summarise import summarise
 from embridge.evaluation.summary import Asked, Summary
-from embridge.files import atomic_file
 
 __all__ = ["load_report", "load_summary", "save_report", "summary_to_dict"]
 

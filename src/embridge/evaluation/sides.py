@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from embridge.errors import InvalidInput
 from embridge.evaluation.one_set import is_one_set
 from embridge.space import require_same
 
-__all__ = ["Side", "require_same_items"]
+__all__ = ["Side", "fingerprint", "require_same_items"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,3 +56,14 @@ def require_same_items(old: Side, new: Side) -> None:
             f"{what}: both models must see the same items in the same order; {len(a)} and {len(b)} came"
             + (f" ({'; '.join(names)})" if names else ", ordered differently")
         )
+
+
+def fingerprint(side: Side) -> str:
+    """Sixteen hexadecimal digits of the ids and vectors of queries and gallery: other data, other digits."""
+    digest = hashlib.blake2b(digest_size=8)
+    for rows in (side.queries, side.gallery):
+        digest.update(f"{len(rows)} {[len(name) for name in rows.ids]}".encode())
+        digest.update("".join(rows.ids).encode("utf-8", "surrogatepass"))
+        for part in rows.chunks(65_536):
+            digest.update(part.vectors.tobytes())
+    return digest.hexdigest()

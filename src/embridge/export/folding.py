@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from embridge.adapters.base import Adapter, normalized
+from embridge.atomic_write import atomic_folder
 from embridge.encoders.base import Encoder, Modality
 from embridge.encoders.space_file import SPACE_FILE, say_space
 from embridge.errors import InvalidInput
-from embridge.files import atomic_folder
 
 __all__ = ["Vectors", "folded_folder", "probe", "seal_folder"]
 

@@ -16,8 +16,8 @@ from embridge.adapters.composed import Composed
 from embridge.adapters.linear import Identity, Linear
 from embridge.adapters.mlp import MLP, NORM_EPSILON, Layer
 from embridge.adapters.prefix import Prefix
+from embridge.atomic_write import atomic_file
 from embridge.errors import SettingsError, require
-from embridge.files import atomic_file
 
 __all__ = ["INPUT", "OPSET", "OUTPUT", "onnx_model", "to_onnx"]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -13,12 +11,12 @@ import numpy as np
 
 from embridge.adapters.base import Adapter, normalized
 from embridge.adapters.linear import Identity
-from embridge.adapters.upgrade import Provenance, Upgrade
-from embridge.embeddings import Embeddings
+from embridge.adapters.upgrade import Upgrade
+from embridge.embeddings import Embeddings, HalfEmbeddings, float32_rows
 from embridge.errors import InvalidInput
-from embridge.half_embeddings import HalfEmbeddings, float32_rows
 from embridge.methods.real_pairs import RealPairs
 from embridge.progress import Progress, silent
+from embridge.provenance import Provenance, library_versions
 from embridge.shapes import Float32, Float64, Int64
 
 __all__ = [
@@ -26,7 +24,6 @@ __all__ = [
     "Pairs",
     "backward_upgrade",
     "forward_upgrade",
-    "library_versions",
     "require_cosine",
     "require_directions",
 ]
@@ -189,14 +186,3 @@ def _provenance(pairs: Pairs, method: str, *, settings: Any, seed: int, figures:
         versions=library_versions(),
         figures=dict(figures),
     )
-
-
-def library_versions() -> dict[str, str]:
-    """What a provenance says of the software it was made with."""
-    found = {"python": platform.python_version()}
-    for package in ("embridge", "numpy", "torch"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -12,12 +12,12 @@ import numpy as np
 
 from embridge.adapters.base import Adapter, normalized
 from embridge.adapters.upgrade import Upgrade
+from embridge.embeddings import float32_rows
 from embridge.errors import GateRefused, InvalidInput, MissingExtra, SettingsError
 from embridge.evaluation import Interval, Scope, Side, bootstrap_mean, compatible, evaluate
 from embridge.evaluation.relevance import Truth
 from embridge.evaluation.report import UPGRADED, Task
 from embridge.evaluation.statistics import Drawn
-from embridge.half_embeddings import float32_rows
 from embridge.methods.base import Pairs, require_cosine
 from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from embridge.adapters.base import Adapter, normalized
+from embridge.embeddings import float32_rows
 from embridge.errors import InvalidInput, SettingsError
-from embridge.half_embeddings import float32_rows
 from embridge.methods.base import Pairs
 from embridge.methods.validation import held_out_score
 from embridge.progress import Progress

@@ -11,12 +11,13 @@ import numpy as np
 
 from embridge.adapters.base import normalized
 from embridge.adapters.linear import Identity, Linear
-from embridge.adapters.upgrade import Provenance, Upgrade
+from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SettingsError
-from embridge.methods.base import library_versions, require_directions
+from embridge.methods.base import require_directions
 from embridge.methods.gromov_wasserstein import cluster, couple, similarity_profiles
 from embridge.progress import Progress, silent
+from embridge.provenance import Provenance, library_versions
 
 __all__ = ["Unpaired", "fit_unpaired"]
 

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from embridge.methods.base import Pairs
-from embridge.search import top_k
+from embridge.nearest import top_k
 from embridge.shapes import Float32
 
 __all__ = ["held_out_score", "warn_if_few"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
-from embridge.search import Hits, search
+from embridge.nearest import Hits, search
 from embridge.space import require_same
 
 __all__ = ["Over", "Search", "hits_of", "over", "require_k"]

@@ -13,7 +13,7 @@ from embridge.errors import InvalidInput
 from embridge.evaluation.backfill_curve import score_moments
 from embridge.evaluation.one_set import own_rows, without_rows
 from embridge.evaluation.relevance import Truth
-from embridge.search import top_k
+from embridge.nearest import top_k
 from embridge.shapes import Float64
 from embridge.space import Metric, Space, require_same
 

@@ -13,9 +13,9 @@ import numpy as np
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, WrongDirection
+from embridge.nearest import Hits, top_k
 from embridge.query.arrays import Search, hits_of, require_k
 from embridge.query.vector_cache import VectorCache
-from embridge.search import Hits, top_k
 from embridge.space import require_same
 
 __all__ = ["Cascade", "Encode", "Price"]

@@ -13,8 +13,8 @@ from embridge.evaluation.judged import Judged
 from embridge.evaluation.measures import FULL, Measure, measure
 from embridge.evaluation.one_set import own_rows, without_rows
 from embridge.evaluation.relevance import Truth
+from embridge.nearest import top_k
 from embridge.query.fusion import Fusion, FusionKind, cosines, nlerp, slerp
-from embridge.search import top_k
 from embridge.shapes import Int64
 from embridge.space import require_same
 

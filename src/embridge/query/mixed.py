@@ -14,9 +14,9 @@ import numpy as np
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, WrongDirection
+from embridge.nearest import Hits
 from embridge.query.arrays import Over, Search, hits_of, require_k
 from embridge.query.calibration import Calibration, Curve
-from embridge.search import Hits
 from embridge.space import require_same
 
 __all__ = ["Merge", "MixedSearch", "Plain"]

@@ -13,7 +13,7 @@ from embridge.adapters.base import normalized
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
-from embridge.search import top_k
+from embridge.nearest import top_k
 
 __all__ = ["by_class_distance", "by_cluster_distance", "by_frequency", "by_uncertainty", "in_random_order"]
 

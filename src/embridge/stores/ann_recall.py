@@ -12,8 +12,8 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.evaluation.statistics import Interval, bootstrap_mean
+from embridge.nearest import top_k
 from embridge.progress import Progress, silent
-from embridge.search import top_k
 from embridge.shapes import Float64
 from embridge.space import Space
 from embridge.stores.base import Store, scan_parts

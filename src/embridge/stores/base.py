@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SpaceMismatch
-from embridge.search import Hits
+from embridge.nearest import Hits
 from embridge.space import Space
 
 __all__ = ["Capabilities", "Condition", "Filter", "Payload", "Store", "require_held", "require_payload", "scan_parts"]

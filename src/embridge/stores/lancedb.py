@@ -16,7 +16,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, StoreError, require
-from embridge.search import Hits
+from embridge.nearest import Hits
 from embridge.space import Space
 from embridge.stores.base import Capabilities, Condition, Filter, Payload, require_held, require_payload
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
-from embridge.search import Hits, search
+from embridge.nearest import Hits, search
 from embridge.space import Space
 from embridge.stores.base import Capabilities, Condition, Filter, Payload, require_held, require_payload
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from embridge.adapters import Upgrade
-from embridge.embeddings import Embeddings
-from embridge.half_embeddings import HalfEmbeddings
+from embridge.embeddings import Embeddings, HalfEmbeddings
 from embridge.methods.base import Method, Pairs
-from embridge.search import top_k
+from embridge.nearest import top_k
 from embridge.space import Space
 from embridge.testing.expect import expect, expect_equal
 

@@ -16,7 +16,7 @@ from embridge.adapters.base import normalized
 from embridge.space import Space
 from embridge.testing.expect import expect, expect_close, expect_equal
 from embridge.training.objectives.base import Objective, OldModel
-from embridge.training.prototypes import class_means
+from embridge.training.objectives.prototypes import class_means
 
 __all__ = ["MakeObjective", "ToyUpgrade", "check_objective"]
 

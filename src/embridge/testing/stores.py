@@ -12,7 +12,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SpaceMismatch
-from embridge.search import Hits
+from embridge.nearest import Hits
 from embridge.space import Space
 from embridge.stores.base import Condition, Store
 from embridge.stores.memory import MemoryStore

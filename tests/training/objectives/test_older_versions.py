@@ -15,8 +15,8 @@ from embridge.training.objectives.bt2 import BT2
 from embridge.training.objectives.l2 import L2
 from embridge.training.objectives.ndpp import NDPP
 from embridge.training.objectives.oca import OCA
+from embridge.training.objectives.prototypes import class_means
 from embridge.training.objectives.ract import RACT
-from embridge.training.prototypes import class_means
 
 PARAGON = F.normalize(torch.randn(ROWS, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64), dim=1)
 MAKERS = {

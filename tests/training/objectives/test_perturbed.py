@@ -11,7 +11,7 @@ from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.ndpp import NDPP
 from embridge.training.objectives.odpp import ODPP
-from embridge.training.perturbation import moved_from_neighbours, shift_apart
+from embridge.training.objectives.perturbation import moved_from_neighbours, shift_apart
 
 SETTINGS = {NDPP: {"neighbours": 2, "new_step": 0.2}, ODPP: {"margin": 0.1, "steps": (30, 10)}}
 

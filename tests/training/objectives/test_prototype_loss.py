@@ -8,7 +8,7 @@ from planted_classes import CLASSES, dot, planted, unit
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.prototype_loss import PrototypeLoss
-from embridge.training.prototypes import ClassMeans
+from embridge.training.objectives.prototypes import ClassMeans
 
 
 def naive(rows, prototypes, labels, usable, *, scale, smoothing=0.0, moved=None):

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from embridge.atomic_write import atomic_file
 from embridge.evaluation.compatibility import FEWEST_CHANGED
 from embridge.evaluation.measures import measure
 from embridge.evaluation.render.charts import curve_chart, histogram_chart, swatch
@@ -19,7 +20,6 @@ from embridge.evaluation.render.worst_flips import flip_list
 from embridge.evaluation.report import BACKFILLED, OLD
 from embridge.evaluation.summary import Asked, Ratios, Summary
 from embridge.evaluation.verdict import Decision
-from embridge.files import atomic_file
 
 __all__ = ["Picture", "Show", "pictures_from", "report_html", "save_html"]
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import Classified, mean_over, rows_by_class, unit
+from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import (
     check_settings,
     classes_taken,
@@ -17,7 +18,6 @@ from embridge.training.objectives.requirements import (
     needed_labels,
     needed_old,
 )
-from embridge.training.prototypes import Unseen
 
 __all__ = ["AdvBCT", "gradient_reversed", "trimmed_radii"]
 

@@ -29,7 +29,7 @@ below 1, but above 0, it may be that share of the rows of each class, or more, i
 class OldModel:
     """All that is kept of an old model: it is asked once, before training.
 
-    prototypes [c, d_old]: the mean unit vector of each class, see `embridge.training.prototypes`. known [c]: whether the
+    prototypes [c, d_old]: the mean unit vector of each class, see `prototypes`. known [c]: whether the
     old model was trained on that class. embeddings [n, d_old]: its unit vectors of the training rows, in their order,
     for objectives that use them one by one. classifier [c, d_old]: the weights of its classifier; rows of classes that it
     does not know are ignored. ancestors: the versions before it, the oldest first, whose vectors are at the front of its own,

@@ -11,8 +11,8 @@ from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import Classified, unit
 from embridge.training.objectives.prototype_loss import PrototypeLoss
+from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import check_settings, needed_old
-from embridge.training.prototypes import Unseen
 
 __all__ = ["BCT", "Targets"]
 
@@ -28,7 +28,7 @@ class BCT(Classified):
     targets: ``prototypes``, or the weights of the old ``classifier``, which are of the classes that the old model knows:
     ``unseen`` has to be ``null`` then. weight: α. scale, prototype_scale: s and t; with t = 1, as published, even a perfect
     embedding is far from certain of its class. unseen: classes that the old model was not trained on, see
-    `embridge.training.prototypes.resolve_unseen`. Asks the old model for nothing but P. ``Deviation:`` the second term has
+    `resolve_unseen`. Asks the old model for nothing but P. ``Deviation:`` the second term has
     embeddings of length one for the old classifier too, since the rows of an index are compared by direction; prototype_scale
     is what stands for their length.
 

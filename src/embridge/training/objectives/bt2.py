@@ -13,9 +13,9 @@ from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import Embedded, Objective, OldModel
 from embridge.training.objectives.classified import unit
 from embridge.training.objectives.older_versions import OlderVersions
+from embridge.training.objectives.orthogonal import Orthogonal, OrthogonalMap
+from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import check_settings, needed_embeddings, needed_old
-from embridge.training.orthogonal import Orthogonal, OrthogonalMap
-from embridge.training.prototypes import Unseen
 
 __all__ = ["BT2"]
 
@@ -32,9 +32,9 @@ class BT2(Objective):
 
     dim: d, of the new head. paragon [n, d]: φ_*, the vectors of the training rows from the same new model trained without an
     old one, in their order. emphasis: C, how much longer the new head is than the old one. orthogonal_map: see
-    `embridge.training.orthogonal.Orthogonal`; both layers start at random. weights: of the four terms, in the order above.
+    `Orthogonal`; both layers start at random. weights: of the four terms, in the order above.
     scale, prototype_scale: s and t, 1 in the paper. unseen: classes that the old model was not trained on, see
-    `embridge.training.prototypes.resolve_unseen`; it holds for the third term alone. Needs the old embeddings of all
+    `resolve_unseen`; it holds for the third term alone. Needs the old embeddings of all
     training rows. ``Deviation:`` the first d_old coordinates are renormalised after the cut where they meet old rows.
     ``Deviation:`` where the old model has ancestors, the third and the fourth term hold b to these too, see `OlderVersions`.
 

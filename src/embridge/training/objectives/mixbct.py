@@ -11,6 +11,7 @@ from torch import Tensor
 
 from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import Classified, rows_by_class, unit
+from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import (
     check_settings,
     classes_taken,
@@ -18,7 +19,6 @@ from embridge.training.objectives.requirements import (
     needed_labels,
     needed_old,
 )
-from embridge.training.prototypes import Unseen
 
 __all__ = ["MixBCT", "margin_logits", "nearest_share"]
 

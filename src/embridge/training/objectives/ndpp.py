@@ -7,22 +7,22 @@ from typing import ClassVar
 from torch import Tensor
 
 from embridge.training.objectives.base import OldModel
+from embridge.training.objectives.perturbation import moved_from_neighbours
 from embridge.training.objectives.perturbed import Perturbed
+from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import check_settings
-from embridge.training.perturbation import moved_from_neighbours
-from embridge.training.prototypes import Unseen
 
 __all__ = ["NDPP"]
 
 
 class NDPP(Perturbed):
-    """`Perturbed` with p̂ by `embridge.training.perturbation.moved_from_neighbours`: away from the K nearest prototypes.
+    """`Perturbed` with p̂ by `moved_from_neighbours`: away from the K nearest prototypes.
 
     Zhou et al., "Prototype perturbation for relaxing alignment constraints in backward-compatible learning", 2025 (arXiv
     2503.14824), section 3.2. neighbours: K, of thousands of classes in the paper; with few, those that are confused with one
     another are fewer. old_step, new_step: a and b, how far to move from the old and from the new prototypes. twice: a is
     applied twice, as in the authors' code; False moves by 1 / a as much. temperature: T. ema, unseen: see `Perturbed` and
-    `embridge.training.prototypes.resolve_unseen`. Needs the old prototypes and no old embedding. Related: `ODPP`, which
+    `resolve_unseen`. Needs the old prototypes and no old embedding. Related: `ODPP`, which
     moves only what is nearer than a margin; `BCT`, which moves nothing.
 
     >>> import torch

@@ -12,9 +12,9 @@ from embridge.errors import SettingsError
 from embridge.training.objectives.base import Embedded, Objective, OldModel
 from embridge.training.objectives.classified import unit
 from embridge.training.objectives.older_versions import OlderVersions
+from embridge.training.objectives.orthogonal import Orthogonal, OrthogonalMap
+from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import check_settings, needed_old
-from embridge.training.orthogonal import Orthogonal, OrthogonalMap
-from embridge.training.prototypes import Unseen
 
 __all__ = ["OCA", "AlignedTo"]
 
@@ -30,10 +30,10 @@ class OCA(Objective):
     training path only: the classifier may mix old and new dims, and no distance between rows of h is changed by that. Both
     cross-entropies have ``label_smoothing``.
 
-    extra: how many dims are added. orthogonal_map: of `embridge.training.orthogonal.Orthogonal`, which starts at random;
+    extra: how many dims are added. orthogonal_map: of `Orthogonal`, which starts at random;
     ``Deviation:`` the authors take matrix_exp, which gives the same layers at several times the cost. weights: of the three
     terms, in the order above. scale, prototype_scale: s and t; both are 1 in the paper, with which logits of unit rows say
-    little. unseen: classes that the old model was not trained on, see `embridge.training.prototypes.resolve_unseen`; it holds
+    little. unseen: classes that the old model was not trained on, see `resolve_unseen`; it holds
     for both terms with P. Over several upgrades each adds its extra dims behind; ``Deviation:`` where the old model has
     ancestors, the second and the third term hold x̂ to these too, see `OlderVersions`.
 

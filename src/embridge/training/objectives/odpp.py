@@ -10,16 +10,16 @@ from torch import Tensor
 from embridge.errors import SettingsError
 from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.classified import unit
+from embridge.training.objectives.perturbation import shift_apart
 from embridge.training.objectives.perturbed import Perturbed
+from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import check_settings
-from embridge.training.perturbation import shift_apart
-from embridge.training.prototypes import Unseen
 
 __all__ = ["ODPP"]
 
 
 class ODPP(Perturbed):
-    """`Perturbed` with p̂ = L2(p + V), V [c, d_old] by `embridge.training.perturbation.shift_apart`, begun at zero.
+    """`Perturbed` with p̂ = L2(p + V), V [c, d_old] by `shift_apart`, begun at zero.
 
     Zhou et al., "Prototype perturbation for relaxing alignment constraints in backward-compatible learning", 2025 (arXiv
     2503.14824), section 3.3: Adam lowers what pairs of prototypes, moved with moved and moved with new, have above
@@ -28,7 +28,7 @@ class ODPP(Perturbed):
     many before each later one, going on from the V there was. **CHOICE** both; the paper speaks of about 100 passes over the
     pairs, and of few once there is a V. The pairs are the same for the same epoch.
 
-    temperature: T. ema, unseen: see `Perturbed` and `embridge.training.prototypes.resolve_unseen`. Needs the old prototypes
+    temperature: T. ema, unseen: see `Perturbed` and `resolve_unseen`. Needs the old prototypes
     and no old embedding. Related: `NDPP`, which moves every class by a formula.
 
     >>> old = OldModel(torch.tensor([[1.0, 0.0], [1.0, 0.2], [-1.0, 0.0]]), torch.tensor([True, True, True]))

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import mean_over, unit
 from embridge.training.objectives.prototype_loss import PrototypeLoss
+from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import needed_embeddings
-from embridge.training.prototypes import Unseen
 
 __all__ = ["OlderVersions"]
 

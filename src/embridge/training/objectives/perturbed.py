@@ -11,8 +11,8 @@ from torch import Tensor
 from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import Classified, unit
 from embridge.training.objectives.prototype_loss import PrototypeLoss
+from embridge.training.objectives.prototypes import ClassMeans, Unseen, class_means
 from embridge.training.objectives.requirements import check_settings, needed_old
-from embridge.training.prototypes import ClassMeans, Unseen, class_means
 
 __all__ = ["Perturbed"]
 

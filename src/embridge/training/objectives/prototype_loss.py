@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from embridge.errors import InvalidInput
 from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import mean_over
+from embridge.training.objectives.prototypes import ClassMeans, Unseen, class_means, resolve_unseen
 from embridge.training.objectives.requirements import check_settings
-from embridge.training.prototypes import ClassMeans, Unseen, class_means, resolve_unseen
 
 __all__ = ["PrototypeLoss"]
 
@@ -20,7 +20,7 @@ class PrototypeLoss(nn.Module):
 
     The influence loss of Shen et al. (CVPR 2020, arXiv 2003.11942, section 3.3) and of its successors. scale: s; with 1, as
     published, the logits lie in (−1, 1), so that even a perfect embedding has a loss far above zero. label_smoothing: ε.
-    unseen: see `embridge.training.prototypes.resolve_unseen`; what is not ``usable`` [c] is no class of the softmax, and its
+    unseen: see `resolve_unseen`; what is not ``usable`` [c] is no class of the softmax, and its
     rows are left out of the mean, which is 0 where none is left. With ``using_new`` these prototypes are made again before
     each epoch after the first.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import OldModel
-from embridge.training.prototypes import Unseen, resolve_unseen
+from embridge.training.objectives.prototypes import Unseen, resolve_unseen
 
 __all__ = [
     "Rule",
@@ -92,7 +92,7 @@ def check_old_policy(objective: str, unseen: Unseen) -> None:
 
 
 def classes_taken(objective: str, old: OldModel, unseen: Unseen) -> Tensor:
-    """Which classes [c] the terms about old embeddings take, by `embridge.training.prototypes.resolve_unseen`.
+    """Which classes [c] the terms about old embeddings take, by `resolve_unseen`.
 
     Raises `SettingsError` for ``using_new``.
 

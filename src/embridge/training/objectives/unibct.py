@@ -12,13 +12,13 @@ from embridge.errors import InvalidInput
 from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import Classified, rows_by_class, unit
 from embridge.training.objectives.prototype_loss import PrototypeLoss
+from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import (
     check_old_policy,
     check_settings,
     needed_embeddings,
     needed_old,
 )
-from embridge.training.prototypes import Unseen
 
 __all__ = ["UniBCT", "refined_prototypes"]
 

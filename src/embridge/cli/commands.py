@@ -1,0 +1,292 @@
+"""The command line: every command calls the library; progress goes to stderr, results to stdout."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from embridge import __version__
+from embridge.errors import EmbridgeError, GateRefused, SettingsError, require
+
+__all__ = ["app", "main"]
+
+
+class _Commands(TyperGroup):
+    """Ends with the exit code that an error of the library carries, and with 130 when interrupted."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _show_warning
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EmbridgeError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            typer.echo("interrupted: what was written before is whole; run the same command again", err=True)
+            raise typer.Exit(130) from None
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """One plain line, without the line of code that gave it."""
+    typer.echo(f"warning: {message}", err=True)
+
+
+app = typer.Typer(
+    name="embridge",
+    cls=_Commands,
+    help="Upgrade your embedding model, keep your index.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
+Config = Annotated[Path, typer.Argument(help="The YAML settings file.", show_default=False)]
+
+
+def _print_version(wanted: bool | None) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool | None, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = None,
+) -> None:
+    """Upgrade your embedding model, keep your index."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the store, the upgrade and the pages.")] = Path("embridge-demo"),
+    as_json: Json = False,
+) -> None:
+    """Run the whole job on built-in data: index, fit, measure, search. No download."""
+    from embridge.cli.terminal import print_summary, progress_bars
+    from embridge.jobs.demo import run_demo
+
+    with progress_bars() as progress:
+        result = run_demo(out, progress=progress)
+    if as_json:
+        _print_json(result.to_dict())
+        return
+    print_summary(result.summary, brief=True)
+    typer.echo("\n" + "\n".join(f"{what:9} {path}" for what, path in result.files.items()))
+    typer.echo(f"seconds   {result.seconds:.1f}")
+
+
+@app.command()
+def inspect(
+    path: Annotated[
+        Path, typer.Argument(help="A file of vectors (npy, parquet, arrow) or a store.", show_default=False)
+    ],
+    check_index: Annotated[
+        int, typer.Option(min=0, help="Search a store for so many of its rows, and compare with exact search.")
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show spaces, dims, norms, NaN, duplicates and suspected mixing. Ends with 1 if the vectors are unusable."""
+    from embridge.cli.terminal import progress_bars
+    from embridge.jobs.inspect import inspect_path
+
+    with progress_bars() as progress:
+        found = inspect_path(path, check_index=check_index, progress=progress)
+    if as_json:
+        _print_json({"schema": "embridge.inspection/1", "inspections": [one.to_dict() for one in found]})
+    else:
+        _print_inspections(found)
+    if any(one.problems for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def fit(
+    config: Config,
+    method: Annotated[
+        str | None, typer.Option(help="Fit this method, whatever the settings say.", show_default=False)
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Image-text pairs: train the new model further, on top of the bridge.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Choose and fit the bridge, and write the upgrade. Ends with 3 if the old model should be kept."""
+    from embridge.cli.terminal import print_table, progress_bars
+    from embridge.jobs.fit import fit_upgrade
+    from embridge.settings import load_settings
+
+    settings = load_settings(config)
+    said: dict[str, Any] = {} if pairs is None else {"pairs": pairs.resolve()}
+    if method is not None and method != settings.fit.method:
+        said |= {"method": method, "settings": {}}
+    settings = settings.model_copy(update={"fit": settings.fit.model_copy(update=said)})
+    with progress_bars() as progress:
+        made = fit_upgrade(settings, progress=progress)
+    if as_json:
+        _print_json(made.to_dict() | {"upgrade": str(settings.upgrade) if made.upgrade else None})
+    elif made.choice is not None:
+        columns, rows = made.table()
+        print_table(columns, rows, title=f"Candidates; score: {made.score}")
+    if made.upgrade is None:
+        raise GateRefused(made.choice.reason if made.choice else "nothing was fitted")
+    if not as_json:
+        typer.echo("\n".join(filter(None, (f"{settings.upgrade}: {made.said}", made.stretch, made.folds))))
+
+
+@app.command()
+def evaluate(config: Config, as_json: Json = False) -> None:
+    """Measure the upgrade on judged data, and write the report and its page. Ends with 3 if a gate was not met."""
+    from embridge.cli.terminal import print_summary, progress_bars
+    from embridge.evaluation import require_gates
+    from embridge.jobs.evaluate import evaluate_upgrade
+    from embridge.settings import load_settings
+
+    settings = load_settings(config)
+    with progress_bars() as progress:
+        summary = evaluate_upgrade(settings, progress=progress)
+    files = {"report": str(settings.report), "page": str(settings.report.with_suffix(".html"))}
+    if as_json:
+        _print_json({"schema": "embridge.evaluation/1"} | summary.headline() | files)
+    else:
+        print_summary(summary)
+        typer.echo(f"\nreport  {files['report']}\npage    {files['page']}")
+    require_gates(summary.gates)
+
+
+@app.command()
+def train(config: Config, as_json: Json = False) -> None:
+    """Train a new model beside an old one's vectors, and write the model and its upgrade."""
+    from embridge.cli.terminal import print_table, progress_bars
+    from embridge.settings.training import load_training_settings
+
+    settings = load_training_settings(config)
+    for library in ("torch", "lightning"):
+        require(library, extra="train")
+    from embridge.jobs.train import train_model
+
+    with progress_bars() as progress:
+        made = train_model(settings, progress=progress)
+    files = {"model": str(settings.model), "upgrade": str(settings.upgrade) if made.upgrade else None}
+    if as_json:
+        _print_json(made.to_dict() | files)
+        return
+    if made.nearest:
+        columns, rows = made.table()
+        print_table(columns, rows, title="Held-out items")
+    typer.echo("\n".join([made.said, *(f"{what:8} {path}" for what, path in files.items() if path)]))
+
+
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(help="The report's JSON, as evaluate wrote it.", show_default=False)],
+    page: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.", show_default=False)] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures that the page shows.", show_default=False)
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of tables.")] = False,
+    compare: Annotated[
+        Path | None, typer.Option(help="Another report on the same queries: what it changes.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a report again, as tables, Markdown or a page, or compare it with another."""
+    from embridge.cli.terminal import print_changes, print_summary
+    from embridge.evaluation.report_files import load_summary, summary_to_dict
+
+    if as_json and markdown:
+        raise SettingsError("--json and --markdown are two forms of what is printed; name one")
+    if compare is not None:
+        if page is not None or items is not None:
+            raise SettingsError("--page is of one report, and --compare prints what two differ in; use them one by one")
+        print_changes(file, compare, form="json" if as_json else "markdown" if markdown else "tables")
+        return
+    if items is not None and page is None:
+        raise SettingsError("--items FOLDER holds the pictures of a page; name the page with --page FILE")
+    summary = load_summary(file)
+    if page is not None:
+        from embridge.evaluation.render.html import pictures_from, save_html
+
+        save_html(page, summary, show=None if items is None else pictures_from(items))
+    if as_json:
+        _print_json(summary_to_dict(summary))
+    elif markdown:
+        from embridge.evaluation.render.markdown import report_markdown
+
+        typer.echo(report_markdown(summary))
+    else:
+        print_summary(summary)
+
+
+@app.command()
+def search(
+    store: Annotated[Path, typer.Argument(help="The store's folder.", show_default=False)],
+    query: Annotated[str, typer.Argument(help="The text, or with --image the path of a picture.", show_default=False)],
+    upgrade: Annotated[Path | None, typer.Option(help="The upgrade's folder: query with the new model.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="The query's encoder, if not the one the upgrade names.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
+    image: Annotated[bool, typer.Option("--image", help="The query is a picture.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search a store; with --upgrade the new model searches the old index."""
+    from embridge.jobs.search import search_store
+
+    found = search_store(store, query, upgrade=upgrade, encoder=encoder, k=k, image=image)
+    if as_json:
+        _print_json(found.to_dict())
+        return
+    from embridge.cli.terminal import print_table
+
+    columns, rows = found.table()
+    print_table(columns, rows)
+
+
+@app.command()
+def export(
+    upgrade: Annotated[Path, typer.Argument(help="The upgrade's folder.", show_default=False)],
+    onnx: Annotated[Path | None, typer.Option(help="Write what maps a query as this ONNX file.")] = None,
+    fold: Annotated[str | None, typer.Option(help="Fold the bridge into this encoder, such as clip:FOLDER.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the folded encoder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the upgrade for where embridge does not run: as ONNX, or folded into the new model."""
+    from embridge.export import export_upgrade
+
+    written = export_upgrade(upgrade, onnx=onnx, fold_into=fold, out=out)
+    if as_json:
+        _print_json({"schema": "embridge.export/1"} | written)
+        return
+    typer.echo("\n".join(f"{kind:7} {path}" for kind, path in written.items()))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def _print_inspections(found: list[Any]) -> None:
+    from embridge.cli.terminal import print_table
+
+    for one in found:
+        columns, rows = one.table()
+        print_table(columns, rows, title=one.where)

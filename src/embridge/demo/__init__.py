@@ -1,5 +1,0 @@
-"""The whole job on built-in data: `run_demo`."""
-
-from embridge.demo.job import DemoResult, run_demo
-
-__all__ = ["DemoResult", "run_demo"]

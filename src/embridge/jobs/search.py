@@ -1,0 +1,70 @@
+"""One query against a store, with the old model or, through an upgrade, with the new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embridge.adapters.upgrade import Upgrade
+from embridge.embeddings import Embeddings
+from embridge.encoders import Encoder
+from embridge.errors import SettingsError
+from embridge.jobs.models import load_with_lora
+from embridge.stores import Store, open_store
+
+__all__ = ["Found", "search_store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The hits of one query: ids, scores, payload columns."""
+
+    query: str
+    ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    payload: dict[str, list[Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        hits = [
+            {"id": name, "score": score, "payload": {c: values[i] for c, values in self.payload.items()}}
+            for i, (name, score) in enumerate(zip(self.ids, self.scores, strict=True))
+        ]
+        return {"schema": "embridge.search/1", "query": self.query, "hits": hits}
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Columns and rows for a table."""
+        rows = [
+            [name, f"{score:.4f}", *(str(values[i]) for values in self.payload.values())]
+            for i, (name, score) in enumerate(zip(self.ids, self.scores, strict=True))
+        ]
+        return ["id", "score", *self.payload], rows
+
+
+def search_store(
+    store: Path | str, query: str, *, upgrade: Path | str | None, encoder: str | None, k: int, image: bool = False
+) -> Found:
+    """Encode the query, map it through the upgrade if there is one, and search.
+
+    The encoder is the one named, else the new one that the upgrade was fitted with, and in either case with the upgrade's
+    LoRA where it has one. Raises `SpaceMismatch` if its
+    vectors are not of the space that the upgrade, or the store, expects.
+    """
+    opened = open_store(store)
+    bridge = None if upgrade is None else Upgrade.load(upgrade)
+    name = encoder or (bridge.provenance.encoders.get("new") if bridge else None)
+    if name is None:
+        raise SettingsError("which model encodes the query? Name it with --encoder, such as clip:FOLDER")
+    loaded = load_with_lora(name, None if bridge is None else bridge.lora)
+    return query_store(opened, loaded, query, upgrade=bridge, k=k, image=image)
+
+
+def query_store(store: Store, encoder: Encoder, query: str, *, upgrade: Upgrade | None, k: int, image: bool) -> Found:
+    """The same with a store, an encoder and an upgrade at hand."""
+    vectors = encoder.encode([query], modality="image" if image else "text", role="query")
+    asked = Embeddings.of(vectors, encoder.space, ["query"])
+    asked = asked if upgrade is None else upgrade.to_index_space(asked)
+    hits = store.search(asked, k)
+    scores = tuple(float(s) for s in hits.scores[0][: len(hits.ids[0])])
+    return Found(query, hits.ids[0], scores, store.payload(asked.space, hits.ids[0]))

@@ -1,0 +1,109 @@
+"""Exact nearest neighbours in bounded memory, with ties settled by row order.
+
+An engine proposes somewhat more than k candidates a query by float32 scores (`embridge.nearest.candidates`), and those are
+settled in float64 (`embridge.nearest.rescore`). Neither block sizes nor engine change an answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput
+from embridge.nearest.candidates import Engine, propose, queries_at_once
+from embridge.nearest.rescore import Scorer, settle, settle_among
+from embridge.shapes import Float32, Int64
+from embridge.space import Metric, require_same
+
+__all__ = ["Engine", "Hits", "Ranking", "rerank", "search", "top_k"]
+
+_RERANKED = 4_096  # queries at once
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The k best gallery rows of every query, best first: ``rows`` [q, k] and their ``scores`` [q, k]."""
+
+    rows: Int64[np.ndarray, "q k"]
+    scores: Float32[np.ndarray, "q k"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The same by name: ``ids[i][j]`` is the j-th best item for query i, ``scores[i, j]`` its score."""
+
+    ids: tuple[tuple[str, ...], ...]
+    scores: Float32[np.ndarray, "q k"]
+
+
+def search(queries: Embeddings, gallery: Embeddings, k: int, *, engine: Engine = "numpy") -> Hits:
+    """The k nearest gallery items of every query; both must lie in one space.
+
+    k larger than the gallery gives the whole gallery. Raises `SpaceMismatch`, and `InvalidInput` for an empty gallery.
+    """
+    require_same(gallery.space, queries.space, what="the queries")
+    ranking = top_k(queries.vectors, gallery.vectors, k, metric=gallery.space.metric, engine=engine)
+    name = gallery.ids.__getitem__
+    return Hits(tuple(tuple(map(name, row)) for row in ranking.rows.tolist()), ranking.scores)
+
+
+def top_k(
+    queries: Float32[np.ndarray, "q d"],
+    gallery: Float32[np.ndarray, "n d"],
+    k: int,
+    *,
+    metric: Metric = "cosine",
+    engine: Engine = "numpy",
+) -> Ranking:
+    """The k best rows of ``gallery`` for every query: cosine, dot product or negative squared distance.
+
+    Equal scores are ordered by row. A vector of zeros has cosine 0 with everything. Memory beyond the two arrays is
+    some megabytes, and about the answer's. ``engine="faiss"`` proposes candidates with ``faiss.IndexFlat``: same answer.
+
+    >>> top_k(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), 1).rows.tolist()
+    [[0], [1]]
+    """
+    if k < 1 or not len(gallery):
+        raise InvalidInput(f"expected k >= 1 and a gallery with rows, came k={k} and {len(gallery)} rows")
+    if {queries.dtype, gallery.dtype} != {np.dtype(np.float32)} or queries.shape[1:] != gallery.shape[1:]:
+        came = f"{queries.dtype} {queries.shape} and {gallery.dtype} {gallery.shape}"
+        raise InvalidInput(f"expected queries and gallery as float32 [n, d] of one d, came {came}")
+    if metric not in get_args(Metric) or engine not in get_args(Engine):
+        raise InvalidInput(f"expected one of {get_args(Metric)} and {get_args(Engine)}, came {metric!r} and {engine!r}")
+    k = min(k, len(gallery))
+    step = queries_at_once(k, len(gallery))
+    rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+    scorer = Scorer(gallery, metric, pairs=rows.size)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # extreme lengths are noticed, and settled
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            proposal = propose(queries[part], gallery, k, metric, engine)
+            rows[part], scores[part] = settle(queries[part], proposal, k, scorer)
+    return Ranking(rows, scores)
+
+
+def rerank(
+    queries: Float32[np.ndarray, "q d"],
+    gallery: Float32[np.ndarray, "n d"],
+    candidates: Int64[np.ndarray, "q m"],
+    k: int,
+    *,
+    metric: Metric = "cosine",
+) -> Ranking:
+    """The k best of each query's own candidate rows, with the scores and the order that `top_k` gives them.
+
+    >>> points = np.array([[1, 0], [1, 1], [0, 1]], np.float32)
+    >>> rerank(points[:1], points, np.array([[2, 1]]), 1).rows.tolist()
+    [[1]]
+    """
+    shape = len(queries), min(k, candidates.shape[1])
+    rows, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)
+    with np.errstate(over="ignore"):
+        scorer = Scorer(gallery, metric, pairs=candidates.size)
+        for start in range(0, len(queries), _RERANKED):
+            part = slice(start, start + _RERANKED)
+            rows[part], scores[part] = settle_among(queries[part], candidates[part], k, scorer)
+    return Ranking(rows, scores)

@@ -1,0 +1,64 @@
+"""Where figures come from: library versions, the machine and how an upgrade was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Provenance", "environment", "library_versions", "processor"]
+
+_MADE_WITH = ("embridge", "numpy", "torch")
+_LIBRARIES = ("embridge", "numpy", "torch", "transformers", "sentence-transformers", "faiss-cpu", "lancedb")
+
+
+def environment() -> dict[str, Any]:
+    """Python, the versions of the libraries that are installed, the processor, and how many there are."""
+    return {
+        "python": platform.python_version(),
+        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "cpu": processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.exists() else []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where an upgrade comes from: enough to make it again and to explain it.
+
+    settings, versions and figures are plain JSON; data is a fingerprint of what it was fitted on; encoders names the
+    ``old`` and ``new`` encoder as `embridge.encoders.load` takes them, where they are known.
+    """
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    data: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    encoders: Mapping[str, str] = field(default_factory=dict)
+
+
+def library_versions() -> dict[str, str]:
+    """What a provenance says of the software it was made with."""
+    found = {"python": platform.python_version()}
+    return found | {name: number for name in _MADE_WITH if (number := _version(name))}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""The training loop on Lightning, for every kind of training."""

@@ -1,0 +1,45 @@
+"""Checkpoints as plain files: written whole or not at all, and read without running any code in them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+
+from embridge.atomic_write import atomic_file
+from embridge.errors import InvalidInput
+
+__all__ = ["PlainCheckpoints", "require_own"]
+
+
+class PlainCheckpoints(CheckpointIO):  # type: ignore[misc]
+    """Lightning's seam for reading and writing checkpoints; tensors, numbers and texts only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic_file(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        try:
+            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise InvalidInput(
+                f"{path} is truncated, altered or no checkpoint of ours ({type(error).__name__}); remove it to start again"
+            ) from error
+        return checkpoint
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def require_own(path: Path, name: str) -> None:
+    """Raise `InvalidInput` unless the file is a checkpoint of the run of that name."""
+    own = PlainCheckpoints().load_checkpoint(path).get("embridge")
+    if not isinstance(own, dict) or own.get("name") != name:
+        raise InvalidInput(
+            f"{path} is of another training (other pairs, settings, seed, model or upgrade); it is not overwritten: choose "
+            "another folder, or remove it"
+        )

@@ -1,0 +1,168 @@
+"""A training that was stopped or killed goes on to the bytes of one that was not."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from labelled_glyphs import QUICK, SCRIPTS, items, network, old
+
+from embridge.errors import InvalidInput
+from embridge.progress import silent
+from embridge.training.compatible.held_out_items import HeldOut
+from embridge.training.objectives.mixbct import MixBCT
+from embridge.training.objectives.ndpp import NDPP
+from embridge.training.objectives.odpp import ODPP
+from embridge.training.objectives.unibct import UniBCT
+
+AUGMENTED = replace(QUICK, checkpoint_every_steps=7, augment=replace(QUICK.augment, flip=0.3), checks=3)
+MAKE = {
+    "ndpp": lambda known, _: NDPP(known, len(SCRIPTS), neighbours=2, ema=0.5),
+    "odpp": lambda known, _: ODPP(known, len(SCRIPTS), margin=0.5, steps=(20, 5), unseen="using_new"),
+    "mixbct": lambda known, labels: MixBCT(known, len(SCRIPTS), labels=labels, margin=0.1, scale=10.0),
+    "unibct": lambda known, _: UniBCT(known, len(SCRIPTS), refresh_epochs=(1, 2)),
+}
+SETTINGS = {
+    "ndpp": AUGMENTED,
+    "odpp": replace(AUGMENTED, optimizer="sgd", schedule="multistep", gradient_clip=1.0, keep="best"),
+    "mixbct": replace(AUGMENTED, ema=0.9),
+    "unibct": replace(AUGMENTED, ema=0.9, keep="best", precision="bf16-mixed", schedule="cosine"),
+}
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(step):
+    def progress(done, total, what):
+        if done == step:
+            raise Stopped
+
+    return progress
+
+
+def fit(name, folder, progress=silent, seed=0, **changed):
+    data, known = items("train"), old()  # which draws, so before the seed
+    torch.manual_seed(0)
+    objective = MAKE[name](known, torch.from_numpy(data.labels))
+    held_out = HeldOut(items("test"), np.ones((len(items("test")), 8), np.float32))
+    settings = replace(SETTINGS[name], **changed)
+    return settings.fit(
+        data, network(objective.feature_dim), objective, held_out=held_out, seed=seed, folder=folder, progress=progress
+    )
+
+
+def bytes_of(trained, folder):
+    saved = trained.save(folder)
+    return {path.name: path.read_bytes() for path in saved.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of each training that nothing stopped."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = bytes_of(fit(name, None), tmp_path_factory.mktemp("whole") / name)
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize(("name", "step"), [("ndpp", 9), ("ndpp", 25), ("odpp", 15), ("mixbct", 13), ("unibct", 22)])
+def test_a_stopped_training_goes_on_to_the_same_bytes(name, step, whole, tmp_path):
+    """Ten steps an epoch, checkpoints after 7, 14, 21, 28; stops within epochs that refresh and within those that follow."""
+    with pytest.raises(Stopped):
+        fit(name, tmp_path / "run", stop_at(step))
+    told = []
+    resumed = fit(name, tmp_path / "run", lambda done, *_: told.append(done))
+    assert told == list(range((step - 1) // 7 * 7 + 1, 31))
+    assert bytes_of(resumed, tmp_path / "resumed") == whole(name)
+
+
+def test_a_checkpoint_at_the_end_of_an_epoch_is_taken_up_there(whole, tmp_path):
+    with pytest.raises(Stopped):
+        fit("ndpp", tmp_path / "run", stop_at(21), checkpoint_every_steps=10)
+    told = []
+    resumed = fit("ndpp", tmp_path / "run", lambda done, *_: told.append(done), checkpoint_every_steps=10)
+    assert told[0] == 21
+    assert weights(bytes_of(resumed, tmp_path / "resumed")) == weights(whole("ndpp"))
+
+
+def weights(files):
+    return files["model.safetensors"]
+
+
+KILLED = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+sys.path[:0] = [{support!r}, {here!r}]
+from test_trainer_resume import fit
+
+def progress(done, total, what):
+    print(done, flush=True)
+    if done == 18:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+fit({name!r}, {folder!r}, progress)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ndpp", "odpp", "mixbct", "unibct"])
+def test_a_killed_process_goes_on_to_the_same_bytes(name, whole, tmp_path):
+    here = Path(__file__).parent
+    code = KILLED.format(
+        support=str(here.parents[1] / "support"), here=str(here), name=name, folder=str(tmp_path / "run")
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[-1:]) == (-signal.SIGKILL, ["18"]), done.stderr
+    told = []
+    resumed = fit(name, tmp_path / "run", lambda done, *_: told.append(done))
+    assert told[0] == 15
+    assert bytes_of(resumed, tmp_path / "resumed") == whole(name)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(whole, tmp_path):
+    assert bytes_of(fit("mixbct", None), tmp_path / "one") == whole("mixbct")
+    assert weights(bytes_of(fit("mixbct", None, seed=1), tmp_path / "two")) != weights(whole("mixbct"))
+
+
+@pytest.mark.slow
+def test_items_prepared_by_other_processes_are_the_same(whole, tmp_path):
+    assert weights(bytes_of(fit("ndpp", None, workers=1), tmp_path / "one")) == weights(whole("ndpp"))
+
+
+def test_a_finished_training_is_read_again(tmp_path):
+    told = []
+    one = fit("unibct", tmp_path / "run")
+    two = fit("unibct", tmp_path / "run", lambda done, *_: told.append(done))
+    assert told == []
+    assert (one.space, one.provenance) == (two.space, two.provenance)
+
+
+@pytest.mark.parametrize("change", ["settings", "seed", "objective"])
+def test_the_checkpoint_of_another_training_is_refused(change, tmp_path):
+    with pytest.raises(Stopped):
+        fit("ndpp", tmp_path, stop_at(8))
+    before = (tmp_path / "last.ckpt").read_bytes()
+    changed = {"settings": {"learning_rate": 0.1}, "seed": {"seed": 1}, "objective": {}}[change]
+    with pytest.raises(InvalidInput, match=r"last\.ckpt is of another training"):
+        fit("mixbct" if change == "objective" else "ndpp", tmp_path, **changed)
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+
+
+def test_other_starting_weights_are_another_training(tmp_path):
+    with pytest.raises(Stopped):
+        fit("ndpp", tmp_path, stop_at(8))
+    data, settings = items("train"), SETTINGS["ndpp"]
+    torch.manual_seed(1)
+    with pytest.raises(InvalidInput, match=r"last\.ckpt is of another training"):
+        settings.fit(data, network(8), NDPP(old(), len(SCRIPTS), neighbours=2, ema=0.5), folder=tmp_path)
