@@ -33,7 +33,7 @@ from embridge.settings import (
     TrainingSettings,
     load_settings,
 )
-from embridge.settings.upgrade import read_settings
+from embridge.settings.reading import read_settings
 from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.objectives import OBJECTIVES, objective_settings
 

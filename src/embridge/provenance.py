@@ -1,4 +1,4 @@
-"""Where figures come from: library versions, the machine and how an upgrade was made."""
+"""Provenance: where an upgrade and its figures come from, with the versions of libraries and the machine."""
 
 from __future__ import annotations
 
@@ -14,24 +14,6 @@ __all__ = ["Provenance", "environment", "library_versions", "processor"]
 
 _MADE_WITH = ("embridge", "numpy", "torch")
 _LIBRARIES = ("embridge", "numpy", "torch", "transformers", "sentence-transformers", "faiss-cpu", "lancedb")
-
-
-def environment() -> dict[str, Any]:
-    """Python, the versions of the libraries that are installed, the processor, and how many there are."""
-    return {
-        "python": platform.python_version(),
-        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
-        "cpu": processor(),
-        "cores": os.cpu_count(),
-    }
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.exists() else []
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.processor() or platform.machine()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +37,24 @@ def library_versions() -> dict[str, str]:
     """What a provenance says of the software it was made with."""
     found = {"python": platform.python_version()}
     return found | {name: number for name in _MADE_WITH if (number := _version(name))}
+
+
+def environment() -> dict[str, Any]:
+    """Python, the versions of the libraries that are installed, the processor, and how many there are."""
+    return {
+        "python": platform.python_version(),
+        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "cpu": processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.exists() else []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()
 
 
 def _version(name: str) -> str | None:

@@ -15,7 +15,7 @@ from embridge.jobs.judgements import Judgements, read_judgements, read_orders, r
 from embridge.jobs.models import side_of, sides_of_new
 from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, Settings
-from embridge.settings.upgrade import require_files
+from embridge.settings.reading import require_files
 
 __all__ = ["NAMED_FOR_EVALUATION", "evaluate_upgrade"]
 

@@ -26,7 +26,7 @@ from embridge.methods import Pairs, make
 from embridge.methods.choose import Choice, Choose, JudgedQueries, choose
 from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, Settings
-from embridge.settings.upgrade import require_files
+from embridge.settings.reading import require_files
 
 __all__ = ["Fitted", "fit_upgrade"]
 

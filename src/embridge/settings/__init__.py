@@ -10,15 +10,8 @@ from embridge.settings.training import (
     VersionSettings,
     load_training_settings,
 )
-from embridge.settings.upgrade import (
-    EvaluateSettings,
-    FitSettings,
-    ModelSettings,
-    Settings,
-    SpaceSettings,
-    VectorsSettings,
-    load_settings,
-)
+from embridge.settings.upgrade import EvaluateSettings, FitSettings, ModelSettings, Settings, load_settings
+from embridge.settings.vectors import SpaceSettings, VectorsSettings
 
 __all__ = [
     "BackboneSettings",

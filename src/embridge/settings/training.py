@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from embridge.errors import SettingsError
-from embridge.settings.upgrade import SpaceSettings, Strict, VectorsSettings, read_settings, require_files
+from embridge.settings.reading import Strict, read_settings, require_files
+from embridge.settings.vectors import SpaceSettings, VectorsSettings
 
 __all__ = [
     "BackboneSettings",

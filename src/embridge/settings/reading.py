@@ -1,0 +1,111 @@
+"""Reading a YAML settings file: every key is known, every path made absolute, every error one line."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from embridge.encoders.local import is_path
+from embridge.errors import SettingsError
+
+__all__ = ["Strict", "read_settings", "require_files"]
+
+_Read = TypeVar("_Read", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A section of a settings file, which has the keys that it says and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _OnceEachLoader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
+    """Refuses a key that stands twice, of which YAML would keep the last and drop the others."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands there twice")
+            seen.add(key.value)
+        return dict(super().construct_mapping(node, deep=deep))
+
+
+def read_settings(path: Path | str, kind: type[_Read]) -> _Read:
+    """Read a YAML file as settings of this kind, with every path made absolute; see `load_settings`."""
+    path = Path(path)
+    if not path.exists():
+        raise SettingsError(f"{path} does not exist; expected a YAML settings file")
+    try:
+        read = yaml.load(path.read_text(encoding="utf-8"), _OnceEachLoader)  # noqa: S506, a SafeLoader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(read, dict):
+        keys = ", ".join(list(kind.model_fields)[:3])
+        raise SettingsError(f"{path}: expected keys such as {keys}; came {type(read).__name__}")
+    try:
+        made: _Read = _resolve(kind.model_validate(read), path.resolve().parent)
+    except ValidationError as error:
+        raise SettingsError(f"{path}: {'; '.join(_said(one, kind) for one in error.errors())}") from error
+    return made
+
+
+def _said(error: Any, kind: Any) -> str:
+    """One error of pydantic as a person would say it; for a key that is not known, the nearest that is."""
+    where = ".".join(map(str, error["loc"])) or "file"
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    section = kind
+    for name in (part for part in error["loc"][:-1] if isinstance(part, str)):
+        annotation = section.model_fields[name].annotation
+        section = next((a for a in (annotation, *get_args(annotation)) if hasattr(a, "model_fields")), None)
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    return f"{where}: there is no such key; " + (
+        f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    )
+
+
+def require_files(settings: BaseModel, *keys: str) -> None:
+    """Raise `SettingsError` for a file that the settings name under one of these keys and that does not exist."""
+    for key in keys:
+        named: Any = settings
+        for part in key.split("."):
+            named = named[int(part)] if isinstance(named, tuple) else getattr(named, part, None)
+        for path in named.values() if isinstance(named, dict) else [named]:
+            if path is not None and not path.exists():
+                raise SettingsError(f"{key}: {path} does not exist")
+
+
+def _with_folder(encoder: str, folder: Path) -> str:
+    """The encoder's name with its folder made absolute; raises `SettingsError` for a folder that is not there."""
+    provider, _, model = encoder.partition(":")
+    if not model or provider == "http":
+        return encoder
+    if (folder / model).is_dir():
+        return f"{provider}:{folder / model}"
+    architecture, colon, weights = model.partition(":")
+    if provider == "open_clip" and colon:  # a file of weights, else the tag of some: the encoder knows which there are
+        return f"{provider}:{architecture}:{folder / weights}" if (folder / weights).is_file() else encoder
+    first, slash, _ = model.partition("/")
+    if is_path(model) or provider == "trained" or (slash and (folder / first).is_dir()):
+        raise SettingsError(f"{encoder}: there is no folder {folder / model}, and that is no id of the hub")
+    return encoder
+
+
+def _resolve(settings: Any, folder: Path) -> Any:
+    """The same settings with every path made absolute, that of a model's folder too."""
+    if isinstance(settings, BaseModel):
+        changed = {name: _resolve(getattr(settings, name), folder) for name in type(settings).model_fields}
+        if changed.get("encoder") is not None:
+            changed["encoder"] = _with_folder(changed["encoder"], folder)
+        return settings.model_copy(update=changed)
+    if isinstance(settings, dict):
+        return {key: _resolve(value, folder) for key, value in settings.items()}
+    if isinstance(settings, tuple):
+        return tuple(_resolve(value, folder) for value in settings)
+    return folder / settings if isinstance(settings, Path) else settings
