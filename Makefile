@@ -43,7 +43,7 @@ bench-training: $(TRAINING)  ## compatible training, hours; finished runs are ke
 $(SHORT) $(TRAINING): results/%: $(VENV)/.dev  ## run one benchmark, a folder of benchmarks/
 	$(BIN)/python -m benchmarks.$*.run
 
-tables: $(VENV)/.dev  ## write the tables of README and docs from benchmarks/results
+tables: $(VENV)/.dev  ## write the tables and plots of README and docs from benchmarks/results
 	$(BIN)/python -m benchmarks.tables
 
 $(VENV)/.demo: pyproject.toml constraints.txt

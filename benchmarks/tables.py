@@ -1,7 +1,7 @@
-"""Write the tables of README and docs from ``results``; ``--check`` only says whether they are up to date.
+"""Write the tables and plots of README and docs from ``results``; ``--check`` only says whether they are up to date.
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, on any page. The tables of a benchmark are the ``TABLES``
-of its own ``tables.py``, each with its name.
+of its own ``tables.py``, each with its name; those over many benchmarks, and the plots, are in ``rendering``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.record import FOLDER, about, benchmarks
+from benchmarks.rendering import plots, summary_page
 from benchmarks.rendering.markdown import table
 
 __all__ = ["MARK", "pages", "tables"]
@@ -28,8 +29,8 @@ def pages() -> list[Path]:
 
 
 def tables() -> dict[str, Callable[[], str]]:
-    """Every table by name: those of each benchmark, and the list of benchmarks."""
-    by_name: dict[str, Callable[[], str]] = {"benchmarks": every_benchmark}
+    """Every table by name: those of each benchmark, those over many, and the list of benchmarks."""
+    by_name: dict[str, Callable[[], str]] = {"benchmarks": every_benchmark} | summary_page.TABLES
     for benchmark in benchmarks():
         if (FOLDER / benchmark / "tables.py").exists():
             own = import_module(f"benchmarks.{benchmark}.tables").TABLES
@@ -59,12 +60,13 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     check, by_name = parser.parse_args().check, tables()
     texts = {page: rendered(page, by_name) for page in pages()}
-    stale = [page for page, text in texts.items() if text != page.read_text()]
+    texts |= {ROOT / "docs" / "images" / name: draw() for name, draw in plots.PLOTS.items()}
+    stale = [path for path, text in texts.items() if not path.exists() or text != path.read_text()]
     if check and stale:
-        names = ", ".join(page.relative_to(ROOT).as_posix() for page in stale)
+        names = ", ".join(path.relative_to(ROOT).as_posix() for path in stale)
         sys.exit(f"not up to date with benchmarks/results: {names}; run make tables")
-    for page in stale:
-        page.write_text(texts[page])
+    for path in stale:
+        path.write_text(texts[path])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import shlex
@@ -290,6 +291,58 @@ def test_every_benchmark_table_is_shown(monkeypatch):
     assert sorted(marks[README]) == ["flickr8k", "glyphs", "training-short"]
     assert sorted(tables.pages()) == sorted([*PAGES, own])
     assert all(len(tables.MARK.findall(page.read_text())) == len(names) for page, names in marks.items())
+
+
+def test_every_plot_shows_the_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    plots = importlib.import_module("benchmarks.rendering.plots")
+    for name, draw in plots.PLOTS.items():
+        assert (DOCS / "images" / name).read_text() == draw(), "run make tables"
+        assert f"images/{name})" in (DOCS / "benchmarks.md").read_text()
+    points = re.findall(r'cx="([\d.]+)" cy="95" r="5"', plots.PLOTS["gain.svg"]())  # of the first search
+    rows = json.loads((ROOT / "benchmarks" / "results" / "flickr8k.json").read_text())["rows"]
+    for method, x in zip(("old", "xbt-stage1", "independent"), points, strict=True):
+        found = [
+            r["value"] for r in rows if (r["method"], r["metric"], r["direction"]) == (method, "recall_at_10", "t2i")
+        ]
+        assert float(x) == pytest.approx(14 + 332 * sum(found) / len(found), abs=0.1)
+
+
+@pytest.mark.parametrize("picture", sorted((DOCS / "images").glob("*.svg")), ids=lambda picture: picture.stem)
+def test_pictures_can_be_read_on_a_telephone_by_day_and_by_night(picture):
+    text = picture.read_text()
+    width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups())
+    assert width <= 390
+    assert min(map(float, re.findall(r'font-size="([\d.]+)"', text))) >= 11
+    assert (
+        f'<rect width="{width:g}" height="{height:g}" rx="8" fill="#ffffff"/>' in text
+    )  # dark letters, whatever the page
+    assert "<title" in text
+    assert len(text) < 12_000
+    assert not re.findall(r"(?:href|src|url)=?[\"'(](?!#)", text.replace("url(#", "")), "loads nothing"
+
+
+def test_every_picture_is_shown_and_described():
+    shown = {}
+    for page in PAGES:
+        for description, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text()):
+            shown[(page.parent / target).resolve()] = description
+    assert set(shown) == set((DOCS / "images").iterdir())
+    assert all(len(description.split()) >= 5 for description in shown.values())
+
+
+def test_every_page_can_be_reached_from_the_index_and_is_described_there():
+    index = DOCS / "index.md"
+    linked = {}
+    for line in index.read_text().splitlines():
+        for target in LINK.findall(line):
+            if not target.startswith("https://"):
+                linked[(index.parent / target.partition("#")[0]).resolve()] = line
+    pages = set(DOCS.rglob("*.md")) - {index}
+    assert pages <= set(linked)
+    assert all(len(linked[page].split()) >= 6 for page in pages)  # what it answers, not its name alone
+    listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
+    assert listed == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
 
 
 @pytest.fixture(scope="module")
