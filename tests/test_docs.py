@@ -16,6 +16,7 @@ import pytest
 import yaml
 from fenced_blocks import PAGES, README, ROOT, all_blocks, blocks, label, pages_with, prose, run
 from pydantic import BaseModel
+from sentences import mean_length, sentences
 from typer.testing import CliRunner
 
 from embridge import errors, evaluation
@@ -329,6 +330,16 @@ def test_every_picture_is_shown_and_described():
             shown[(page.parent / target).resolve()] = description
     assert set(shown) == set((DOCS / "images").iterdir())
     assert all(len(description.split()) >= 5 for description in shown.values())
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name != "reference" and page != OWN_MODELS], ids=label
+)
+def test_sentences_are_short(page):
+    """Eighteen words on average, and none that has to be read twice."""
+    lengths = {sentence: len(sentence.split()) for sentence in sentences(page.read_text())}
+    assert mean_length(page.read_text()) <= 18
+    assert [sentence for sentence, length in lengths.items() if length > 40] == []
 
 
 def test_every_page_can_be_reached_from_the_index_and_is_described_there():
