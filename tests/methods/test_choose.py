@@ -139,7 +139,7 @@ def test_a_candidate_without_its_extra_is_left_out(make_pairs, monkeypatch, name
 
     if name not in METHODS:
         pytest.skip("not there")
-    monkeypatch.setattr(f"{METHODS[name][0]}.{METHODS[name][1]}.fit", missing)
+    monkeypatch.setattr(f"{METHODS[name].module}.{METHODS[name].attribute}.fit", missing)
     made = choose(make_pairs(), Choose(candidates=("procrustes", name)))
     assert made.method == "procrustes"
     assert next(c for c in made.candidates if c.method == name).why == "left out: torch is needed here"

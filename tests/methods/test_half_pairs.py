@@ -72,7 +72,7 @@ def quick(name):
     return trained if name == "xbt" else {}
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "mean-shift"])  # which wants one dim
+@pytest.mark.parametrize("name", [n for n, record in METHODS.items() if "one dim" not in record.needs])
 def test_every_method_makes_the_same_bytes_of_stored_pairs_as_of_those_numbers_in_memory(make_pairs, name):
     pairs = halved(make_pairs(rows=400))
     pairs = Pairs(pairs.new, pairs.old, np.linspace(1, 2, 400), np.arange(400) % 20)

@@ -13,7 +13,7 @@ from embridge.datasets.image_text import ImageTextPairs, read_image_text
 from embridge.errors import SettingsError, require
 from embridge.jobs.judgements import require_apart
 from embridge.jobs.models import encoder_of
-from embridge.methods import Pairs, configured
+from embridge.methods import Pairs, configured, record_of
 from embridge.progress import Progress
 from embridge.settings import ModelSettings, Settings
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from embridge.training.xbt.finetune import XBTFinetune
 
 __all__ = ["SecondStage", "outcome", "second_stage"]
-
-_NEVER = frozenset({"low-rank", "fct", "fastfill"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +68,7 @@ def second_stage(settings: Settings, cache: Path) -> SecondStage | None:
                 "fit.finetune is of the second stage, which needs image-text pairs: name them in fit.pairs"
             )
         return None
-    if wanted.method in _NEVER:
+    if not record_of(wanted.method).finetunable:
         raise SettingsError(
             f"fit.pairs: the second stage trains on a backward bridge that is linear or an mlp; {wanted.method} makes "
             "none: set method: xbt, or leave out fit.pairs"

@@ -22,7 +22,7 @@ from embridge.jobs.finetune import outcome, second_stage
 from embridge.jobs.judgements import read_judgements
 from embridge.jobs.models import caption_vectors, searches_images, side_of
 from embridge.jobs.validation_pairs import validation_pairs
-from embridge.methods import Pairs, make
+from embridge.methods import METHODS, Pairs, make
 from embridge.methods.choose import Choice, Choose, JudgedQueries, choose
 from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, Settings
@@ -30,7 +30,6 @@ from embridge.settings.reading import require_files
 
 __all__ = ["Fitted", "fit_upgrade"]
 
-_LINEAR = frozenset({"procrustes", "whitened-procrustes", "ridge", "low-rank", "mean-shift", "lambda-orthogonal"})
 _MODELS = {"clip": "a CLIP", "sentence-transformers": "a sentence model"}
 _NAMED_FOR_FIT = ("fit.captions", "fit.judged", "fit.validation_pairs", "fit.pairs", "old.captions", "new.captions")
 
@@ -90,7 +89,7 @@ class Fitted:
         if self.choice is None:
             return [], []
         columns, rows = self.choice.table()
-        linear = ["yes" if row[0] in _LINEAR else "no" for row in rows]
+        linear = ["yes" if METHODS[row[0]].linear else "no" for row in rows]
         return [*columns[:-1], "linear", columns[-1]], [
             [*row[:-1], word, row[-1]] for row, word in zip(rows, linear, strict=True)
         ]

@@ -12,6 +12,7 @@ from embridge.encoders.base import Modality, Role
 from embridge.errors import SettingsError
 from embridge.jobs.judgements import require_apart
 from embridge.jobs.models import encoder_of
+from embridge.methods import METHODS, record_of
 from embridge.methods.choose import Choose
 from embridge.methods.real_pairs import RealPairs
 from embridge.progress import Progress
@@ -30,10 +31,12 @@ def validation_pairs(settings: Settings, method: Any, progress: Progress) -> Rea
     wanted = settings.fit
     if wanted.validation_pairs is None:
         return None
-    if wanted.method != "xbt" and not (isinstance(method, Choose) and "xbt" in method.candidates):
+    names = method.candidates if isinstance(method, Choose) else (wanted.method,)
+    if not any("real pairs" in record_of(name).uses for name in names):
+        able = " and ".join(name for name, found in METHODS.items() if "real pairs" in found.uses)
         raise SettingsError(
-            f"fit.validation_pairs: only xbt is judged by image-text pairs while it trains, and the method is {wanted.method}; "
-            "leave them out, or name judged pairs to choose by in fit.judged"
+            f"fit.validation_pairs: only {able} is judged by image-text pairs while it trains, and the method is "
+            f"{wanted.method}; leave them out, or name judged pairs to choose by in fit.judged"
         )
     _require_encoders(settings)
     pairs = read_image_text(wanted.validation_pairs)

@@ -9,24 +9,67 @@ from typing import Any, get_type_hints
 
 from embridge.errors import SettingsError, require
 from embridge.methods.base import Method, Pairs
+from embridge.methods.record import MethodRecord
 
-__all__ = ["METHODS", "Method", "Pairs", "checked", "configured", "make"]
+__all__ = ["METHODS", "Method", "MethodRecord", "Pairs", "checked", "configured", "make", "record_of"]
 
-METHODS: dict[str, tuple[str, str]] = {
-    "choose": ("embridge.methods.choose", "Choose"),
-    "procrustes": ("embridge.methods.procrustes", "Procrustes"),
-    "whitened-procrustes": ("embridge.methods.whitened_procrustes", "WhitenedProcrustes"),
-    "ridge": ("embridge.methods.ridge", "Ridge"),
-    "low-rank": ("embridge.methods.low_rank", "LowRank"),
-    "mean-shift": ("embridge.methods.mean_shift", "MeanShift"),
-    "mlp": ("embridge.methods.residual_mlp", "ResidualMLP"),
-    "lambda-orthogonal": ("embridge.methods.lambda_orthogonal", "LambdaOrthogonal"),
-    "xbt": ("embridge.methods.xbt", "XBT"),
-    "fct": ("embridge.methods.fct", "FCT"),
-    "fastfill": ("embridge.methods.fastfill", "FastFill"),
+METHODS: dict[str, MethodRecord] = {
+    "choose": MethodRecord("embridge.methods.choose", "Choose", "trained", directions=("backward", "forward")),
+    "procrustes": MethodRecord("embridge.methods.procrustes", "Procrustes", "closed form", linear=True),
+    "whitened-procrustes": MethodRecord(
+        "embridge.methods.whitened_procrustes", "WhitenedProcrustes", "closed form", linear=True
+    ),
+    "ridge": MethodRecord("embridge.methods.ridge", "Ridge", "closed form", linear=True),
+    "low-rank": MethodRecord("embridge.methods.low_rank", "LowRank", "closed form", linear=True, finetunable=False),
+    "mean-shift": MethodRecord(
+        "embridge.methods.mean_shift", "MeanShift", "closed form", linear=True, needs=frozenset({"pairs", "one dim"})
+    ),
+    "mlp": MethodRecord("embridge.methods.residual_mlp", "ResidualMLP", "trained", extra="train"),
+    "lambda-orthogonal": MethodRecord(
+        "embridge.methods.lambda_orthogonal",
+        "LambdaOrthogonal",
+        "trained",
+        extra="train",
+        linear=True,
+        directions=("backward", "forward"),
+        uses=frozenset({"labels"}),
+    ),
+    "xbt": MethodRecord(
+        "embridge.methods.xbt",
+        "XBT",
+        "trained",
+        extra="train",
+        uses=frozenset({"real pairs"}),
+        fitted_on=frozenset({"text"}),
+    ),
+    "fct": MethodRecord(
+        "embridge.methods.fct", "FCT", "trained", extra="train", directions=("forward",), finetunable=False
+    ),
+    "fastfill": MethodRecord(
+        "embridge.methods.fastfill",
+        "FastFill",
+        "trained",
+        extra="train",
+        directions=("forward",),
+        finetunable=False,
+        uses=frozenset({"labels"}),
+    ),
 }
 
-_TRAINED = frozenset({"mlp", "lambda-orthogonal", "xbt", "fct", "fastfill"})
+
+def record_of(name: str) -> MethodRecord:
+    """What the method of that name can do.
+
+    Raises:
+        SettingsError: There is no such method.
+
+    Example:
+        >>> record_of("procrustes").linear
+        True
+    """
+    if name not in METHODS:
+        raise SettingsError(f"a method is one of {', '.join(METHODS)}; came {name!r}")
+    return METHODS[name]
 
 
 def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
@@ -35,12 +78,10 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     >>> make("procrustes", {"center": False})
     Procrustes(center=False, validation_fraction=0.1)
     """
-    if name not in METHODS:
-        raise SettingsError(f"a method is one of {', '.join(METHODS)}; came {name!r}")
-    if name in _TRAINED:
-        require("torch", extra="train")
-    module, attribute = METHODS[name]
-    method: Method = configured(name, getattr(import_module(module), attribute), settings or {})
+    found = record_of(name)
+    if found.extra is not None:
+        require("torch", extra=found.extra)
+    method: Method = configured(name, getattr(import_module(found.module), found.attribute), settings or {})
     return method
 
 
