@@ -1,9 +1,12 @@
+import inspect
+
 import pytest
 import torch
 from torch import nn
 from transformers import AutoModel, ViTConfig, ViTModel
 
-from embridge.backbones.base import OwnBackbone, drawn_from
+from embridge.backbones import BACKBONES, default_backbone, make_backbone
+from embridge.backbones.base import Backbone, OwnBackbone, drawn_from
 from embridge.backbones.embedding import BasisChange
 from embridge.backbones.pixels import Pixels
 from embridge.backbones.resnet import SmallResNet
@@ -144,3 +147,37 @@ def test_pixels_are_shifted_and_scaled():
     for c, (mean, std) in enumerate(zip(pixels.mean, pixels.std, strict=True)):
         torch.testing.assert_close(pixels.scaled(x)[:, c], (x[:, c] / 255 - mean) / std)
     assert Pixels.from_dict(pixels.to_dict()) == pixels
+
+
+# The table
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_record_is_true_of_its_class(name):
+    record = BACKBONES[name]
+    kind = record.load()
+    assert issubclass(kind, Backbone)
+    assert (kind.kind, kind.takes) == (name, record.takes)
+    own = {key for key, p in inspect.signature(kind).parameters.items() if p.kind is p.KEYWORD_ONLY} - {"seed"}
+    assert own == set(record.settings)
+    assert hasattr(kind, "from_folder") == record.from_folder
+
+
+def test_what_a_name_makes(tmp_path):
+    made = make_backbone("small-resnet", 6, settings={"width": 4, "depth": 8}, seed=3)
+    assert torch.equal(made.last.weight, SmallResNet(6, width=4, depth=8, seed=3).last.weight)
+    head = make_backbone("vector-head", 6, settings={"hidden_width": 5}, source_dim=7, seed=3)
+    assert head.config() == {"source_dim": 7, "feature_dim": 6, "hidden_width": 5}
+    AutoModel.from_config(ViTConfig(**{k: v for k, v in VIT.items() if k != "model_type"})).save_pretrained(tmp_path)
+    vision = make_backbone("vision", 6, folder=tmp_path, seed=3)
+    assert torch.equal(vision.last.weight, VisionBackbone.from_folder(tmp_path, 6, seed=3).last.weight)
+    assert (default_backbone("images"), default_backbone("vectors")) == ("small-resnet", "vector-head")
+
+
+def test_what_no_name_makes_is_refused():
+    with pytest.raises(
+        SettingsError, match="a backbone is one of small-resnet, vision, vector-head; came 'big-resnet'"
+    ):
+        make_backbone("big-resnet", 6)
+    with pytest.raises(SettingsError, match=r"vision has no setting width; it has \[\]"):
+        make_backbone("vision", 6, settings={"width": 4})

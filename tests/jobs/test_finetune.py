@@ -109,7 +109,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(project, fitted):
     told = []
 
     def progress(done, total, what):
-        if what == "xbt stage 2 steps":
+        if what == "finetune steps":
             told.append(done)
             if told == [1, 2, 3, 4, 5]:
                 raise KeyboardInterrupt
@@ -144,7 +144,7 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent,
     assert not (project / name).exists()
     done = run("fit", project / f"{name}.yaml")
     assert done.exit_code == 0, done.stderr
-    assert 1 < int(re.search(r"xbt stage 2 steps: (\d+)/60", done.stderr)[1]) <= 60
+    assert 1 < int(re.search(r"finetune steps: (\d+)/60", done.stderr)[1]) <= 60
     assert Upgrade.load(project / name).provenance.figures["steps"] == 60
 
 
@@ -173,7 +173,7 @@ def test_pairs_on_the_command_line_follow_the_choice(project):
     said = json.loads(done.stdout)
     assert (said["method"], said["figures"]["stage_1"]) == ("xbt-stage2", "procrustes")
     assert said["figures"]["chosen_from"][0]["method"] == said["candidates"][0]["method"] == "procrustes"
-    assert "xbt stage 2 steps" in done.stderr
+    assert "finetune steps" in done.stderr
     done = run("fit", project / "chosen.yaml")
     assert (done.exit_code, "name them in fit.pairs" in done.stderr) == (2, True)
 
@@ -226,7 +226,7 @@ def test_texts_that_are_reported_on_are_refused_as_documents_too(project, tmp_pa
         ({"fit": TUNED | {"method": "fct", "settings": {}}}, "linear or an mlp; fct makes none: set method: xbt"),
         ({"fit": TUNED | {"finetune": {"ranks": 3}}}, "fit.finetune has no setting ranks; it has "),
         ({"fit": TUNED | {"finetune": {"rank": "3"}}}, "fit.finetune: rank: Input should be a valid integer, came '3'"),
-        ({"fit": TUNED | {"finetune": {"rank": 0}}}, "xbt stage 2: rank is 1 or more, came 0"),
+        ({"fit": TUNED | {"finetune": {"rank": 0}}}, "finetune: rank is 1 or more, came 0"),
         ({"fit": TUNED | {"finetune": {}}}, r"batch_size 256 is more than the \d+ pairs there are to train on"),
         ({"fit": FIT | {"finetune": {"rank": 3}}}, r"image-text pairs: name them in fit\.pairs"),
         (

@@ -5,16 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
+from embridge.backbones.record import Takes
 from embridge.errors import SettingsError
 
-__all__ = ["Backbone", "OwnBackbone", "Takes", "drawn_from"]
-
-Takes = Literal["images", "vectors"]
+__all__ = ["Backbone", "OwnBackbone", "drawn_from"]
 
 
 class Backbone(nn.Module, ABC):

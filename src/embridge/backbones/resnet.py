@@ -6,7 +6,8 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor, nn
 
-from embridge.backbones.base import Backbone, Takes, drawn_from, require_counts
+from embridge.backbones.base import Backbone, drawn_from, require_counts
+from embridge.backbones.record import Takes
 from embridge.errors import SettingsError
 
 __all__ = ["SmallResNet"]

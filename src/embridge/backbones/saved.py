@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -16,12 +16,10 @@ from torch import Tensor, nn
 
 from embridge.adapters.upgrade import seal
 from embridge.atomic_write import atomic_folder
+from embridge.backbones import BACKBONES
 from embridge.backbones.base import Backbone, OwnBackbone
 from embridge.backbones.embedding import AsGiven, BasisChange, Embedding, UnitLength, unit_rows
 from embridge.backbones.pixels import Pixels
-from embridge.backbones.resnet import SmallResNet
-from embridge.backbones.vectors import VectorHead
-from embridge.backbones.vision import VisionBackbone
 from embridge.errors import ArtefactError, EmbridgeError, SettingsError
 from embridge.space import Space
 
@@ -29,11 +27,7 @@ __all__ = ["CONFIG", "TrainedModel"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _FORMAT = "embridge trained model, 1"
-_BACKBONES: dict[str, type[Backbone]] = {
-    "small-resnet": SmallResNet,
-    "vision": VisionBackbone,
-    "vector-head": VectorHead,
-}
+_Entry = TypeVar("_Entry")
 _EMBEDDINGS: dict[str, type[Embedding]] = {"as-given": AsGiven, "unit-length": UnitLength, "basis-change": BasisChange}
 
 
@@ -44,6 +38,7 @@ class TrainedModel(nn.Module):
     its recipe names the rest, so that two models never share one by chance.
 
     >>> import torch
+    >>> from embridge.backbones.vectors import VectorHead
     >>> TrainedModel("toy", VectorHead(3, 2), AsGiven(), dim=2).space.model
     'toy'
     """
@@ -89,8 +84,8 @@ class TrainedModel(nn.Module):
         weights = _read_weights(Path(folder), manifest["weights_sha256"])
         try:
             pixels = None if manifest["pixels"] is None else Pixels.from_dict(manifest["pixels"])
-            backbone = _made(_BACKBONES, manifest["backbone"], network)
-            embedding = _made(_EMBEDDINGS, manifest["embedding"])
+            backbone = _backbone(manifest["backbone"], network)
+            embedding = _embedding(manifest["embedding"])
             model = cls(manifest["name"], backbone, embedding, dim=int(manifest["dim"]), pixels=pixels)
             model.load_state_dict(weights)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -122,14 +117,27 @@ class TrainedModel(nn.Module):
         return f"l2-normalised; {seen}; {self.backbone.kind} {digest}"
 
 
-def _made(table: Mapping[str, Any], described: Mapping[str, Any], network: nn.Module | None = None) -> Any:
-    settings = dict(described)
-    kind = settings.pop("kind")
+def _backbone(described: Mapping[str, Any], network: nn.Module | None) -> Backbone:
+    kind, settings = _kind_and_settings(described)
     if network is not None:
         return OwnBackbone(network, **settings)
+    backbone: Backbone = _one_of(BACKBONES, kind).load()(**settings)
+    return backbone
+
+
+def _embedding(described: Mapping[str, Any]) -> Embedding:
+    kind, settings = _kind_and_settings(described)
+    return _one_of(_EMBEDDINGS, kind)(**settings)
+
+
+def _kind_and_settings(described: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    return described["kind"], {key: value for key, value in described.items() if key != "kind"}
+
+
+def _one_of(table: Mapping[str, _Entry], kind: str) -> _Entry:
     if kind not in table:
         raise ArtefactError(f"there is no {kind!r}; there are {', '.join(table)}")
-    return table[kind](**settings)
+    return table[kind]
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from embridge.adapters.linear import Linear
 from embridge.adapters.mlp import MLP, Layer
-from embridge.backbones.base import Backbone, Takes, drawn_from, require_counts
+from embridge.backbones.base import Backbone, drawn_from, require_counts
 from embridge.backbones.embedding import unit_rows
+from embridge.backbones.record import Takes
 from embridge.space import Space
 
 __all__ = ["VectorHead"]

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from embridge.backbones.base import Backbone, Takes, drawn_from, require_counts
+from embridge.backbones.base import Backbone, drawn_from, require_counts
+from embridge.backbones.record import Takes
 from embridge.errors import InvalidInput, SettingsError, require
 
 __all__ = ["VisionBackbone"]

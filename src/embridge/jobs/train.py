@@ -19,7 +19,7 @@ from embridge.progress import Progress, silent
 from embridge.settings.training import DataSettings, TrainingSettings
 from embridge.training.compatible.held_out_items import HeldOut, nearest_is_right
 from embridge.training.compatible.labelled import Labelled, Rows, hold_out
-from embridge.training.compatible.pseudo_labels import Relabelled, cell_names, pseudo_labels
+from embridge.training.compatible.pseudo_labels import Relabelled, cluster_names, pseudo_labels
 from embridge.training.compatible.start import Start
 from embridge.training.compatible.trained import Trained
 from embridge.training.objectives import objective_settings, takes
@@ -119,7 +119,7 @@ class _Plan:
         cells = self._settings.data.cells
         if cells is not None and self.old is not None:
             found = pseudo_labels(self.old.vectors(self._cache), cells, seed=self._settings.seed)
-            self._train, self._held = _parts(self._settings, Relabelled(self._items.data, found, cell_names(cells)))
+            self._train, self._held = _parts(self._settings, Relabelled(self._items.data, found, cluster_names(cells)))
         start = self._start(lambda model: model.vectors(self._cache))
         folder = self._cache / f"train-{start.name(asdict(self._training))[:16]}"
         return self._training.fit(
@@ -173,7 +173,7 @@ def _stand_in_labels(settings: DataSettings, data: Labelled) -> Labelled:
         return data
     if settings.cells > len(data):
         raise SettingsError(f"data.cells: {settings.cells} cells are more than the {len(data)} items there are")
-    return Relabelled(data, np.arange(len(data)) % settings.cells, cell_names(settings.cells))
+    return Relabelled(data, np.arange(len(data)) % settings.cells, cluster_names(settings.cells))
 
 
 def _parts(settings: TrainingSettings, data: Labelled) -> tuple[Labelled, Rows | None]:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from embridge.backbones import BACKBONES, default_backbone, make_backbone
 from embridge.backbones.base import Backbone, drawn_from
-from embridge.backbones.resnet import SmallResNet
-from embridge.backbones.vectors import VectorHead
-from embridge.backbones.vision import VisionBackbone
+from embridge.backbones.record import Takes
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, load
 from embridge.errors import InvalidInput, SettingsError, require
@@ -154,20 +153,18 @@ def made_backbone(settings: TrainingSettings, data: Labelled, feature_dim: int) 
 
     Raises `SettingsError` for settings that it does not have, and for one that does not take these items.
     """
-    takes = "vectors" if data.side is None else "images"
-    said = settings.backbone or BackboneSettings(name="vector-head" if takes == "vectors" else "small-resnet")
-    if (said.name == "vector-head") != (takes == "vectors"):
-        raise SettingsError(f"backbone: the items are {takes}, which {said.name} does not take")
-    known = {"small-resnet": ("width", "depth"), "vector-head": ("hidden_width",), "vision": ()}[said.name]
-    strange = sorted(said.settings.keys() - set(known))
-    if strange:
-        raise SettingsError(f"{said.name} has no setting {', '.join(strange)}; it has {list(known)}")
-    if said.name == "vision":
-        assert said.folder is not None
-        return VisionBackbone.from_folder(said.folder, feature_dim, seed=settings.seed)
-    if said.name == "vector-head":
-        return VectorHead(data.batch(np.arange(1)).shape[1], feature_dim, **said.settings, seed=settings.seed)
-    return SmallResNet(feature_dim, **said.settings, seed=settings.seed)
+    takes: Takes = "vectors" if data.side is None else "images"
+    backbone = settings.backbone or BackboneSettings(name=default_backbone(takes))
+    if BACKBONES[backbone.name].takes != takes:
+        raise SettingsError(f"backbone: the items are {takes}, which {backbone.name} does not take")
+    return make_backbone(
+        backbone.name,
+        feature_dim,
+        settings=backbone.settings,
+        folder=backbone.folder,
+        source_dim=data.batch(np.arange(1)).shape[1] if takes == "vectors" else None,
+        seed=settings.seed,
+    )
 
 
 def made_objective(

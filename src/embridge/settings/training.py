@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
+from embridge.backbones import BACKBONES
 from embridge.errors import SettingsError
 from embridge.settings.reading import Strict, read_settings, require_files
 from embridge.settings.vectors import SpaceSettings, VectorsSettings
@@ -92,12 +93,13 @@ class ObjectiveSettings(Strict):
 class BackboneSettings(ObjectiveSettings):
     """What is trained; ``folder`` is of a vision model of transformers, which has no other settings."""
 
-    name: Literal["small-resnet", "vision", "vector-head"]
     folder: Path | None = None
 
     @model_validator(mode="after")
-    def _folder_of_vision(self) -> BackboneSettings:
-        if (self.name == "vision") == (self.folder is None):
+    def _known(self) -> BackboneSettings:
+        if self.name not in BACKBONES:
+            raise ValueError(f"name is one of {', '.join(BACKBONES)}, came {self.name!r}")
+        if BACKBONES[self.name].from_folder == (self.folder is None):
             raise ValueError("folder names the model of vision, and is of no other backbone")
         return self
 

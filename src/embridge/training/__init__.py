@@ -1,1 +1,1 @@
-"""Training of encoders: objectives as plain torch modules, LoRA, contrastive batches larger than memory, and XBT's stage 2."""
+"""Training of encoders: objectives, compatible training from images or vectors, XBT's finetuning, and the loop of both."""

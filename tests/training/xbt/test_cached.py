@@ -96,7 +96,7 @@ def test_captions_of_one_photo_are_drawn_one_at_a_time(world):
         photos=photos,
         progress=lambda done, total, what: steps.append((done, total, what)),
     )
-    assert steps == [(i, 3, "xbt stage 2 steps") for i in (1, 2, 3)]
+    assert steps == [(i, 3, "finetune steps") for i in (1, 2, 3)]
 
 
 def test_where_pairs_say_nothing_stage_1_stays(world):
@@ -132,5 +132,5 @@ def test_what_cannot_be_trained_on_is_refused(world):
     [{"rank": 0}, {"batch_size": 1}, {"temperature": 0.0}, {"keep_weight": -1.0}, {"validation_fraction": 1.0}],
 )
 def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(SettingsError, match="xbt stage 2"):
+    with pytest.raises(SettingsError, match="finetune"):
         dataclasses.replace(XBTCached(), **settings)

@@ -38,7 +38,7 @@ def some(pairs, n=200):
 
 @pytest.fixture(scope="module")
 def trained(pairs, new, mlp_stage, tmp_path_factory):
-    return QUICK.fit(pairs, new, mlp_stage, folder=tmp_path_factory.mktemp("stage 2"))
+    return QUICK.fit(pairs, new, mlp_stage, folder=tmp_path_factory.mktemp("finetuned"))
 
 
 @pytest.fixture(scope="module")
@@ -488,7 +488,7 @@ def test_a_missing_library_is_named_with_the_extra(module, extra, pairs, new, ml
     ],
 )
 def test_impossible_settings_are_refused(settings):
-    with pytest.raises(SettingsError, match=f"xbt stage 2: .*{next(iter(settings))}"):
+    with pytest.raises(SettingsError, match=f"finetune: .*{next(iter(settings))}"):
         XBTFinetune(**settings)
 
 

@@ -1,4 +1,4 @@
-"""Pseudo-labels: for items without classes, the cells into which an old model's vectors of them fall."""
+"""Pseudo-labels: for items without classes, the clusters into which an old model's vectors of them fall."""
 
 from __future__ import annotations
 
@@ -17,59 +17,78 @@ from embridge.shapes import Float32, Int64
 from embridge.training.compatible.labelled import Labelled, checked_labels, class_names, fingerprint_of
 from embridge.training.objectives.prototypes import class_means
 
-__all__ = ["Relabelled", "cell_names", "pseudo_labels"]
+__all__ = ["Relabelled", "cluster_names", "pseudo_labels"]
 
 _ROUNDS, _CHUNK_ROWS = 20, 8_192
 _SAME = 1e-6  # two directions less than this apart, by 1 − cos, are one
 
 
 def pseudo_labels(
-    vectors: Float32[np.ndarray, "n d"], cells: int, *, seed: int = 0, rows_per_cell: int = 256
+    vectors: Float32[np.ndarray, "n d"], clusters: int, *, seed: int = 0, rows_per_cluster: int = 256
 ) -> Int64[np.ndarray, " n"]:
-    """The cell of each of these vectors of the old model, 0 … cells − 1, found by spherical k-means; no cell is empty.
+    """Find the cluster of each vector of an old model, by spherical k-means; no cluster is empty.
 
-    A variant of ours, in no paper: objectives that ask for classes take the cells in their place. What they then keep is how the
-    old model groups the items, right or wrong, and scores against the cells favour it. Where real labels can be had, take
-    them; judge by real ones in any case.
+    Objectives that ask for classes take the clusters in their place. They then keep how the old model groups the items, right
+    or wrong, and scores against the clusters favour it. Take real labels where there are some, and judge by real ones in any
+    case. This is a variant of ours, in no paper.
 
-    The centres start far apart (k-means++), and are found on at most ``cells · rows_per_cell`` rows, drawn by the seed; then each
-    row goes to the nearest. A cell that loses its rows starts again at the row that is served worst. The same seed gives the
-    same cells. Raises `InvalidInput` for fewer than two cells, for more cells than rows, for more than there are different
-    directions among the rows looked at, and for a row of zeros.
+    The centres start far apart (k-means++) and are found on a sample of the rows; then each row goes to the nearest centre. A
+    cluster that loses its rows starts again at the row that is served worst. The same seed gives the same clusters.
 
-    >>> rows = np.array([[1, 0.1], [0.1, 1], [1, 0.2], [0.2, 1]], np.float32)
-    >>> labels = pseudo_labels(rows, 2)
-    >>> bool(labels[0] == labels[2] != labels[1] == labels[3])
-    True
+    Args:
+        vectors: Of the old model, of all items; they need not be of length one.
+        clusters: How many; 2 to n.
+        seed: Of the sample and of the first centres.
+        rows_per_cluster: The centres are found on at most ``clusters · rows_per_cluster`` rows.
+
+    Returns:
+        The number of each row's cluster, 0 … clusters − 1.
+
+    Raises:
+        InvalidInput: There are fewer than two clusters, more than rows, or more than different directions among the rows
+            looked at; or a row is all zeros.
+
+    Example:
+        >>> rows = np.array([[1, 0.1], [0.1, 1], [1, 0.2], [0.2, 1]], np.float32)
+        >>> labels = pseudo_labels(rows, 2)
+        >>> bool(labels[0] == labels[2] != labels[1] == labels[3])
+        True
     """
     require_vectors(vectors, dim=None, what="pseudo-labels")
-    if not 2 <= cells <= len(vectors) or rows_per_cell < 1:
+    if not 2 <= clusters <= len(vectors) or rows_per_cluster < 1:
         raise InvalidInput(
-            f"pseudo-labels: expected 2 to {len(vectors)} cells for {len(vectors)} rows, of 1 or more rows each to look at; came "
-            f"{cells} cells of {rows_per_cell} rows"
+            f"pseudo-labels: expected 2 to {len(vectors)} clusters for {len(vectors)} rows, of 1 or more rows each to look at; "
+            f"came {clusters} clusters of {rows_per_cluster} rows"
         )
     generator, every = np.random.default_rng(seed), normalized(vectors)
     if not every.any(axis=1).all():
-        raise InvalidInput(f"pseudo-labels: row {int(every.any(axis=1).argmin())} is all zeros, which is of no cell")
-    looked_at, most = every, cells * rows_per_cell
+        raise InvalidInput(f"pseudo-labels: row {int(every.any(axis=1).argmin())} is all zeros, which is of no cluster")
+    sample, most = every, clusters * rows_per_cluster
     if most < len(every):
-        looked_at = every[np.sort(generator.choice(len(every), most, replace=False))]
-    centres = _far_apart(looked_at, cells, generator)
+        sample = every[np.sort(generator.choice(len(every), most, replace=False))]
+    centres = _far_apart(sample, clusters, generator)
     for _ in range(_ROUNDS):
-        centres = _moved(looked_at, centres)
-    return _all_held(every, centres)
+        centres = _moved(sample, centres)
+    return _nearest_of_all(every, centres)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relabelled:
-    """The items of another set with other labels [n], such as `pseudo_labels`; what they were before is not looked at.
+    """The items of another set with other labels, such as `pseudo_labels`; what they were before is not looked at.
 
-    classes: names of the labels, numbers by default. Raises `InvalidInput` for labels that do not fit.
+    Attributes:
+        of: The items.
+        labels: Of each item, 0 … c − 1.
+        classes: Names of the labels, numbers by default.
 
-    >>> from embridge.training.compatible.labelled import LabelledVectors
-    >>> unlabelled = LabelledVectors(np.eye(3, dtype=np.float32), np.zeros(3, np.int64))
-    >>> Relabelled(unlabelled, np.array([1, 0, 1])).classes
-    ('0', '1')
+    Raises:
+        InvalidInput: There is not one label for each item, or not one name for each label.
+
+    Example:
+        >>> from embridge.training.compatible.labelled import LabelledVectors
+        >>> unlabelled = LabelledVectors(np.eye(3, dtype=np.float32), np.zeros(3, np.int64))
+        >>> Relabelled(unlabelled, np.array([1, 0, 1])).classes
+        ('0', '1')
     """
 
     of: Labelled
@@ -97,13 +116,20 @@ class Relabelled:
         return self.of.items(rows)
 
 
-def cell_names(cells: int) -> tuple[str, ...]:
-    """What cells are called as classes.
+def cluster_names(clusters: int) -> tuple[str, ...]:
+    """Name clusters, as classes.
 
-    >>> cell_names(2)
-    ('cell 0', 'cell 1')
+    Args:
+        clusters: How many.
+
+    Returns:
+        A name for each.
+
+    Example:
+        >>> cluster_names(2)
+        ('cluster 0', 'cluster 1')
     """
-    return tuple(f"cell {number}" for number in range(cells))
+    return tuple(f"cluster {number}" for number in range(clusters))
 
 
 def _far_apart(x: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -114,8 +140,8 @@ def _far_apart(x: np.ndarray, count: int, generator: np.random.Generator) -> np.
         apart = np.where(distance > _SAME, distance, 0.0).astype(np.float64)
         if not apart.any():
             raise InvalidInput(
-                f"pseudo-labels: {count} cells were asked for, and there are only {len(rows)} different directions among the "
-                f"{len(x)} rows looked at; ask for fewer cells"
+                f"pseudo-labels: {count} clusters were asked for, and there are only {len(rows)} different directions among the "
+                f"{len(x)} rows looked at; ask for fewer clusters"
             )
         rows.append(int(generator.choice(len(x), p=apart / apart.sum())))
     return x[rows]
@@ -141,7 +167,7 @@ def _moved(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _all_held(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _nearest_of_all(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """The nearest centre of each row, once every centre has rows.
 
     An empty one is put on the row that is served worst. It then keeps that row, since no two centres are put on one direction;
@@ -156,7 +182,7 @@ def _all_held(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
         worst = int(cosines.argmin())
         if 1 - cosines[worst] <= _SAME:
             raise InvalidInput(
-                f"pseudo-labels: {len(centres)} cells were asked for, and {len(empty)} of them find no direction of their own; "
-                "ask for fewer cells"
+                f"pseudo-labels: {len(centres)} clusters were asked for, and {len(empty)} of them find no direction of their "
+                "own; ask for fewer clusters"
             )
         centres[empty[0]] = x[worst]

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embridge.backbones.base import Backbone, OwnBackbone, Takes
+from embridge.backbones import BACKBONES
+from embridge.backbones.base import Backbone, OwnBackbone
+from embridge.backbones.record import Takes
 from embridge.errors import InvalidInput, SettingsError
 from embridge.provenance import library_versions
 from embridge.training.compatible.held_out_items import HeldOut
@@ -79,7 +81,8 @@ class Start:
     def versions(self) -> dict[str, str]:
         """What the training was made with."""
         found = library_versions()
-        for package in ("lightning", "kornia", *(("transformers",) if self.network.kind == "vision" else ())):
+        own = BACKBONES[self.network.kind].packages if self.network.kind in BACKBONES else ()
+        for package in ("lightning", "kornia", *own):
             try:
                 found[package] = importlib.metadata.version(package)
             except importlib.metadata.PackageNotFoundError:

@@ -84,13 +84,13 @@ class XBTCached:
 
     def __post_init__(self) -> None:
         if min(self.rank, self.epochs) < 1 or min(self.batch_size, self.caption_batch_size) < 2:
-            raise SettingsError(f"xbt stage 2: rank and epochs are at least 1, batches at least 2; came {self}")
+            raise SettingsError(f"finetune: rank and epochs are at least 1, batches at least 2; came {self}")
         above = (self.learning_rate, self.temperature, self.neighbour_temperature)
         rest = (self.projection_learning_rate, self.weight_decay, self.keep_weight, self.neighbour_weight)
         if not all(0 < x < math.inf for x in above) or not all(0 <= x < math.inf for x in rest):
-            raise SettingsError(f"xbt stage 2: a rate, a temperature or a weight is out of range: {self}")
+            raise SettingsError(f"finetune: a rate, a temperature or a weight is out of range: {self}")
         if not 0 < self.validation_fraction < 1:
-            raise SettingsError(f"xbt stage 2: validation_fraction is between 0 and 1, came {self.validation_fraction}")
+            raise SettingsError(f"finetune: validation_fraction is between 0 and 1, came {self.validation_fraction}")
 
     def fit(
         self,
@@ -225,7 +225,7 @@ def _train(
         _loss(settings, objective, model, vectors, rows).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        progress(step, steps, "xbt stage 2 steps")
+        progress(step, steps, "finetune steps")
 
 
 def _loss(
@@ -250,9 +250,9 @@ def _groups(
 ) -> np.ndarray:
     """The photo of each row; raises for what cannot be trained on."""
     if upgrade.direction == "forward":
-        raise WrongDirection("xbt stage 2 trains on a backward upgrade, from new to old; this one is forward")
+        raise WrongDirection("finetune: xbt trains on a backward upgrade, from new to old; this one is forward")
     if not isinstance(upgrade.head, Identity):
-        raise SettingsError(f"xbt stage 2 trains on an upgrade without a head of its own, came {upgrade.head.kind}")
+        raise SettingsError(f"finetune: xbt trains on an upgrade without a head of its own, came {upgrade.head.kind}")
     for what, side in (
         ("images", images),
         ("texts", texts),
@@ -272,6 +272,6 @@ def _split(groups: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, 
     names, first = np.unique(groups, return_index=True)
     held = max(2, round(fraction * len(names)))
     if len(names) < 2 * held:
-        raise InvalidInput(f"xbt stage 2: {len(names)} photos came, of which {held} would be held out; give at least 4")
+        raise InvalidInput(f"finetune: {len(names)} photos came, of which {held} would be held out; give at least 4")
     order = np.random.default_rng(seed).permutation(len(names))
     return names[order[held:]], first[order[:held]]

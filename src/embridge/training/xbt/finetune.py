@@ -113,12 +113,12 @@ class XBTFinetune:
         self._require("a fraction below 1", ("lora_dropout", "warmup_fraction"), lambda x: 0 <= x < 1)
         self._require("a fraction between 0 and 1", ("validation_fraction",), lambda x: 0 < x < 1)
         if self.precision not in ("auto", "32-true", "bf16-mixed"):
-            raise SettingsError(f"xbt stage 2: precision is auto, 32-true or bf16-mixed, came {self.precision!r}")
+            raise SettingsError(f"finetune: precision is auto, 32-true or bf16-mixed, came {self.precision!r}")
 
     def _require(self, wanted: str, names: tuple[str, ...], holds: Callable[[float], bool]) -> None:
         for name in names:
             if not holds(getattr(self, name)):
-                raise SettingsError(f"xbt stage 2: {name} is {wanted}, came {getattr(self, name)!r}")
+                raise SettingsError(f"finetune: {name} is {wanted}, came {getattr(self, name)!r}")
 
     def fit(
         self,
@@ -186,13 +186,13 @@ class XBTFinetune:
         rows, held = pairs.hold_out(self.validation_fraction, seed=seed)
         if len(rows) < self.batch_size:
             raise SettingsError(
-                f"xbt stage 2: batch_size {self.batch_size} is more than the {len(rows)} pairs there are to train on "
+                f"finetune: batch_size {self.batch_size} is more than the {len(rows)} pairs there are to train on "
                 f"({len(held)} of {len(pairs)} are held out); set a smaller one, or give more pairs"
             )
         held = held[np.linspace(0, len(held) - 1, min(len(held), _HELD_OUT_PAIRS)).astype(np.int64)]
         if len(np.unique(pairs.group_numbers()[held])) < 2:
             raise InvalidInput(
-                f"xbt stage 2: of {len(pairs)} pairs only one photo would be held out, which is always found; give "
+                f"finetune: of {len(pairs)} pairs only one photo would be held out, which is always found; give "
                 "more pairs or a larger validation_fraction"
             )
         return rows, held
@@ -247,7 +247,7 @@ class XBTFinetune:
             checkpoint_every_steps=self.checkpoint_every_steps,
             workers=self.workers,
         )
-        best = run(task, loop, folder=folder, loggers=loggers, progress=progress, what="xbt stage 2 steps")
+        best = run(task, loop, folder=folder, loggers=loggers, progress=progress, what="finetune steps")
         return {"steps": steps, "best_step": best.step, "held_out_scores": best.scores}
 
     def _upgrade(self, start: Start, bridge: TrainableBridge, lora: Path, figures: dict[str, Any]) -> Upgrade:

@@ -82,17 +82,17 @@ class Start:
 def _require_trainable(encoder: ClipEncoder, upgrade: Upgrade, captions: Pairs | None) -> None:
     if not isinstance(encoder, ClipEncoder):
         raise SettingsError(
-            f"xbt stage 2 trains a dual encoder of text and images (clip:MODEL), came a {type(encoder).__name__}"
+            f"finetune: xbt trains a dual encoder of text and images (clip:MODEL), came a {type(encoder).__name__}"
         )
     if upgrade.direction == "forward":
-        raise WrongDirection("xbt stage 2 trains on a backward upgrade, from new to old; this one is forward")
+        raise WrongDirection("finetune: xbt trains on a backward upgrade, from new to old; this one is forward")
     if encoder.lora is not None or upgrade.lora is not None:
         raise SettingsError(
-            "xbt stage 2: there is a LoRA already; start from the upgrade of stage 1 and the encoder without a LoRA"
+            "finetune: there is a LoRA already; start from the upgrade of stage 1 and the encoder without a LoRA"
         )
     require_same(upgrade.new_space, encoder.space, what="the encoder to train with this upgrade")
     if captions is not None:
         require_same(upgrade.new_space, captions.new.space, what="the new side of the captions")
         require_same(upgrade.old_space, captions.old.space, what="the old side of the captions")
     if not isinstance(upgrade.head, Identity):
-        raise SettingsError(f"xbt stage 2 trains on an upgrade without a head of its own, came {upgrade.head.kind}")
+        raise SettingsError(f"finetune: xbt trains on an upgrade without a head of its own, came {upgrade.head.kind}")
