@@ -28,6 +28,7 @@ from embridge.backbones.saved import TrainedModel
 from embridge.evaluation import LabelRelevance, Report, Scope, Side, average_accuracy, average_compatibility
 from embridge.training.compatible.chain import Chain, chain_reports, compatibility_matrices
 from embridge.training.compatible.old_models import old_model
+from embridge.training.objectives import OBJECTIVES
 from embridge.training.objectives.base import Objective, OldModel
 
 Rows = list[dict[str, Any]]
@@ -61,7 +62,9 @@ class Version(Bench):
         return replace(old, ancestors=before)
 
     def objective(self, method: Mapping[str, Any], seed: int) -> Objective:
-        if method["make"] == "bt2" and self.before is not None:  # its extra dims are counted from the new head's
+        if (
+            OBJECTIVES[method["make"]].length == "paragon + extra" and self.before is not None
+        ):  # not the old one and extra
             longer = self.before.dim + method["settings"]["extra"] - self.config["dim"]
             method = {**method, "settings": method["settings"] | {"extra": longer}}
         return super().objective(method, seed)

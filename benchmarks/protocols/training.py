@@ -38,7 +38,7 @@ from embridge.training.compatible.labelled import LabelledVectors
 from embridge.training.compatible.old_models import old_model
 from embridge.training.compatible.trained import Trained
 from embridge.training.compatible.trainer import CompatibleTraining
-from embridge.training.objectives import make_objective, takes
+from embridge.training.objectives import OBJECTIVES, make_objective
 from embridge.training.objectives.base import Objective, OldModel
 
 __all__ = ["Bench", "Items", "Seen", "digest", "first_classes", "kept_of", "main", "quick_sized", "rows_of"]
@@ -118,7 +118,7 @@ class Bench:
         """What objectives ask of the old model; its own classifier only for the one that wants it."""
         weights, how = None, self.old_of(method)
         rows = rows_of(self.model(how, seed), self.old.train)
-        if method["make"] == "lwf":
+        if "old classifier" in OBJECTIVES[method["make"]].needs:
             weights = np.zeros((len(self.old.train.classes), rows.shape[1]), np.float32)
             learnt = self.fitted_alone(how, seed)[1].get_parameter("classifier.weight")
             weights[: len(learnt)] = learnt.detach().numpy()
@@ -126,7 +126,7 @@ class Bench:
 
     def objective(self, method: Mapping[str, Any], seed: int) -> Objective:
         given: dict[str, Any] = {"labels": torch.from_numpy(self.new.train.labels)}
-        if takes(method["make"], "paragon"):
+        if "paragon" in OBJECTIVES[method["make"]].needs:
             given["paragon"] = torch.from_numpy(rows_of(self.independent(seed), self.new.train))
         old = self.old_model(method, seed)
         torch.manual_seed(self.drawn(seed))

@@ -27,6 +27,7 @@ from embridge.backbones.saved import TrainedModel
 from embridge.backbones.vectors import VectorHead
 from embridge.evaluation import p_1
 from embridge.training.compatible.labelled import LabelledVectors
+from embridge.training.objectives import OBJECTIVES
 from embridge.training.objectives.base import OldModel
 
 METRIC = "cmc_at_1"
@@ -43,7 +44,7 @@ class Heads(Bench):
         return super().model(how, seed) if how["name"] == "independent" else self.images.model(how, seed)
 
     def old_model(self, method: Mapping[str, Any], seed: int) -> OldModel:
-        key = (self.old_of(method)["name"], method["make"] == "lwf")
+        key = (self.old_of(method)["name"], "old classifier" in OBJECTIVES[method["make"]].needs)
         if key not in self.known_old:
             self.known_old[key] = self.images.old_model(method, seed)
         return self.known_old[key]

@@ -28,7 +28,7 @@ from embridge.backbones.resnet import SmallResNet
 from embridge.training.compatible.augment import Augment
 from embridge.training.compatible.image_data import ImageArrays
 from embridge.training.compatible.task import CompatibleTask, Inputs, Optimization
-from embridge.training.objectives import make_objective, takes
+from embridge.training.objectives import OBJECTIVES, make_objective
 from embridge.training.objectives.base import Objective, OldModel
 
 SIDE, CLASSES = 32, 100
@@ -88,7 +88,7 @@ def objective_of(config: Mapping[str, Any], method: Mapping[str, Any], data: Ima
     known = torch.arange(CLASSES) < config["old_classes"]
     old = OldModel(F.normalize(prototypes, dim=1), known, F.normalize(vectors, dim=1), classifier)
     given: dict[str, Any] = {"labels": labels}
-    if takes(name, "paragon"):
+    if "paragon" in OBJECTIVES[name].needs:
         given["paragon"] = F.normalize(torch.randn(len(data), config["dim"]), dim=1)
     return make_objective(name, old, CLASSES, settings, **given)
 

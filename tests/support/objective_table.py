@@ -60,6 +60,3 @@ OBJECTIVES = {
     "hoc": lambda toy: HOC(toy.old, toy.classes),
     "bc-aligner": lambda toy: BCAligner(toy.old, toy.classes, dim=10),
 }
-
-DRAWS = frozenset({"mixbct"})
-"""Those whose loss draws random numbers in each batch."""

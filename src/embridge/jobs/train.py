@@ -22,11 +22,9 @@ from embridge.training.compatible.labelled import Labelled, Rows, hold_out
 from embridge.training.compatible.pseudo_labels import Relabelled, cluster_names, pseudo_labels
 from embridge.training.compatible.start import Start
 from embridge.training.compatible.trained import Trained
-from embridge.training.objectives import objective_settings, takes
+from embridge.training.objectives import OBJECTIVES, ObjectiveRecord, objective_settings, record_of
 
 __all__ = ["TrainedResult", "train_model"]
-
-_WITHOUT_OLD = frozenset({"independent", "hoc"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,32 +196,42 @@ def _check_places(settings: TrainingSettings) -> None:
 
 def _check_named(settings: TrainingSettings) -> None:
     """Raise `SettingsError` for an objective that is not there, and for models that it lacks or does not use."""
-    name = settings.objective.name
+    name, record = settings.objective.name, record_of(settings.objective.name)
     objective_settings(name, settings.objective.settings)
     if settings.data.cells is not None:
         if settings.old is None:
             raise SettingsError("data.cells: the cells are of an old model's vectors; name it under old")
         if settings.old.known is not None or settings.old.classifier is not None:
             raise SettingsError("old: known and classifier are of classes, and cells are none; leave them out")
-    if settings.old is None and name not in _WITHOUT_OLD:
+    if settings.old is None and "old model" in record.needs:
         raise SettingsError(f"objective: {name} trains beside an old model; name it under old")
     if settings.ancestors and settings.old is None:
         raise SettingsError("ancestors: these are the versions before the old model; name that under old")
     if settings.data.cells is not None and any(ancestor.known is not None for ancestor in settings.ancestors):
         raise SettingsError("ancestors: known is of classes, and cells are none; leave it out")
-    if takes(name, "paragon") != (settings.paragon is not None):
+    _check_asked_for(settings, name, record)
+
+
+def _check_asked_for(settings: TrainingSettings, name: str, record: ObjectiveRecord) -> None:
+    """Raise `SettingsError` unless the objective has all that it asks for, and a use for all that is there."""
+    if settings.ancestors and not record.ancestors:
+        others = " or ".join(other for other, its in OBJECTIVES.items() if its.ancestors)
+        raise SettingsError(
+            f"ancestors: {name} holds a new model to the old one alone; leave its ancestors out, or take {others}"
+        )
+    if ("paragon" in record.needs) != (settings.paragon is not None):
         raise SettingsError(
             f"objective: {name} asks for the vectors of the same model trained alone; name it under paragon"
             if settings.paragon is None
             else f"paragon: {name} has no use for one; leave it out"
         )
-    if name == "bt2" and settings.data.vectors is not None:
+    if settings.data.vectors is not None and "vectors" not in record.trained_on:
         raise SettingsError(
-            "objective: bt2 on vectors ends in no upgrade; train it on images, or take another objective"
+            f"objective: {name} on vectors ends in no upgrade; train it on images, or take another objective"
         )
-    if name == "lwf" and (settings.old is None or settings.old.classifier is None):
+    if "old classifier" in record.needs and (settings.old is None or settings.old.classifier is None):
         raise SettingsError(
-            "objective: lwf uses the weights of the old classifier; name them under old.classifier"
+            f"objective: {name} uses the weights of the old classifier; name them under old.classifier"
             if settings.data.cells is None
-            else "objective: lwf uses an old classifier, which is of classes, and cells are none; take another"
+            else f"objective: {name} uses an old classifier, which is of classes, and cells are none; take another"
         )

@@ -7,40 +7,90 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, get_type_hints
 
-from embridge.errors import SettingsError
+from embridge.errors import InvalidInput, SettingsError
 from embridge.methods import checked
+from embridge.training.objectives.record import Need, ObjectiveRecord
 
-__all__ = ["OBJECTIVES", "make_objective", "objective_settings", "takes"]
+__all__ = ["OBJECTIVES", "ObjectiveRecord", "make_objective", "objective_settings", "record_of"]
 
-OBJECTIVES: dict[str, tuple[str, str]] = {
-    "bct": ("embridge.training.objectives.bct", "BCT"),
-    "oca": ("embridge.training.objectives.oca", "OCA"),
-    "bt2": ("embridge.training.objectives.bt2", "BT2"),
-    "ndpp": ("embridge.training.objectives.ndpp", "NDPP"),
-    "odpp": ("embridge.training.objectives.odpp", "ODPP"),
-    "independent": ("embridge.training.objectives.independent", "Independent"),
-    "l2": ("embridge.training.objectives.l2", "L2"),
-    "lwf": ("embridge.training.objectives.lwf", "LwF"),
-    "ract": ("embridge.training.objectives.ract", "RACT"),
-    "lce": ("embridge.training.objectives.lce", "LCE"),
-    "unibct": ("embridge.training.objectives.unibct", "UniBCT"),
-    "advbct": ("embridge.training.objectives.advbct", "AdvBCT"),
-    "mixbct": ("embridge.training.objectives.mixbct", "MixBCT"),
-    "hoc": ("embridge.training.objectives.hoc", "HOC"),
-    "bc-aligner": ("embridge.training.objectives.bc_aligner", "BCAligner"),
+_CLASS_MEANS: frozenset[Need] = frozenset({"old model"})
+_ROWS: frozenset[Need] = frozenset({"old model", "old embeddings"})
+_LABELLED_ROWS: frozenset[Need] = _ROWS | {"labels"}
+
+OBJECTIVES: dict[str, ObjectiveRecord] = {
+    "bct": ObjectiveRecord(
+        module="embridge.training.objectives.bct",
+        attribute="BCT",
+        needs=_CLASS_MEANS,
+        uses=frozenset({"old classifier"}),
+    ),
+    "oca": ObjectiveRecord(
+        module="embridge.training.objectives.oca",
+        attribute="OCA",
+        needs=_CLASS_MEANS,
+        uses=frozenset({"old embeddings"}),
+        ancestors=True,
+        bridge="prefix",
+        length="old + extra",
+    ),
+    "bt2": ObjectiveRecord(
+        module="embridge.training.objectives.bt2",
+        attribute="BT2",
+        needs=_ROWS | {"paragon"},
+        ancestors=True,
+        bridge="prefix",
+        length="paragon + extra",
+        trained_on=frozenset({"images"}),
+    ),
+    "ndpp": ObjectiveRecord(
+        module="embridge.training.objectives.ndpp", attribute="NDPP", needs=_CLASS_MEANS, cost="refresh"
+    ),
+    "odpp": ObjectiveRecord(
+        module="embridge.training.objectives.odpp", attribute="ODPP", needs=_CLASS_MEANS, cost="refresh"
+    ),
+    "independent": ObjectiveRecord(
+        module="embridge.training.objectives.independent", attribute="Independent", bridge="none", length="any"
+    ),
+    "l2": ObjectiveRecord(module="embridge.training.objectives.l2", attribute="L2", needs=_ROWS),
+    "lwf": ObjectiveRecord(
+        module="embridge.training.objectives.lwf", attribute="LwF", needs=_ROWS | {"old classifier"}
+    ),
+    "ract": ObjectiveRecord(module="embridge.training.objectives.ract", attribute="RACT", needs=_ROWS),
+    "lce": ObjectiveRecord(module="embridge.training.objectives.lce", attribute="LCE", needs=_LABELLED_ROWS),
+    "unibct": ObjectiveRecord(
+        module="embridge.training.objectives.unibct", attribute="UniBCT", needs=_ROWS, cost="refresh"
+    ),
+    "advbct": ObjectiveRecord(module="embridge.training.objectives.advbct", attribute="AdvBCT", needs=_LABELLED_ROWS),
+    "mixbct": ObjectiveRecord(
+        module="embridge.training.objectives.mixbct", attribute="MixBCT", needs=_LABELLED_ROWS, draws=True
+    ),
+    "hoc": ObjectiveRecord(module="embridge.training.objectives.hoc", attribute="HOC", uses=_ROWS),
+    "bc-aligner": ObjectiveRecord(
+        module="embridge.training.objectives.bc_aligner",
+        attribute="BCAligner",
+        needs=_ROWS,
+        bridge="backward map",
+        length="any",
+    ),
 }
 
 _DATA = ("labels", "paragon", "earlier")
 """Arguments that are no settings: they come of the data and of other models."""
 
 
-def takes(name: str, argument: str) -> bool:
-    """Whether the objective of that name has such an argument; raises `SettingsError` for an unknown name.
+def record_of(name: str) -> ObjectiveRecord:
+    """What the objective of that name asks for and ends in.
 
-    >>> takes("bt2", "paragon"), takes("oca", "paragon")
-    (True, False)
+    Raises:
+        SettingsError: There is no such objective.
+
+    Example:
+        >>> "paragon" in record_of("bt2").needs, "paragon" in record_of("oca").needs
+        (True, False)
     """
-    return argument in inspect.signature(_class(name).__init__).parameters
+    if name not in OBJECTIVES:
+        raise SettingsError(f"an objective is one of {', '.join(OBJECTIVES)}; came {name!r}")
+    return OBJECTIVES[name]
 
 
 def objective_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,14 +117,16 @@ def make_objective(name: str, old: Any, classes: int, settings: Mapping[str, Any
     >>> make_objective("independent", None, 3, {"dim": 4}, labels=torch.arange(3)).embedding_dim
     4
     """
-    given = {key: value for key, value in data.items() if takes(name, key)}
+    record = record_of(name)
+    for key in ("labels", "paragon"):
+        if key in record.needs and key not in data:
+            raise InvalidInput(f"{name} needs {key}: a tensor with a row for each training row")
+    given = {key: value for key, value in data.items() if key not in ("labels", "paragon") or key in record.needs}
     if "paragon" in given:
         given["dim"] = given["paragon"].shape[1]
     return _class(name)(old, classes, **objective_settings(name, settings), **given)
 
 
 def _class(name: str) -> Any:
-    if name not in OBJECTIVES:
-        raise SettingsError(f"an objective is one of {', '.join(OBJECTIVES)}; came {name!r}")
-    module, attribute = OBJECTIVES[name]
-    return getattr(import_module(module), attribute)
+    record = record_of(name)
+    return getattr(import_module(record.module), record.attribute)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.classified import Classified
+from embridge.training.objectives.requirements import needed_old
 
 __all__ = ["Independent"]
 
@@ -31,6 +32,8 @@ class Independent(Classified):
     )
 
     def __init__(self, old: OldModel | None, classes: int, *, dim: int | None = None, scale: float = 1.0) -> None:
+        if old is not None:
+            needed_old("independent", old)
         super().__init__("independent", old, classes, scale=scale, dim=dim)
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:

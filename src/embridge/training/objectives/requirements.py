@@ -51,9 +51,7 @@ def needed_old(objective: str, old: OldModel | None, *, ancestors: bool = False)
     if old is None:
         raise InvalidInput(f"{objective} trains beside an old model; give an OldModel in the place of None")
     if old.ancestors and not ancestors:
-        raise SettingsError(
-            f"{objective} holds a new model to the old one alone; leave its ancestors out, or take oca or bt2"
-        )
+        raise SettingsError(f"{objective} holds a new model to the old one alone; leave its ancestors out")
     return old
 
 

@@ -1,0 +1,54 @@
+"""What an objective asks for and ends in, as data: one record beside each name in the table of objectives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["BridgeKind", "Cost", "Items", "Length", "Need", "ObjectiveRecord"]
+
+BridgeKind = Literal["identity", "prefix", "backward map", "none"]
+Length = Literal["old", "old + extra", "paragon + extra", "any"]
+Cost = Literal["step", "refresh"]
+Need = Literal["old model", "old embeddings", "old classifier", "labels", "paragon"]
+Items = Literal["images", "vectors"]
+
+_NOTHING: frozenset[Need] = frozenset()
+_ALL_ITEMS: frozenset[Items] = frozenset({"images", "vectors"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveRecord:
+    """Where an objective is, what it asks for, and what it ends in.
+
+    Attributes:
+        module: The module to import.
+        attribute: The class in it.
+        needs: What it cannot be made without. ``old model`` stands for class means and known classes, ``old embeddings`` for the
+            old vector of every training row, ``labels`` for the class of every training row.
+        uses: What it takes under some of its settings, or where it is given.
+        ancestors: It holds the new model to the versions before the old one too.
+        bridge: What makes new embeddings comparable with old ones: ``identity`` leaves them as they are, ``prefix`` takes their
+            front, ``backward map`` is learnt. With ``none`` they are not comparable, and the bridge only cuts them.
+        length: Of the new embeddings. ``any`` is as long as the setting ``dim`` says.
+        trained_on: The items it can be trained on. Vectors of a frozen model need an embedding that an adapter can make.
+        cost: What it takes beside the backbone. ``step`` is a few hundredths of a step; ``refresh`` adds a pass over some of the
+            training items before epochs, about a tenth of the time.
+        draws: Its loss picks rows of each batch at random.
+
+    Example:
+        >>> record = ObjectiveRecord(module="embridge.training.objectives.bct", attribute="BCT", needs=frozenset({"old model"}))
+        >>> record.bridge, "vectors" in record.trained_on
+        ('identity', True)
+    """
+
+    module: str
+    attribute: str
+    needs: frozenset[Need] = _NOTHING
+    uses: frozenset[Need] = _NOTHING
+    ancestors: bool = False
+    bridge: BridgeKind = "identity"
+    length: Length = "old"
+    trained_on: frozenset[Items] = _ALL_ITEMS
+    cost: Cost = "step"
+    draws: bool = False
