@@ -131,8 +131,10 @@ def glyph_pairs():
     [
         # directions in which these captions hardly vary are any rotation's guess; the rest agrees
         ("procrustes", {}, 0.998, 0.002),
-        # seeds differ by more than this
-        ("xbt", {"hidden_width": 64, "skip": False, "batch_size": 256, "precision": "float32"}, 0.96, 0.03),
+        # a training stops by its scores, so that rounding, of the numbers or of a processor, can end it an epoch sooner or
+        # later, as another seed does. What 500 captions cannot show is two standard errors of a difference between two of
+        # their mean scores: 2 · √2 · √(0.2 · 0.8 / 500), since scores from 0 to 1 vary by no more than hits and misses
+        ("xbt", {"hidden_width": 64, "skip": False, "batch_size": 256, "precision": "float32"}, 0.96, 0.05),
     ],
 )
 def test_half_precision_costs_nothing_that_can_be_measured(glyph_pairs, name, settings, agreement, tolerance):

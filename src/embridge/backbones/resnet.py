@@ -68,10 +68,13 @@ class _Block(nn.Module):
         self.one = _Convolved(channels, wanted, stride=stride)
         self.two = _Convolved(wanted, wanted)
         same = channels == wanted and stride == 1
-        self.past = nn.Identity() if same else _Convolved(channels, wanted, size=1, stride=stride)
+        self.past = nn.Identity() if same else _Convolved(channels, wanted, size=1)
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        added: Tensor = self.two(self.one(x).relu()) + self.past(x)
+        # pixels are left out before the 1 × 1 convolution, not by its stride: see `unsound_layer`
+        kept = x[..., :: self.stride, :: self.stride]
+        added: Tensor = self.two(self.one(x).relu()) + self.past(kept)
         return added.relu()
 
 

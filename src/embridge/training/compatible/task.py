@@ -53,20 +53,24 @@ class Optimization:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
-    """What is trained on, and what becomes of images before the backbone; pixels are None for vectors."""
+    """What is trained on, and what becomes of images before the backbone; pixels are None for vectors.
+
+    layout: of the images and of the backbone, see `image_layout`.
+    """
 
     data: Labelled
     pixels: Pixels | None
     augment: nn.Module
     seed: int
     workers: int
+    layout: torch.memory_format = torch.contiguous_format
 
     def prepared(self, x: Tensor, *, augmented: bool) -> Tensor:
         if self.pixels is None:
             return x
         images = x.float() / 255
         scaled = self.pixels.normalised(self.augment(images) if augmented else images)
-        return scaled.contiguous(memory_format=torch.channels_last)
+        return scaled.contiguous(memory_format=self.layout)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,8 +210,7 @@ class CompatibleTask:
         return found | {f"objective.{name}": p for name, p in self._objective.named_parameters()}
 
     def _place(self) -> None:
-        kind = torch.channels_last if self._inputs.pixels is not None else torch.contiguous_format
-        _placed(self._backbone, self._device, kind)
+        _placed(self._backbone, self._device, self._inputs.layout)
         self._objective.to(self._device)
         if self.average is not None:
             self.average.to(self._device)

@@ -6,6 +6,7 @@ End to end, from images through a backbone; or, the cheap variant, a head alone 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from embridge.backbones.base import Backbone
 from embridge.backbones.pixels import Pixels
 from embridge.backbones.saved import TrainedModel
 from embridge.encoders.local import pick_device
@@ -24,6 +26,7 @@ from embridge.provenance import Provenance
 from embridge.training.compatible.augment import Augment
 from embridge.training.compatible.held_out_items import HeldOut
 from embridge.training.compatible.labelled import Labelled
+from embridge.training.compatible.memory_layout import image_layout, unsound_layer
 from embridge.training.compatible.start import Start
 from embridge.training.compatible.task import CompatibleTask, Inputs, Optimization, Optimizer
 from embridge.training.compatible.trained import Trained, trained_model
@@ -179,7 +182,8 @@ class CompatibleTraining:
             self.ema,
             self._lightning_precision(device) == "bf16-mixed",
         )
-        inputs = Inputs(start.data, pixels, augment, start.seed, self.workers)
+        layout = torch.contiguous_format if pixels is None else _layout(start.network, device)
+        inputs = Inputs(start.data, pixels, augment, start.seed, self.workers, layout)
         return CompatibleTask(inputs, start.network, start.objective, how, device=device, held_out=start.held_out)
 
     def _run(
@@ -244,6 +248,18 @@ class CompatibleTraining:
         if self.precision != "auto":
             return self.precision
         return "bf16-mixed" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _layout(network: Backbone, device: str) -> torch.memory_format:
+    """Of images; says so where the faster one is not taken."""
+    layer = unsound_layer(network, device)
+    if layer is not None:
+        warnings.warn(
+            f"training: {layer} is a 1 × 1 convolution with a stride and fewer than 16 input channels, which torch cannot "
+            "train in channels_last on a CPU: the network is trained in the contiguous layout, somewhat slower",
+            stacklevel=4,
+        )
+    return image_layout(network, device)
 
 
 def _made(folder: Path | str) -> Path:

@@ -1,0 +1,89 @@
+"""The memory layout of a training: the fast one where it is sound, and no training that writes past its memory."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import small_trainings
+import torch
+from small_trainings import BASIC, UNSOUND, train
+from torch import nn
+
+from embridge.backbones.resnet import SmallResNet
+from embridge.backbones.vision import VisionBackbone
+from embridge.training.compatible.memory_layout import image_layout, unsound_layer
+
+PRELOAD = "libc_malloc_debug.so.0"
+PROCESSORS = {
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+    "this processor": {},
+}
+
+
+def heap_checks():
+    try:
+        ctypes.CDLL(PRELOAD)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not heap_checks(), reason=f"the C library has no {PRELOAD}, which checks the heap")
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_no_training_writes_past_its_memory(processor):
+    environment = os.environ | PROCESSORS[processor] | {"LD_PRELOAD": PRELOAD, "MALLOC_CHECK_": "3"}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    program = [sys.executable, "-X", "faulthandler", str(Path(small_trainings.__file__))]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2_000:]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(15, 8, 1, stride=2),
+        nn.Conv2d(4, 8, 1, stride=(1, 2)),
+        nn.Sequential(nn.Conv2d(3, 2, 1, stride=3)),
+        *UNSOUND,
+    ],
+)
+def test_a_1x1_convolution_with_a_stride_and_few_channels_is_trained_contiguous_on_a_processor(layer):
+    assert unsound_layer(layer, "cpu") is not None
+    assert image_layout(layer, "cpu") == torch.contiguous_format
+    assert image_layout(layer, "cuda:0") == torch.channels_last
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(16, 8, 1, stride=2),
+        nn.Conv2d(4, 8, 1),
+        nn.Conv2d(4, 8, 3, stride=2),
+        nn.Conv2d(4, 4, 1, stride=2, groups=4),
+        nn.ConvTranspose2d(4, 8, 1, stride=2),
+        *[SmallResNet(4, width=width, depth=8) for width in (1, 7, 16)],
+    ],
+)
+def test_all_else_is_trained_in_channels_last(layer):
+    assert image_layout(layer, "cpu") == torch.channels_last
+
+
+@pytest.mark.parametrize(
+    ("network", "layer"), [(UNSOUND[0], "network.1"), (VisionBackbone(BASIC, 4), "model.encoder.stages.1")]
+)
+def test_a_users_network_is_trained_contiguous_and_the_layer_named_once(network, layer):
+    layouts = []
+    first = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
+    handle = first.register_forward_pre_hook(
+        lambda _, inputs: layouts.append((inputs[0].is_contiguous(), torch.is_grad_enabled()))
+    )
+    with pytest.warns(UserWarning, match=rf"{layer}.*contiguous layout, somewhat slower") as warned:
+        train(network)
+    handle.remove()
+    assert len(warned) == 1
+    assert "\n" not in str(warned[0].message)
+    assert [contiguous for contiguous, grad in layouts if grad] == [True, True]
