@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ VALIDATION_CODE_POINTS = 500
 
 _FONT_PIXELS = 24
 _BASELINE_PIXELS = 24
+_TILE = 3 * IMAGE_SIZE
 _INKLESS = frozenset({0x2800, 0xFFFC})  # a braille cell without dots, and a stand-in: fonts map them to nothing
 _UNLISTED_BLOCKS = ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "HANGUL SYLLABLE", "TANGUT IDEOGRAPH")
 
@@ -122,6 +123,7 @@ def _font_files() -> list[Path]:
     return sorted(files, key=lambda p: (p.stem != "DejaVuSans", p.stem))
 
 
+@cache
 def _charmap(path: Path) -> frozenset[int]:
     """The named, visible characters of a font."""
     mapped = require("matplotlib.ft2font", extra="demo").FT2Font(str(path)).get_charmap()
@@ -129,28 +131,23 @@ def _charmap(path: Path) -> frozenset[int]:
     return frozenset(named - _INKLESS)
 
 
-def _draw(path: Path, code_points: Iterable[int]) -> Iterable[tuple[int, np.ndarray]]:
-    """Centred across, on one baseline, so that height stays part of the picture; what is too big is scaled down."""
-    image_font = require("PIL.ImageFont", extra="demo")
-    font = image_font.truetype(str(path), _FONT_PIXELS)
-    fitted: dict[int, object] = {}
-    for code_point in code_points:
-        left, top, right, bottom = font.getbbox(chr(code_point), anchor="ls")
-        extent, chosen = max(right - left, bottom - top), font
-        if extent > IMAGE_SIZE:
+def _draw(path: Path, code_points: Sequence[int]) -> Iterable[tuple[int, np.ndarray]]:
+    """Centred across, on one baseline, so that height stays part of the picture; what is too big is scaled down.
+
+    All are drawn on one tall canvas, a tile each with room around it: a canvas each takes longer than the drawing.
+    """
+    image_font, image_draw = require("PIL.ImageFont", extra="demo"), require("PIL.ImageDraw", extra="demo")
+    canvas = require("PIL.Image", extra="demo").new("L", (IMAGE_SIZE, _TILE * max(1, len(code_points))))
+    pen = image_draw.Draw(canvas).draw
+    font_of = cache(lambda pixels: image_font.truetype(str(path), pixels))
+    for tile, code_point in enumerate(code_points):
+        mask, (left, top) = font_of(_FONT_PIXELS).getmask2(chr(code_point), "L", anchor="ls")
+        if (extent := max(mask.size)) > IMAGE_SIZE:
             pixels = max(4, int(_FONT_PIXELS * IMAGE_SIZE / extent))
-            chosen = fitted.setdefault(pixels, image_font.truetype(str(path), pixels))
-            left, top, right, bottom = chosen.getbbox(chr(code_point), anchor="ls")  # type: ignore[attr-defined]
-        image = _place(chosen, chr(code_point), (left, top, right, bottom))
-        if image.any():
-            yield code_point, image
-
-
-def _place(font: object, character: str, box: tuple[float, float, float, float]) -> np.ndarray:
-    left, top, right, bottom = box
-    x = (IMAGE_SIZE - (right - left)) / 2 - left
-    y = min(max(_BASELINE_PIXELS, -top), IMAGE_SIZE - bottom)
-    canvas = require("PIL.Image", extra="demo").new("L", (IMAGE_SIZE, IMAGE_SIZE))
-    draw = require("PIL.ImageDraw", extra="demo").Draw(canvas)
-    draw.text((round(x), round(y)), character, fill=255, font=font, anchor="ls")
-    return np.asarray(canvas)
+            mask, (left, top) = font_of(pixels).getmask2(chr(code_point), "L", anchor="ls")
+        width, height = mask.size
+        x = round((IMAGE_SIZE - width) / 2 - left) + left
+        y = min(max(_BASELINE_PIXELS, -top), IMAGE_SIZE - top - height) + top
+        pen.draw_bitmap((x, y + tile * _TILE + IMAGE_SIZE), mask, 255)
+    tiles = np.asarray(canvas).reshape(-1, _TILE, IMAGE_SIZE)[:, IMAGE_SIZE : 2 * IMAGE_SIZE].copy()
+    return ((code_point, image) for code_point, image in zip(code_points, tiles, strict=False) if image.any())
