@@ -1,6 +1,7 @@
-"""The folder of benchmarks: each says what it answers."""
+"""The folder of benchmarks: each says what it answers, and none needs the code of another."""
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,15 @@ def test_each_says_what_it_answers_and_how_long_it_takes(record, name):
 def test_each_can_be_run(monkeypatch, name):
     monkeypatch.syspath_prepend(ROOT)
     assert callable(importlib.import_module(f"benchmarks.{name}.run").main)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_touches_its_own_folder_only(name):
+    others = "|".join(set(NAMES) - {name})
+    for path in (BENCHMARKS / name).glob("*.py"):
+        assert not re.findall(rf"benchmarks\.(?:{others})\b", path.read_text()), path
+
+
+def test_what_is_shared_knows_of_no_benchmark():
+    for path in {*BENCHMARKS.rglob("*.py")} - {path for name in NAMES for path in (BENCHMARKS / name).rglob("*.py")}:
+        assert not re.findall(rf"benchmarks\.(?:{'|'.join(NAMES)})\b", path.read_text()), path

@@ -10,15 +10,13 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.data.files import require_data
-from benchmarks.protocols.maps import map_rows, read_maps
+from benchmarks.models.frozen import text_sides
+from benchmarks.protocols.maps import read_maps, rows_of_shares
 from benchmarks.record import write_result
-from benchmarks.text_ir.run import encode
-from embridge.evaluation import MORE_CELLS, LabelRelevance, Scope
-from embridge.methods import Pairs
+from embridge.evaluation import LabelRelevance
 
 FILES = ("intents/banking77_test.csv", "intents/banking77_train.csv")
 
@@ -36,16 +34,10 @@ def load(file: str) -> tuple[dict[str, str], dict[str, str]]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    config, rows = read_maps("banking77"), []
-    (queries, asked), (gallery, stored) = (load(file) for file in FILES)
-    old, new = encode(gallery, queries)
-    for seed in range(config["seeds"]):
-        drawn = np.random.default_rng(seed).permutation(len(gallery))
-        fitted = np.sort(drawn[: round(config["fitted_share"] * len(gallery))])
-        scope = Scope(metrics=config["metrics"], directions=[""], cells=tuple(MORE_CELLS), seed=seed)
-        pairs = Pairs(new.gallery.take(fitted), old.gallery.take(fitted))
-        rows += map_rows(pairs, (old, new), LabelRelevance(asked, stored), config["methods"], scope=scope)
-    write_result("banking77", config, rows)
+    config = read_maps("banking77")
+    (queries, query_intents), (gallery, gallery_intents) = (load(file) for file in FILES)
+    sides = text_sides(gallery, queries)
+    write_result("banking77", config, rows_of_shares(sides, LabelRelevance(query_intents, gallery_intents), config))
 
 
 if __name__ == "__main__":

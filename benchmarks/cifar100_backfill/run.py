@@ -10,18 +10,14 @@ re-encoded) and ends at the full backfill; the area under it is its mean over ev
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from benchmarks.data.files import require_data
+from benchmarks.data.cifar100 import Part
 from benchmarks.models.frozen import mobilenet
 from benchmarks.protocols.cells import report_rows
 from benchmarks.protocols.maps import fitted
@@ -31,48 +27,23 @@ from embridge.evaluation import LabelRelevance, Report, Scope, Side, bootstrap_m
 from embridge.methods import Pairs
 from embridge.rollout import by_class_distance, by_cluster_distance, by_uncertainty
 
-IMAGES = "cifar100/cifar100_jpeg95_mosaics.npz"
-SIZE = 32
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """The first images of every class of a part of CIFAR-100."""
-
-    name: str
-    images: list[bytes]
-    codes: np.ndarray
-    classes: list[str]
-
-    @classmethod
-    def load(cls, name: str, per_class: int) -> Part:
-        """From one mosaic a class; each image as a PPM file, which loses nothing and is the same everywhere."""
-        pack = np.load(require_data(IMAGES) / IMAGES, allow_pickle=False)
-        blob, offset, columns = (pack[f"{name}_{what}"] for what in ("blob", "offset", "cols"))
-        images: list[bytes] = []
-        for begin, end in pairwise(offset):
-            mosaic = np.asarray(Image.open(io.BytesIO(blob[begin:end].tobytes())).convert("RGB"))
-            tiles = mosaic.reshape(-1, SIZE, int(columns), SIZE, 3).transpose(0, 2, 1, 3, 4).reshape(-1, SIZE, SIZE, 3)
-            images += [f"P6 {SIZE} {SIZE} 255\n".encode() + tile.tobytes() for tile in tiles[:per_class]]
-        codes = np.repeat(np.arange(len(pack["classes"]), dtype=np.int64), per_class)
-        return cls(name, images, codes, [str(pack["classes"][code]) for code in codes])
-
-    def encoded(self, model: str) -> Embeddings:
-        """The features of these images."""
-        rows = mobilenet(model, self.images)
-        return Embeddings.of(rows, Space(model, "", rows.shape[1]), [f"{self.name}-{i}" for i in range(len(rows))])
+def encoded(part: Part, model: str) -> Embeddings:
+    """The features of these images."""
+    rows = mobilenet(model, part.images)
+    return Embeddings.of(rows, Space(model, "", rows.shape[1]), [f"{part.name}-{i}" for i in range(len(rows))])
 
 
 def orders(gallery: Embeddings, classes: Sequence[str], upgrade: Upgrade, *, seed: int) -> dict[str, Any]:
     """The orders to compare for this upgrade; none looks at the new model's rows. Backward maps get a random one alone."""
     if upgrade.direction == "backward":
         return {"random": None}
-    made: dict[str, Any] = {
+    by_name: dict[str, Any] = {
         "random": None,
         "class distance": by_class_distance(gallery, classes),
         "cluster distance": by_cluster_distance(gallery, seed=seed),
     }
-    return made if upgrade.uncertainty is None else made | {"uncertainty": by_uncertainty(gallery, upgrade)}
+    return by_name if upgrade.uncertainty is None else by_name | {"uncertainty": by_uncertainty(gallery, upgrade)}
 
 
 def curve_rows(report: Report, method: Mapping[str, Any], *, seed: int) -> list[dict[str, Any]]:
@@ -104,7 +75,7 @@ def main() -> None:
     torch.set_num_threads(1)
     config, rows = read_config(Path(__file__).parent.name), []
     train, test = (Part.load(name, config[f"{name}_per_class"]) for name in ("train", "test"))
-    (seen_old, seen_new), (old, new) = ([part.encoded(config[m]) for m in ("old", "new")] for part in (train, test))
+    (seen_old, seen_new), (old, new) = ([encoded(part, config[m]) for m in ("old", "new")] for part in (train, test))
     labels = dict(zip(old.ids, test.classes, strict=True))
     for seed in range(config["seeds"]):
         for number, method in enumerate(config["methods"]):

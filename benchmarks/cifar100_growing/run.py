@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.cifar100_training.run import load
+from benchmarks.data.cifar100 import load
 from benchmarks.protocols.training import main
 
 if __name__ == "__main__":
-    main(Path(__file__).parent.name, load, said=__doc__)
+    main(Path(__file__).parent.name, load, description=__doc__)

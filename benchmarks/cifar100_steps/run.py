@@ -19,8 +19,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cifar100_training.run import load
-from benchmarks.protocols.training import Bench, Seen, digest, first_classes, main, rows_of
+from benchmarks.data.cifar100 import load
+from benchmarks.data.labelled import Seen, first_classes
+from benchmarks.protocols.training import Bench, digest, main, rows_of
 from embridge import Embeddings, Upgrade
 from embridge.adapters import Identity, Prefix, Provenance
 from embridge.adapters.upgrade import MANIFEST
@@ -69,7 +70,7 @@ class Version(Bench):
             method = {**method, "settings": method["settings"] | {"extra": longer}}
         return super().objective(method, seed)
 
-    def made(self, method: Mapping[str, Any], seed: int) -> tuple[TrainedModel, Upgrade | None]:
+    def version(self, method: Mapping[str, Any], seed: int) -> tuple[TrainedModel, Upgrade | None]:
         """The model, and its upgrade on the version before; trained where it is not kept yet."""
         if self.before is None:
             return self.independent(seed), None
@@ -125,7 +126,7 @@ class Steps(Bench):
             seen = Seen(first_classes(self.new.train, count), self.new.judged)
             config, kept = {**self.config, "old_classes": known}, self.kept / f"{count} classes"
             step = Version(config, seen, seen, kept, tuple(models))
-            model, link = step.made(method, 100 * seed + number)
+            model, link = step.version(method, 100 * seed + number)
             models.append(model)
             links += [] if link is None else [link]
         return models, links
@@ -135,8 +136,8 @@ def _tests(reports: Reports) -> Rows:
     """Self-tests and cross-tests; versions are counted from 1."""
     rows = []
     for t, s, report in reports:
-        found = [("new/old", t, s)] + ([("new/new", t, t)] if s == t - 1 else []) + [("old/old", 0, 0)] * (t == 1)
-        for cell, queries, gallery in found:
+        cells = [("new/old", t, s)] + ([("new/new", t, t)] if s == t - 1 else []) + [("old/old", 0, 0)] * (t == 1)
+        for cell, queries, gallery in cells:
             for metric in report.metrics:
                 interval = report.interval("", cell, metric)
                 row = {"setting": {"queries": queries + 1, "gallery": gallery + 1}, "metric": metric}
@@ -165,4 +166,4 @@ def _exactly(metric: str, value: float) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent.name, load, said=__doc__, kind=Steps)
+    main(Path(__file__).parent.name, load, description=__doc__, kind=Steps)

@@ -12,36 +12,34 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.clip_lvis.run import FILE, embeddings, measure
-from benchmarks.data.files import require_data
+from benchmarks.data.lvis import load
 from benchmarks.protocols.cells import report_rows
+from benchmarks.protocols.text_queries import text_report
 from benchmarks.record import read_config, write_result
 from embridge.methods import Pairs, make
 
+NAME = Path(__file__).parent.name
 METHOD = "procrustes"
+CELLS = ("old/old", "new/old")
 
 
 def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message=".*pairs fit a map into.*")  # so few is what is asked for
-    shared, config = read_config("clip_lvis"), read_config(Path(__file__).parent.name)
-    data = np.load(require_data(FILE) / FILE, allow_pickle=False)
-    names, rows = data["names"].tolist(), []
-    old = embeddings(data["openai_vitb32_text_a"], "openai-clip-b32", names)
-    gallery = embeddings(data["openai_vitb32_image_exemplar"], "openai-clip-b32", names)
-    for column, model in shared["new"].items():
-        new = embeddings(data[column], model, names)
+    shared, config = read_config("clip_lvis"), read_config(NAME)
+    lvis, rows = load(shared["new"]), []
+    for model, new in lvis.new.items():
         for seed in range(shared["splits"]):
-            order = np.random.default_rng(seed).permutation(len(names))
-            held = order[shared["fitted_names"] :]
+            order = np.random.default_rng(seed).permutation(len(new))
+            held_out = order[shared["fitted_names"] :]
+            queries = lvis.old.take(held_out), new.take(held_out)
             for count in config["names"]:
-                pairs = Pairs(new.take(order[:count]), old.take(order[:count]))
-                report = measure(make(METHOD).fit(pairs, seed=seed), old.take(held), new.take(held), gallery, seed, {})
-                setting = {"new": model, "names": count}
+                pairs = Pairs(new.take(order[:count]), lvis.old.take(order[:count]))
+                report = text_report(make(METHOD).fit(pairs, seed=seed), queries, lvis.gallery, seed=seed)
                 for row in report_rows(report, {"name": METHOD}, seed=seed, seconds=0, controls=True):
                     row.pop("seconds", None)
-                    rows += [row | {"setting": setting}] if row["cell"] in ("old/old", "new/old") else []
-    write_result("clip_lvis_names", config, rows)
+                    rows += [row | {"setting": {"new": model, "names": count}}] if row["cell"] in CELLS else []
+    write_result(NAME, config, rows)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks.data.files import require_data
-from benchmarks.protocols.training import Seen, main
+from benchmarks.data.labelled import Seen
+from benchmarks.protocols.training import main
 from embridge.encoders.squares import square_pixels
 from embridge.training.compatible.image_data import ImageArrays
 
@@ -38,17 +39,17 @@ def load(config: Mapping[str, Any], part: str) -> tuple[Seen, Seen]:
     parts = drawn[first]  # by its number among the titles, so that the same title is in the same part
     kept = [np.flatnonzero(types == name)[: config["most_per_type"]] for name in names]
     rows, labels = np.concatenate(kept), np.repeat(np.arange(len(names)), [len(own) for own in kept])
-    seen = Seen(*(_photos(rows, labels, names, parts[rows] == wanted) for wanted in ("train", part)))
+    seen = Seen(*(_photos(rows, labels, names, parts[rows] == chosen) for chosen in ("train", part)))
     return seen, seen
 
 
-def _photos(rows: np.ndarray, labels: np.ndarray, names: Sequence[str], wanted: np.ndarray) -> ImageArrays:
+def _photos(rows: np.ndarray, labels: np.ndarray, names: Sequence[str], chosen: np.ndarray) -> ImageArrays:
     pack = np.load(require_data(PHOTOS) / PHOTOS, allow_pickle=False)
     blob, offset = pack["blob"], pack["offset"]
-    photos = [Image.open(io.BytesIO(blob[offset[row] : offset[row + 1]].tobytes())) for row in rows[wanted]]
+    photos = [Image.open(io.BytesIO(blob[offset[row] : offset[row + 1]].tobytes())) for row in rows[chosen]]
     pixels = np.ascontiguousarray(square_pixels(photos, SIDE).transpose(0, 2, 3, 1))
-    return ImageArrays(pixels, labels[wanted], classes=[str(name) for name in names])
+    return ImageArrays(pixels, labels[chosen], classes=[str(name) for name in names])
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent.name, load, said=__doc__)
+    main(Path(__file__).parent.name, load, description=__doc__)

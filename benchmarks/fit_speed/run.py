@@ -12,23 +12,9 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from benchmarks.data.planted import make_pairs
 from benchmarks.record import read_config, row, write_result
-from embridge import Embeddings, Space
-from embridge.methods import Pairs
 from embridge.methods.xbt import XBT
-
-
-def make_pairs(count: int, d_new: int, d_old: int) -> Pairs:
-    """Vectors of a common low-dimensional truth, as two encoders would see it."""
-    generator = np.random.default_rng(0)
-    truth = generator.normal(size=(count, 64)).astype(np.float32)
-    sides = []
-    for name, dim in (("new", d_new), ("old", d_old)):
-        vectors = truth @ generator.normal(size=(64, dim)).astype(np.float32)
-        vectors += generator.normal(size=vectors.shape).astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        sides.append(Embeddings.of(vectors, Space(name, "", dim)))
-    return Pairs(*sides)
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from benchmarks.data.files import require_data
-from benchmarks.flickr8k.run import captions_of, encode, load, truth_of, unit
+from benchmarks.data.flickr8k import captions_of, encode, load, relevance_of, unit
 from benchmarks.models.frozen import minilm
-from benchmarks.protocols.maps import map_rows
+from benchmarks.protocols.maps import Judged, map_rows
 from benchmarks.record import read_config, write_result
 from embridge.evaluation import Scope
 
@@ -39,14 +39,14 @@ def measured(data: dict[str, Any], config: dict[str, Any], seed: int) -> list[di
     every = with_others(data, max(config["other_captions"]))
     others = first_other + np.random.default_rng(seed).permutation(len(every["captions"]) - first_other)
     pairs, sides = encode(every, seed, pair_rows=np.concatenate([own, others]))
-    truth, scope, rows = truth_of(data["measured"]), Scope(seed=seed), []
+    judged, rows = Judged(sides["measured"], relevance_of(data["measured"]), Scope(seed=seed)), []
     parts = {("own", len(own)): np.arange(len(own))}
     parts |= {("other", n): len(own) + np.arange(n) for n in config["other_captions"]}
     for (whose, count), part in parts.items():
         methods = [m for m in config["methods"] if whose == "own" or m.get("curve")]
         setting = {"captions": whose, "count": count}
-        found = map_rows(pairs.take(part), sides["measured"], truth, methods, scope=scope, setting=setting)
-        rows += [row for row in found if whose == "own" or row["cell"] == "new/old"]
+        added = map_rows(pairs.take(part), judged, methods, setting=setting)
+        rows += [row for row in added if whose == "own" or row["cell"] == "new/old"]
     return rows
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.flickr8k.run import CAPTIONS_EACH, encode, load, unit
-from benchmarks.flickr8k_pairs.run import finetuned
+from benchmarks.data.flickr8k import CAPTIONS_EACH, encode, load, unit
+from benchmarks.protocols.finetuning import finetuned
 from benchmarks.record import read_config, write_result
 from embridge.evaluation import bootstrap_mean
 from embridge.methods import make
@@ -25,7 +25,7 @@ from embridge.methods import make
 Queries = np.ndarray  # [photos, captions of each, dim]: a query for each caption
 
 
-def found(queries: Queries, captions: np.ndarray, depth: int) -> np.ndarray:
+def shares_found(queries: Queries, captions: np.ndarray, depth: int) -> np.ndarray:
     """The share of each photo's captions [photos] that are among the first so many, where its others are left out."""
     photos = len(queries)
     rows = np.arange(photos)
@@ -61,7 +61,7 @@ def measured(data: dict[str, Any], config: dict[str, Any], seed: int) -> list[di
         "stage 2": second.image.to_index_space(new.gallery).vectors,
         "new": new.gallery.vectors,
     }
-    asked: dict[tuple[str, str], tuple[Queries, np.ndarray]] = {
+    cases: dict[tuple[str, str], tuple[Queries, np.ndarray]] = {
         ("old siblings", "old"): (siblings(old.queries.vectors), old.queries.vectors),
         ("bridged siblings", "old"): (siblings(bridged), old.queries.vectors),
         ("new siblings", "new"): (siblings(new.queries.vectors), new.queries.vectors),
@@ -70,8 +70,8 @@ def measured(data: dict[str, Any], config: dict[str, Any], seed: int) -> list[di
         ("image, new", "new"): (of_images(images["new"]), new.queries.vectors),
     }
     rows = []
-    for (queries, gallery), given in asked.items():
-        interval = bootstrap_mean(found(*given, config["depth"]), seed=seed)
+    for (queries, gallery), vectors in cases.items():
+        interval = bootstrap_mean(shares_found(*vectors, config["depth"]), seed=seed)
         row = {"method": queries, "seed": seed, "setting": {"gallery": gallery}, "cell": "", "direction": "i2t"}
         figure = {"value": interval.value, "low": interval.low, "high": interval.high}
         rows.append(row | {"metric": f"one_caption_recall_at_{config['depth']}"} | figure)

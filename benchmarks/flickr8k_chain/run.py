@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.flickr8k.run import captions_of, encode, load, truth_of
+from benchmarks.data.flickr8k import captions_of, encode, load, relevance_of
 from benchmarks.models.dual_encoder import train_heads
 from benchmarks.protocols.cells import report_rows
 from benchmarks.record import read_config, write_result
@@ -38,7 +38,7 @@ def composed(second: Upgrade, first: Upgrade) -> Upgrade:
 def main() -> None:
     torch.set_num_threads(1)
     config, data, rows = read_config(Path(__file__).parent.name), load("dev"), []
-    truth = truth_of(data["measured"])
+    relevance = relevance_of(data["measured"])
     for seed in range(config["seeds"]):
         pairs, sides = encode(data, seed)
         middle = between(data, seed)
@@ -46,14 +46,14 @@ def main() -> None:
             fit = make(method["make"]).fit
             began = perf_counter()
             direct = fit(pairs, seed=seed)
-            taken = perf_counter() - began
+            seconds = perf_counter() - began
             first, second = fit(Pairs(middle, pairs.old), seed=seed), fit(Pairs(pairs.new, middle), seed=seed)
             ways = {"fitted to the first space": direct, "composed of two": composed(second, first)}
             for way, upgrade in ways.items():
-                report = evaluate(*sides["measured"], upgrade, truth, scope=Scope(seed=seed))
+                report = evaluate(*sides["measured"], upgrade, relevance, scope=Scope(seed=seed))
                 named = {"name": f"{method['name']}, {way}"}
                 controls = number == 0 and upgrade is direct
-                rows += report_rows(report, named, seed=seed, seconds=taken, controls=controls)
+                rows += report_rows(report, named, seed=seed, seconds=seconds, controls=controls)
     write_result("flickr8k_chain", config, rows)
 
 

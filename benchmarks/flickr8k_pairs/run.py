@@ -16,88 +16,38 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.flickr8k.run import CAPTIONS_EACH, encode, load, truth_of
-from benchmarks.protocols.cells import report_rows
+from benchmarks.data.flickr8k import CAPTIONS_EACH, encode, load, relevance_of
+from benchmarks.protocols.finetuning import Trial, first_stage, repeated, second_stage, trial_rows
 from benchmarks.record import read_config, write_result
-from embridge import Embeddings, Upgrade
-from embridge.evaluation import Relevance, Scope, Side, evaluate
+from embridge.evaluation import Relevance, Side
 from embridge.methods import Pairs, make
-from embridge.training.xbt.cached import Towers, XBTCached
 
-Rows = list[dict[str, Any]]
-
-
-def finetuned(pairs: Pairs, train: Side, upgrade: Upgrade, case: Mapping[str, Any], *, seed: int) -> Towers:
-    """With that many training photos, drawn at random, and all captions of each."""
-    photos = np.random.default_rng(seed).permutation(len(train.gallery))[: case["photos"]]
-    rows = (photos[:, None] * CAPTIONS_EACH + np.arange(CAPTIONS_EACH)).ravel()
-    owners = np.repeat(photos, CAPTIONS_EACH)
-    return XBTCached(**case.get("settings", {})).fit(
-        renumbered(train.gallery, owners),
-        train.queries.take(rows),
-        upgrade,
-        captions=pairs if case["captions"] else None,
-        photos=owners,
-        seed=seed,
-    )
+NAME = Path(__file__).parent.name
 
 
-def renumbered(rows: Embeddings, taken: np.ndarray) -> Embeddings:
-    """Some rows, as often as they are named."""
-    return Embeddings.of(rows.vectors[taken], rows.space)
-
-
-def direct(old: Side, new: Side, method: str, seed: int) -> Upgrade:
+def direct(old: Side, new: Side, method: str, seed: int) -> Trial:
     """A map from the new vectors of photos to the old vectors of their captions, side by side."""
+    began = perf_counter()
     owners = np.repeat(np.arange(len(new.gallery)), CAPTIONS_EACH)
-    texts = renumbered(old.queries, np.arange(len(owners)))
-    return make(method).fit(Pairs(renumbered(new.gallery, owners), texts), seed=seed)
+    texts = repeated(old.queries, np.arange(len(owners)))
+    upgrade = make(method).fit(Pairs(repeated(new.gallery, owners), texts), seed=seed)
+    return Trial(f"direct {method}", {"i2t": upgrade}, perf_counter() - began)
 
 
-def measured(
-    sides: tuple[Side, Side],
-    towers: Mapping[str, Upgrade],
-    truth: Relevance,
-    method: str,
-    *,
-    seed: int,
-    seconds: float,
-    controls: bool = False,
-) -> Rows:
-    """Each direction through the upgrade of the tower that asks."""
-    rows: Rows = []
-    for direction, upgrade in towers.items():
-        asked, right = (sides, truth) if direction == "t2i" else ([s.reversed() for s in sides], truth.inverted())
-        report = evaluate(*asked, upgrade, right, scope=Scope(directions=[direction], seed=seed))
-        rows += report_rows(report, {"name": method}, seed=seed, seconds=seconds, controls=controls)
-    return rows
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    config, rows, data = read_config(Path(__file__).parent.name), [], load("dev")
-    truth = truth_of(data["measured"])
-    for seed in range(config["seeds"]):
-        pairs, sides = encode(data, seed)
-        firsts = {}
-        for number, name in enumerate(("xbt", "procrustes")):
-            began = perf_counter()
-            firsts[name] = upgrade = make(name).fit(pairs, seed=seed)
-            both, taken = {"t2i": upgrade, "i2t": upgrade}, perf_counter() - began
-            named, controls = upgrade.provenance.method, number == 0
-            rows += measured(sides["measured"], both, truth, named, seed=seed, seconds=taken, controls=controls)
-        for case in config["case"]:
-            began = perf_counter()
-            made = finetuned(pairs, sides["train"][1], firsts[case.get("first", "xbt")], case, seed=seed)
-            towers = {"t2i": made.text, "i2t": made.image}
-            taken = perf_counter() - began
-            rows += measured(sides["measured"], towers, truth, name_of(case), seed=seed, seconds=taken)
-        for method in config["direct"]:
-            began = perf_counter()
-            towers = {"i2t": direct(*sides["train"], method, seed)}
-            taken = perf_counter() - began
-            rows += measured(sides["measured"], towers, truth, f"direct {method}", seed=seed, seconds=taken)
-    write_result("flickr8k_pairs", config, rows)
+def measured(data: dict[str, Any], relevance: Relevance, config: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
+    pairs, sides = encode(data, seed)
+    photos = sides["train"][1]
+    firsts = {name: first_stage(pairs, name, seed=seed) for name in ("xbt", "procrustes")}
+    trials = list(firsts.values())
+    for case in config["case"]:
+        first = firsts[case.get("first", "xbt")]
+        trials.append(second_stage(pairs, photos, first, case, seed=seed, name=name_of(case)))
+    trials += [direct(*sides["train"], method, seed) for method in config["direct"]]
+    return [
+        row
+        for number, trial in enumerate(trials)
+        for row in trial_rows(trial, sides["measured"], relevance, seed=seed, controls=number == 0)
+    ]
 
 
 def name_of(case: Mapping[str, Any]) -> str:
@@ -105,6 +55,14 @@ def name_of(case: Mapping[str, Any]) -> str:
     extras += ["with captions"] if case["captions"] else []
     extras += [f"on {case['first']}"] if "first" in case else []
     return ", ".join([f"xbt-stage2, {case['photos']:,} photos", *extras])
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    config, data = read_config(NAME), load("dev")
+    relevance = relevance_of(data["measured"])
+    rows = [row for seed in range(config["seeds"]) for row in measured(data, relevance, config, seed)]
+    write_result(NAME, config, rows)
 
 
 if __name__ == "__main__":

@@ -7,35 +7,28 @@ these photos and their captions too, so that the figures of the first stage say 
 from __future__ import annotations
 
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
 
-from benchmarks.flickr8k.run import captions_of, encode, load, truth_of
-from benchmarks.flickr8k_pairs.run import finetuned, measured
+from benchmarks.data.flickr8k import captions_of, encode, load, relevance_of
+from benchmarks.protocols.finetuning import both_stages
 from benchmarks.record import read_config, write_result
 from embridge.evaluation import Side
-from embridge.methods import make
+
+NAME = Path(__file__).parent.name
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    config, rows, data = read_config(Path(__file__).parent.name), [], load("dev")
+    config, rows, data = read_config(NAME), [], load("dev")
     seen = np.linspace(0, len(data["train"]), config["measured"], endpoint=False, dtype=np.int64)
-    truth, case = truth_of(data["train"][seen]), {"photos": config["photos"], "captions": True}
+    relevance, case = relevance_of(data["train"][seen]), {"photos": config["photos"], "captions": True}
     for seed in range(config["seeds"]):
         pairs, sides = encode(data, seed)
         old, new = (Side(s.queries.take(captions_of(seen)), s.gallery.take(seen)) for s in sides["train"])
-        began = perf_counter()
-        first = make("xbt").fit(pairs, seed=seed)
-        both, taken = {"t2i": first, "i2t": first}, perf_counter() - began
-        rows += measured((old, new), both, truth, "xbt-stage1", seed=seed, seconds=taken, controls=True)
-        began = perf_counter()
-        made = finetuned(pairs, sides["train"][1], first, case, seed=seed)
-        towers, taken = {"t2i": made.text, "i2t": made.image}, perf_counter() - began
-        rows += measured((old, new), towers, truth, "xbt-stage2", seed=seed, seconds=taken)
-    write_result("flickr8k_seen", config, rows)
+        rows += both_stages(pairs, (old, new), relevance, {"xbt-stage2": sides["train"][1]}, case, seed=seed)
+    write_result(NAME, config, rows)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.protocols.turns import peak_bytes, resized, speed_options
 from benchmarks.record import read_config, row, write_result
 from embridge.evaluation import Relevance, recall_at_k
 from embridge.evaluation.judged import Judged
@@ -71,8 +70,8 @@ def judge(direction: str, config: Config) -> Judged:
     each = config["captions_per_image"]
     captions = [f"caption {i}" for i in range(config["images"] * each)]
     photos = [f"photo {i}" for i in range(config["images"])]
-    truth = Relevance.from_pairs((caption, photos[i // each]) for i, caption in enumerate(captions))
-    return truth.judge(captions, photos) if direction == "t2i" else truth.inverted().judge(photos, captions)
+    relevance = Relevance.from_pairs((caption, photos[i // each]) for i, caption in enumerate(captions))
+    return relevance.judge(captions, photos) if direction == "t2i" else relevance.inverted().judge(photos, captions)
 
 
 def recalls(judged: Judged, rows: np.ndarray) -> Measured:
@@ -81,12 +80,6 @@ def recalls(judged: Judged, rows: np.ndarray) -> Measured:
         f"recall_at_{k}": float(recall_at_k(gains, k, relevant=judged.relevant, rule="any", empty="error").mean())
         for k in (1, 5, 10)
     }
-
-
-def peak_bytes() -> int:
-    """This process's highest resident memory; getrusage would start at what the parent process held."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
 def compared(direction: str, config: Config) -> list[dict[str, Any]]:
@@ -99,20 +92,17 @@ def compared(direction: str, config: Config) -> list[dict[str, Any]]:
             print(direction, method, json.dumps(turns[method][-1]), file=sys.stderr)
     rest = {"seed": config["seed"], "direction": direction}
     rows = [
-        row(method, metric, [turn[metric] for turn in taken], **rest)
-        for method, taken in turns.items()
-        for metric in taken[0]
+        row(method, metric, [turn[metric] for turn in results], **rest)
+        for method, results in turns.items()
+        for metric in results[0]
     ]
     ratios = [b["seconds"] / a["seconds"] for a, b in zip(*turns.values(), strict=True)]
     return [*rows, row(METHODS[0], "speed_over_faiss_flat", ratios, **rest)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--out", type=Path, help="where the JSON goes; results/full_size.json where not --quick")
-    options = parser.parse_args()
-    config = read_config("full_size") | ({"images": 500} if options.quick else {})
+    options = speed_options(__doc__, "full_size")
+    config = resized(read_config("full_size"), {"images": 500} if options.quick else {})
     rows = [measured for direction in DIRECTIONS for measured in compared(direction, config)]
     if options.out or not options.quick:
         with threadpool_limits(config["threads"]):

@@ -54,30 +54,30 @@ def drawn_pairs() -> ImageTextPairs:
     return ImageTextPairs(drawn.captions, drawn.images)
 
 
-def truth_of(side: Side) -> Relevance:
+def relevance_of(side: Side) -> Relevance:
     """A name's own picture is right for it."""
     return Relevance.from_pairs((i, i) for i in side.queries.ids)
 
 
-def own_recall(made: Side, bridge: Upgrade | None, direction: str) -> float:
+def own_recall(side: Side, bridge: Upgrade | None, direction: str) -> float:
     """Recall at 10 of one model's queries among its own rows, or of both after the bridge."""
-    asked, stored = (x if bridge is None else bridge.to_index_space(x) for x in (made.queries, made.gallery))
-    asked, stored = (asked, stored) if direction == "t2i" else (stored, asked)
-    hits = search(asked, stored, 10).ids
-    return sum(own in found for own, found in zip(asked.ids, hits, strict=True)) / len(hits)
+    queries, gallery = (x if bridge is None else bridge.to_index_space(x) for x in (side.queries, side.gallery))
+    queries, gallery = (queries, gallery) if direction == "t2i" else (gallery, queries)
+    hits = search(queries, gallery, 10).ids
+    return sum(i in row for i, row in zip(queries.ids, hits, strict=True)) / len(hits)
 
 
 def measured(
     sides: Mapping[str, Side], upgrade: Upgrade, name: str, *, seed: int, seconds: float, controls: bool
 ) -> Rows:
     """On the old index; among rows that the bridge writes (``added``); and the model alone, with its LoRA (``self``)."""
-    truth, own = truth_of(sides["old"]), (sides["old"], sides["asking"])
+    relevance, judged = relevance_of(sides["old"]), (sides["old"], sides["asking"])
     scope = Scope(seed=seed, cells=tuple(MORE_CELLS) if controls else ())
-    report = evaluate(*own, upgrade, truth, native=sides["native"], scope=scope)
+    report = evaluate(*judged, upgrade, relevance, native=sides["native"], scope=scope)
     if controls:
         support = sides["old support"], sides["native support"]
-        fused = {"sides": own, "truth": truth, "support": (*support, truth_of(support[0])), "metric": "mrr_at_10"}
-        report = with_fusions(report=report, upgrade=upgrade, **fused)
+        support = (*support, relevance_of(support[0]))
+        report = with_fusions(report, judged, upgrade, relevance, support=support, metric="mrr_at_10")
     rows = report_rows(report, {"name": name}, seed=seed, seconds=seconds, controls=controls)
     for cell, bridge in (("added", upgrade), ("self", None)):
         for direction in ("t2i", "i2t"):
@@ -100,18 +100,18 @@ def main() -> None:
         for number, first in enumerate(config["first"]):
             began = perf_counter()
             stage_1 = make(first["make"]).fit(captions, seed=seed)
-            taken = perf_counter() - began
-            given = sides | {"asking": sides["native"]}
-            rows += measured(given, stage_1, first["name"], seed=seed, seconds=taken, controls=number == 0)
+            seconds = perf_counter() - began
+            judged = sides | {"asking": sides["native"]}
+            rows += measured(judged, stage_1, first["name"], seed=seed, seconds=seconds, controls=number == 0)
             for case in (c for c in config["case"] if c["on"] == first["make"]):
                 method = XBTFinetune(**config["finetune"] | case.get("settings", {}))
                 drawn = pairs.take(order[: case["pairs"]])
                 began = perf_counter()
                 texts = captions if case["captions"] else None
                 upgrade = method.fit(drawn, model("new"), stage_1, captions=texts, seed=seed)
-                taken = perf_counter() - began
-                given = sides | {"asking": side(model("new", upgrade.lora), test)}
-                rows += measured(given, upgrade, case["name"], seed=seed, seconds=taken, controls=False)
+                seconds = perf_counter() - began
+                judged = sides | {"asking": side(model("new", upgrade.lora), test)}
+                rows += measured(judged, upgrade, case["name"], seed=seed, seconds=seconds, controls=False)
     write_result("glyphs_pairs", config, rows)
 
 

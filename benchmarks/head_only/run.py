@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cifar100_backfill.run import Part
-from benchmarks.cifar100_training.run import class_names
+from benchmarks.data.cifar100 import Part, class_names
+from benchmarks.data.labelled import Seen
 from benchmarks.models.frozen import mobilenet
-from benchmarks.protocols.training import Seen, main
+from benchmarks.protocols.training import main
 from embridge.training.compatible.labelled import LabelledVectors
 
 
@@ -36,8 +36,8 @@ def _seen(config: Mapping[str, Any], model: str, part: str) -> Seen:
 
 
 def _features(model: str, part: str, per_class: int) -> LabelledVectors:
-    found = Part.load(part, per_class)
-    return LabelledVectors(mobilenet(model, found.images), found.codes, class_names())
+    cifar = Part.load(part, per_class)
+    return LabelledVectors(mobilenet(model, cifar.images), cifar.codes, class_names())
 
 
 def _rows(data: LabelledVectors, kept: np.ndarray) -> LabelledVectors:
@@ -45,4 +45,4 @@ def _rows(data: LabelledVectors, kept: np.ndarray) -> LabelledVectors:
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parent.name, load, said=__doc__)
+    main(Path(__file__).parent.name, load, description=__doc__)

@@ -21,7 +21,7 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
-from benchmarks.fit_speed.run import make_pairs
+from benchmarks.data.planted import make_pairs
 from benchmarks.protocols.turns import compared
 from benchmarks.record import read_config, write_result
 from embridge import Space
@@ -81,13 +81,13 @@ def alpha(new: np.ndarray, penalty: float, *, center: bool) -> float:
 def sklearn_chosen(pairs: Pairs) -> Map:
     """Every penalty with and without centring, scored on the same held-out pairs, then fitted again on all."""
     ridge = make("ridge")
-    train, held = pairs.hold_out(ridge.validation_fraction, seed=0)
+    train, held_out = pairs.hold_out(ridge.validation_fraction, seed=0)
     tried = [(center, penalty) for center in (False, True) for penalty in ridge.penalties]
     scores = []
     for center, penalty in tried:
-        mapped = sklearn_ridge(train, penalty, center=center)(held.new.vectors)
-        cosine = np.einsum("nd,nd->n", unit(mapped), unit(held.old.vectors)).mean()
-        scores.append((held_out_score(mapped, held.old.vectors), float(cosine)))
+        mapped = sklearn_ridge(train, penalty, center=center)(held_out.new.vectors)
+        cosine = np.einsum("nd,nd->n", unit(mapped), unit(held_out.old.vectors)).mean()
+        scores.append((held_out_score(mapped, held_out.old.vectors), float(cosine)))
     center, penalty = tried[max(range(len(tried)), key=scores.__getitem__)]
     return sklearn_ridge(pairs, penalty, center=center)
 

@@ -6,18 +6,16 @@ unless ``--out`` names a file.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.protocols.turns import resized, speed_options, timed_by_turns
 from benchmarks.record import read_config, row, write_result
 from embridge.adapters import Identity, Linear, Provenance, Upgrade
 from embridge.embeddings import Embeddings
@@ -28,6 +26,7 @@ from embridge.space import Space
 Config = Mapping[str, Any]
 Rows = list[dict[str, Any]]
 
+SMALL = {"repeats": 3, "gallery": 20_000, "queries": 200}
 _SUPPORT, _SAMPLE = 300, 5_000
 
 
@@ -62,20 +61,13 @@ def measured(case: Config, config: Config) -> Rows:
 
 def _compared(ways: Mapping[str, Callable[[], object]], queries: int, case: Config, config: Config) -> Rows:
     """Rates of all ways, and of every turn the time over that of the first way."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for function in ways.values():
-        function()
-    for turn in range(config["repeats"]):
-        for name in list(ways)[:: 1 if turn % 2 else -1]:
-            start = time.perf_counter()
-            ways[name]()
-            seconds[name].append(time.perf_counter() - start)
+    seconds = timed_by_turns(ways, config["repeats"])
     setting = {"task": "mixed", "k": config["k"], "metric": config["metric"], **case}
     baseline, *others = ways
     rows = [
-        row(name, "queries_per_second", [queries / s for s in taken], seed=config["seed"], setting=setting)
-        | {"seconds": statistics.median(taken)}
-        for name, taken in seconds.items()
+        row(name, "queries_per_second", [queries / s for s in times], seed=config["seed"], setting=setting)
+        | {"seconds": statistics.median(times)}
+        for name, times in seconds.items()
     ]
     for name in others:
         ratios = [a / b for a, b in zip(seconds[name], seconds[baseline], strict=True)]
@@ -100,37 +92,24 @@ def _made(
     old = items @ weight + rng.standard_normal((len(items), old_space.dim), np.float32)
     marked = rng.random(len(items)) < case["backfilled"]
     names = np.array([str(i) for i in range(len(items))], object)
-    held = np.ones(len(items), bool) if case["kept"] else ~marked
+    in_old = np.ones(len(items), bool) if case["kept"] else ~marked
     upgrade = Upgrade(Identity(new_space, new_space), Linear(new_space, old_space, weight), Provenance("benchmark"))
     rows = (
         Embeddings.of(queries, new_space),
-        Embeddings.of(old[held], old_space, names[held].tolist()),
+        Embeddings.of(old[in_old], old_space, names[in_old].tolist()),
         Embeddings.of(items[marked], new_space, names[marked].tolist()),
     )
     sample = Embeddings.of(items[:_SAMPLE], new_space), Embeddings.of(old[:_SAMPLE], old_space)
     return rows, sample, upgrade
 
 
-def _quick(config: Any) -> Any:
-    """The same settings with small sizes."""
-    small = {"repeats": 3, "gallery": 20_000, "queries": 200}
-    if isinstance(config, list):
-        return [_quick(part) for part in config]
-    if isinstance(config, dict):
-        return {key: small.get(key, _quick(value)) for key, value in config.items()}
-    return config
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--out", type=Path, help="where the JSON goes; results/mixed_speed.json where not --quick")
-    options = parser.parse_args()
-    config = _quick(read_config("mixed_speed")) if options.quick else read_config("mixed_speed")
+    options = speed_options(__doc__, "mixed_speed")
+    config = resized(read_config("mixed_speed"), SMALL if options.quick else {})
     with threadpool_limits(config["threads"]):
-        rows = [made for case in config["case"] for made in measured(case, config)]
-        for made in rows:
-            print(json.dumps(made), file=sys.stderr)
+        rows = [line for case in config["case"] for line in measured(case, config)]
+        for line in rows:
+            print(json.dumps(line), file=sys.stderr)
         if options.out or not options.quick:
             print(write_result("mixed_speed", config, rows, path=options.out))
 

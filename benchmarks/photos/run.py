@@ -20,7 +20,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from benchmarks.data.files import require_data
 from benchmarks.models.frozen import mobilenet
-from benchmarks.protocols.maps import map_rows, read_maps
+from benchmarks.protocols.maps import Judged, map_rows, read_maps
 from benchmarks.record import write_result
 from embridge import Embeddings, Space
 from embridge.evaluation import MORE_CELLS, Relevance, Scope, Side
@@ -59,18 +59,20 @@ def main() -> None:
     config, rows = read_maps(Path(__file__).parent.name), []
     photos, captions, split = load()
     parts = {part: [name for name in photos if split[name] == part] for part in ("train", "dev")}
-    truth = same_scene(captions, parts["train"], parts["dev"], config["share_of_pairs"])
-    made = {model: encoded(model, photos, parts) for model in {name for pair in config["upgrades"] for name in pair}}
+    relevance = same_scene(captions, parts["train"], parts["dev"], config["share_of_pairs"])
+    embeddings = {
+        model: encoded(model, photos, parts) for model in {name for pair in config["upgrades"] for name in pair}
+    }
     for old, new in config["upgrades"]:
-        sides = tuple(Side(made[model]["dev"], made[model]["dev"]) for model in (old, new))
+        sides = tuple(Side(embeddings[model]["dev"], embeddings[model]["dev"]) for model in (old, new))
         for seed in range(config["seeds"]):
             drawn = np.random.default_rng(seed).permutation(len(parts["train"]))[: config["pairs"]]
-            pairs = Pairs(*(made[model]["train"].take(np.sort(drawn)) for model in (new, old)))
+            pairs = Pairs(*(embeddings[model]["train"].take(np.sort(drawn)) for model in (new, old)))
             scope = Scope(
                 metrics=config["metrics"], directions=[""], cells=tuple(MORE_CELLS), seed=seed, unjudged="skip"
             )
-            setting = {"old": old, "new": new, "queries": len(truth.gains)}
-            rows += map_rows(pairs, sides, truth, config["methods"], scope=scope, setting=setting)
+            setting = {"old": old, "new": new, "queries": len(relevance.gains)}
+            rows += map_rows(pairs, Judged(sides, relevance, scope), config["methods"], setting=setting)
     write_result("photos", config, rows)
 
 

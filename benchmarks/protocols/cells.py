@@ -40,8 +40,8 @@ def report_rows(
                 row |= {"cell": cell if cell in _CONTROLS else "new/old", "direction": direction}
                 row |= {"metric": metric, "value": interval.value, "low": interval.low, "high": interval.high}
                 if cell != "old/old":
-                    found = report.compatible(direction, metric, cell)
-                    row |= {"compatible": found.answer, "difference": found.difference.value}
-                    row |= {"difference_low": found.difference.low, "difference_high": found.difference.high}
+                    compared = report.compatible(direction, metric, cell)
+                    row |= {"compatible": compared.answer, "difference": compared.difference.value}
+                    row |= {"difference_low": compared.difference.low, "difference_high": compared.difference.high}
                 rows.append(row | ({"seconds": round(seconds, 2)} if own else {}))
     return rows

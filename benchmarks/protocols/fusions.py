@@ -19,7 +19,7 @@ def with_fusions(
     report: Report,
     sides: tuple[Side, Side],
     upgrade: Upgrade,
-    truth: Relevance,
+    relevance: Relevance,
     *,
     support: tuple[Side, Side, Relevance],
     metric: str,
@@ -30,23 +30,23 @@ def with_fusions(
     """
     cells = list(report.cells)
     for i, direction in enumerate(report.directions):
-        judged_old, old_queries, bridged, known = _facing(*sides, truth, upgrade, reverse=i == 1)
-        support_old, *asked, right = _facing(*support, upgrade, reverse=i == 1)
+        judged_old, old_queries, bridged, known = _facing(*sides, relevance, upgrade, reverse=i == 1)
+        support_old, *queries, right = _facing(*support, upgrade, reverse=i == 1)
         judged = known.judge(old_queries.ids, judged_old.ids)
         depth = report.cells[0].rows.shape[1]
         for kind in get_args(FusionKind):
-            fusion = choose_alpha(*asked, support_old, right, metric=metric, kind=kind)
+            fusion = choose_alpha(*queries, support_old, right, metric=metric, kind=kind)
             fused = fusion.apply(old_queries, bridged)
-            found = top_k(fused.vectors, judged_old.vectors, depth)
+            hits = top_k(fused.vectors, judged_old.vectors, depth)
             name = f"{NAMES.get(kind, kind)}/old"
-            cells.append(Cell(direction, name, found.rows, found.scores, judged.gains(found.rows)))
+            cells.append(Cell(direction, name, hits.rows, hits.scores, judged.gains(hits.rows)))
     return replace(report, cells=tuple(cells))
 
 
 def _facing(
-    old: Side, new: Side, truth: Relevance, upgrade: Upgrade, *, reverse: bool
+    old: Side, new: Side, relevance: Relevance, upgrade: Upgrade, *, reverse: bool
 ) -> tuple[Embeddings, Embeddings, Embeddings, Relevance]:
     """The old gallery, the old queries, the bridged ones, and what is right, of one direction."""
     if reverse:
-        old, new, truth = old.reversed(), new.reversed(), truth.inverted()
-    return old.gallery, old.queries, upgrade.to_index_space(new.queries), truth
+        old, new, relevance = old.reversed(), new.reversed(), relevance.inverted()
+    return old.gallery, old.queries, upgrade.to_index_space(new.queries), relevance

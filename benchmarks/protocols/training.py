@@ -15,13 +15,14 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.data.labelled import Items, Seen, first_classes
 from benchmarks.protocols.cells import report_rows
 from benchmarks.record import FOLDER, read_config, write_result
 from embridge import Embeddings, Upgrade
@@ -41,19 +42,10 @@ from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.objectives import OBJECTIVES, make_objective
 from embridge.training.objectives.base import Objective, OldModel
 
-__all__ = ["Bench", "Items", "Seen", "digest", "first_classes", "kept_of", "main", "quick_sized", "rows_of"]
+__all__ = ["Bench", "digest", "kept_of", "main", "quick_sized", "rows_of"]
 
-Items = ImageArrays | LabelledVectors
 _ROWS = 4_096
 _OF_NO_MODEL = ("methods", "quick", "seeds", "metrics", "flips", "validation_per_class", "test_per_class")
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a model sees: the items to train on, and those to judge by."""
-
-    train: Items
-    judged: Items
 
 
 @dataclass(frozen=True)
@@ -125,12 +117,12 @@ class Bench:
         return old_model(self.old.train, rows, known=self.known, classifier=weights)
 
     def objective(self, method: Mapping[str, Any], seed: int) -> Objective:
-        given: dict[str, Any] = {"labels": torch.from_numpy(self.new.train.labels)}
+        extra: dict[str, Any] = {"labels": torch.from_numpy(self.new.train.labels)}
         if "paragon" in OBJECTIVES[method["make"]].needs:
-            given["paragon"] = torch.from_numpy(rows_of(self.independent(seed), self.new.train))
+            extra["paragon"] = torch.from_numpy(rows_of(self.independent(seed), self.new.train))
         old = self.old_model(method, seed)
         torch.manual_seed(self.drawn(seed))
-        return make_objective(method["make"], old, len(self.new.train.classes), method.get("settings", {}), **given)
+        return make_objective(method["make"], old, len(self.new.train.classes), method.get("settings", {}), **extra)
 
     def run(self, method: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
         """Train, then measure against the old model."""
@@ -141,8 +133,8 @@ class Bench:
         objective = self.objective(method, seed)
         drawn, folder = self.drawn(seed), self.kept / f"{method['name']}-{seed}.run"
         backbone = self.backbone(self.new.train, objective.feature_dim, drawn)
-        made = self.training(method["name"]).fit(self.new.train, backbone, objective, seed=drawn, folder=folder)
-        return self.measured(method, seed, (old, made.model.eval()), made.make_bridge(made.space, old.space))
+        trained = self.training(method["name"]).fit(self.new.train, backbone, objective, seed=drawn, folder=folder)
+        return self.measured(method, seed, (old, trained.model.eval()), trained.make_bridge(trained.space, old.space))
 
     def measured(
         self, method: Mapping[str, Any], seed: int, models: tuple[TrainedModel, TrainedModel], bridge: Adapter
@@ -168,13 +160,6 @@ class Bench:
         return rows
 
 
-def first_classes(data: Items, count: int) -> Items:
-    """The items of the first classes, and no other class."""
-    rows = np.flatnonzero(data.labels < count)
-    content = {"images" if isinstance(data, ImageArrays) else "vectors": data.items(rows)}
-    return replace(data, **content, labels=data.labels[rows], classes=list(data.classes)[:count])
-
-
 def rows_of(model: TrainedModel, data: Items) -> np.ndarray:
     """Unit vectors of the items, not augmented."""
     if isinstance(data, ImageArrays):
@@ -192,24 +177,24 @@ def _side(model: TrainedModel, data: Items) -> Side:
 def _flips(report: Report, metric: str) -> list[dict[str, Any]]:
     """Shares of queries that were right and are now wrong on the old gallery, and the reverse."""
     was, now = (report.right("", cell, metric) for cell in ("old/old", "new/old"))
-    made = []
+    rows = []
     for name, changed in (("negative", was > now), ("positive", now > was)):
         interval = bootstrap_mean(changed.astype(np.float64), seed=report.seed)
         figure = {"value": interval.value, "low": interval.low, "high": interval.high}
-        made.append({"cell": "new/old", "metric": f"{name}_flip_rate:{metric}", **figure})
-    return made
+        rows.append({"cell": "new/old", "metric": f"{name}_flip_rate:{metric}", **figure})
+    return rows
 
 
 def main(
     name: str,
     load: Callable[[Mapping[str, Any], str], tuple[Seen, Seen]],
     *,
-    said: str | None,
+    description: str | None,
     kind: Callable[..., Bench] = Bench,
 ) -> None:
     """Every run of ``NAME/settings.toml`` that is not there yet. ``load`` gives what the old model sees and what the new one
     does; ``kind`` makes what runs of it."""
-    options = _options(said)
+    options = _options(description)
     torch.set_num_threads(1)
     config = read_config(name)
     config = quick_sized(config) if options.quick else config
@@ -223,15 +208,15 @@ def main(
     for seed in range(most if options.seeds is None else options.seeds):
         for method in config["methods"]:
             path = results / f"{method['name']}-{seed}.json"
-            wanted = options.only in (None, method["name"]) and seed < method.get("seeds", config["seeds"])
-            said_of = {key: value for key, value in config.items() if key not in ("methods", "quick")}
-            said_of |= {"method": method, "part": options.part}
-            if wanted and path.exists():
-                _require_same(path, said_of)
-            elif wanted:
+            due = options.only in (None, method["name"]) and seed < method.get("seeds", config["seeds"])
+            described = {key: value for key, value in config.items() if key not in ("methods", "quick")}
+            described |= {"method": method, "part": options.part}
+            if due and path.exists():
+                _require_same(path, described)
+            elif due:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 rows = bench.run(method, seed)
-                write_result(name, said_of, rows, path=path)
+                write_result(name, described, rows, path=path)
                 print(path.stem, json.dumps(_short(rows)), file=sys.stderr)
 
 
@@ -249,14 +234,14 @@ def digest(of: Mapping[str, Any]) -> str:
 
 def _require_same(path: Path, config: Mapping[str, Any]) -> None:
     """Stop at a finished run with other settings."""
-    found = json.loads(path.read_text())["config"]
-    differ = sorted(key for key in (found.keys() | config.keys()) - {"seeds"} if found.get(key) != config.get(key))
+    earlier = json.loads(path.read_text())["config"]
+    differ = sorted(key for key in (earlier.keys() | config.keys()) - {"seeds"} if earlier.get(key) != config.get(key))
     if differ:
         raise SystemExit(f"{path}: measured with other settings ({', '.join(differ)}); remove it, or set them back")
 
 
-def _options(said: str | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=said)
+def _options(description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--part", choices=("test", "validation"), default="test")
     parser.add_argument("--only", help="the name of one method")
     parser.add_argument("--seeds", type=int)

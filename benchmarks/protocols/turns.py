@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmarks.record import row
 
-__all__ = ["compared", "setting_of"]
+__all__ = ["compared", "peak_bytes", "resized", "setting_of", "speed_options", "timed_by_turns"]
+
+
+def timed_by_turns(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """The seconds of each way in each turn; every other turn goes backwards."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for function in ways.values():
+        function()  # warms caches, and the disk's where there is a file
+    for turn in range(repeats):
+        for name in list(ways)[:: 1 if turn % 2 else -1]:
+            start = time.perf_counter()
+            ways[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
 def compared(
@@ -19,19 +34,10 @@ def compared(
 
     ``units`` is what one call does; a metric that ends in ``seconds`` is the time of one unit, any other their rate.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for function in ways.values():
-        function()  # warms caches, and the disk's where there is a file
-    for turn in range(config["repeats"]):
-        for name in list(ways)[:: 1 if turn % 2 else -1]:
-            start = time.perf_counter()
-            ways[name]()
-            seconds[name].append(time.perf_counter() - start)
-    setting = setting_of(task, config)
-    rows = []
-    for name, taken in seconds.items():
-        values = [s / units if metric.endswith("seconds") else units / s for s in taken]
-        rows.append(row(name, metric, values, setting=setting, seconds=statistics.median(taken)))
+    seconds, setting, rows = timed_by_turns(ways, config["repeats"]), setting_of(task, config), []
+    for name, times in seconds.items():
+        values = [s / units if metric.endswith("seconds") else units / s for s in times]
+        rows.append(row(name, metric, values, setting=setting, seconds=statistics.median(times)))
     *others, baseline = ways
     for name in others:
         ratios = [b / o for o, b in zip(seconds[name], seconds[baseline], strict=True)]
@@ -42,3 +48,26 @@ def compared(
 def setting_of(task: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a row says of its task: the configuration without how often it was repeated."""
     return {"task": task} | {key: value for key, value in config.items() if key not in ("repeats", "calls")}
+
+
+def peak_bytes() -> int:
+    """This process's highest resident memory; getrusage would start at what the parent process held."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+
+def speed_options(description: str | None, name: str) -> argparse.Namespace:
+    """``--quick``, and ``--out`` for where the JSON goes; a quick run writes none unless ``--out`` names it."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--out", type=Path, help=f"where the JSON goes; results/{name}.json where not --quick")
+    return parser.parse_args()
+
+
+def resized(config: Any, sizes: Mapping[str, int]) -> Any:
+    """The same settings with other sizes, wherever these stand."""
+    if isinstance(config, list):
+        return [resized(part, sizes) for part in config]
+    if isinstance(config, dict):
+        return {key: sizes.get(key, resized(value, sizes)) for key, value in config.items()}
+    return config

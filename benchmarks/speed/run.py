@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import sys
@@ -19,7 +18,7 @@ import faiss
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.protocols.turns import compared, setting_of
+from benchmarks.protocols.turns import compared, peak_bytes, resized, setting_of, speed_options
 from benchmarks.record import read_config, row, write_result
 from embridge.adapters.linear import Linear
 from embridge.nearest import top_k
@@ -29,6 +28,7 @@ from embridge.vector_files import read_chunks
 Config = Mapping[str, Any]
 Rows = list[dict[str, Any]]
 
+SMALL = {"calls": 20, "repeats": 3, "rows": 2_000, "gallery": 2_000, "queries": 50, "chunk_rows": 512}
 _FILE_ROWS = 65_536  # written at once where an input file is made
 
 
@@ -58,10 +58,12 @@ def bulk(config: Config, seed: int) -> Rows:
     adapter = _linear(dim, rng)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "old.npy", Path(folder) / "new.npy"
-        made = np.lib.format.open_memmap(source, "w+", np.float32, (rows, dim))
+        vectors = np.lib.format.open_memmap(source, "w+", np.float32, (rows, dim))
         for start in range(0, rows, _FILE_ROWS):
-            made[start : start + _FILE_ROWS] = rng.standard_normal(made[start : start + _FILE_ROWS].shape, np.float32)
-        made.flush()
+            vectors[start : start + _FILE_ROWS] = rng.standard_normal(
+                vectors[start : start + _FILE_ROWS].shape, np.float32
+            )
+        vectors.flush()
 
         def ours() -> None:
             out, start = np.lib.format.open_memmap(target, "w+", np.float32, (rows, dim)), 0
@@ -103,14 +105,14 @@ def extra_bytes(method: str, config: Config, seed: int) -> int:
     queries, gallery = _unit_vectors(config, seed)
     top_k(queries[:2], gallery[:100], 1)  # loads what is loaded once
     faiss.IndexFlatIP(1).search(np.ones((1, 1), np.float32), 1)
-    before = _peak_bytes()
+    before = peak_bytes()
     if method == "embridge":
         top_k(queries, gallery, config["k"], metric=config["metric"])
     else:
         index = faiss.IndexFlatIP(config["dim"])
         index.add(gallery)
         index.search(queries, config["k"])
-    return _peak_bytes() - before
+    return peak_bytes() - before
 
 
 def _linear(dim: int, rng: np.random.Generator) -> Linear:
@@ -126,28 +128,9 @@ def _unit_vectors(config: Config, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return queries, gallery
 
 
-def _peak_bytes() -> int:
-    """This process's highest resident memory; getrusage would start at what the parent process held."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-
-
-def _quick(config: Any) -> Any:
-    """The same settings with small sizes."""
-    small = {"calls": 20, "repeats": 3, "rows": 2_000, "gallery": 2_000, "queries": 50, "chunk_rows": 512}
-    if isinstance(config, list):
-        return [_quick(part) for part in config]
-    if isinstance(config, dict):
-        return {key: small.get(key, _quick(value)) for key, value in config.items()}
-    return config
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--out", type=Path, help="where the JSON goes; results/speed.json where not --quick")
-    options = parser.parse_args()
-    config = _quick(read_config("speed")) if options.quick else read_config("speed")
+    options = speed_options(__doc__, "speed")
+    config = resized(read_config("speed"), SMALL if options.quick else {})
     seed = config["seed"]
     faiss.omp_set_num_threads(config["threads"])
     with threadpool_limits(config["threads"]):

@@ -12,17 +12,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.data.files import require_data
-from benchmarks.models.frozen import minilm, static_words
-from benchmarks.protocols.maps import map_rows, read_maps
+from benchmarks.models.frozen import text_sides
+from benchmarks.protocols.maps import read_maps, rows_of_shares
 from benchmarks.record import write_result
-from embridge import Embeddings, Space
 from embridge.datasets.qrels import read_qrels
-from embridge.evaluation import MORE_CELLS, Relevance, Scope, Side
-from embridge.methods import Pairs
+from embridge.evaluation import Relevance
 
 
 def load(name: str) -> tuple[dict[str, str], dict[str, str], Relevance]:
@@ -39,31 +36,9 @@ def texts_of(lines: str) -> dict[str, str]:
     return {row["_id"]: row["text"] for row in rows if row["text"].strip()}
 
 
-def encode(documents: dict[str, str], queries: dict[str, str]) -> tuple[Side, Side]:
-    """The same queries and documents as the old and the new model see them."""
-    sides = []
-    for model, encoder in (("model2vec", static_words), ("minilm-l6", minilm)):
-        made = [encoder(list(texts.values())) for texts in (queries, documents)]
-        space = Space(model, "", made[0].shape[1])
-        asked, stored = (
-            Embeddings.of(vectors, space, list(texts))
-            for vectors, texts in zip(made, (queries, documents), strict=True)
-        )
-        sides.append(Side(asked, stored))
-    return sides[0], sides[1]
-
-
 def measure(name: str, config: dict[str, Any]) -> list[dict[str, Any]]:
-    documents, queries, truth = load(name)
-    old, new = encode(documents, queries)
-    rows = []
-    for seed in range(config["seeds"]):
-        drawn = np.random.default_rng(seed).permutation(len(documents))
-        fitted = np.sort(drawn[: round(config["fitted_share"] * len(documents))])
-        scope = Scope(metrics=config["metrics"], directions=[""], cells=tuple(MORE_CELLS), seed=seed)
-        pairs = Pairs(new.gallery.take(fitted), old.gallery.take(fitted))
-        rows += map_rows(pairs, (old, new), truth, config["methods"], scope=scope, setting={"data": name})
-    return rows
+    documents, queries, relevance = load(name)
+    return rows_of_shares(text_sides(documents, queries), relevance, config, setting={"data": name})
 
 
 def main() -> None:

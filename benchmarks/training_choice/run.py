@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.cifar100_training.run import load
-from benchmarks.protocols.training import Bench, Items, Seen, digest, kept_of, quick_sized, rows_of
+from benchmarks.data.cifar100 import load
+from benchmarks.data.labelled import Items, Seen
+from benchmarks.protocols.training import Bench, digest, kept_of, quick_sized, rows_of
 from benchmarks.record import read_config, row, write_result
 from embridge.backbones.base import Backbone
 from embridge.backbones.saved import TrainedModel
@@ -57,17 +58,17 @@ class Heads(Bench):
 def main() -> None:
     torch.set_num_threads(1)
     config, quick = read_config(Path(__file__).parent.name), _options().quick
-    wanted, seed = read_config(config["of"]), config["seed"]
-    kept = kept_of(config["of"], wanted, quick=quick)
+    shared, seed = read_config(config["of"]), config["seed"]
+    kept = kept_of(config["of"], shared, quick=quick)
     if quick:
         shutil.rmtree(kept, ignore_errors=True)
-        wanted = quick_sized(wanted)
+        shared = quick_sized(shared)
         last = {name: tries[-1:] for name, tries in config["tries"].items()}
-        config |= {"training": config["training"] | wanted["training"], "tries": last}
-    images_seen, _ = load(wanted, "validation")
-    images = Bench(wanted, images_seen, images_seen, kept)
+        config |= {"training": config["training"] | shared["training"], "tries": last}
+    images_seen, _ = load(shared, "validation")
+    images = Bench(shared, images_seen, images_seen, kept)
     features = _features(images.independent(seed), images_seen)
-    recipe = {**wanted, "training": config["training"], "metrics": [METRIC]}
+    recipe = {**shared, "training": config["training"], "metrics": [METRIC]}
     heads = Heads(recipe, images_seen, features, kept / f"heads-{digest(config)}", images)
     rows = _measured(heads, config["tries"], seed)
     write_result("training_choice", config, rows, path=heads.kept / "training_choice.json" if quick else None)
@@ -81,12 +82,12 @@ def _measured(heads: Heads, tries: Mapping[str, Sequence[Mapping[str, Any]]], se
     for name, each in tries.items():
         for number, settings in enumerate(each):
             method = methods[name] | {"name": f"{name} {number}", "settings": settings}
-            found = _figures(heads.run(method, seed))
-            searched = {cell: found[cell] for cell in ("old/old", "new/new", "new/old")}
-            rows += [row(name, METRIC, [value], cell=cell, setting=settings) for cell, value in searched.items()]
-            score = p_1([found["new/new"]], [found["new/old"]], [found["old/old"]], [paragon])
+            figures = _figures(heads.run(method, seed))
+            cells = {cell: figures[cell] for cell in ("old/old", "new/new", "new/old")}
+            rows += [row(name, METRIC, [value], cell=cell, setting=settings) for cell, value in cells.items()]
+            score = p_1([figures["new/new"]], [figures["new/old"]], [figures["old/old"]], [paragon])
             rows.append(row(name, "p_1", [score], setting=settings))
-            print(name, settings, *(f"{c} {v:.4f}" for c, v in searched.items()), f"P_1 {score:.4f}", file=sys.stderr)
+            print(name, settings, *(f"{c} {v:.4f}" for c, v in cells.items()), f"P_1 {score:.4f}", file=sys.stderr)
     return rows
 
 
@@ -109,13 +110,13 @@ def _features(model: TrainedModel, seen: Seen) -> Seen:
 
 
 def _pooled(model: TrainedModel, data: Items) -> np.ndarray:
-    found: list[torch.Tensor] = []
+    pooled: list[torch.Tensor] = []
     hook = model.backbone.get_submodule("last").register_forward_pre_hook(
-        lambda _, given: found.append(given[0].float())
+        lambda _, inputs: pooled.append(inputs[0].float())
     )
     rows_of(model, data)
     hook.remove()
-    return torch.cat(found).numpy()
+    return torch.cat(pooled).numpy()
 
 
 if __name__ == "__main__":

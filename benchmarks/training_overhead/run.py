@@ -87,10 +87,10 @@ def objective_of(config: Mapping[str, Any], method: Mapping[str, Any], data: Ima
     vectors, prototypes, classifier = (torch.randn(n, dim) for n in (len(data), CLASSES, CLASSES))
     known = torch.arange(CLASSES) < config["old_classes"]
     old = OldModel(F.normalize(prototypes, dim=1), known, F.normalize(vectors, dim=1), classifier)
-    given: dict[str, Any] = {"labels": labels}
+    extra: dict[str, Any] = {"labels": labels}
     if "paragon" in OBJECTIVES[name].needs:
-        given["paragon"] = F.normalize(torch.randn(len(data), config["dim"]), dim=1)
-    return make_objective(name, old, CLASSES, settings, **given)
+        extra["paragon"] = F.normalize(torch.randn(len(data), config["dim"]), dim=1)
+    return make_objective(name, old, CLASSES, settings, **extra)
 
 
 def refreshed(objective: Objective, data: ImageArrays, epochs: int) -> tuple[float, float]:
@@ -116,7 +116,7 @@ def measured(name: str, mine: Runner, alone: Runner, config: Mapping[str, Any], 
     """Ratios to the independent training: of a step, and of a step with its share of what is refreshed."""
     steps = config["training"]["epochs"] * mine.task.steps_per_epoch
     per_row = mine.passes * len(mine.data) / _PASSED_ROWS
-    found: dict[str, list[float]] = {"step_seconds": [], "refresh_seconds": [], "step_ratio": [], "ratio": []}
+    figures: dict[str, list[float]] = {"step_seconds": [], "refresh_seconds": [], "step_ratio": [], "ratio": []}
     for turn in range(turns):
         before = timed(lambda: alone.step(turn))  # noqa: B023 - called at once
         own = timed(lambda: mine.step(turn))  # noqa: B023
@@ -124,9 +124,9 @@ def measured(name: str, mine: Runner, alone: Runner, config: Mapping[str, Any], 
         base = (before + timed(lambda: alone.step(turn))) / 2  # noqa: B023
         refresh = (mine.own_seconds + per_row * passed) / steps
         values = own, refresh, own / base, (own + refresh) / base
-        for kept, value in zip(found.values(), values, strict=True):
+        for kept, value in zip(figures.values(), values, strict=True):
             kept.append(value)
-    return [row(name, metric, values) for metric, values in found.items()]
+    return [row(name, metric, values) for metric, values in figures.items()]
 
 
 def main() -> None:
@@ -149,8 +149,8 @@ def main() -> None:
             mine = runner(config, method, data)
             mine.step(0)
             rows += measured(method["name"], mine, alone, config, options.turns or own["turns"])
-            said = {r["metric"]: f"{r['value']:.3f} ({r['low']:.3f} … {r['high']:.3f})" for r in rows[-4:]}
-            print(method["name"], json.dumps(said, ensure_ascii=False), file=sys.stderr)
+            shown = {r["metric"]: f"{r['value']:.3f} ({r['low']:.3f} … {r['high']:.3f})" for r in rows[-4:]}
+            print(method["name"], json.dumps(shown, ensure_ascii=False), file=sys.stderr)
     if options.only is None and options.turns is None:
         kept = {key: config[key] for key in ("dim", "train_per_class", "backbone", "training", "methods")}
         write_result("training_overhead", own | kept, rows)
