@@ -39,7 +39,7 @@ def methods(name):
 
 
 def write_settings(folder, text):
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "settings.toml").write_text(text)
 
 
