@@ -41,7 +41,7 @@ def test_text_alone_bridges_real_clips_to_images(lvis, method):
     order = np.random.default_rng(0).permutation(1_203)
     fitted, held = order[:900], order[900:]
     new, old = (embeddings(lvis[n], n) for n in ("evaclip_vitb16_text", "openai_vitb32_text_a"))
-    settings = {"min_steps": 60} if method == "xbt" else None
+    settings = {"training": {"min_steps": 60}} if method == "xbt" else None
     upgrade = make(method, settings).fit(Pairs(new.take(fitted), old.take(fitted)))
     images = lvis["openai_vitb32_image_exemplar"]
     native = recall_at_1(old.vectors[held], images, held)

@@ -6,7 +6,6 @@ other widths for a few steps, with next to no captions held out.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 
 from benchmarks.data.planted import make_pairs
 from benchmarks.record import read_config, row, write_result
+from embridge.methods import Training
 from embridge.methods.xbt import XBT
 
 
@@ -22,14 +22,14 @@ def main() -> None:
     config = read_config("fit_speed")
     pairs = make_pairs(config["pairs"], config["d_new"], config["d_old"])
     began = perf_counter()
-    whole = replace(XBT(), patience=1_000).fit(pairs)
+    whole = XBT(training=Training(patience=1_000)).fit(pairs)
     setting = {"hidden_width": XBT().hidden_width}
     rows = [
         row("xbt-stage1", "seconds", [perf_counter() - began], setting=setting),
         row("xbt-stage1", "samples_per_second", [whole.provenance.figures["samples_per_second"]], setting=setting),
     ]
     for width in config["widths"]:
-        short = XBT(hidden_width=width, epochs=1, min_steps=1, validation_fraction=1e-6).fit(
+        short = XBT(hidden_width=width, training=Training(epochs=1, min_steps=1, validation_fraction=1e-6)).fit(
             pairs.take(np.arange(config["steps"] * 1_024))
         )
         rate = short.provenance.figures["samples_per_second"]

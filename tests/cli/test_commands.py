@@ -28,7 +28,7 @@ from embridge.evaluation import load_report, load_summary
 from embridge.stores import open_store
 from embridge.vector_files import write
 
-XBT = {"captions": "captions.txt", "method": "xbt", "settings": {"min_steps": 20}}
+XBT = {"captions": "captions.txt", "method": "xbt", "settings": {"training": {"min_steps": 20}}}
 MODELS = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}
 HELD_OUT = glyphs.split()["test"][::10]
 
@@ -638,7 +638,11 @@ def wait_for(process, word):
 @pytest.mark.slow
 def test_an_interrupted_fit_ends_with_130_and_leaves_the_earlier_upgrade(project, start):
     before = {p.name: p.read_bytes() for p in (project / "upgrade").iterdir()}
-    fit = {"captions": "captions.txt", "method": "xbt", "settings": {"min_steps": 1_000_000, "patience": 1_000}}
+    fit = {
+        "captions": "captions.txt",
+        "method": "xbt",
+        "settings": {"training": {"min_steps": 1_000_000, "patience": 1_000}},
+    }
     process = start("fit", settings_of(project, "long", fit=fit))
     wait_for(process, "xbt")
     process.send_signal(signal.SIGINT)

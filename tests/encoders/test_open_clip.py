@@ -19,7 +19,7 @@ from embridge import Embeddings
 from embridge.encoders import load
 from embridge.encoders.open_clip import OpenClipEncoder
 from embridge.errors import InvalidInput, SettingsError
-from embridge.methods import Pairs
+from embridge.methods import Pairs, Training
 from embridge.methods.xbt import XBT
 from embridge.settings import load_settings
 from embridge.testing import check_encoder
@@ -286,7 +286,7 @@ def test_a_bridge_is_learnt_from_captions(encoders_made, encoders, new, old):
     made = {**encoders_made, "transformers": encoders["clip"]}
     new, old = (Embeddings.of(made[k].encode(CAPTIONS, modality="text"), made[k].space) for k in (new, old))
     order = np.random.default_rng(0).permutation(len(CAPTIONS))
-    upgrade = XBT(hidden_width=32, epochs=5, min_steps=50).fit(Pairs(new, old).take(order[:-120]))
+    upgrade = XBT(hidden_width=32, training=Training(epochs=5, min_steps=50)).fit(Pairs(new, old).take(order[:-120]))
     mapped, wanted = upgrade.to_index_space(new.take(order[-120:])), old.take(order[-120:])
     assert mapped.space == wanted.space
     scores = mapped.vectors @ wanted.vectors.T

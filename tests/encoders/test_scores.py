@@ -7,7 +7,7 @@ from fenced_blocks import ROOT, blocks
 from transformers import AutoModel
 
 from embridge import Embeddings
-from embridge.methods import Pairs
+from embridge.methods import Pairs, Training
 from embridge.methods.xbt import XBT
 
 TEXTS = ["a cat", "the small red bird on the large house near the tree", "dog", "words nobody knows", ""]
@@ -73,7 +73,7 @@ def bridged(encoders):
 
 @pytest.mark.parametrize(("new", "old"), BRIDGES)
 def test_a_bridge_between_softmax_and_sigmoid_keeps_the_scores(bridged, encoders, new, old):
-    mapped, wanted = bridged(new, old, hidden_width=32, epochs=5, min_steps=50)
+    mapped, wanted = bridged(new, old, hidden_width=32, training=Training(epochs=5, min_steps=50))
     before = (mapped @ wanted.T > (mapped * wanted).sum(axis=1, keepdims=True)).sum(axis=1)
     assert (before < 10).mean() > 0.3  # chance is 0.1
     images = encoders[old].encode(squares(encoders[old], 50), modality="image")

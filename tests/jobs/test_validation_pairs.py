@@ -23,7 +23,8 @@ from embridge.progress import silent
 from embridge.settings import load_settings
 
 MODELS = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}
-QUICK = {"min_steps": 40, "epochs": 1, "hidden_width": 32, "precision": "float32"}
+SHORT = {"min_steps": 40, "epochs": 1}
+QUICK = {"hidden_width": 32, "precision": "float32", "training": SHORT}
 FIT = {"captions": "captions.txt", "method": "xbt", "settings": QUICK, "validation_pairs": "pairs.csv"}
 
 
@@ -92,7 +93,7 @@ def test_xbt_is_judged_by_them_from_settings_to_upgrade(project):
 
 def test_the_score_is_of_the_searches_themselves(project):
     """What training starts at, once more with the encoders and the bridge of the closed form."""
-    fit = FIT | {"settings": QUICK | {"center": False, "validation_fraction": 0.001}}
+    fit = FIT | {"settings": QUICK | {"center": False, "training": SHORT | {"validation_fraction": 0.001}}}
     settings = settings_of(project, "start", fit=fit)
     figures = fit_upgrade(settings).upgrade.provenance.figures
     rotation = {"captions": "captions.txt", "method": "procrustes", "settings": {"center": False}}

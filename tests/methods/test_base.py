@@ -5,7 +5,7 @@ import pytest
 
 from embridge import Embeddings, Space
 from embridge.errors import InvalidInput, SettingsError
-from embridge.methods import METHODS, Method, Pairs, make
+from embridge.methods import METHODS, Method, Pairs, Training, make
 
 
 def test_pairs_hold_the_same_items_in_the_same_order(make_pairs):
@@ -69,7 +69,7 @@ def test_every_name_makes_a_method_and_others_are_refused():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"skip": "false"}, {"epochs": 2.5}, {"noise": "much"}, {"center": 1}, {"precision": "float16"}, {"device": None}],
+    [{"skip": "false"}, {"training": 5}, {"noise": "much"}, {"center": 1}, {"precision": "float16"}, {"device": None}],
 )
 def test_settings_of_another_type_are_refused(settings):
     (name,) = settings
@@ -79,3 +79,31 @@ def test_settings_of_another_type_are_refused(settings):
 
 def test_whole_numbers_and_none_are_taken_where_they_fit():
     assert make("xbt", {"noise": 1, "center": None}).noise == 1
+
+
+# Settings within settings
+
+
+def test_settings_within_settings_keep_the_defaults_of_the_method():
+    method = make("lambda-orthogonal", {"training": {"epochs": 5}})
+    assert method.training == Training(epochs=5, weight_decay=0.0)
+    assert make("xbt", {"training": {"epochs": 5}}).training == Training(epochs=5)
+    assert make("xbt", {"training": Training(epochs=5)}) == make("xbt", {"training": {"epochs": 5}})
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"epochs": 2.5}, r"xbt\.training: epochs: .*, came 2.5"),
+        ({"tempo": 3}, r"xbt\.training has no setting tempo; it has \['learning_rate', "),
+    ],
+)
+def test_settings_within_settings_are_checked(training, message):
+    with pytest.raises(SettingsError, match=message):
+        make("xbt", {"training": training})
+
+
+@pytest.mark.parametrize("name", [name for name, record in METHODS.items() if record.extra == "train"])
+def test_a_setting_of_the_training_in_the_wrong_place_is_told_the_right_one(name):
+    with pytest.raises(SettingsError, match=rf"{name}: epochs is a setting of training: write training: {{epochs: 5}}"):
+        make(name, {"epochs": 5})

@@ -9,14 +9,15 @@ from embridge import Embeddings, Space
 from embridge.adapters import Upgrade
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
 from embridge.evaluation import LabelRelevance, Mixed, backfill_auc, backfill_curve
-from embridge.methods import Pairs
+from embridge.methods import Pairs, Training
 from embridge.methods.fastfill import FastFill, _cross_entropy, fastfill_loss
 from embridge.methods.procrustes import Procrustes
 from embridge.nearest import top_k
 from embridge.rollout import by_uncertainty
 from embridge.testing import check_method
 
-QUICK = {"hidden_width": 32, "epochs": 1, "min_steps": 80, "batch_size": 64}
+SHORT = Training(epochs=1, min_steps=80, batch_size=64)
+QUICK = {"hidden_width": 32, "training": SHORT}
 
 
 def unit(x):
@@ -46,10 +47,10 @@ def squared_error(upgrade, pairs):
 @pytest.fixture(scope="module")
 def fitted():
     pairs = replace(noisy_pairs(), labels=None)
-    return FastFill(hidden_width=64, batch_size=250).fit(pairs)
+    return FastFill(hidden_width=64, training=Training(batch_size=250)).fit(pairs)
 
 
-@pytest.mark.parametrize("settings", [{}, {"skip": False, "min_steps": 300, "dropout": 0.0}])
+@pytest.mark.parametrize("settings", [{}, {"skip": False, "training": replace(SHORT, min_steps=300), "dropout": 0.0}])
 def test_contract(make_pairs, settings):
     assert check_method(FastFill(**(QUICK | settings)), make_pairs()) == []
 
@@ -136,9 +137,9 @@ def test_labels_make_the_mapped_vectors_tell_the_classes_apart():
     fitted, unseen = np.arange(600), np.arange(600, 900)
     precision = {}
     for name, part in {"with": replace(pairs, labels=labels), "without": pairs}.items():
-        upgrade = FastFill(hidden_width=64, batch_size=200, classification_weight=1.0, temperature=0.2).fit(
-            part.take(fitted)
-        )
+        upgrade = FastFill(
+            hidden_width=64, classification_weight=1.0, temperature=0.2, training=Training(batch_size=200)
+        ).fit(part.take(fitted))
         gallery = upgrade.bridge.apply(pairs.old.vectors[unseen])
         rows = top_k(pairs.new.vectors[fitted], gallery, 10).rows
         precision[name] = (labels[unseen][rows] == labels[fitted][:, None]).mean()
@@ -155,7 +156,9 @@ def test_without_weight_labels_are_idle(make_pairs):
 
 def test_classes_seen_only_among_the_held_out_are_no_error(make_pairs):
     pairs = make_pairs(rows=60)
-    upgrade = FastFill(**QUICK, validation_fraction=0.3).fit(replace(pairs, labels=np.arange(60) - 30))
+    upgrade = FastFill(hidden_width=32, training=replace(SHORT, validation_fraction=0.3)).fit(
+        replace(pairs, labels=np.arange(60) - 30)
+    )
     assert upgrade.provenance.figures["classes"] == 42
     assert np.isfinite(upgrade.provenance.figures["validation_losses"]).all()
 
@@ -205,7 +208,6 @@ def test_one_pair_is_too_few(make_pairs):
         ({"label_smoothing": 1.0}, "classification_weight, label_smoothing or temperature out of range"),
         ({"temperature": 0.0}, "classification_weight, label_smoothing or temperature out of range"),
         ({"hidden_width": 0}, "fastfill: hidden_width or dropout out of range"),
-        ({"weight_decay": -1.0}, "fastfill: learning_rate or weight_decay out of range"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

@@ -37,7 +37,7 @@ for seed, (name, dim) in enumerate(dims.items()):
     made.flush()
     sides.append(HalfEmbeddings(ids, np.load(f"{name}.npy", mmap_mode="r"), Space(name, "1", dim)))
 pairs = Pairs(*sides)
-make("xbt", {"hidden_width": 16, "min_steps": 20}).fit(pairs.take(np.arange(500)))  # what torch needs to begin with
+make("xbt", {"hidden_width": 16, "training": {"min_steps": 20}}).fit(pairs.take(np.arange(500)))  # what torch needs to begin with
 held_bytes = next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith("VmData"))
 copy_bytes = 4 * rows * sum(dims.values())
 limit_bytes = held_bytes + copy_bytes * 4 // 5
@@ -46,7 +46,7 @@ try:
     copies = [side.vectors for side in sides]
 except MemoryError:
     print("no room for one float32 copy")
-upgrade = make("xbt", {"hidden_width": 16, "epochs": 1, "patience": 1}).fit(pairs)
+upgrade = make("xbt", {"hidden_width": 16, "training": {"epochs": 1, "patience": 1}}).fit(pairs)
 print(upgrade.provenance.figures["steps"], "steps")
 """
 
@@ -66,7 +66,7 @@ def widened(pairs):
 
 
 def quick(name):
-    trained = {"hidden_width": 32, "epochs": 1, "min_steps": 60, "batch_size": 64}
+    trained = {"hidden_width": 32, "training": {"epochs": 1, "min_steps": 60, "batch_size": 64}}
     if name == "choose":
         return {"candidates": ["procrustes", "ridge", "xbt"], "settings": {"xbt": trained}}
     return trained if name == "xbt" else {}
@@ -134,7 +134,12 @@ def glyph_pairs():
         # a training stops by its scores, so that rounding, of the numbers or of a processor, can end it an epoch sooner or
         # later, as another seed does. What 500 captions cannot show is two standard errors of a difference between two of
         # their mean scores: 2 · √2 · √(0.2 · 0.8 / 500), since scores from 0 to 1 vary by no more than hits and misses
-        ("xbt", {"hidden_width": 64, "skip": False, "batch_size": 256, "precision": "float32"}, 0.96, 0.05),
+        (
+            "xbt",
+            {"hidden_width": 64, "skip": False, "precision": "float32", "training": {"batch_size": 256}},
+            0.96,
+            0.05,
+        ),
     ],
 )
 def test_half_precision_costs_nothing_that_can_be_measured(glyph_pairs, name, settings, agreement, tolerance):

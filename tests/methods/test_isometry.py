@@ -6,7 +6,7 @@ from embridge import Embeddings, Space
 from embridge.adapters import MLP, Linear
 from embridge.adapters.base import normalized
 from embridge.adapters.mlp import Layer
-from embridge.methods import Pairs
+from embridge.methods import Pairs, Training
 from embridge.methods.isometry import isometry_figures, isometry_loss, singular_values
 from embridge.methods.projection import Projection
 from embridge.methods.xbt import XBT
@@ -178,10 +178,8 @@ def stretched(rows=600, d_old=16):
 
 TRAINED = {
     "hidden_width": 64,
-    "min_steps": 150,
-    "batch_size": 128,
+    "training": Training(min_steps=150, batch_size=128, patience=20),
     "precision": "float32",
-    "patience": 20,
     "caution": 0.0,
 }
 

@@ -8,19 +8,20 @@ from paired_vectors import pairs_of, unit
 from embridge import Embeddings
 from embridge.adapters import Linear
 from embridge.errors import InvalidInput, SettingsError
-from embridge.methods import Pairs
+from embridge.methods import Pairs, Training
 from embridge.methods.lambda_orthogonal import (
     LambdaOrthogonal,
     contrastive_loss,
     orthogonality_gap,
     orthogonality_penalty,
 )
+from embridge.methods.pair_rows import Rows
 from embridge.methods.procrustes import fit_rotation
-from embridge.methods.training_loop import Rows
 from embridge.nearest import top_k
 from embridge.testing import check_method
 
-QUICK = {"epochs": 1, "min_steps": 80, "batch_size": 64}
+SHORT = Training(epochs=1, min_steps=80, batch_size=64, weight_decay=0.0)
+QUICK = {"training": SHORT}
 
 
 def stretched_pairs(rows=1_000, d=12, seed=0):
@@ -118,7 +119,11 @@ def test_strict_trains_among_the_isometries():
     new = unit(generator.normal(size=(2_000, 12)) * np.linspace(0.3, 3, 12))
     old = unit(new @ generator.normal(size=(12, 6)))
     pairs = pairs_of(new, old)
-    figures = LambdaOrthogonal(strict=True, bias=False, batch_size=500).fit(pairs).provenance.figures
+    figures = (
+        LambdaOrthogonal(strict=True, bias=False, training=Training(batch_size=500, weight_decay=0.0))
+        .fit(pairs)
+        .provenance.figures
+    )
     assert figures["best_step"] > 0
     assert min(figures["validation_losses"]) < figures["validation_losses"][0]
     assert figures["orthogonality_gap"] < 1e-5
@@ -129,7 +134,11 @@ def test_no_room_at_all_comes_close_to_procrustes():
     expected = fit_rotation(pairs, center=False).weight
     at = {}
     for threshold in (0.0, 1.0, 100.0):
-        method = LambdaOrthogonal(threshold=threshold, bias=False, batch_size=250, validation_fraction=0.1)
+        method = LambdaOrthogonal(
+            threshold=threshold,
+            bias=False,
+            training=Training(batch_size=250, validation_fraction=0.1, weight_decay=0.0),
+        )
         at[threshold] = method.fit(pairs).bridge.weight
     assert np.abs(at[0.0] - expected).max() < 0.05
     assert gap(at[0.0]) < 0.05
@@ -172,7 +181,11 @@ def test_labels_pull_the_classes_together():
     fitted, unseen = np.arange(600), np.arange(600, 900)
     precision = {}
     for name, part in {"with": replace(pairs, labels=labels), "without": pairs}.items():
-        method = LambdaOrthogonal(batch_size=200, contrastive_weight=1.0, threshold=3.0, learning_rate=1e-2)
+        method = LambdaOrthogonal(
+            contrastive_weight=1.0,
+            threshold=3.0,
+            training=Training(batch_size=200, learning_rate=1e-2, weight_decay=0.0),
+        )
         bridge = method.fit(part.take(fitted)).bridge
         rows = top_k(bridge.apply(pairs.new.vectors[unseen]), pairs.old.vectors[fitted], 10).rows
         precision[name] = (labels[fitted][rows] == labels[unseen][:, None]).mean()
@@ -190,7 +203,9 @@ def test_weights_are_as_repeated_pairs():
     one, other = stretched_pairs(300), stretched_pairs(300, seed=1)
     new = np.concatenate([one.new.vectors, other.new.vectors])
     old = np.concatenate([one.old.vectors, -other.old.vectors])
-    method = LambdaOrthogonal(batch_size=150, bias=False, threshold=100.0, validation_fraction=0.1)
+    method = LambdaOrthogonal(
+        bias=False, threshold=100.0, training=Training(batch_size=150, validation_fraction=0.1, weight_decay=0.0)
+    )
     repeated = np.concatenate([np.repeat(np.arange(300), 4), np.arange(300, 600)])
     by_weight = method.fit(pairs_of(new, old, weights=np.where(np.arange(600) < 300, 4.0, 1.0))).bridge.weight
     by_repetition = method.fit(pairs_of(new[repeated], old[repeated])).bridge.weight
@@ -210,7 +225,7 @@ def test_a_bias_is_of_unit_vectors(make_pairs):
     """The scale of the input does not matter, and a common offset is learnt."""
     pairs = make_pairs()
     moved = Pairs(pairs.new, pairs.old.with_vectors(pairs.old.vectors + np.float32(0.5), pairs.old.space))
-    bridge = LambdaOrthogonal(batch_size=100, learning_rate=1e-2).fit(moved).bridge
+    bridge = LambdaOrthogonal(training=Training(batch_size=100, learning_rate=1e-2, weight_decay=0.0)).fit(moved).bridge
     assert np.linalg.norm(bridge.bias) > 0.5
     once, twice = (bridge.apply(pairs.new.vectors * np.float32(s)) for s in (1, 7))
     np.testing.assert_allclose(once, twice, atol=1e-5)
@@ -242,7 +257,6 @@ def test_the_bridge_is_a_linear_map(make_pairs):
         ({"sharpness": 0.0}, "sharpness, temperature or contrastive_weight out of range"),
         ({"temperature": 0.0}, "sharpness, temperature or contrastive_weight out of range"),
         ({"contrastive_weight": -1.0}, "sharpness, temperature or contrastive_weight out of range"),
-        ({"min_steps": 0}, "batch_size, epochs, min_steps, patience or validation_fraction out of range"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

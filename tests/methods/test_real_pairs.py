@@ -7,11 +7,11 @@ import torch
 from embridge import Embeddings, Space
 from embridge.adapters.base import normalized
 from embridge.errors import InvalidInput
-from embridge.methods import Pairs
-from embridge.methods.held_out import HeldOutImages
+from embridge.methods import Pairs, Training
+from embridge.methods.judges import HeldOutImages
+from embridge.methods.pair_rows import reversed_pairs
 from embridge.methods.procrustes import fit_rotation
 from embridge.methods.real_pairs import RealPairs
-from embridge.methods.training_loop import reversed_pairs
 from embridge.methods.xbt import XBT
 
 NEW, OLD = Space("new", "1", 6), Space("old", "1", 4)
@@ -112,7 +112,8 @@ def test_pairs_of_other_spaces_are_refused():
 
 # XBT is judged by them
 
-QUICK = {"hidden_width": 64, "min_steps": 150, "batch_size": 128, "precision": "float32", "patience": 20}
+SHORT = Training(min_steps=150, batch_size=128, patience=20)
+QUICK = {"hidden_width": 64, "precision": "float32", "training": SHORT}
 
 
 def bent(count=600):
@@ -171,7 +172,7 @@ def test_real_pairs_say_whether_to_centre():
 def test_only_the_selection_changes():
     """Judged by the same step, the weights are the same bytes: real pairs are not trained on."""
     pairs, old_of = bent()
-    one_step = QUICK | {"min_steps": 30, "epochs": 1, "skip": False, "patience": 1_000}
+    one_step = QUICK | {"skip": False, "training": replace(SHORT, min_steps=30, epochs=1, patience=1_000)}
     scored = [XBT(**one_step).fit(p) for p in (pairs, replace(pairs, judged_by=images_for(pairs, old_of, count=300)))]
     assert [u.provenance.figures["best_step"] for u in scored] == [30, 30]
     for name, weight in scored[0].bridge.weights().items():

@@ -16,7 +16,8 @@ from embridge.methods import METHODS, Pairs, make, record_of
 from embridge.methods.real_pairs import RealPairs
 
 MAPS = [name for name in METHODS if name != "choose"]
-QUICK = {"epochs": 1, "min_steps": 40, "batch_size": 64, "learning_rate": 0.01, "hidden_width": 16, "skip": False}
+SHORT = {"epochs": 1, "min_steps": 40, "batch_size": 64, "learning_rate": 0.01}
+QUICK = {"hidden_width": 16, "skip": False, "training": SHORT}
 NEW, OLD = Space("new", "1", 12), Space("old", "1", 12)
 
 
@@ -72,7 +73,9 @@ def test_directions_are_those_it_makes_the_default_first(bent, name):
     assert fitted(name, bent).direction == record.directions[0]
     if name == "choose":  # takes the direction of what is chosen
         assert (
-            fitted(name, bent, candidates=["fct"], settings={"fct": {"min_steps": 5, "epochs": 1}}).direction
+            fitted(
+                name, bent, candidates=["fct"], settings={"fct": {"training": {"min_steps": 5, "epochs": 1}}}
+            ).direction
             == "forward"
         )
     elif len(record.directions) > 1:
@@ -115,7 +118,7 @@ def test_what_is_trained_needs_torch_and_what_is_not_has_no_such_settings(name):
     record = record_of(name)
     assert hasattr(import_module(record.module), "torch") is (record.extra == "train")
     known = {field.name for field in fields(type(make(name)))}
-    assert ({"epochs", "learning_rate"} <= known) is (record.extra == "train")
+    assert ("training" in known) is (record.extra == "train")
     assert record.extra is None or record.cost == "trained"
 
 

@@ -13,7 +13,7 @@ from embridge.adapters import MLP, Identity, Layer, Provenance
 from embridge.datasets import glyph_models, glyphs
 from embridge.datasets.image_text import ImageTextPairs
 from embridge.encoders.clip import ClipEncoder
-from embridge.methods import Pairs
+from embridge.methods import Pairs, Training
 from embridge.methods.procrustes import Procrustes
 from embridge.methods.xbt import XBT
 
@@ -47,7 +47,7 @@ def linear_stage(caption_pairs):
 
 @pytest.fixture(scope="session")
 def xbt_stage(caption_pairs):
-    return XBT(hidden_width=32, min_steps=60, epochs=1, batch_size=256).fit(caption_pairs)
+    return XBT(hidden_width=32, training=Training(min_steps=60, epochs=1, batch_size=256)).fit(caption_pairs)
 
 
 @pytest.fixture(scope="session")

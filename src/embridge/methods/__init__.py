@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 from typing import Any, get_type_hints
 
 from embridge.errors import SettingsError, require
 from embridge.methods.base import Method, Pairs
 from embridge.methods.record import MethodRecord
+from embridge.methods.training_settings import Training
 
-__all__ = ["METHODS", "Method", "MethodRecord", "Pairs", "checked", "configured", "make", "record_of"]
+__all__ = ["METHODS", "Method", "MethodRecord", "Pairs", "Training", "checked", "configured", "make", "record_of"]
 
 METHODS: dict[str, MethodRecord] = {
     "choose": MethodRecord("embridge.methods.choose", "Choose", "trained", directions=("backward", "forward")),
@@ -86,14 +87,44 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
 
 
 def configured(name: str, kind: type[Any], settings: Mapping[str, Any]) -> Any:
-    """A frozen dataclass of hyper-parameters with those settings, as a YAML file has them.
+    """Make a frozen dataclass of settings from what a YAML file says.
 
-    ``name`` is what messages call it. Raises `SettingsError` for an unknown setting, and for one of another type.
+    A setting that is a dataclass itself takes a mapping, and keeps its default for what that leaves out.
+
+    Args:
+        name: What messages call it.
+        kind: The dataclass.
+        settings: Values by name.
+
+    Raises:
+        SettingsError: A setting is unknown, in the wrong place, or of another type.
+
+    Example:
+        >>> configured("ridge", type(make("ridge")), {"penalty": 0.1}).penalty
+        0.1
     """
-    unknown = sorted(settings.keys() - {field.name for field in fields(kind)})
+    return kind(**_values(name, kind, settings))
+
+
+def _values(name: str, kind: type[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(kind)}
+    _require_known(name, defaults, settings)
+    nested = {k: defaults[k] for k, v in settings.items() if is_dataclass(defaults[k]) and isinstance(v, Mapping)}
+    flat = {key: value for key, value in settings.items() if key not in nested}
+    made: dict[str, Any] = checked(name, get_type_hints(kind), flat)
+    for key, default in nested.items():
+        made[key] = replace(default, **_values(f"{name}.{key}", type(default), settings[key]))
+    return made
+
+
+def _require_known(name: str, defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    unknown = sorted(settings.keys() - defaults.keys())
+    for group, default in defaults.items():
+        inner = {field.name for field in fields(default)} if is_dataclass(default) else set()
+        for key in inner & set(unknown):
+            raise SettingsError(f"{name}: {key} is a setting of {group}: write {group}: {{{key}: {settings[key]!r}}}")
     if unknown:
-        raise SettingsError(f"{name} has no setting {', '.join(unknown)}; it has {[f.name for f in fields(kind)]}")
-    return kind(**checked(name, get_type_hints(kind), settings))
+        raise SettingsError(f"{name} has no setting {', '.join(unknown)}; it has {[*defaults]}")
 
 
 def checked(name: str, hints: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,9 +19,11 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, forward_upgrade, require_cosine
 from embridge.methods.fct import check_network, network
+from embridge.methods.pair_rows import Rows, reversed_pairs, split_rows
 from embridge.methods.perceptron import Perceptron
 from embridge.methods.procrustes import Procrustes
-from embridge.methods.training_loop import Rows, check_training, reversed_pairs, split_rows, train
+from embridge.methods.training_loop import train_by_loss
+from embridge.methods.training_settings import Training
 from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 from embridge.space import Space
@@ -53,7 +55,7 @@ class FastFill:
     >>> from embridge import Embeddings, Space
     >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
     >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
-    >>> upgrade = FastFill(hidden_width=8, epochs=1, min_steps=5).fit(pairs)
+    >>> upgrade = FastFill(hidden_width=8, training=Training(epochs=1, min_steps=5)).fit(pairs)
     >>> upgrade.uncertainty(pairs.old).vectors.shape
     (200, 1)
     """
@@ -67,19 +69,12 @@ class FastFill:
     classification_weight: float = 0.1
     label_smoothing: float = 0.1
     temperature: float = 0.03
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    batch_size: int = 1024
-    epochs: int = 10
-    min_steps: int = 300
-    patience: int = 4
-    validation_fraction: float = 0.05
+    training: Training = Training()
 
     def __post_init__(self) -> None:
         if not self.classification_weight >= 0 or not 0 <= self.label_smoothing < 1 or not self.temperature > 0:
             raise SettingsError(f"fastfill: classification_weight, label_smoothing or temperature out of range: {self}")
         check_network("fastfill", self)
-        check_training("fastfill", self)
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit h and s together."""
@@ -88,7 +83,7 @@ class FastFill:
         mapped = reversed_pairs(pairs)
         center, chosen = Procrustes(self.center).choose_centring(mapped, seed=seed) if self.skip else (False, {})
         figures = {"centered": center, **chosen} if self.skip else {}
-        fitted, *rows = split_rows(mapped, self, seed=seed)
+        fitted, *rows = split_rows(mapped, self.training.validation_fraction, seed=seed)
         classes = _classes(fitted) if self.classification_weight else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -96,7 +91,9 @@ class FastFill:
             error = partial(_error, self, classes)
             module.begin(error, rows[0])
             loss = partial(_loss, module, error)
-            figures |= train(module, loss, (rows[0], rows[1]), self, (progress, "fastfill steps"))
+            figures |= train_by_loss(
+                module, loss, (rows[0], rows[1]), self.training, progress=(progress, "fastfill steps")
+            )
         figures["classes"] = 0 if classes is None else len(classes[0])
         h = module.network.to_adapter(pairs.old.space, pairs.new.space)
         upgrade = forward_upgrade(h, pairs, "fastfill", settings=self, seed=seed, figures=figures)

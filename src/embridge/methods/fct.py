@@ -16,9 +16,11 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SettingsError
 from embridge.methods.base import Pairs, forward_upgrade, require_cosine
+from embridge.methods.pair_rows import Rows, reversed_pairs, split_rows
 from embridge.methods.perceptron import Perceptron
 from embridge.methods.procrustes import Procrustes, fit_rotation
-from embridge.methods.training_loop import Rows, check_training, reversed_pairs, split_rows, train
+from embridge.methods.training_loop import train_by_loss
+from embridge.methods.training_settings import Training
 from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 from embridge.space import Space
@@ -42,7 +44,7 @@ class FCT:
     >>> from embridge import Embeddings, Space
     >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
     >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
-    >>> FCT(hidden_width=8, epochs=1, min_steps=5).fit(pairs).bridge(pairs.old).space == pairs.new.space
+    >>> FCT(hidden_width=8, training=Training(epochs=1, min_steps=5)).fit(pairs).bridge(pairs.old).space == pairs.new.space
     True
     """
 
@@ -52,17 +54,10 @@ class FCT:
     skip: bool = True
     center: bool | None = None
     dropout: float = 0.1
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    batch_size: int = 1024
-    epochs: int = 10
-    min_steps: int = 300
-    patience: int = 4
-    validation_fraction: float = 0.05
+    training: Training = Training()
 
     def __post_init__(self) -> None:
         check_network("fct", self)
-        check_training("fct", self)
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit h; the weights kept are those with the lowest loss on held-out pairs."""
@@ -71,12 +66,12 @@ class FCT:
         mapped = reversed_pairs(pairs)
         center, chosen = Procrustes(self.center).choose_centring(mapped, seed=seed) if self.skip else (False, {})
         figures = {"centered": center, **chosen} if self.skip else {}
-        fitted, *rows = split_rows(mapped, self, seed=seed)
+        fitted, *rows = split_rows(mapped, self.training.validation_fraction, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = network(self, fitted, center=center)
             loss = partial(fct_loss, module)
-            figures |= train(module, loss, (rows[0], rows[1]), self, (progress, "fct steps"))
+            figures |= train_by_loss(module, loss, (rows[0], rows[1]), self.training, progress=(progress, "fct steps"))
         closed_form = self.skip and not figures["best_step"]
         trained = module.to_adapter(pairs.old.space, pairs.new.space)
         bridge = fit_rotation(mapped, center=center) if closed_form else trained

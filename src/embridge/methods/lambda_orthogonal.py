@@ -15,8 +15,10 @@ from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Direction, Upgrade
 from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, forward_upgrade, require_cosine
+from embridge.methods.pair_rows import Rows, reversed_pairs, split_rows
 from embridge.methods.procrustes import Procrustes, fit_rotation
-from embridge.methods.training_loop import Rows, check_training, reversed_pairs, split_rows, train
+from embridge.methods.training_loop import train_by_loss
+from embridge.methods.training_settings import Training
 from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 
@@ -49,7 +51,7 @@ class LambdaOrthogonal:
     >>> from embridge import Embeddings, Space
     >>> seen = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
     >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 4)), Embeddings.of(seen[:, ::-1], Space("old", "1", 4)))
-    >>> upgrade = LambdaOrthogonal(epochs=1, min_steps=5, direction="forward").fit(pairs)
+    >>> upgrade = LambdaOrthogonal(training=Training(epochs=1, min_steps=5), direction="forward").fit(pairs)
     >>> upgrade.bridge(pairs.old).space == pairs.new.space
     True
     """
@@ -65,13 +67,7 @@ class LambdaOrthogonal:
     direction: Direction = "backward"
     contrastive_weight: float = 0.1
     temperature: float = 0.1
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    batch_size: int = 1024
-    epochs: int = 10
-    min_steps: int = 300
-    patience: int = 4
-    validation_fraction: float = 0.05
+    training: Training = Training(weight_decay=0.0)
 
     def __post_init__(self) -> None:
         if self.direction not in ("backward", "forward"):
@@ -80,7 +76,6 @@ class LambdaOrthogonal:
             raise SettingsError(f"lambda-orthogonal: threshold is 0 or more, came {self.threshold}")
         if not self.sharpness > 0 or not self.temperature > 0 or not self.contrastive_weight >= 0:
             raise SettingsError(f"lambda-orthogonal: sharpness, temperature or contrastive_weight out of range: {self}")
-        check_training("lambda-orthogonal", self)
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit by gradient; the weights kept are those with the lowest loss, penalty included, on held-out pairs."""
@@ -103,7 +98,7 @@ class LambdaOrthogonal:
 
     def _train(self, pairs: Pairs, seed: int, progress: Progress) -> tuple[Linear, dict[str, Any]]:
         center, chosen = Procrustes(None if self.bias else False).choose_centring(pairs, seed=seed)
-        fitted, *rows = split_rows(pairs, self, seed=seed)
+        fitted, *rows = split_rows(pairs, self.training.validation_fraction, seed=seed)
         start = fit_rotation(fitted, center=center)
         module = _Rotation(start, self.bias) if self.strict else _Affine(start, self.bias)
         threshold = self.allowed(pairs.new.space.dim, pairs.old.space.dim)
@@ -111,7 +106,7 @@ class LambdaOrthogonal:
         after_step = module.settle if isinstance(module, _Rotation) else None
         steps = (progress, "lambda-orthogonal steps")
         figures = {"centered": center, **chosen}
-        figures |= train(module, loss, (rows[0], rows[1]), self, steps, after_step=after_step)
+        figures |= train_by_loss(module, loss, (rows[0], rows[1]), self.training, progress=steps, after_step=after_step)
         trained = module.to_adapter(start) if figures["best_step"] else fit_rotation(pairs, center=center)
         gap = orthogonality_gap(torch.from_numpy(trained.weight))
         return trained, figures | {"threshold": 0.0 if self.strict else threshold, "orthogonality_gap": float(gap)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 
 from embridge.adapters.linear import Linear
 from embridge.adapters.mlp import MLP, Layer
+from embridge.methods.judges import Judge
 from embridge.space import Space
 
-__all__ = ["Projection"]
+__all__ = ["PartWay", "Projection"]
 
 
 class Projection(nn.Module):
@@ -58,6 +60,31 @@ class Projection(nn.Module):
         """The same map in numpy (to float32 rounding)."""
         layers = [_layer(module) for module in (*self.hidden, self.output)]
         return MLP(source, target, layers, skip=None if self.skip is None else _layer(self.skip))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartWay:
+    """Judges a projection by what it is part of the way from its skip path.
+
+    Attributes:
+        judge: Who judges.
+        share: How much of the way.
+
+    Example:
+        >>> class Length:
+        ...     def values(self, module):
+        ...         return module.output.bias.norm()[None]
+        >>> projection = Projection(2, 4, 2, skip=None, dropout=0.0)
+        >>> PartWay(Length(), 0.0).values(projection).item()
+        0.0
+    """
+
+    judge: Judge[Projection]
+    share: float
+
+    def values(self, projection: Projection, /) -> Tensor:
+        """What the judge says; the projection stays as it is."""
+        return self.judge.values(projection.part_way(self.share).eval())
 
 
 def _fixed(linear: Linear) -> nn.Linear:

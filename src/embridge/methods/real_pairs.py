@@ -54,6 +54,9 @@ class RealPairs:
         """How many groups there are."""
         return len(self.new_images) if self.groups is None else len(np.unique(self.groups))
 
+    def __str__(self) -> str:
+        return f"{len(self)} image-text pairs, {' and '.join(self.directions)}"
+
     @property
     def directions(self) -> tuple[str, ...]:
         """Which searches are judged."""

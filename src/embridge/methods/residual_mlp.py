@@ -13,9 +13,11 @@ from torch import Tensor
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
+from embridge.methods.pair_rows import Rows, split_rows
 from embridge.methods.perceptron import Perceptron
 from embridge.methods.procrustes import Procrustes, fit_rotation
-from embridge.methods.training_loop import Rows, check_training, split_rows, train
+from embridge.methods.training_loop import train_by_loss
+from embridge.methods.training_settings import Training
 from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 
@@ -41,7 +43,7 @@ class ResidualMLP:
     >>> from embridge import Embeddings, Space
     >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
     >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
-    >>> upgrade = ResidualMLP(hidden_width=8, epochs=1, min_steps=5).fit(pairs)
+    >>> upgrade = ResidualMLP(hidden_width=8, training=Training(epochs=1, min_steps=5)).fit(pairs)
     >>> upgrade.to_index_space(pairs.new).space == pairs.old.space
     True
     """
@@ -53,27 +55,20 @@ class ResidualMLP:
     loss: Literal["cosine", "mse"] = "cosine"
     center: bool | None = None
     dropout: float = 0.1
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    batch_size: int = 1024
-    epochs: int = 10
-    min_steps: int = 300
-    patience: int = 4
-    validation_fraction: float = 0.05
+    training: Training = Training()
 
     def __post_init__(self) -> None:
         if self.loss not in ("cosine", "mse"):
             raise SettingsError(f"mlp: loss is cosine or mse, came {self.loss!r}")
         if self.hidden_width < 1 or not 0 <= self.dropout < 1:
             raise SettingsError(f"mlp: hidden_width or dropout out of range: {self}")
-        check_training("mlp", self)
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit by gradient; the weights kept are those with the lowest loss on held-out pairs."""
         require_cosine(pairs, "mlp")
         warn_if_few(pairs)
         center, chosen = Procrustes(self.center).choose_centring(pairs, seed=seed)
-        fitted, *rows = split_rows(pairs, self, seed=seed)
+        fitted, *rows = split_rows(pairs, self.training.validation_fraction, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             widths = (pairs.new.space.dim, self.hidden_width, pairs.old.space.dim)
@@ -82,7 +77,7 @@ class ResidualMLP:
             )
             loss = partial(residual_loss, module, kind=self.loss)
             figures = {"centered": center, **chosen}
-            figures |= train(module, loss, (rows[0], rows[1]), self, (progress, "mlp steps"))
+            figures |= train_by_loss(module, loss, (rows[0], rows[1]), self.training, progress=(progress, "mlp steps"))
         trained = module.to_adapter(pairs.new.space, pairs.old.space)
         bridge = trained if figures["best_step"] else fit_rotation(pairs, center=center)
         return backward_upgrade(bridge, pairs, "mlp", settings=self, seed=seed, figures=figures)

@@ -1,4 +1,4 @@
-"""What the maps learnt by gradient share: pairs as tensors, and a loop that keeps the weights best on held-out pairs."""
+"""The one loop of the maps that are trained by gradient: AdamW, and a judge that says which weights are best."""
 
 from __future__ import annotations
 
@@ -6,169 +6,177 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embridge.adapters.base import normalized
-from embridge.errors import InvalidInput, SettingsError
-from embridge.methods.base import Pairs
-from embridge.progress import Progress
+from embridge.methods.judges import HeldOutLoss, Judge
+from embridge.methods.pair_rows import Rows
+from embridge.methods.training_settings import Training
+from embridge.progress import Progress, silent
 
-__all__ = ["Rows", "Training", "check_training", "reversed_pairs", "split_rows", "train"]
+__all__ = ["Data", "Outcome", "Task", "train", "train_by_loss"]
 
-_CHECKS, _HELD_OUT_ROWS = 20, 2_000
+_CHECKS = 20
+
+Batch = TypeVar("Batch")
+Batch_co = TypeVar("Batch_co", covariant=True)
 
 
 @runtime_checkable
-class Training(Protocol):
-    """The settings that every trained map has."""
+class Data(Protocol[Batch_co]):
+    """What is trained on: as many rows as it is long, from which batches are taken."""
 
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def min_steps(self) -> int: ...
-    @property
-    def patience(self) -> int: ...
-    @property
-    def validation_fraction(self) -> float: ...
+    def __len__(self) -> int: ...
 
-
-def check_training(method: str, settings: Training) -> None:
-    """Raise `SettingsError` for training settings that cannot be."""
-    if not 0 < settings.learning_rate < float("inf") or not 0 <= settings.weight_decay < float("inf"):
-        raise SettingsError(f"{method}: learning_rate or weight_decay out of range: {settings}")
-    whole = (settings.batch_size, settings.epochs, settings.min_steps, settings.patience)
-    if min(whole) < 1 or not 0 < settings.validation_fraction < 1:
-        raise SettingsError(
-            f"{method}: batch_size, epochs, min_steps, patience or validation_fraction out of range: {settings}"
-        )
+    def take(self, rows: Tensor, /) -> Batch_co:
+        """The batch of these row numbers."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Pairs as unit rows: ``source`` [b, d_source] is mapped to ``target`` [b, d_target].
+class Task(Generic[Batch]):
+    """What is trained, on what, and who says how good it is.
 
-    share [b]: how much a pair counts, one on average; nothing where a vector is zero, since it has no direction.
-    label [b]: the number of its class, or None where the pairs have no classes.
+    Attributes:
+        module: Its parameters that need a gradient are moved.
+        loss: Of a batch; a scalar.
+        data: Where batches come from.
+        judge: How good the module is.
+        after_step: Called once the optimiser has moved the parameters.
     """
 
-    source: Tensor
-    target: Tensor
-    share: Tensor
-    label: Tensor | None = None
-
-    @staticmethod
-    def of(source: np.ndarray, target: np.ndarray, pairs: Pairs) -> Rows:
-        """Raises `InvalidInput` where every pair has a vector of zeros."""
-        sides = [torch.from_numpy(normalized(np.ascontiguousarray(side))) for side in (source, target)]
-        share = torch.ones(len(pairs)) if pairs.weights is None else torch.from_numpy(pairs.weights.astype(np.float32))
-        for side in sides:
-            share = share * (side != 0).any(1)
-        if not bool(share.any()):
-            raise InvalidInput(f"pairs: each of the {len(pairs)} to train or to validate on has a vector of zeros")
-        label = None if pairs.labels is None else torch.from_numpy(np.array(pairs.labels))
-        return Rows(sides[0], sides[1], share / share.mean(), label)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def take(self, rows: Tensor) -> Rows:
-        """Those rows, with the shares they have among all."""
-        label = None if self.label is None else self.label[rows]
-        return Rows(self.source[rows], self.target[rows], self.share[rows], label)
-
-    def mean(self, values: Tensor) -> Tensor:
-        """The mean of one value a row [b], each as much as its pair counts."""
-        return (self.share * values).mean()
+    module: nn.Module
+    loss: Callable[[Batch], Tensor]
+    data: Data[Batch]
+    judge: Judge[Any]
+    after_step: Callable[[], None] | None = None
 
 
-def reversed_pairs(pairs: Pairs) -> Pairs:
-    """The same pairs with old and new exchanged, to fit a forward map as if it were a backward one."""
-    return Pairs(pairs.old, pairs.new, pairs.weights, pairs.labels)
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """How a training went.
 
-
-def split_rows(pairs: Pairs, settings: Training, *, seed: int) -> tuple[Pairs, Rows, Rows]:
-    """The training pairs, and the rows to train and to validate on: new is mapped to old.
-
-    At most 2,000 held-out pairs, evenly spread, are looked at: the check comes often.
+    Attributes:
+        steps: How many were taken.
+        best_step: After which the weights kept were seen; 0 where training did not help.
+        start: What the judge said before the first step.
+        best: What it said of the weights kept.
+        scores: The mean of what it said, at the start and at every check.
+        samples_per_second: How fast it went.
     """
-    fitted, held = pairs.hold_out(settings.validation_fraction, seed=seed)
-    looked_at = held.take(np.linspace(0, len(held) - 1, min(len(held), _HELD_OUT_ROWS)).astype(np.int64))
-    train_rows, held_rows = (Rows.of(part.new.vectors, part.old.vectors, part) for part in (fitted, looked_at))
-    return fitted, train_rows, held_rows
+
+    steps: int
+    best_step: int
+    start: Tensor
+    best: Tensor
+    scores: tuple[float, ...]
+    samples_per_second: int
 
 
-def train(
+def train(task: Task[Any], training: Training, *, progress: Progress = silent, what: str = "steps") -> Outcome:
+    """Minimise the loss with AdamW under a cosine schedule; the module ends with the weights that were judged best.
+
+    The judge is asked before the first step and twenty times on the way, of the module in evaluation mode. The random
+    draws are those of torch's global generator.
+
+    Args:
+        task: What to train.
+        training: For how long, and how fast.
+        progress: Told of every step.
+        what: What progress calls the steps.
+
+    Returns:
+        How it went.
+
+    Example:
+        >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2))
+        >>> module = nn.Linear(2, 2)
+        >>> loss = lambda rows: (module(rows.source) - rows.target).square().mean()
+        >>> train(Task(module, loss, rows, HeldOutLoss(loss, rows)), Training(min_steps=20)).best_step
+        20
+    """
+    steps = max(training.epochs * -(-len(task.data) // training.batch_size), training.min_steps)
+    parameters = [p for p in task.module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=training.learning_rate, weight_decay=training.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    best, began, samples = _Best(task), perf_counter(), 0
+    for step, rows in enumerate(_batches(len(task.data), training.batch_size, steps), 1):
+        _step(task, optimizer, rows)
+        schedule.step()
+        samples += len(rows)
+        progress(step, steps, what)
+        if step % max(1, steps // _CHECKS) == 0 or step == steps:
+            best.check(step)
+            if best.checks_since > training.patience:
+                break
+    progress(steps, steps, what)
+    task.module.load_state_dict(best.state)
+    rate = round(samples / (perf_counter() - began))
+    return Outcome(step, best.step, best.start, best.values, tuple(best.scores), rate)
+
+
+def train_by_loss(
     module: nn.Module,
     loss: Callable[[Rows], Tensor],
     rows: tuple[Rows, Rows],
-    settings: Training,
-    progress: tuple[Progress, str],
+    training: Training,
     *,
+    progress: tuple[Progress, str],
     after_step: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Minimise ``loss(batch)`` with AdamW under a cosine schedule; ``module`` ends with the weights best on held-out rows.
+    """`train` on pairs, judged by the same loss on held-out ones.
 
-    rows: to train on, and held out; the loss of the second, without dropout, is looked at twenty times and once before
-    the first step. Figures: ``steps``, ``best_step`` (0: training did not help), ``validation_losses``,
-    ``samples_per_second``. after_step: called once the optimiser has moved the parameters.
+    Args:
+        module: What to train.
+        loss: Of rows; a scalar.
+        rows: To train on, and held out.
+        training: For how long, and how fast.
+        progress: Who is told of every step, and what the steps are called.
+        after_step: As in `Task`.
+
+    Returns:
+        Figures: ``steps``, ``best_step``, ``validation_losses``, ``samples_per_second``.
     """
-    fitted, held = rows
-    steps = max(settings.epochs * -(-len(fitted) // settings.batch_size), settings.min_steps)
-    learnt = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learnt, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    best, (tell, what), began, samples = _Best(module, loss, held), progress, perf_counter(), 0
-    for step, batch in enumerate(_batches(len(fitted), settings.batch_size, steps), 1):
-        module.train()
-        optimizer.zero_grad()
-        loss(fitted.take(batch)).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        if after_step is not None:
-            after_step()
-        samples += len(batch)
-        tell(step, steps, what)
-        if step % max(1, steps // _CHECKS) == 0 or step == steps:
-            best.offer(step)
-            if best.checks_since > settings.patience:
-                break
-    tell(steps, steps, what)
-    module.load_state_dict(best.state)
-    figures = {"steps": step, "best_step": best.step, "validation_losses": best.losses}
-    return figures | {"samples_per_second": round(samples / (perf_counter() - began))}
+    task = Task(module, loss, rows[0], HeldOutLoss(loss, rows[1]), after_step)
+    outcome = train(task, training, progress=progress[0], what=progress[1])
+    losses = [-score for score in outcome.scores]
+    figures = {"steps": outcome.steps, "best_step": outcome.best_step, "validation_losses": losses}
+    return figures | {"samples_per_second": outcome.samples_per_second}
+
+
+def _step(task: Task[Any], optimizer: torch.optim.Optimizer, rows: Tensor) -> None:
+    task.module.train()
+    optimizer.zero_grad()
+    task.loss(task.data.take(rows)).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    if task.after_step is not None:
+        task.after_step()
 
 
 class _Best:
-    """The state of the module with the lowest held-out loss so far."""
+    """The state of the module that the judge liked best so far."""
 
-    def __init__(self, module: nn.Module, loss: Callable[[Rows], Tensor], held: Rows) -> None:
-        self._module, self._loss, self._held = module, loss, held
+    def __init__(self, task: Task[Any]) -> None:
+        self._module, self._judge = task.module, task.judge
         self.step, self.checks_since = 0, 0
-        self.state = copy.deepcopy(module.state_dict())
-        self.losses = [self._look()]
+        self.state = copy.deepcopy(task.module.state_dict())
+        self.start = self.values = self._judged()
+        self.scores = [float(self.start.mean())]
 
-    def offer(self, step: int) -> None:
-        came = self._look()
-        better = came < min(self.losses)
-        self.losses.append(came)
+    def check(self, step: int) -> None:
+        values = self._judged()
+        better = float(values.mean()) > max(self.scores)
+        self.scores.append(float(values.mean()))
         self.checks_since = 0 if better else self.checks_since + 1
         if better:
-            self.state, self.step = copy.deepcopy(self._module.state_dict()), step
+            self.state, self.step, self.values = copy.deepcopy(self._module.state_dict()), step, values
 
-    def _look(self) -> float:
+    def _judged(self) -> Tensor:
         self._module.eval()
         with torch.no_grad():
-            return float(self._loss(self._held))
+            return self._judge.values(self._module)
 
 
 def _batches(rows: int, size: int, steps: int) -> Iterator[Tensor]:

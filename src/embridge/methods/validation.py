@@ -7,10 +7,13 @@ import warnings
 import numpy as np
 
 from embridge.methods.base import Pairs
+from embridge.methods.real_pairs import RealPairs
 from embridge.nearest import top_k
 from embridge.shapes import Float32
 
-__all__ = ["held_out_score", "warn_if_few"]
+__all__ = ["held_out_score", "warn_if_few", "warn_if_few_images"]
+
+_FEW_IMAGES = 100
 
 
 def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, "n d"]) -> float:
@@ -27,5 +30,15 @@ def warn_if_few(pairs: Pairs) -> None:
         warnings.warn(
             f"{len(pairs)} pairs fit a map into {pairs.old.space.dim} dimensions; at least {enough} are advised: "
             "with fewer it begins to fit noise",
+            stacklevel=3,
+        )
+
+
+def warn_if_few_images(real: RealPairs | None, method: str) -> None:
+    """Warn below a hundred real pairs to judge by."""
+    if real is not None and len(real) < _FEW_IMAGES:
+        warnings.warn(
+            f"{method}: {len(real)} image-text pairs to judge by; at least {_FEW_IMAGES} are advised: with fewer, what is "
+            "better can hardly be told from chance, and the closed-form map stays",
             stacklevel=3,
         )
