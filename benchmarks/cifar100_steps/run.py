@@ -29,6 +29,7 @@ from embridge.backbones.saved import TrainedModel
 from embridge.evaluation import LabelRelevance, Report, Scope, Side, average_accuracy, average_compatibility
 from embridge.training.compatible.chain import Chain, chain_reports, compatibility_matrices
 from embridge.training.compatible.old_models import old_model
+from embridge.training.lightning.run import Run
 from embridge.training.objectives import OBJECTIVES
 from embridge.training.objectives.base import Objective, OldModel
 
@@ -83,7 +84,7 @@ class Version(Bench):
             objective = self.objective(method, seed)
             backbone = self.backbone(self.new.train, objective.feature_dim, seed)
             training, run = self.training(method["name"]), folder.with_suffix(".run")
-            trained = training.fit(self.new.train, backbone, objective, seed=seed, folder=run)
+            trained = training.fit(self.new.train, backbone, objective, seed=seed, run=Run(folder=run))
             trained.save(folder, old=self.before.space)
         return TrainedModel.load(folder)[0].eval(), Upgrade.load(folder / "upgrade")
 

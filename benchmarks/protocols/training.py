@@ -39,6 +39,7 @@ from embridge.training.compatible.labelled import LabelledVectors
 from embridge.training.compatible.old_models import old_model
 from embridge.training.compatible.trained import Trained
 from embridge.training.compatible.trainer import CompatibleTraining
+from embridge.training.lightning.run import Run
 from embridge.training.objectives import OBJECTIVES, make_objective
 from embridge.training.objectives.base import Objective, OldModel
 
@@ -94,7 +95,7 @@ class Bench:
         torch.manual_seed(drawn)
         objective = make_objective(how["make"], None, len(data.classes), how["settings"])
         backbone = self.backbone(data, objective.feature_dim, drawn, old=old)
-        return self.training(how["name"]).fit(data, backbone, objective, seed=drawn, folder=folder), objective
+        return self.training(how["name"]).fit(data, backbone, objective, seed=drawn, run=Run(folder=folder)), objective
 
     def model(self, how: Mapping[str, Any], seed: int) -> TrainedModel:
         """The same, trained when it is first asked for."""
@@ -133,7 +134,9 @@ class Bench:
         objective = self.objective(method, seed)
         drawn, folder = self.drawn(seed), self.kept / f"{method['name']}-{seed}.run"
         backbone = self.backbone(self.new.train, objective.feature_dim, drawn)
-        trained = self.training(method["name"]).fit(self.new.train, backbone, objective, seed=drawn, folder=folder)
+        trained = self.training(method["name"]).fit(
+            self.new.train, backbone, objective, seed=drawn, run=Run(folder=folder)
+        )
         return self.measured(method, seed, (old, trained.model.eval()), trained.make_bridge(trained.space, old.space))
 
     def measured(

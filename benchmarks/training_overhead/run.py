@@ -23,11 +23,11 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.record import read_config, row, write_result
-from embridge.backbones.pixels import Pixels
 from embridge.backbones.resnet import SmallResNet
-from embridge.training.compatible.augment import Augment
 from embridge.training.compatible.image_data import ImageArrays
-from embridge.training.compatible.task import CompatibleTask, Inputs, Optimization
+from embridge.training.compatible.settings import CompatibleSettings
+from embridge.training.compatible.start import Start
+from embridge.training.compatible.task import CompatibleTask
 from embridge.training.objectives import OBJECTIVES, make_objective
 from embridge.training.objectives.base import Objective, OldModel
 
@@ -56,7 +56,7 @@ class Runner:
         """A part of a pass over the training images, as the task makes it for an objective."""
         rows = np.arange(_PASSED_ROWS)
         with torch.no_grad():
-            for _ in self.task._embeddings(self.data, rows, exact=False):
+            for _ in self.task.embeddings(self.data, rows, exact=False):
                 pass
 
 
@@ -64,16 +64,9 @@ def runner(config: Mapping[str, Any], method: Mapping[str, Any], data: ImageArra
     objective, how = objective_of(config, method, data), dict(config["training"])
     own_seconds, passes = refreshed(objective, data, how["epochs"])
     backbone = SmallResNet(objective.feature_dim, **config["backbone"])
-    optimization = Optimization(
-        *(how[name] for name in ("optimizer", "learning_rate", "weight_decay")),
-        momentum=0.9,
-        batch_size=how["batch_size"],
-        epochs=how["epochs"],
-        ema=None,
-        bfloat16=how["precision"] == "bf16-mixed",
-    )
-    inputs = Inputs(data, Pixels(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), Augment().make(SIDE), 0, 0)
-    task = CompatibleTask(inputs, backbone, objective, optimization, device="cpu", held_out=None)
+    names = ("optimizer", "learning_rate", "weight_decay", "batch_size", "epochs", "precision")
+    settings = CompatibleSettings(**{name: how[name] for name in names})
+    task = CompatibleTask(Start(data, backbone, objective, None, 0), settings, "cpu")
     return Runner(task, task.optimizer(), data, own_seconds, passes)
 
 

@@ -226,7 +226,7 @@ def test_texts_that_are_reported_on_are_refused_as_documents_too(project, tmp_pa
         ({"fit": TUNED | {"method": "fct", "settings": {}}}, "linear or an mlp; fct makes none: set method: xbt"),
         ({"fit": TUNED | {"finetune": {"ranks": 3}}}, "fit.finetune has no setting ranks; it has "),
         ({"fit": TUNED | {"finetune": {"rank": "3"}}}, "fit.finetune: rank: Input should be a valid integer, came '3'"),
-        ({"fit": TUNED | {"finetune": {"rank": 0}}}, "finetune: rank is 1 or more, came 0"),
+        ({"fit": TUNED | {"finetune": {"rank": 0}}}, "finetune: rank is a whole number of at least 1, came 0"),
         ({"fit": TUNED | {"finetune": {}}}, r"batch_size 256 is more than the \d+ pairs there are to train on"),
         ({"fit": FIT | {"finetune": {"rank": 3}}}, r"image-text pairs: name them in fit\.pairs"),
         (

@@ -16,6 +16,7 @@ from embridge.jobs.models import encoder_of
 from embridge.methods import Pairs, configured, record_of
 from embridge.progress import Progress
 from embridge.settings import ModelSettings, Settings
+from embridge.training.lightning.run import Run
 
 if TYPE_CHECKING:
     from embridge.training.xbt.finetune import XBTFinetune
@@ -47,10 +48,8 @@ class SecondStage:
                 "xbt, name other candidates in fit.settings, or leave out fit.pairs"
             )
         encoder: Any = encoder_of(self.model, progress)
-        given: Any = {"captions": captions, "seed": self.seed}
-        name = self.method.run_name(self.pairs, encoder, upgrade, **given)
-        folder = self.cache / f"xbt-stage2-{name[:16]}"
-        made = self.method.fit(self.pairs, encoder, upgrade, folder=folder, progress=progress, **given)
+        run = Run(cache=self.cache, progress=progress)
+        made = self.method.fit(self.pairs, encoder, upgrade, captions=captions, seed=self.seed, run=run)
         kept = {k: v for k, v in upgrade.provenance.figures.items() if k == "chosen_from"}
         return replace(made, provenance=replace(made.provenance, figures={**kept, **made.provenance.figures}))
 

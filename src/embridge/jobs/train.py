@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from embridge.training.compatible.labelled import Labelled, Rows, hold_out
 from embridge.training.compatible.pseudo_labels import Relabelled, cluster_names, pseudo_labels
 from embridge.training.compatible.start import Start
 from embridge.training.compatible.trained import Trained
+from embridge.training.lightning.run import Run
 from embridge.training.objectives import OBJECTIVES, ObjectiveRecord, objective_settings, record_of
 
 __all__ = ["TrainedResult", "train_model"]
@@ -119,15 +120,13 @@ class _Plan:
             found = pseudo_labels(self.old.vectors(self._cache), cells, seed=self._settings.seed)
             self._train, self._held = _parts(self._settings, Relabelled(self._items.data, found, cluster_names(cells)))
         start = self._start(lambda model: model.vectors(self._cache))
-        folder = self._cache / f"train-{start.name(asdict(self._training))[:16]}"
         return self._training.fit(
             start.data,
             start.network,
             start.objective,
             held_out=start.held_out,
             seed=start.seed,
-            folder=folder,
-            progress=self._progress,
+            run=Run(cache=self._cache, progress=self._progress),
         )
 
     def measured(self, trained: Trained, upgrade: Upgrade | None) -> dict[str, float]:

@@ -27,7 +27,7 @@ from embridge.training.compatible.image_data import HuggingFaceImages, ImageArra
 from embridge.training.compatible.labelled import Labelled, LabelledVectors, Rows
 from embridge.training.compatible.old_models import old_model, old_vectors
 from embridge.training.compatible.trainer import CompatibleTraining
-from embridge.training.lightning.strategy import STARTED_ANEW
+from embridge.training.lightning.strategies import STRATEGIES
 from embridge.training.objectives import make_objective
 from embridge.training.objectives.base import Objective, OldModel
 from embridge.vector_files import read, write
@@ -138,10 +138,10 @@ def made_training(settings: TrainingSettings, data: Labelled) -> CompatibleTrain
         raise SettingsError(
             f"training: batch_size {training.batch_size} is more than the {len(data)} items there are to train on"
         )
-    if training.devices > 1 and training.strategy not in STARTED_ANEW:
+    if training.devices > 1 and STRATEGIES[training.strategy].runs_script_again:
         raise SettingsError(
             f"training: strategy {training.strategy} would run the whole command once for each device; with several devices "
-            f"it is one of {', '.join(sorted(STARTED_ANEW))}"
+            f"it is one of {', '.join(sorted(n for n, s in STRATEGIES.items() if not s.runs_script_again))}"
         )
     if data.side is not None:
         training.augment.make(data.side)  # kornia may not be there

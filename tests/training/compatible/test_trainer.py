@@ -23,6 +23,7 @@ from embridge.training.compatible.image_data import ImageArrays
 from embridge.training.compatible.labelled import LabelledVectors, Rows, hold_out
 from embridge.training.compatible.old_models import old_model, old_vectors
 from embridge.training.compatible.trainer import CompatibleTraining
+from embridge.training.lightning.run import Run
 from embridge.training.objectives.bct import BCT
 from embridge.training.objectives.bt2 import BT2
 from embridge.training.objectives.independent import Independent
@@ -216,7 +217,7 @@ def test_gradients_are_clipped():
 def test_loggers_are_told_the_terms(tmp_path):
     held = HeldOut(items("test"))
     replace(SHORT, checks=2).fit(
-        items("train"), network(8), bct(), held_out=held, loggers=[CSVLogger(tmp_path, name="log")]
+        items("train"), network(8), bct(), held_out=held, run=Run(loggers=[CSVLogger(tmp_path, name="log")])
     )
     header, *rows = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()
     assert {"loss", "classification", "compatibility", "held_out_score", "step"} <= set(header.split(","))
@@ -228,10 +229,10 @@ def test_nothing_is_printed_and_the_random_state_is_left_alone(capfd):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    told = []
-    SHORT.fit(items("train"), network(8), objective, progress=lambda *said: told.append(said))
+    steps = []
+    SHORT.fit(items("train"), network(8), objective, run=Run(progress=lambda *step: steps.append(step)))
     assert capfd.readouterr() == ("", "")
-    assert told[-1] == (10, 10, "bct steps")
+    assert steps[-1] == (10, 10, "bct steps")
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
 
 
@@ -280,7 +281,7 @@ def test_an_objective_that_embeds_otherwise_than_it_says_is_refused():
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "run").write_text("mine")
     with pytest.raises(SettingsError, match="run cannot be a folder: a file is in the way"):
-        SHORT.fit(items("train"), network(8), bct(), folder=tmp_path / "run")
+        SHORT.fit(items("train"), network(8), bct(), run=Run(folder=tmp_path / "run"))
 
 
 def test_a_missing_library_is_named_with_the_extra(monkeypatch):

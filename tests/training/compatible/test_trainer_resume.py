@@ -14,6 +14,7 @@ from labelled_glyphs import QUICK, SCRIPTS, items, network, old
 from embridge.errors import InvalidInput
 from embridge.progress import silent
 from embridge.training.compatible.held_out_items import HeldOut
+from embridge.training.lightning.run import Run
 from embridge.training.objectives.mixbct import MixBCT
 from embridge.training.objectives.ndpp import NDPP
 from embridge.training.objectives.odpp import ODPP
@@ -53,7 +54,12 @@ def fit(name, folder, progress=silent, seed=0, **changed):
     held_out = HeldOut(items("test"), np.ones((len(items("test")), 8), np.float32))
     settings = replace(SETTINGS[name], **changed)
     return settings.fit(
-        data, network(objective.feature_dim), objective, held_out=held_out, seed=seed, folder=folder, progress=progress
+        data,
+        network(objective.feature_dim),
+        objective,
+        held_out=held_out,
+        seed=seed,
+        run=Run(folder=folder, progress=progress),
     )
 
 
@@ -165,4 +171,4 @@ def test_other_starting_weights_are_another_training(tmp_path):
     data, settings = items("train"), SETTINGS["ndpp"]
     torch.manual_seed(1)
     with pytest.raises(InvalidInput, match=r"last\.ckpt is of another training"):
-        settings.fit(data, network(8), NDPP(old(), len(SCRIPTS), neighbours=2, ema=0.5), folder=tmp_path)
+        settings.fit(data, network(8), NDPP(old(), len(SCRIPTS), neighbours=2, ema=0.5), run=Run(folder=tmp_path))

@@ -25,6 +25,7 @@ from embridge.methods.procrustes import Procrustes
 from embridge.nearest import top_k
 from embridge.progress import silent
 from embridge.testing import check_encoder
+from embridge.training.lightning.run import Run
 from embridge.training.xbt.finetune import XBTFinetune
 
 QUICK = XBTFinetune(
@@ -38,7 +39,7 @@ def some(pairs, n=200):
 
 @pytest.fixture(scope="module")
 def trained(pairs, new, mlp_stage, tmp_path_factory):
-    return QUICK.fit(pairs, new, mlp_stage, folder=tmp_path_factory.mktemp("finetuned"))
+    return QUICK.fit(pairs, new, mlp_stage, run=Run(folder=tmp_path_factory.mktemp("finetuned")))
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +232,9 @@ def whole(pairs, new, mlp_stage, tmp_path_factory):
 
 def test_a_run_with_captions_goes_on_to_the_same_bytes(pairs, caption_pairs, new, linear_stage, tmp_path):
     def fit(folder, progress=silent):
-        return DROPOUT.fit(some(pairs), new, linear_stage, captions=caption_pairs, folder=folder, progress=progress)
+        return DROPOUT.fit(
+            some(pairs), new, linear_stage, captions=caption_pairs, run=Run(folder=folder, progress=progress)
+        )
 
     with pytest.raises(Stopped):
         fit(tmp_path / "stopped", stop_at(3))
@@ -246,9 +249,9 @@ def test_a_run_with_captions_goes_on_to_the_same_bytes(pairs, caption_pairs, new
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(pairs, new, mlp_stage, tmp_path, step, whole):
     told = []
     with pytest.raises(Stopped):
-        DROPOUT.fit(some(pairs), new, mlp_stage, folder=tmp_path / "run", progress=stop_at(step))
+        DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=stop_at(step)))
     resumed = DROPOUT.fit(
-        some(pairs), new, mlp_stage, folder=tmp_path / "run", progress=lambda done, *_: told.append(done)
+        some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=lambda done, *_: told.append(done))
     )
     assert bytes_of(resumed.save(tmp_path / "resumed")) == whole
     assert told == list(range((step - 1) // 2 * 2 + 1, 6))  # from the last checkpoint, every two steps, written after
@@ -262,6 +265,7 @@ from embridge import Upgrade
 from embridge.datasets import glyph_models, glyphs
 from embridge.datasets.image_text import ImageTextPairs
 from embridge.encoders.clip import ClipEncoder
+from embridge.training.lightning.run import Run
 from embridge.training.xbt.finetune import XBTFinetune
 
 torch.set_num_threads(1)
@@ -275,7 +279,7 @@ def progress(done, total, what):
     if done == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-XBTFinetune(**settings).fit(pairs, new, Upgrade.load(stage), folder=folder, progress=progress)
+XBTFinetune(**settings).fit(pairs, new, Upgrade.load(stage), run=Run(folder=folder, progress=progress))
 """
 
 
@@ -288,7 +292,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(pairs, new, mlp_stage, tmp_p
     assert (done.returncode, done.stdout.split()) == (-signal.SIGKILL, ["1", "2", "3"]), done.stderr
     told = []
     resumed = DROPOUT.fit(
-        some(pairs), new, mlp_stage, folder=tmp_path / "run", progress=lambda done, *_: told.append(done)
+        some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=lambda done, *_: told.append(done))
     )
     assert told == [3, 4, 5]
     assert bytes_of(resumed.save(tmp_path / "resumed")) == whole
@@ -296,14 +300,16 @@ def test_a_killed_process_goes_on_to_the_same_bytes(pairs, new, mlp_stage, tmp_p
 
 def test_a_finished_run_is_read_again(pairs, new, mlp_stage, tmp_path):
     told = []
-    one = DROPOUT.fit(some(pairs), new, mlp_stage, folder=tmp_path)
-    two = DROPOUT.fit(some(pairs), new, mlp_stage, folder=tmp_path, progress=lambda done, *_: told.append(done))
+    one = DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path))
+    two = DROPOUT.fit(
+        some(pairs), new, mlp_stage, run=Run(folder=tmp_path, progress=lambda done, *_: told.append(done))
+    )
     assert told == []
     assert (one.provenance, one.new_space) == (two.provenance, two.new_space)
 
 
 def test_a_checkpoint_holds_what_is_learnt_and_no_more(pairs, new, mlp_stage, tmp_path):
-    DROPOUT.fit(some(pairs), new, mlp_stage, folder=tmp_path)
+    DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path))
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert checkpoint["state_dict"] == {}
     learnt = checkpoint["embridge"]["learnt"]
@@ -315,7 +321,7 @@ def test_a_checkpoint_holds_what_is_learnt_and_no_more(pairs, new, mlp_stage, tm
 @pytest.mark.parametrize("change", ["settings", "seed", "pairs", "upgrade"])
 def test_the_checkpoint_of_another_run_is_refused(pairs, new, mlp_stage, linear_stage, tmp_path, change):
     with pytest.raises(Stopped):
-        DROPOUT.fit(some(pairs), new, mlp_stage, folder=tmp_path, progress=stop_at(3))
+        DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path, progress=stop_at(3)))
     before = bytes_of(tmp_path)
     method = replace(DROPOUT, rank=2) if change == "settings" else DROPOUT
     with pytest.raises(InvalidInput, match=r"last\.ckpt is of another training .*choose another folder, or remove it"):
@@ -324,7 +330,7 @@ def test_the_checkpoint_of_another_run_is_refused(pairs, new, mlp_stage, linear_
             new,
             linear_stage if change == "upgrade" else mlp_stage,
             seed=1 if change == "seed" else 0,
-            folder=tmp_path,
+            run=Run(folder=tmp_path),
         )
     assert bytes_of(tmp_path) == before
 
@@ -333,7 +339,7 @@ def test_the_checkpoint_of_another_run_is_refused(pairs, new, mlp_stage, linear_
 def test_a_damaged_checkpoint_is_refused(pairs, new, mlp_stage, tmp_path, content):
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(InvalidInput, match=r"last\.ckpt is truncated, altered or no checkpoint of ours .*remove it"):
-        DROPOUT.fit(some(pairs), new, mlp_stage, folder=tmp_path)
+        DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path))
 
 
 class Harm:
@@ -345,7 +351,7 @@ def test_a_pickle_is_not_run(pairs, new, mlp_stage, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"embridge": Harm()}, tmp_path / "last.ckpt")
     with pytest.raises(InvalidInput, match="truncated, altered or no checkpoint of ours"):
-        DROPOUT.fit(some(pairs), new, mlp_stage, folder=tmp_path)
+        DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path))
     assert not (tmp_path / "harm").exists()
 
 
@@ -353,7 +359,7 @@ def test_an_interruption_stays_one_and_can_come_again(pairs, new, mlp_stage):
     handler = signal.getsignal(signal.SIGINT)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            QUICK.fit(some(pairs), new, mlp_stage, progress=stop_at(1, KeyboardInterrupt))
+            QUICK.fit(some(pairs), new, mlp_stage, run=Run(progress=stop_at(1, KeyboardInterrupt)))
         assert signal.getsignal(signal.SIGINT) is handler
     assert not any("lora" in name for name, _ in new.model.named_modules())
 
@@ -368,7 +374,7 @@ def test_nothing_is_printed_and_the_random_state_is_left_alone(pairs, new, mlp_s
 
 
 def test_loggers_are_told_the_terms_and_the_score(pairs, new, mlp_stage, tmp_path):
-    QUICK.fit(some(pairs), new, mlp_stage, loggers=[CSVLogger(tmp_path, name="log")])
+    QUICK.fit(some(pairs), new, mlp_stage, run=Run(loggers=[CSVLogger(tmp_path, name="log")]))
     header, *rows = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()
     assert {"loss", "image_to_old_text", "image_to_text", "keep", "held_out_score", "step"} <= set(header.split(","))
     assert len(rows) >= 5
@@ -421,7 +427,7 @@ def test_an_upgrade_of_another_space_is_refused(pairs, old, mlp_stage):
 
 
 def test_a_lora_on_a_lora_is_refused(trained, trained_encoder, pairs):
-    with pytest.raises(SettingsError, match="there is a LoRA already; start from the upgrade of stage 1"):
+    with pytest.raises(SettingsError, match="there is a LoRA already; start from an upgrade"):
         QUICK.fit(pairs, trained_encoder, trained)
 
 
@@ -448,8 +454,8 @@ def test_too_few_to_hold_out_are_refused(pairs, new, mlp_stage):
 
 def test_a_file_in_the_place_of_the_folder_is_refused(pairs, new, mlp_stage, tmp_path):
     (tmp_path / "run").write_text("mine")
-    with pytest.raises(InvalidInput, match="run cannot be a folder: a file is in the way"):
-        QUICK.fit(some(pairs), new, mlp_stage, folder=tmp_path / "run")
+    with pytest.raises(SettingsError, match="run cannot be a folder: a file is in the way"):
+        QUICK.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run"))
 
 
 def test_an_unreadable_image_is_named(new, mlp_stage, pairs):

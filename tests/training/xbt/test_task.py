@@ -2,35 +2,39 @@ import numpy as np
 import pytest
 import torch
 
-from embridge import Space
-from embridge.adapters import Linear
-from embridge.training.objectives.xbt import XBTImageText
+from embridge import Space, Upgrade
+from embridge.adapters import Identity, Linear
+from embridge.provenance import Provenance
 from embridge.training.xbt.bridge import TrainableBridge
 from embridge.training.xbt.lora import attached_lora, lora_state
-from embridge.training.xbt.task import Rates, Surrogates, XBTTask
+from embridge.training.xbt.settings import FinetuneSettings
+from embridge.training.xbt.start import Start, Surrogates
+from embridge.training.xbt.task import XBTTask
 
 
 @pytest.fixture
 def made(other_encoder, coloured_pairs):
     """A task on a SigLIP and on a Chinese-CLIP, whose LoRA is taken off afterwards."""
-    dim = other_encoder.space.dim
-    weight = np.random.default_rng(0).normal(size=(dim, 8)).astype(np.float32)
-    bridge = TrainableBridge(Linear(other_encoder.space, Space("old", "1", 8), weight))
+    space = other_encoder.space
+    weight = np.random.default_rng(0).normal(size=(space.dim, 8)).astype(np.float32)
+    fitted = Upgrade(Identity(space, space), Linear(space, Space("old", "1", 8), weight), Provenance("known"))
     rows = np.random.default_rng(1).normal(size=(len(coloured_pairs), 8)).astype(np.float32)
-    given = Surrogates(
+    surrogates = Surrogates(
         coloured_pairs, rows / np.linalg.norm(rows, axis=1, keepdims=True), coloured_pairs.group_numbers()
     )
+    settings = FinetuneSettings(
+        learning_rate=1e-2, projection_learning_rate=1e-3, weight_decay=0.0, batch_size=5, chunk_size=2, keep_weight=1.0
+    )
+    start, bridge = Start(coloured_pairs, other_encoder, fitted, None, 0), TrainableBridge(fitted.bridge)
     with attached_lora(other_encoder.model, rank=2, alpha=4, dropout=0.5) as attached:
         attached.eval()
-        rates = Rates(lora=1e-2, projection=1e-3, weight_decay=0.0, batch_size=5, chunk_size=2)
-        objective = XBTImageText(0.1, 1.0)
-        yield XBTTask(other_encoder, attached, bridge, objective, rates, train=given, held=given, seed=0), attached
+        yield XBTTask(start, settings, attached, bridge, train=surrogates, held_out=surrogates), attached
 
 
 def test_a_step_moves_the_lora_of_both_towers_and_the_bridge_and_nothing_else(made):
     task, attached = made
     before = {n: p.detach().clone() for n, p in attached.named_parameters()}
-    bridge = {n: p.detach().clone() for n, p in task.learnt().items() if n.startswith("bridge.")}
+    bridge = {n: p.detach().clone() for n, p in task.state().items() if n.startswith("bridge.")}
     optimizer = task.optimizer()
     terms = task.step(task.batch(0), lambda loss: loss.backward())
     optimizer.step()
@@ -41,7 +45,7 @@ def test_a_step_moves_the_lora_of_both_towers_and_the_bridge_and_nothing_else(ma
         "text_model",
         "vision_model",
     }
-    assert all(not torch.equal(task.learnt()[n], p) for n, p in bridge.items())
+    assert all(not torch.equal(task.state()[n], p) for n, p in bridge.items())
 
 
 def test_batches_are_a_function_of_the_step_and_cover_the_pairs(made):

@@ -11,24 +11,40 @@ _SOUND_CHANNELS = 16
 
 
 def image_layout(network: nn.Module, device: str) -> torch.memory_format:
-    """Channels last, which is faster, unless the network has an `unsound_layer` on this device.
+    """Choose channels last, which is faster, unless the network has an `unsound_layer` on this device.
 
-    >>> image_layout(nn.Conv2d(4, 8, 1, stride=2), "cpu"), image_layout(nn.Conv2d(4, 8, 3, stride=2), "cpu")
-    (torch.contiguous_format, torch.channels_last)
+    Args:
+        network: What is trained.
+        device: Where.
+
+    Returns:
+        The layout for the network and its images.
+
+    Example:
+        >>> image_layout(nn.Conv2d(4, 8, 1, stride=2), "cpu"), image_layout(nn.Conv2d(4, 8, 3, stride=2), "cpu")
+        (torch.contiguous_format, torch.channels_last)
     """
     return torch.channels_last if unsound_layer(network, device) is None else torch.contiguous_format
 
 
 def unsound_layer(network: nn.Module, device: str) -> str | None:
-    """The name of the first convolution that must not be trained in channels last; None where there is none.
+    """Find the first convolution that must not be trained in channels last.
 
     On a processor, oneDNN (torch 2.13) writes past its memory in the gradient of the weights of a 1 × 1 convolution with a
     stride and few input channels: fewer than 8 with AVX2, fewer than 16 with AVX-512, there on large images or with several
     threads. Other kernels, groups, bfloat16 and the contiguous layout are sound. One rule holds for every processor, so
     that a training does not depend on which one it meets.
 
-    >>> unsound_layer(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 1, stride=2)), "cpu")
-    '1'
+    Args:
+        network: What is trained.
+        device: Where.
+
+    Returns:
+        The name of the layer; None where there is none.
+
+    Example:
+        >>> unsound_layer(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 1, stride=2)), "cpu")
+        '1'
     """
     if torch.device(device).type != "cpu":
         return None

@@ -30,21 +30,30 @@ def old_model(
     classifier: np.ndarray | None = None,
     renormalise: bool = False,
     ancestors: Sequence[OldModel] = (),
-    progress: Progress = silent,
 ) -> OldModel:
-    """Prototypes and unit embeddings of the training items, which are not augmented.
+    """Make all that objectives keep of an old model: prototypes and unit vectors of the items, not augmented.
 
-    old: the encoder, or its vectors [n, d_old] of the items, in their order. known: names of the classes that it was trained
-    on, all of them where None. classifier [c, d_old]: the weights of its classifier, where they are at hand. renormalise: the
-    prototypes, see `class_means`. ancestors: see `OldModel`; made of the same data. Raises `InvalidInput` for vectors of another
-    number, and names that are no class.
+    Args:
+        data: The items that are trained on.
+        old: The encoder; or its vectors [n, d_old] of the items, in their order, such as `old_vectors` gives.
+        known: Names of the classes that it was trained on; None for all of them.
+        classifier: The weights [c, d_old] of its classifier, where they are at hand.
+        renormalise: The prototypes; see `class_means`.
+        ancestors: The versions before it, made of the same data; see `OldModel`.
 
-    >>> from embridge.training.compatible.labelled import LabelledVectors
-    >>> rows = np.eye(3, dtype=np.float32)
-    >>> old_model(LabelledVectors(rows, np.array([0, 1, 1]), ["cat", "dog"]), rows, known=["cat"]).known.tolist()
-    [True, False]
+    Returns:
+        The old model, as an objective takes it.
+
+    Raises:
+        InvalidInput: The vectors are of another number or not finite, or a name is no class.
+
+    Example:
+        >>> from embridge.training.compatible.labelled import LabelledVectors
+        >>> rows = np.eye(3, dtype=np.float32)
+        >>> old_model(LabelledVectors(rows, np.array([0, 1, 1]), ["cat", "dog"]), rows, known=["cat"]).known.tolist()
+        [True, False]
     """
-    vectors = old_vectors(data, old, progress=progress)
+    vectors = old_vectors(data, old)
     labels = torch.from_numpy(data.labels)
     means = class_means(_chunks(vectors, labels), classes=len(data.classes), renormalise=renormalise).means
     weights = None if classifier is None else torch.from_numpy(np.asarray(classifier, np.float32))
@@ -52,9 +61,24 @@ def old_model(
 
 
 def old_vectors(data: Labelled, old: Encoder | np.ndarray, *, progress: Progress = silent) -> np.ndarray:
-    """Unit vectors [n, d_old] of the items, not augmented, a part at a time.
+    """Give an old model's unit vectors of the items, not augmented, a part at a time.
 
-    Raises `InvalidInput` for vectors of another number, or that are not finite.
+    Args:
+        data: The items that are trained on.
+        old: The encoder; or its vectors [n, d_old] of the items, in their order.
+        progress: Called after each part that is encoded.
+
+    Returns:
+        Unit rows [n, d_old].
+
+    Raises:
+        InvalidInput: The vectors are of another number, or not finite.
+
+    Example:
+        >>> from embridge.training.compatible.labelled import LabelledVectors
+        >>> data = LabelledVectors(np.eye(2, dtype=np.float32), np.array([0, 1]))
+        >>> old_vectors(data, np.array([[0, 2], [3, 0]], np.float32)).tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
     """
     if not isinstance(old, np.ndarray):
         return np.concatenate(list(_encoded(data, old, progress)))

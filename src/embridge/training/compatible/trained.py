@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from embridge.adapters.base import Adapter
 from embridge.adapters.linear import Identity
@@ -21,18 +21,25 @@ from embridge.errors import SettingsError
 from embridge.provenance import Provenance
 from embridge.shapes import Float32
 from embridge.space import Space
+from embridge.training.compatible.settings import CompatibleSettings
+from embridge.training.compatible.start import Start
 from embridge.training.objectives.base import Objective
 
-__all__ = ["Trained", "trained_model"]
+__all__ = ["UPGRADE", "Trained", "trained_from"]
 
 UPGRADE = "upgrade"
+_PROBED_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """A trained model, where it comes from, and how it meets the old rows [n, old_dim].
+    """A trained model, where it comes from, and how it meets the old rows.
 
-    make_bridge: gives the bridge between the two spaces, new and old; see `Objective.bridge`.
+    Attributes:
+        model: The network, with what makes embeddings of its features.
+        provenance: Where it comes from.
+        make_bridge: Gives the bridge between two spaces, new and old; see `Objective.bridge`.
+        old_dim: The dims of the old rows.
     """
 
     model: TrainedModel
@@ -46,11 +53,32 @@ class Trained:
         return self.model.space
 
     def encoder(self, *, device: str = "auto", batch_size: int = 256) -> TrainedEncoder:
-        """The model as an encoder of images; raises `SettingsError` where it was trained on vectors."""
+        """The model as an encoder of images.
+
+        Args:
+            device: Where it runs.
+            batch_size: Images that are encoded at once.
+
+        Returns:
+            The encoder.
+
+        Raises:
+            SettingsError: The model was trained on vectors.
+        """
         return TrainedEncoder(self.model, device=device, batch_size=batch_size)
 
     def embed(self, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d_new"]:
-        """Vectors of the frozen model to unit rows; raises `SettingsError` where it was trained on images."""
+        """Embed vectors of the frozen model, where this one was trained on such.
+
+        Args:
+            vectors: Of the frozen model.
+
+        Returns:
+            Unit rows.
+
+        Raises:
+            SettingsError: The model was trained on images.
+        """
         if self.model.pixels is not None:
             raise SettingsError(f"{self.model.name} was trained on images: encode them with its encoder")
         with torch.inference_mode():
@@ -58,11 +86,21 @@ class Trained:
         return rows
 
     def upgrade(self, old: Space, *, source: Space | None = None) -> Upgrade:
-        """The upgrade on an index of ``old``: nothing before the bridge, where the model takes images.
+        """Make the upgrade on an index of the old model.
 
-        source: of the frozen model, where this one was trained on its vectors; the upgrade's head is what was trained, and
-        runs in numpy. Raises `SettingsError` for a space of another dim than the old vectors had, for a source that is
-        missing or not wanted, and for BT² on vectors, whose embedding is no adapter: `embed` gives its rows.
+        A model of images has nothing before its bridge. Of one that was trained on vectors, the upgrade's head is what was
+        trained, and runs in numpy.
+
+        Args:
+            old: The space of the index.
+            source: The space of the frozen model, where this one was trained on its vectors.
+
+        Returns:
+            The upgrade.
+
+        Raises:
+            SettingsError: The space has other dims than the old vectors had; the source is missing, or there should be none;
+                or it is BT² on vectors, whose embedding is no adapter (`embed` gives its rows).
         """
         if old.dim != self.old_dim:
             raise SettingsError(f"{self.model.name} was trained beside vectors of {self.old_dim} dims, came {old}")
@@ -72,7 +110,13 @@ class Trained:
     def save(self, folder: Path | str, *, old: Space | None = None) -> Path:
         """Write the folder that ``trained:FOLDER`` loads, whole or not at all.
 
-        old: write the upgrade on an index of it too, into ``upgrade``, for a model of images; `Upgrade.load` reads it.
+        Args:
+            folder: Where; an earlier model in it is replaced.
+            old: Write the upgrade on an index of this space too, into ``upgrade`` below it, for a model of images;
+                `Upgrade.load` reads it.
+
+        Returns:
+            The folder.
         """
         upgrade = None if old is None else self.upgrade(old)
         path = self.model.save(folder, provenance=asdict(self.provenance))
@@ -99,17 +143,42 @@ class Trained:
         return backbone.to_adapter(source, new)
 
 
-def trained_model(make: Callable[[], TrainedModel], objective: Objective, features: Tensor) -> TrainedModel:
-    """The model, if it embeds these features as the objective does.
+def trained_from(start: Start, settings: CompatibleSettings, figures: Mapping[str, Any]) -> Trained:
+    """What a training ended as.
 
-    Raises `SettingsError` for an objective whose `embed` is not its `embedding`, as one of the user's own may be.
+    Args:
+        start: What it started from, whose network and objective are trained by now.
+        settings: How it was done.
+        figures: Of the training, for the provenance.
+
+    Returns:
+        The model and all that belongs to it.
+
+    Raises:
+        SettingsError: What the objective's ``embed`` does is not its ``embedding``, as in one of the user's own.
     """
-    model = make()
+    name = settings.name or f"{start.method}-{start.network.kind}"
+    pixels, objective = settings.pixels(start.data.side), start.objective
+    model = TrainedModel(name, start.network, objective.embedding(), dim=objective.embedding_dim, pixels=pixels)
+    _require_same_embedding(model, objective)
+    provenance = Provenance(
+        method=start.method,
+        settings={"training": asdict(settings), **start.described()},
+        seed=start.seed,
+        data=start.data_described(),
+        versions=start.versions(),
+        figures=figures,
+    )
+    return Trained(model, provenance, objective.bridge, objective.old_dim)
+
+
+def _require_same_embedding(model: TrainedModel, objective: Objective) -> None:
+    """On random features, which are the same each time."""
+    features = torch.randn(_PROBED_ROWS, objective.feature_dim, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        wanted, came = (objective.eval().embed(features), model.embedding.eval()(features))
-    if wanted.shape != came.shape or not torch.allclose(wanted, came, rtol=1e-4, atol=1e-4):
+        expected, embedded = objective.eval().embed(features), model.embedding.eval()(features)
+    if expected.shape != embedded.shape or not torch.allclose(expected, embedded, rtol=1e-4, atol=1e-4):
         raise SettingsError(
             f"{type(objective).__name__}: embedding() does not give what embed() does; override it with a module of "
             "embridge.backbones.embedding"
         )
-    return model

@@ -22,15 +22,25 @@ __all__ = [
     "needed_old",
 ]
 
-Rule = Literal["above 0", "0 or more", "0 to 1", "at least 0 and below 1", "a whole number of at least 1"]
+Rule = Literal[
+    "above 0",
+    "0 or more",
+    "0 to 1",
+    "above 0 and below 1",
+    "at least 0 and below 1",
+    "a whole number of at least 1",
+    "a whole number of at least 2",
+]
 """The range that a setting has to be in; none takes NaN or infinity."""
 
 _RULES: dict[Rule, Callable[[float], bool]] = {
     "above 0": lambda value: 0 < value < float("inf"),
     "0 or more": lambda value: 0 <= value < float("inf"),
     "0 to 1": lambda value: 0 <= value <= 1,
+    "above 0 and below 1": lambda value: 0 < value < 1,
     "at least 0 and below 1": lambda value: 0 <= value < 1,
     "a whole number of at least 1": lambda value: isinstance(value, int) and value >= 1,
+    "a whole number of at least 2": lambda value: isinstance(value, int) and value >= 2,
 }
 
 

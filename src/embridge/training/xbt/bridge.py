@@ -17,9 +17,18 @@ __all__ = ["TrainableBridge"]
 
 
 class TrainableBridge(nn.Module):
-    """Unit rows [b, d_new] to unit rows [b, d_old], starting as the given adapter; all of its weights are trained.
+    """Unit rows [b, d_new] to unit rows [b, d_old], starting as an adapter; all of its weights are trained.
 
-    Raises `SettingsError` for a bridge that is neither a Linear nor an MLP.
+    Args:
+        adapter: The bridge to start as.
+
+    Raises:
+        SettingsError: It is neither a Linear nor an MLP.
+
+    Example:
+        >>> bridge = Linear(Space("new", "1", 3), Space("old", "1", 2), np.eye(3, 2, dtype=np.float32))
+        >>> TrainableBridge(bridge)(torch.tensor([[3.0, 4.0, 0.0]])).detach().tolist()
+        [[0.6000000238418579, 0.800000011920929]]
     """
 
     def __init__(self, adapter: Adapter) -> None:
@@ -43,7 +52,15 @@ class TrainableBridge(nn.Module):
         return F.normalize(out, dim=1)
 
     def to_adapter(self, source: Space, target: Space) -> Linear | MLP:
-        """The same map in numpy (to float32 rounding; a linear one gives rows that are not of length one)."""
+        """Write the map in numpy, as it now is.
+
+        Args:
+            source: The space of the rows that it takes.
+            target: The space of the rows that it gives.
+
+        Returns:
+            The same map to float32 rounding; a linear one gives rows that are not of length one.
+        """
         if len(self.layers):
             layers = [_layer(module) for module in self.layers]
             return MLP(source, target, layers, skip=None if self.skip is None else _layer(self.skip))

@@ -1,4 +1,4 @@
-"""What XBT's second stage starts from: pairs, the new model, and the upgrade of the first stage."""
+"""What a finetuning starts from: pairs, the new model, and the upgrade with the bridge."""
 
 from __future__ import annotations
 
@@ -19,25 +19,57 @@ from embridge.errors import SettingsError, WrongDirection
 from embridge.methods.base import Pairs
 from embridge.methods.unit_rows import UnitRows
 from embridge.space import require_same
-from embridge.training.xbt.task import Surrogates
 
-__all__ = ["Start"]
+__all__ = ["Start", "Surrogates"]
 
 _INDECISIVE = ("checkpoint_every_steps", "workers")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Start:
-    """What a training starts from; raises for an encoder and an upgrade that cannot be trained.
+class Surrogates:
+    """Pairs with what stands for the old model's vectors of them.
 
-    captions: the pairs of stage 1, if the loss is to use them.
+    Attributes:
+        pairs: Images with their captions.
+        old_texts: ψ₀ of each caption as the new model without the LoRA sees it, unit rows [n, d_old].
+        groups: The number of each pair's photo [n].
+        images: Vectors of the images by the new model without the LoRA, unit rows [n, d_new]; needed beside captions of the
+            bridge alone.
+    """
+
+    pairs: ImageTextPairs
+    old_texts: np.ndarray
+    groups: np.ndarray
+    images: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> Surrogates:
+        """Those pairs, in that order."""
+        images = None if self.images is None else self.images[rows]
+        return Surrogates(self.pairs.take(rows), self.old_texts[rows], self.groups[rows], images)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """The parts of a finetuning, checked against each other.
+
+    Attributes:
+        pairs: Images with their captions.
+        encoder: The new model.
+        upgrade: With the bridge that was fitted between the two models' captions.
+        captions: What the bridge was fitted on, if the loss is to use it.
+        seed: Of the order of the pairs, of the LoRA's start and of dropout.
+
+    Raises:
+        SettingsError: The encoder or the upgrade cannot be trained.
+        WrongDirection: The upgrade is forward.
+        SpaceMismatch: The upgrade or the captions are of other models.
     """
 
     pairs: ImageTextPairs
     encoder: ClipEncoder
     upgrade: Upgrade
-    seed: int
     captions: Pairs | None
+    seed: int
 
     def __post_init__(self) -> None:
         _require_trainable(self.encoder, self.upgrade, self.captions)
@@ -48,6 +80,7 @@ class Start:
         return Surrogates(self.pairs, self._old_texts(), self.pairs.group_numbers(), images)
 
     def caption_rows(self) -> UnitRows | None:
+        """The captions of the bridge as both models see them, None without them."""
         if self.captions is None:
             return None
         return UnitRows(self.captions, np.arange(len(self.captions)), str(self.encoder.device))
@@ -61,7 +94,7 @@ class Start:
         return f"{pairs}; {len(self.captions)} captions, {self.captions.fingerprint}"
 
     def _old_texts(self) -> np.ndarray:
-        """ψ₀(native caption) for each pair, unit rows; a caption that comes often is encoded once."""
+        """ψ₀ of each pair's caption as the new model without the LoRA sees it, unit rows; a caption is encoded once."""
         distinct = list(dict.fromkeys(self.pairs.captions))
         row_of = {caption: row for row, caption in enumerate(distinct)}
         mapped = normalized(self.upgrade.bridge.apply(self.encoder.encode(distinct, modality="text")))
@@ -87,9 +120,7 @@ def _require_trainable(encoder: ClipEncoder, upgrade: Upgrade, captions: Pairs |
     if upgrade.direction == "forward":
         raise WrongDirection("finetune: xbt trains on a backward upgrade, from new to old; this one is forward")
     if encoder.lora is not None or upgrade.lora is not None:
-        raise SettingsError(
-            "finetune: there is a LoRA already; start from the upgrade of stage 1 and the encoder without a LoRA"
-        )
+        raise SettingsError("finetune: there is a LoRA already; start from an upgrade and an encoder without one")
     require_same(upgrade.new_space, encoder.space, what="the encoder to train with this upgrade")
     if captions is not None:
         require_same(upgrade.new_space, captions.new.space, what="the new side of the captions")

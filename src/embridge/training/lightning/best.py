@@ -1,0 +1,87 @@
+"""Best: how a training goes, and the parameters with the highest score so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embridge.errors import InvalidInput
+from embridge.training.lightning.ranks import average
+from embridge.training.lightning.task import Loop, Task
+
+__all__ = ["Best", "copied", "load"]
+
+
+class Best:
+    """The parameters with the highest score so far; the start counts, as step 0, so the best is never below it.
+
+    Where the last parameters are kept, it has the scores and losses alone.
+
+    Attributes:
+        step: After which the best were there.
+        scores: At the start, and after each check.
+        losses: The mean loss of each hundredth of the steps, or of each step.
+        state: The best parameters by name; empty where the last are kept.
+    """
+
+    def __init__(self, task: Task, loop: Loop) -> None:
+        self._task, self._loop, self.step = task, loop, 0
+        self.scores = [task.score()] if loop.checks else []
+        self.state = self._state()
+        self.losses: list[float] = []
+        self._sum, self._every = torch.zeros(()), max(1, loop.steps // 100)
+
+    def check(self, step: int) -> float:
+        """Look at the score after a step, and copy the parameters where it is the highest.
+
+        Returns:
+            The score.
+        """
+        score = self._task.score()
+        if score > max(self.scores):
+            self.step, self.state = step, self._state()
+        self.scores.append(score)
+        return score
+
+    def add_loss(self, step: int, loss: Tensor) -> None:
+        """Note the loss of a step, counted from 0."""
+        self._sum = self._sum.to(loss.device) + loss
+        if (step + 1) % self._every == 0:
+            average([self._sum])
+            self.losses.append(float(self._sum) / self._every)
+            self._sum = torch.zeros(())
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint; see `restore`."""
+        best = {"step": self.step, "scores": self.scores, "state": self.state}
+        return best | {"losses": self.losses, "sum": self._sum.cpu()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take up what `to_dict` gave."""
+        self.step, self.scores, self.state = saved["step"], list(saved["scores"]), dict(saved["state"])
+        self.losses, self._sum = list(saved["losses"]), saved["sum"]
+
+    def _state(self) -> dict[str, Tensor]:
+        return copied(self._task.state()) if self._loop.keep == "best" else {}
+
+
+def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of these tensors on the processor, without gradients."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+
+def load(state: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
+    """Put saved values into the tensors of a task, in place.
+
+    Raises:
+        InvalidInput: The names differ.
+    """
+    if state.keys() != saved.keys():
+        raise InvalidInput(
+            "the checkpoint holds other parameters than are trained; remove it, or choose another folder"
+        )
+    with torch.no_grad():
+        for name, tensor in state.items():
+            tensor.copy_(saved[name])

@@ -1,0 +1,30 @@
+"""Precision: which numbers a backbone is trained in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+__all__ = ["Precision", "precision_on"]
+
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+
+
+def precision_on(device: str, precision: Precision) -> Literal["32-true", "bf16-mixed"]:
+    """Settle what ``auto`` is on a device: bfloat16 on a GPU that has it, float32 elsewhere.
+
+    Args:
+        device: Such as ``cpu`` or ``cuda:0``.
+        precision: What the settings say.
+
+    Returns:
+        Lightning's name of the precision.
+
+    Example:
+        >>> precision_on("cpu", "auto"), precision_on("cpu", "bf16-mixed")
+        ('32-true', 'bf16-mixed')
+    """
+    if precision != "auto":
+        return precision
+    return "bf16-mixed" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "32-true"
