@@ -74,7 +74,7 @@ def test_the_library_example_finds_what_was_asked(workplace):
 def test_the_settings_load(workplace):
     settings = load_settings("settings.yaml")
     assert settings.fit.captions == workplace / "captions.txt"
-    assert settings.evaluate.pairs == workplace / "judged.csv"
+    assert settings.evaluate.judged == workplace / "judged.csv"
 
 
 def test_the_commands_shown_are_all_there_are():

@@ -59,7 +59,7 @@ def project(tmp_path_factory):
     store.upsert(Embeddings.of(vectors, old.space, drawn.ids), {"name": drawn.captions})
     settings = MODELS | {
         "fit": {"captions": "captions.txt", "method": "procrustes"},
-        "evaluate": {"pairs": "pairs.csv", "metrics": ["recall_at_1", "recall_at_10"]},
+        "evaluate": {"judged": "pairs.csv", "metrics": ["recall_at_1", "recall_at_10"]},
     }
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     assert run("fit", folder / "settings.yaml").exit_code == 0
@@ -127,8 +127,8 @@ def test_judged_queries_choose_but_are_not_reported_on(project):
     shared = settings_of(project, "shared", fit=fit, upgrade="judged")
     done = run("fit", shared)
     assert done.exit_code == 2
-    assert "fit.judged and evaluate.pairs share 49 queries" in done.stderr
-    apart = settings_of(project, "apart", fit=fit, evaluate={"pairs": "report-pairs.csv"}, upgrade="judged")
+    assert "fit.judged and evaluate.judged share 49 queries" in done.stderr
+    apart = settings_of(project, "apart", fit=fit, evaluate={"judged": "report-pairs.csv"}, upgrade="judged")
     assert run("fit", apart, "--json").exit_code in (0, 3)
 
 
@@ -178,7 +178,7 @@ def test_a_gate_that_fails_ends_with_3_and_is_named(project):
         "recall_at_10.t2i naive >= 0.98 * old/old",
         "negative_flip_rate <= 1",
     ]
-    pairs = {"pairs": "pairs.csv", "gates": gates}
+    pairs = {"judged": "pairs.csv", "gates": gates}
     path = settings_of(project, "gated", evaluate=pairs, report="gated.json")
     done = run("evaluate", path, "--json")
     assert done.exit_code == 3
@@ -199,7 +199,7 @@ def test_a_gate_that_fails_ends_with_3_and_is_named(project):
 
 def test_slices_curves_and_gates_on_slices(project):
     evaluate = {
-        "pairs": "pairs.csv",
+        "judged": "pairs.csv",
         "metrics": ["mrr_at_10", "ndcg_at_10", "recall_at_10"],
         "slices": ["font"],
         "curve": True,
@@ -328,7 +328,7 @@ def test_a_file_of_vectors_is_searched_whole(tmp_path):
     }
     settings = models | {
         "fit": {"method": "procrustes"},
-        "evaluate": {"pairs": "pairs.csv", "metrics": ["recall_at_1"]},
+        "evaluate": {"judged": "pairs.csv", "metrics": ["recall_at_1"]},
     }
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
     assert run("fit", tmp_path / "settings.yaml").exit_code == 0
@@ -371,7 +371,7 @@ def test_text_retrieval_has_one_direction(project):
     path = project / "documents.csv"
     path.write_text("query,document\n" + "".join(f"{glyphs.caption(c)},{glyphs.caption(c)}\n" for c in HELD_OUT[:20]))
     settings = settings_of(
-        project, "texts", evaluate={"pairs": "documents.csv", "metrics": ["recall_at_1"]}, report="texts.json"
+        project, "texts", evaluate={"judged": "documents.csv", "metrics": ["recall_at_1"]}, report="texts.json"
     )
     cells = json.loads(run("evaluate", settings, "--json").stdout)["cells"]
     assert list(cells) == [""]
@@ -476,7 +476,7 @@ def test_settings_that_are_missing_are_not_called_damaged(tmp_path):
 )
 def test_pairs_that_cannot_work_say_why(project, content, message):
     (project / "bad.csv").write_text(content)
-    done = run("evaluate", settings_of(project, "bad", evaluate={"pairs": "bad.csv"}))
+    done = run("evaluate", settings_of(project, "bad", evaluate={"judged": "bad.csv"}))
     assert (done.exit_code, message in done.stderr) == (1, True)
 
 

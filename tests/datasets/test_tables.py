@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from embridge.datasets.judged_pairs import read_pairs
 from embridge.datasets.labels import read_labels
-from embridge.datasets.tables import column_names, read_columns
+from embridge.datasets.tables import read_table
 from embridge.datasets.text_lines import read_captions
 from embridge.errors import InvalidInput
 from embridge.evaluation.relevance import LabelRelevance
@@ -37,9 +37,9 @@ def write(path, columns):
 def test_what_is_written_is_read(tmp_path_factory, suffix, rows):
     names, notes = zip(*rows, strict=True)
     path = write(tmp_path_factory.mktemp("tables") / f"x{suffix}", {"name": names, "a, b": notes})
-    assert column_names(path) == ["name", "a, b"]
+    assert read_table(path).names == ["name", "a, b"]
     expected = {"a, b": tuple(map(str.strip, notes)), "name": tuple(map(str.strip, names))}
-    assert read_columns(path, ["a, b", "name"]) == expected
+    assert read_table(path).columns(["a, b", "name"]) == expected
 
 
 @given(content=st.binary(max_size=200))
@@ -64,7 +64,7 @@ def test_values_of_parquet_are_texts(tmp_path):
         "image": [b"\xff\xfe"] * 3,
     }
     path = write(tmp_path / "x.parquet", columns)
-    assert read_columns(path, [name for name in columns if name != "image"]) == {
+    assert read_table(path).columns([name for name in columns if name != "image"]) == {
         "number": ("1", "", "3"),
         "share": ("0.5", "", ""),
         "flag": ("True", "False", ""),
@@ -74,7 +74,7 @@ def test_values_of_parquet_are_texts(tmp_path):
         "empty": ("", "", ""),
     }
     with pytest.raises(InvalidInput, match=r"x\.parquet cannot be read as parquet: 'utf-8' codec"):
-        read_columns(path, ["image"])
+        read_table(path).columns(["image"])
 
 
 @pytest.mark.parametrize(

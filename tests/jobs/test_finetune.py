@@ -37,7 +37,7 @@ FINETUNE = {
     "checkpoint_every_steps": 2, "target_modules": ["q_proj", "v_proj"],
 }  # fmt: skip
 FIT = {"captions": "captions.txt", "method": "procrustes", "settings": {"center": False}}
-TUNED = FIT | {"pairs": "pairs.csv", "finetune": FINETUNE}
+TUNED = FIT | {"finetune_pairs": "pairs.csv", "finetune": FINETUNE}
 
 
 def write_pairs(path, code_points):
@@ -52,7 +52,7 @@ def write_pairs(path, code_points):
 
 
 def settings_of(folder, name="settings", **changes):
-    evaluate = {"pairs": "judged.csv", "metrics": ["recall_at_1", "recall_at_10"], "cells": []}
+    evaluate = {"judged": "judged.csv", "metrics": ["recall_at_1", "recall_at_10"], "cells": []}
     said = MODELS | {"fit": TUNED, "evaluate": evaluate, "upgrade": name, "report": f"{name}.json"}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(said | changes))
     return load_settings(folder / f"{name}.yaml")
@@ -93,7 +93,7 @@ def test_the_upgrade_is_of_the_model_with_the_lora(project, fitted):
     assert upgrade.lora == project / "whole" / "lora"
     assert upgrade.provenance.encoders == MODELS
     assert upgrade.new_space == load(MODELS["new"], lora=upgrade.lora).space
-    assert f"on top of procrustes; held-out score {figures['held_out_scores'][0]:.3f} before" in fitted.said
+    assert f"on top of procrustes; held-out score {figures['held_out_scores'][0]:.3f} before" in fitted.sentence
     assert fitted.folds.startswith("this bridge is of the new model with the upgrade's LoRA")
     assert fitted.to_dict()["foldable_into"] == []
 
@@ -161,21 +161,21 @@ def test_where_no_step_helps_that_is_said_and_the_upgrade_is_the_first_stage(pro
     settings = settings_of(project, "harm", fit=TUNED | {"finetune": finetune})
     made = fit_upgrade(settings)
     assert made.upgrade.lora is None
-    assert re.search(r"no step scored above the start \(0\.\d+\), so this is the upgrade of procrustes", made.said)
+    assert re.search(r"no step scored above the start \(0\.\d+\), so this is the upgrade of procrustes", made.sentence)
     assert evaluate_upgrade(settings).headline()["cells"] == stage_1
 
 
 def test_pairs_on_the_command_line_follow_the_choice(project):
     fit = {"captions": "captions.txt", "settings": {"candidates": ["procrustes"]}, "finetune": FINETUNE | {"epochs": 1}}
     settings_of(project, "chosen", fit=fit)
-    done = run("fit", project / "chosen.yaml", "--pairs", project / "pairs.csv", "--json")
+    done = run("fit", project / "chosen.yaml", "--finetune-pairs", project / "pairs.csv", "--json")
     assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["method"], said["figures"]["stage_1"]) == ("xbt-stage2", "procrustes")
     assert said["figures"]["chosen_from"][0]["method"] == said["candidates"][0]["method"] == "procrustes"
     assert "finetune steps" in done.stderr
     done = run("fit", project / "chosen.yaml")
-    assert (done.exit_code, "name them in fit.pairs" in done.stderr) == (2, True)
+    assert (done.exit_code, "name them in fit.finetune_pairs" in done.stderr) == (2, True)
 
 
 def test_a_choice_that_cannot_be_trained_on_is_said(project):
@@ -204,7 +204,9 @@ def test_pairs_that_are_reported_on_are_refused(project, tmp_path):
         for name, part in (("judged.csv", rows), ("pairs.csv", own)):
             with (tmp_path / name).open("w", newline="") as file:
                 csv.writer(file).writerows([("text", "image"), *part])
-        with pytest.raises(SettingsError, match=f"fit.pairs and evaluate.pairs {message}: a model trained on what is"):
+        with pytest.raises(
+            SettingsError, match=f"fit.finetune_pairs and evaluate.judged {message}: a model trained on what is"
+        ):
             fit_upgrade(settings_of(tmp_path))
     assert not (tmp_path / ".embridge-cache").exists()
 
@@ -222,13 +224,13 @@ def test_texts_that_are_reported_on_are_refused_as_documents_too(project, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fit": TUNED | {"pairs": "none.csv"}}, r"fit\.pairs: .*none\.csv does not exist"),
+        ({"fit": TUNED | {"finetune_pairs": "none.csv"}}, r"fit\.finetune_pairs: .*none\.csv does not exist"),
         ({"fit": TUNED | {"method": "fct", "settings": {}}}, "linear or an mlp; fct makes none: set method: xbt"),
         ({"fit": TUNED | {"finetune": {"ranks": 3}}}, "fit.finetune has no setting ranks; it has "),
         ({"fit": TUNED | {"finetune": {"rank": "3"}}}, "fit.finetune: rank: Input should be a valid integer, came '3'"),
         ({"fit": TUNED | {"finetune": {"rank": 0}}}, "finetune: rank is a whole number of at least 1, came 0"),
         ({"fit": TUNED | {"finetune": {}}}, r"batch_size 256 is more than the \d+ pairs there are to train on"),
-        ({"fit": FIT | {"finetune": {"rank": 3}}}, r"image-text pairs: name them in fit\.pairs"),
+        ({"fit": FIT | {"finetune": {"rank": 3}}}, r"image-text pairs: name them in fit\.finetune_pairs"),
         (
             {"new": "sentence-transformers:some/model"},
             "texts and images .clip:MODEL.; it is sentence-transformers:some",
@@ -301,8 +303,8 @@ def test_vectors_in_files_have_to_be_of_the_lora(project, fitted):
             write(vectors, project / f"{name}-{part}.parquet")
             files[name][part] = f"{name}-{part}.parquet"
     by_encoder = evaluate_upgrade(settings_of(project, "whole")).headline()["cells"]
-    with_native = settings_of(project, "whole", new=files["tuned"], native=files["native"])
-    assert evaluate_upgrade(with_native).headline()["cells"] == by_encoder
+    whole = settings_of(project, "whole", new=files["tuned"], new_without_lora=files["native"])
+    assert evaluate_upgrade(whole).headline()["cells"] == by_encoder
     with pytest.warns(UserWarning, match="a backfill would be of the model without; name its vectors"):
         alone = evaluate_upgrade(settings_of(project, "whole", new=files["tuned"])).headline()["cells"]
     assert alone["i2t"]["new/old"] == by_encoder["i2t"]["new/old"]

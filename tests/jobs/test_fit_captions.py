@@ -67,7 +67,7 @@ def test_what_was_dropped_is_said(tmp_path):
     write_folder(tmp_path / "shop")
     made = fit_upgrade(settings_of(tmp_path))
     repeats = len(NAMES[::3])
-    assert made.said.endswith(f"; {len(NAMES)} captions in 2 files; {repeats} repeats and 1 blanks dropped")
+    assert made.sentence.endswith(f"; {len(NAMES)} captions in 2 files; {repeats} repeats and 1 blanks dropped")
     assert made.to_dict()["captions"] == {"kept": len(NAMES), "repeats": repeats, "blanks": 1, "files": 2}
     assert Upgrade.load(tmp_path / "upgrade").provenance.data.startswith(f"{len(NAMES)} pairs")
 

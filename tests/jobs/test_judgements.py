@@ -54,7 +54,7 @@ def project(tmp_path):
 
 
 def test_pairs_with_slices_of_a_column(project):
-    done = project(pairs="pairs.csv", slices=["language"], gates=["recall_at_10[language=de] new/new >= 0.5"])
+    done = project(judged="pairs.csv", slices=["language"], gates=["recall_at_10[language=de] new/new >= 0.5"])
     assert done.exit_code == 0, done.stderr
     summary = load_summary(project.folder / "report.json")
     assert {(s.label, s.queries) for s in summary.slices} == {("de", 30), ("en", 30)}
@@ -64,8 +64,8 @@ def test_pairs_with_slices_of_a_column(project):
 
 
 def test_clicks_weigh_queries(project):
-    plain = json.loads(project(pairs="pairs.csv").stdout)["cells"][""]["old/old"]["recall_at_1"]
-    done = project(pairs="pairs.csv", clicks="clicks")
+    plain = json.loads(project(judged="pairs.csv").stdout)["cells"][""]["old/old"]["recall_at_1"]
+    done = project(judged="pairs.csv", clicks="clicks")
     assert done.exit_code == 0, done.stderr
     report = load_report(project.folder / "report.json")
     assert report.task("").truth == "click log"
@@ -82,7 +82,7 @@ def test_a_text_that_is_both_query_and_document_is_sliced_as_the_query(tmp_path)
     (tmp_path / "pairs.csv").write_text(
         "query,document,clicks\nshoe,a,80\nhat,shoe,1\n" + "".join(f"q{i},b,1\n" for i in range(19))
     )
-    read = read_judgements(EvaluateSettings(pairs=tmp_path / "pairs.csv", clicks="clicks"))
+    read = read_judgements(EvaluateSettings(judged=tmp_path / "pairs.csv", clicks="clicks"))
     assert read.slices["frequency"]["shoe"] == "head"
 
 
@@ -125,7 +125,7 @@ def test_neighbours_are_labelled_as_such(project):
 
 def test_orders_of_a_backfill(project):
     (project.folder / "popular.txt").write_text("\n".join(f"d{i}" for i in range(200)))
-    done = project(pairs="pairs.csv", curve=True, orders={"popular": "popular.txt"})
+    done = project(judged="pairs.csv", curve=True, orders={"popular": "popular.txt"})
     assert done.exit_code == 0, done.stderr
     curves = {curve.order: curve for curve in load_summary(project.folder / "report.json").curves}
     assert set(curves) == {"random", "popular"}
@@ -135,38 +135,42 @@ def test_orders_of_a_backfill(project):
 @pytest.mark.parametrize(
     ("settings", "code", "message"),
     [
-        ({}, 2, "exactly one of pairs, qrels, labels, neighbours"),
-        ({"pairs": "pairs.csv", "neighbours": 3}, 2, "exactly one of"),
-        ({"pairs": "pairs.csv", "metrics": ["recall"]}, 2, "there is no metric 'recall'"),
-        ({"pairs": "pairs.csv", "gates": ["good"]}, 2, "gate 'good': expected METRIC"),
+        ({}, 2, "exactly one of judged, qrels, labels, neighbours"),
+        ({"judged": "pairs.csv", "neighbours": 3}, 2, "exactly one of"),
+        ({"judged": "pairs.csv", "metrics": ["recall"]}, 2, "there is no metric 'recall'"),
+        ({"judged": "pairs.csv", "gates": ["good"]}, 2, "gate 'good': expected METRIC"),
         (
-            {"pairs": "pairs.csv", "gates": ["recall_at_10.t2i new/old > 0"]},
+            {"judged": "pairs.csv", "gates": ["recall_at_10.t2i new/old > 0"]},
             2,
             "no direction 't2i', only one search, without a name",
         ),
         (
-            {"pairs": "pairs.csv", "gates": ["recall_at_10[country] new/old > 0"]},
+            {"judged": "pairs.csv", "gates": ["recall_at_10[country] new/old > 0"]},
             2,
             "no slice column 'country'; there are none; name it in slices",
         ),
-        ({"pairs": "pairs.csv", "gates": ["recall_at_10 x/old > 0"]}, 2, "there is no cell 'x/old'; there are old/old"),
         (
-            {"pairs": "pairs.csv", "slices": ["language"], "gates": ["recall_at_10[language=fr] new/old > 0"]},
+            {"judged": "pairs.csv", "gates": ["recall_at_10 x/old > 0"]},
+            2,
+            "there is no cell 'x/old'; there are old/old",
+        ),
+        (
+            {"judged": "pairs.csv", "slices": ["language"], "gates": ["recall_at_10[language=fr] new/old > 0"]},
             2,
             "nothing has language = 'fr'; there are ['de', 'en']",
         ),
-        ({"pairs": "pairs.csv", "cells": ["slerp"]}, 2, "there is no cell 'slerp'"),
-        ({"pairs": "pairs.csv", "ks": [1]}, 2, "evaluate.ks: there is no such key"),
-        ({"pairs": "pairs.csv", "metric": ["map"]}, 2, "did you mean metrics?"),
+        ({"judged": "pairs.csv", "cells": ["slerp"]}, 2, "there is no cell 'slerp'"),
+        ({"judged": "pairs.csv", "ks": [1]}, 2, "evaluate.ks: there is no such key"),
+        ({"judged": "pairs.csv", "metric": ["map"]}, 2, "did you mean metrics?"),
         (
-            {"pairs": "pairs.csv", "slices": ["country"]},
+            {"judged": "pairs.csv", "slices": ["country"]},
             2,
             "has no column 'country'; there are query, document, clicks",
         ),
-        ({"pairs": "pairs.csv", "clicks": "language"}, 1, "expected a number above 0, came 'en'"),
-        ({"neighbours": 3, "slices": ["language"]}, 2, "columns of the pairs or the labels"),
+        ({"judged": "pairs.csv", "clicks": "language"}, 1, "expected a number above 0, came 'en'"),
+        ({"neighbours": 3, "slices": ["language"]}, 2, "columns of these or of the labels"),
         ({"qrels": "missing.txt"}, 2, "missing.txt does not exist"),
-        ({"pairs": "pairs.csv", "metrics": ["map"], "curve": True}, 2, "map is of whole rankings"),
+        ({"judged": "pairs.csv", "metrics": ["map"], "curve": True}, 2, "map is of whole rankings"),
     ],
 )
 def test_what_cannot_work_says_why(project, settings, code, message):

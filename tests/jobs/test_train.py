@@ -101,7 +101,7 @@ def test_the_examples_run(example, project):
     """As they stand but for their size."""
     said = yaml.safe_load(example.read_text())
     said["data"]["side"], said["backbone"], said["training"] = SIDE, SMALL, said["training"] | TRAINING
-    said["data"] |= {"cells": 4} if "cells" in said["data"] else {}
+    said["data"] |= {"clusters": 4} if "clusters" in said["data"] else {}
     said["model"], path = f"models/tried-{example.stem}", project / f"example-{example.stem}.yaml"
     path.write_text(yaml.safe_dump(said))
     done = run("train", path)
@@ -149,7 +149,7 @@ def test_the_upgrade_is_measured_on_labelled_images(project, trained):
     assert cells["old/old"]["recall_at_1"] == pytest.approx(nearest_is_right(rows, rows, labels), abs=1e-6)
     assert {"old/old", "new/old", "new/new"} <= set(cells)
     (project / "judged.csv").write_text("text,image\n" + "".join(f"{n.split('/')[1]},{n}\n" for n in names))
-    (project / "measure.yaml").write_text(yaml.safe_dump(said | {"evaluate": {"pairs": "judged.csv"}}))
+    (project / "measure.yaml").write_text(yaml.safe_dump(said | {"evaluate": {"judged": "judged.csv"}}))
     done = run("evaluate", project / "measure.yaml")
     assert (done.exit_code, "takes image alone, and what is judged is image and text" in done.stderr) == (2, True)
 
@@ -287,7 +287,7 @@ def unlabelled(project):
     for file in sorted((project / "images").rglob("*.png")):
         (folder / file.stem[:1]).mkdir(parents=True, exist_ok=True)
         shutil.copy(file, folder / file.stem[:1] / file.name)
-    return {"images": "unlabelled", "side": SIDE, "cells": 8, "held_out": 0.2}
+    return {"images": "unlabelled", "side": SIDE, "clusters": 8, "held_out": 0.2}
 
 
 OLD = {"encoder": "trained:models/old", "device": "cpu"}
@@ -295,28 +295,31 @@ OLD = {"encoder": "trained:models/old", "device": "cpu"}
 
 def test_cells_of_the_old_model_stand_in_for_classes(project):
     """From images in folders that are no classes, to an upgrade on the old index; the same again by the seed."""
-    path = settings_of(project, "cells", data=unlabelled(project), old=OLD)
+    path = settings_of(project, "clusters", data=unlabelled(project), old=OLD)
     done = run("train", path)
     assert done.exit_code == 0, done.stderr
     assert "100 images of 8 classes" not in done.stdout  # some are held out
     assert "images of 8 classes" in done.stdout
     assert "nearest is of its cell, as the old model" in done.stdout
-    encoder, upgrade = load(f"trained:{project / 'cells/model'}", device="cpu"), Upgrade.load(project / "cells/upgrade")
+    encoder, upgrade = (
+        load(f"trained:{project / 'clusters/model'}", device="cpu"),
+        Upgrade.load(project / "clusters/upgrade"),
+    )
     assert (upgrade.new_space, upgrade.old_space) == (encoder.space, old_encoder().space)
-    assert upgrade.provenance.settings["labels"] == {"cells": 8, "of": str(old_encoder().space)}
-    done = run("train", settings_of(project, "cells-again", data=unlabelled(project), old=OLD), "--json")
-    assert json.loads(done.stdout)["cells"] == 8
-    weights = [(project / name / "model" / "model.safetensors").read_bytes() for name in ("cells", "cells-again")]
+    assert upgrade.provenance.settings["labels"] == {"clusters": 8, "of": str(old_encoder().space)}
+    done = run("train", settings_of(project, "clusters-again", data=unlabelled(project), old=OLD), "--json")
+    assert json.loads(done.stdout)["clusters"] == 8
+    weights = [(project / name / "model" / "model.safetensors").read_bytes() for name in ("clusters", "clusters-again")]
     assert weights[0] == weights[1]
 
 
 def test_labels_that_are_there_are_not_looked_at(project):
-    """Arrays with labels, without, and a dataset: the cells are of the vectors alone."""
+    """Arrays with labels, without, and a dataset: the clusters are of the vectors alone."""
     drawn, made = items("train"), []
     np.save(project / "bare.npy", drawn.images[::5])
-    given = {"images": "bare.npy", "side": SIDE, "cells": 6}
-    labelled = {k: v for k, v in arrays(project).items() if k != "classes"} | {"cells": 6}
-    of_dataset = dataset(project) | {"columns": ["image", "nothing"], "cells": 6}
+    given = {"images": "bare.npy", "side": SIDE, "clusters": 6}
+    labelled = {k: v for k, v in arrays(project).items() if k != "classes"} | {"clusters": 6}
+    of_dataset = dataset(project) | {"columns": ["image", "nothing"], "clusters": 6}
     for name, data in (("bare", given), ("labelled", labelled), ("of-dataset", of_dataset)):
         done = run("train", settings_of(project, name, data=data, old=OLD))
         assert done.exit_code == 0, done.stderr
@@ -329,7 +332,11 @@ def test_a_head_is_trained_on_vectors_without_labels(project):
     write(Embeddings.of(pixels, Space("frozen", "1", 256)), project / "frozen-bare.npy")
     encoded = old_encoder().encode(items("train").images[::5], modality="image")
     write(Embeddings.of(encoded, old_encoder().space), project / "old-bare.npy")
-    given = {"data": {"vectors": "frozen-bare.npy", "cells": 6}, "old": {"vectors": "old-bare.npy"}, "backbone": None}
+    given = {
+        "data": {"vectors": "frozen-bare.npy", "clusters": 6},
+        "old": {"vectors": "old-bare.npy"},
+        "backbone": None,
+    }
     done = run("train", settings_of(project, "bare-head", **given))
     assert done.exit_code == 0, done.stderr
     assert Upgrade.load(project / "bare-head" / "upgrade").new_space == Space("frozen", "1", 256)
@@ -430,20 +437,20 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent,
         ({"ancestors": ["trained:models/first"], "objective": "independent", "old": None}, "name that under old"),
         ({"ancestors": ["trained:models/first"], "model": "models/first"}, "the model would replace an ancestor"),
         (
-            {"data": {"images": "images", "cells": 4}, "old": "trained:models/old", "objective": "oca",
+            {"data": {"images": "images", "clusters": 4}, "old": "trained:models/old", "objective": "oca",
              "ancestors": [{"encoder": "trained:models/first", "known": ["greek"]}]},
-            "ancestors: known is of classes, and cells are none",
+            "ancestors: known is of classes, and clusters are none",
         ),
         ({"paragon": "trained:models/independent"}, "paragon: bct has no use for one"),
-        ({"data": {"images": "images", "cells": 4}}, "old: known and classifier are of classes, and cells are none"),
-        ({"data": {"images": "images", "cells": 4}, "old": None}, "the cells are of an old model's vectors; name it"),
+        ({"data": {"images": "images", "clusters": 4}}, "old: known and classifier are of classes, and clusters are none"),
+        ({"data": {"images": "images", "clusters": 4}, "old": None}, "the cells are of an old model's vectors; name it"),
         ({"data": {"images": "images", "cells": 101}, "old": "trained:models/old"}, "101 cells are more than the 100 items"),
         (
-            {"data": {"images": "images", "cells": 4}, "old": "trained:models/old", "objective": "lwf"},
-            "lwf uses an old classifier, which is of classes, and cells are none",
+            {"data": {"images": "images", "clusters": 4}, "old": "trained:models/old", "objective": "lwf"},
+            "lwf uses an old classifier, which is of classes, and clusters are none",
         ),
-        ({"data": {"images": "images", "cells": 1}}, "data.cells: Input should be greater than or equal to 2"),
-        ({"data": {"images": "images", "cells": 4, "classes": ["a"]}}, "cells stand in the place of labels and classes"),
+        ({"data": {"images": "images", "cells": 1}}, "data.clusters: Input should be greater than or equal to 2"),
+        ({"data": {"images": "images", "clusters": 4, "classes": ["a"]}}, "cells stand in the place of labels and classes"),
         ({"data": {"vectors": "old-classifier.npy"}}, "where there are none, say cells"),
         ({"old": None}, "bct trains beside an old model; name it under old"),
         ({"old": "trained:models/odl"}, "trained:models/odl: there is no folder"),

@@ -17,9 +17,9 @@ from embridge.datasets.image_text import read_image_text
 from embridge.encoders import load
 from embridge.errors import InvalidInput, SettingsError
 from embridge.jobs.fit import fit_upgrade
-from embridge.jobs.validation_pairs import validation_pairs
-from embridge.methods import make
-from embridge.progress import silent
+from embridge.jobs.fit_inputs import read_fit_inputs
+from embridge.jobs.models import Models
+from embridge.jobs.validation_pairs import encoded_validation_pairs
 from embridge.settings import load_settings
 
 MODELS = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}
@@ -34,7 +34,7 @@ def write_table(path, rows, columns=("text", "image")):
 
 
 def settings_of(folder, name="settings", **changes):
-    evaluate = {"pairs": "judged.csv", "metrics": ["recall_at_10"], "cells": []}
+    evaluate = {"judged": "judged.csv", "metrics": ["recall_at_10"], "cells": []}
     said = MODELS | {"fit": FIT, "evaluate": evaluate, "upgrade": name, "report": f"{name}.json"}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(said | changes))
     return load_settings(folder / f"{name}.yaml")
@@ -58,9 +58,14 @@ def project(tmp_path_factory):
     return folder
 
 
+def real_pairs(settings):
+    """What ``fit.validation_pairs`` names, as both models see it."""
+    return encoded_validation_pairs(settings, read_fit_inputs(settings).validation_pairs, Models())
+
+
 def test_both_models_see_the_pairs(project):
     settings = settings_of(project, "seen")
-    real = validation_pairs(settings, make("xbt"), silent)
+    real = real_pairs(settings)
     pairs = read_image_text(project / "pairs.csv")
     old, new = (load(MODELS[side]) for side in ("old", "new"))
     for side, encoder, items, modality in (
@@ -74,7 +79,7 @@ def test_both_models_see_the_pairs(project):
     assert len(real) == len(pairs) - 1
     assert real.groups[0] == real.groups[1]
     fit = {key: value for key, value in FIT.items() if key != "validation_pairs"}
-    assert validation_pairs(settings_of(project, "none", fit=fit), make("xbt"), silent) is None
+    assert real_pairs(settings_of(project, "none", fit=fit)) is None
 
 
 def test_xbt_is_judged_by_them_from_settings_to_upgrade(project):
@@ -82,7 +87,7 @@ def test_xbt_is_judged_by_them_from_settings_to_upgrade(project):
     done = CliRunner().invoke(app, ["fit", str(project / "whole.yaml"), "--json"])
     assert done.exit_code == 0, done.stderr
     figures = json.loads(done.stdout)["figures"]
-    real = validation_pairs(load_settings(project / "whole.yaml"), make("xbt"), silent)
+    real = real_pairs(load_settings(project / "whole.yaml"))
     upgrade = Upgrade.load(project / "whole")
     assert figures["judged_by"] == f"{len(real)} image-text pairs, i2t and t2i"
     assert upgrade.provenance.figures == figures
@@ -98,7 +103,7 @@ def test_the_score_is_of_the_searches_themselves(project):
     figures = fit_upgrade(settings).upgrade.provenance.figures
     rotation = {"captions": "captions.txt", "method": "procrustes", "settings": {"center": False}}
     closed = fit_upgrade(settings_of(project, "closed", fit=rotation))
-    real = validation_pairs(settings, make("xbt"), silent)
+    real = real_pairs(settings)
     texts = load(MODELS["old"]).encode((project / "captions.txt").read_text().splitlines(), modality="text")
     expected = real.reciprocal_ranks(closed.upgrade.bridge.apply, texts)
     assert figures["validation_scores"][0] == pytest.approx(expected.mean(), abs=0.01)
@@ -114,25 +119,27 @@ def test_fit_says_how_near_the_bridge_is_to_an_isometry(project):
     assert fit_upgrade(settings_of(project, "unmeasured", fit=fit)).stretch == ""
 
 
-def test_an_old_model_of_texts_alone_is_searched_by_images(project, monkeypatch):
+def test_an_old_model_of_texts_alone_is_searched_by_images(project):
     class Texts:
         """The old model's text tower."""
 
         def __init__(self, encoder):
             self.space, self.encode, self.modalities = encoder.space, encoder.encode, frozenset({"text"})
 
-    from embridge.jobs import validation_pairs as module
+    settings, models = settings_of(project, "texts"), Models()
 
-    settings, whole = settings_of(project, "texts"), module.encoder_of
-    monkeypatch.setattr(
-        module, "encoder_of", lambda m, p: Texts(whole(m, p)) if m.encoder == MODELS["old"] else whole(m, p)
-    )
-    real = validation_pairs(settings, make("xbt"), silent)
+    class OldOfTexts(Models):
+        """The models, of which the old one is a text tower."""
+
+        def encoder(self, model):
+            encoder = models.encoder(model)
+            return Texts(encoder) if model.encoder == MODELS["old"] else encoder
+
+    real = encoded_validation_pairs(settings, read_fit_inputs(settings).validation_pairs, OldOfTexts())
     assert real.old_images is None
     assert real.directions == ("i2t",)
-    monkeypatch.setattr(module, "encoder_of", lambda m, p: Texts(whole(m, p)))
-    with pytest.raises(SettingsError, match=r"images are asked by, and clip:.* takes none"):
-        validation_pairs(settings, make("xbt"), silent)
+    with pytest.raises(SettingsError, match=r"images are asked by, and sentence-transformers:mini takes none"):
+        fit_upgrade(settings_of(project, "texts", new="sentence-transformers:mini"))
 
 
 def test_the_candidate_xbt_of_a_choice_is_judged_by_them(project):
@@ -144,14 +151,14 @@ def test_the_candidate_xbt_of_a_choice_is_judged_by_them(project):
 # What is refused before any work
 
 
-@pytest.mark.parametrize(("key", "name"), [("evaluate", "evaluate.pairs"), ("judged", "fit.judged")])
+@pytest.mark.parametrize(("key", "name"), [("evaluate", "evaluate.judged"), ("judged", "fit.judged")])
 def test_pairs_that_are_measured_by_are_refused(project, tmp_path, key, name):
     for file in ("captions.txt", "judged.csv"):
         shutil.copyfile(project / file, tmp_path / file)
     (tmp_path / "pictures").symlink_to(project / "pictures")
     measured = list(csv.reader((project / "judged.csv").read_text().splitlines()))[1:]
     own = list(csv.reader((project / "pairs.csv").read_text().splitlines()))[1:]
-    changes = {"evaluate": {"pairs": "judged.csv"}}
+    changes = {"evaluate": {"judged": "judged.csv"}}
     if key == "judged":
         fit = FIT | {"method": "choose", "judged": "judged.csv", "settings": {"candidates": ["xbt"]}}
         changes = {"evaluate": None, "fit": fit}

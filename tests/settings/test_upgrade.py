@@ -21,7 +21,7 @@ from embridge.settings import load_settings
 )
 def test_impossible_precisions_and_thresholds_are_refused(line, message, tmp_path):
     path = tmp_path / "settings.yaml"
-    path.write_text(f"old: clip:old\nnew: clip:new\nevaluate:\n  pairs: judged.csv\n  {line}\n")
+    path.write_text(f"old: clip:old\nnew: clip:new\nevaluate:\n  judged: judged.csv\n  {line}\n")
     with pytest.raises(SettingsError, match=message):
         load_settings(path)
 
@@ -29,7 +29,9 @@ def test_impossible_precisions_and_thresholds_are_refused(line, message, tmp_pat
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     """The last would be kept, and a gate could vanish."""
     path = tmp_path / "settings.yaml"
-    text = "old: clip:old\nnew: clip:new\nevaluate:\n  pairs: judged.csv\n  gates: [recall_at_10 >= 0.9]\n  gates: []\n"
+    text = (
+        "old: clip:old\nnew: clip:new\nevaluate:\n  judged: judged.csv\n  gates: [recall_at_10 >= 0.9]\n  gates: []\n"
+    )
     path.write_text(text)
     with pytest.raises(SettingsError, match="line 6: the key 'gates' stands there twice"):
         load_settings(path)

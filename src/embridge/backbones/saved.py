@@ -23,7 +23,7 @@ from embridge.backbones.pixels import Pixels
 from embridge.errors import ArtefactError, EmbridgeError, SettingsError
 from embridge.space import Space
 
-__all__ = ["CONFIG", "TrainedModel"]
+__all__ = ["CONFIG", "TrainedModel", "space_of_folder"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _FORMAT = "embridge trained model, 1"
@@ -111,10 +111,25 @@ class TrainedModel(nn.Module):
         return content
 
     def _recipe(self) -> str:
-        said = {k: v for k, v in self._described().items() if k != "name"}
-        digest = _hash(json.dumps(said, sort_keys=True).encode())[:8]
-        seen = "vectors" if self.pixels is None else f"pixels {self.pixels.side}x{self.pixels.side}"
-        return f"l2-normalised; {seen}; {self.backbone.kind} {digest}"
+        return _recipe(self._described())
+
+
+def space_of_folder(folder: Path | str) -> Space:
+    """The space of the model in a folder, from its config alone; raises `ArtefactError` as `TrainedModel.load` does."""
+    manifest = _read_manifest(Path(folder))
+    try:
+        described = {key: manifest[key] for key in ("format", "name", "dim", "backbone", "embedding", "pixels")}
+        return Space(described["name"], manifest["weights_sha256"][:12], described["dim"], "cosine", _recipe(described))
+    except (KeyError, TypeError) as error:
+        raise ArtefactError(f"{folder} is no trained model that can be made again: {error}") from error
+
+
+def _recipe(described: Mapping[str, Any]) -> str:
+    """Names all that is made of an image, but the model's name, which says nothing of vectors."""
+    digest = _hash(json.dumps({k: v for k, v in described.items() if k != "name"}, sort_keys=True).encode())[:8]
+    pixels = described["pixels"]
+    inputs = "vectors" if pixels is None else f"pixels {pixels['side']}x{pixels['side']}"
+    return f"l2-normalised; {inputs}; {described['backbone']['kind']} {digest}"
 
 
 def _backbone(described: Mapping[str, Any], network: nn.Module | None) -> Backbone:

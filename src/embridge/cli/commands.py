@@ -121,9 +121,9 @@ def fit(
     method: Annotated[
         str | None, typer.Option(help="Fit this method, whatever the settings say.", show_default=False)
     ] = None,
-    pairs: Annotated[
+    finetune_pairs: Annotated[
         Path | None,
-        typer.Option(help="Image-text pairs: train the new model further, on top of the bridge.", show_default=False),
+        typer.Option(help="Image-text pairs: finetune the new model, on top of the bridge.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -132,11 +132,7 @@ def fit(
     from embridge.jobs.fit import fit_upgrade
     from embridge.settings import load_settings
 
-    settings = load_settings(config)
-    said: dict[str, Any] = {} if pairs is None else {"pairs": pairs.resolve()}
-    if method is not None and method != settings.fit.method:
-        said |= {"method": method, "settings": {}}
-    settings = settings.model_copy(update={"fit": settings.fit.model_copy(update=said)})
+    settings = load_settings(config).with_fit(method=method, finetune_pairs=finetune_pairs)
     with progress_bars() as progress:
         made = fit_upgrade(settings, progress=progress)
     if as_json:
@@ -147,7 +143,7 @@ def fit(
     if made.upgrade is None:
         raise GateRefused(made.choice.reason if made.choice else "nothing was fitted")
     if not as_json:
-        typer.echo("\n".join(filter(None, (f"{settings.upgrade}: {made.said}", made.stretch, made.folds))))
+        typer.echo("\n".join(filter(None, (f"{settings.upgrade}: {made.sentence}", made.stretch, made.folds))))
 
 
 @app.command()
@@ -190,7 +186,7 @@ def train(config: Config, as_json: Json = False) -> None:
     if made.nearest:
         columns, rows = made.table()
         print_table(columns, rows, title="Held-out items")
-    typer.echo("\n".join([made.said, *(f"{what:8} {path}" for what, path in files.items() if path)]))
+    typer.echo("\n".join([made.sentence, *(f"{what:8} {path}" for what, path in files.items() if path)]))
 
 
 @app.command()

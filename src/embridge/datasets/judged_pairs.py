@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embridge.datasets.tables import column_names, finite_number, read_columns, require_filled
+from embridge.datasets.tables import Table, finite_number, read_table, require_filled
 from embridge.errors import InvalidInput
 
-__all__ = ["JudgedPairs", "read_pairs"]
+__all__ = ["JudgedPairs", "pairs_of", "read_pairs"]
 
 _COLUMNS = {("text", "image"): True, ("query", "document"): False}
 
@@ -57,19 +57,32 @@ class JudgedPairs:
 def read_pairs(path: Path | str, *, columns: Sequence[str] = ()) -> JudgedPairs:
     """Read columns ``text`` and ``image`` (paths or ids), or ``query`` and ``document``.
 
-    columns: further ones to keep; all others are ignored. Raises `InvalidInput` for a missing, unreadable or empty file,
-    other columns, and a query or item that is blank (naming the first row).
+    Args:
+        path: The table, see `read_table`.
+        columns: Further columns to keep; all others are ignored.
 
-    >>> _ = Path("judged.csv").write_text("text,image,language\\na black cat,17.jpg,en\\neine Katze,17.jpg,de\\n")
-    >>> judged = read_pairs("judged.csv", columns=["language"])
-    >>> judged.queries, judged.items, judged.columns["language"]
-    (['a black cat', 'eine Katze'], ['17.jpg'], ('en', 'de'))
+    Returns:
+        The pairs, in the order of the rows.
+
+    Raises:
+        InvalidInput: The file is missing, unreadable or empty, has other columns, or a query or an item is blank; the
+            message names the first such row.
+
+    Example:
+        >>> _ = Path("judged.csv").write_text("text,image,language\\na black cat,17.jpg,en\\neine Katze,17.jpg,de\\n")
+        >>> judged = read_pairs("judged.csv", columns=["language"])
+        >>> judged.queries, judged.items, judged.columns["language"]
+        (['a black cat', 'eine Katze'], ['17.jpg'], ('en', 'de'))
     """
-    held = column_names(path)
+    return pairs_of(read_table(path), columns=columns)
+
+
+def pairs_of(table: Table, *, columns: Sequence[str] = ()) -> JudgedPairs:
+    """The same of a table that was read."""
     for (query, item), cross_modal in _COLUMNS.items():
-        if {query, item} <= set(held):
-            read = read_columns(path, [query, item, *columns])
-            require_filled(path, [read[query], read[item]])
-            pairs = tuple(zip(read[query], read[item], strict=True))
-            return JudgedPairs(pairs, cross_modal, {name: read[name] for name in columns})
-    raise InvalidInput(f"{path}: expected columns text and image, or query and document; came {held}")
+        if {query, item} <= set(table.names):
+            values = table.columns([query, item, *columns])
+            require_filled(table.path, [values[query], values[item]])
+            pairs = tuple(zip(values[query], values[item], strict=True))
+            return JudgedPairs(pairs, cross_modal, {name: values[name] for name in columns})
+    raise InvalidInput(f"{table.path}: expected columns text and image, or query and document; came {table.names}")

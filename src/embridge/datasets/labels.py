@@ -4,30 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embridge.datasets.tables import read_columns, require_filled
+from embridge.datasets.tables import Table, read_table, require_filled
 from embridge.errors import InvalidInput
 
-__all__ = ["read_labels"]
+__all__ = ["labels_of", "read_labels"]
 
 
 def read_labels(path: Path | str, *, column: str = "label") -> dict[str, str]:
-    """The label of every id, from the columns ``id`` and ``label``, or another one that is named; others are ignored.
+    """Read the label of every id: what `LabelRelevance` takes.
 
-    It is what `LabelRelevance` takes. An id may repeat with the same label. Raises
-    `InvalidInput` for a missing, unreadable or empty file, a column that is not there, a blank cell, and an id with two
-    labels, naming the row (counted from 0).
+    Args:
+        path: The table, see `read_table`. An id may repeat with the same label; further columns are ignored.
+        column: The column of the labels; that of the ids is called ``id``.
 
-    >>> _ = Path("labels.csv").write_text("id,label\\n17.jpg,cat\\n18.jpg,dog\\n")
-    >>> read_labels("labels.csv")
-    {'17.jpg': 'cat', '18.jpg': 'dog'}
+    Returns:
+        The label of each id.
+
+    Raises:
+        InvalidInput: The file is missing, unreadable or empty, a column is not there, a cell is blank, or an id has two
+            labels; the message names the row, counted from 0.
+
+    Example:
+        >>> _ = Path("labels.csv").write_text("id,label\\n17.jpg,cat\\n18.jpg,dog\\n")
+        >>> read_labels("labels.csv")
+        {'17.jpg': 'cat', '18.jpg': 'dog'}
     """
-    read = read_columns(path, ["id", column])
-    require_filled(path, [read["id"], read[column]])
-    found: dict[str, str] = {}
-    for row, (name, label) in enumerate(zip(read["id"], read[column], strict=True)):
-        before = found.setdefault(name, label)
+    return labels_of(read_table(path), column=column)
+
+
+def labels_of(table: Table, *, column: str = "label") -> dict[str, str]:
+    """The same of a table that was read."""
+    values = table.columns(["id", column])
+    require_filled(table.path, [values["id"], values[column]])
+    labels: dict[str, str] = {}
+    for row, (name, label) in enumerate(zip(values["id"], values[column], strict=True)):
+        before = labels.setdefault(name, label)
         if before != label:
             raise InvalidInput(
-                f"{path}: row {row} labels {name!r} as {label!r}, an earlier row as {before!r}; an id has one label"
+                f"{table.path}: row {row} labels {name!r} as {label!r}, an earlier row as {before!r}; an id has one label"
             )
-    return found
+    return labels

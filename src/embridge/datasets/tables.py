@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -13,50 +14,68 @@ from typing import Any
 from embridge.atomic_write import require_file
 from embridge.errors import InvalidInput, require
 
-__all__ = ["column_names", "finite_number", "read_columns", "require_filled"]
+__all__ = ["Table", "finite_number", "read_table", "require_filled"]
 
 
-def column_names(path: Path | str) -> list[str]:
-    """The columns of a file, in order: parquet, tsv (no quotes) or jsonl where it is named so, else csv with a header.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that was read: its path, the names of its columns in order, and their values.
 
-    Those of jsonl are the keys of its first object. Raises `InvalidInput` for a file that is missing, unreadable or empty,
-    and for two columns of one name.
+    Attributes:
+        path: The file.
+        names: Its columns.
+
+    Example:
+        >>> _ = Path("pairs.csv").write_text("query,document,times\\nshoe,d7,3\\n")
+        >>> table = read_table("pairs.csv")
+        >>> table.names, table.columns(["times"])
+        (['query', 'document', 'times'], {'times': ('3',)})
+    """
+
+    path: Path
+    names: list[str]
+    _values: Callable[[Sequence[str]], dict[str, tuple[str, ...]]]
+
+    def columns(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Those columns, one string a row: numbers as Python writes them, white space around them gone, blanks as ``""``.
+
+        Raises `InvalidInput` for columns that are not there, listing those that are.
+        """
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise InvalidInput(f"{self.path}: expected columns {', '.join(missing)}; came {self.names}")
+        with _reading(self.path):
+            return self._values(names)
+
+
+def read_table(path: Path | str) -> Table:
+    """Read a table of text, once.
+
+    Args:
+        path: Parquet, tsv (no quotes) or jsonl where it is named so, else csv with a header. The columns of jsonl are the
+            keys of its first object.
+
+    Returns:
+        Its columns. Of Parquet, only those that are asked for are read.
+
+    Raises:
+        InvalidInput: The file is missing, unreadable or empty, two columns have one name, or a row is longer than the
+            header: an unquoted comma would otherwise move values into the wrong column.
+
+    Example:
+        >>> _ = Path("labels.csv").write_text("id,label\\n17.jpg,cat\\n")
+        >>> read_table("labels.csv").columns(["label"])
+        {'label': ('cat',)}
     """
     path = Path(path)
     require_file(path, "a csv, tsv, jsonl or parquet file")
     with _reading(path):
-        if path.suffix == ".parquet":
-            names = _parquet_names(path)
-        else:
-            names = list(next(_objects(path), {})) if path.suffix == ".jsonl" else next(_csv_rows(path), [])
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if not names or repeated:
+        read = {".parquet": _parquet, ".jsonl": _json_lines}.get(path.suffix, _csv)
+        table = read(path)
+    repeated = sorted({name for name in table.names if table.names.count(name) > 1})
+    if not table.names or repeated:
         raise InvalidInput(f"{path}: {f'columns repeat: {repeated}' if repeated else 'no columns, the file is empty'}")
-    return names
-
-
-def read_columns(path: Path | str, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Those columns, one string a row: numbers as Python writes them, white space around them gone, blanks as ``""``.
-
-    Raises `InvalidInput` as `column_names` does, for columns that are not there (listing those that are) and for rows
-    that are longer than the header: an unquoted comma would otherwise move values into the wrong column.
-
-    >>> _ = Path("pairs.csv").write_text("query,document,times\\nshoe,d7,3\\n")
-    >>> column_names("pairs.csv"), read_columns("pairs.csv", ["times"])
-    (['query', 'document', 'times'], {'times': ('3',)})
-    """
-    path = Path(path)
-    held = column_names(path)
-    missing = [name for name in names if name not in held]
-    if missing:
-        raise InvalidInput(f"{path}: expected columns {', '.join(missing)}; came {held}")
-    with _reading(path):
-        if path.suffix == ".parquet":
-            return _parquet_columns(path, names)
-        if path.suffix == ".jsonl":
-            rows = list(_objects(path))
-            return {name: tuple(_text(row.get(name)) for row in rows) for name in names}
-        return _csv_columns(path, held, names)
+    return table
 
 
 def require_filled(path: Path | str, columns: Sequence[Sequence[str]]) -> None:
@@ -116,27 +135,35 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def _csv_columns(path: Path, held: list[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    places = {name: held.index(name) for name in names}
-    values: dict[str, list[str]] = {name: [] for name in names}
+def _csv(path: Path) -> Table:
     rows = _csv_rows(path)
-    next(rows)
+    names = next(rows, [])
+    values: list[list[str]] = [[] for _ in names]
     for i, row in enumerate(rows):
-        if len(row) > len(held):
-            raise InvalidInput(f"{path}: row {i} has {len(row)} cells, the header {len(held)}; quote cells with commas")
-        for name, place in places.items():
-            values[name].append(row[place] if place < len(row) else "")
-    return {name: tuple(column) for name, column in values.items()}
+        if len(row) > len(names):
+            raise InvalidInput(
+                f"{path}: row {i} has {len(row)} cells, the header {len(names)}; quote cells with commas"
+            )
+        for place, column in enumerate(values):
+            column.append(row[place] if place < len(row) else "")
+    return Table(path, names, lambda wanted: {name: tuple(values[names.index(name)]) for name in wanted})
 
 
-def _parquet_names(path: Path) -> list[str]:
-    return list(require("pyarrow.parquet", extra="parquet").read_schema(path).names)
+def _json_lines(path: Path) -> Table:
+    rows = list(_objects(path))
+    names = list(rows[0]) if rows else []
+    return Table(path, names, lambda wanted: {name: tuple(_text(row.get(name)) for row in rows) for name in wanted})
 
 
-def _parquet_columns(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    distinct = list(dict.fromkeys(names))
-    table = require("pyarrow.parquet", extra="parquet").ParquetFile(path).read(columns=distinct)
-    return {name: tuple(map(_text, table[name].to_pylist())) for name in distinct}
+def _parquet(path: Path) -> Table:
+    file = require("pyarrow.parquet", extra="parquet").ParquetFile(path)
+
+    def values(wanted: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        distinct = list(dict.fromkeys(wanted))
+        table = file.read(columns=distinct)
+        return {name: tuple(map(_text, table[name].to_pylist())) for name in distinct}
+
+    return Table(path, list(file.schema_arrow.names), values)
 
 
 def _text(value: Any) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -22,8 +23,9 @@ from embridge.encoders.space_file import space_of
 from embridge.errors import InvalidInput, SettingsError, require
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32, UInt8
+from embridge.space import Space
 
-__all__ = ["ClipEncoder"]
+__all__ = ["ClipEncoder", "space_from_files"]
 
 _PIXEL_SETTINGS = (
     *("do_resize", "size", "resample", "do_center_crop", "crop_size", "do_pad", "pad_size"),
@@ -67,18 +69,33 @@ class ClipEncoder:
         if lora is not None:
             attach_lora(self.model, Path(lora))
         self.model.float().to(self.device).eval()
-        features = {"text": self.model.get_text_features, "image": self.model.get_image_features}
-        self._features = features
-        self._inputs = {modality: set(inspect.signature(get).parameters) for modality, get in features.items()}
+        self._features = _features_of(self.model)
+        self._inputs = {modality: set(inspect.signature(get).parameters) for modality, get in self._features.items()}
         self._siglip = str(self.model.config.model_type).startswith("siglip")
         self._channels = int(getattr(self.model.config.vision_config, "num_channels", 3))
         self._only_scaled = self._finds_side_only_scaled()
         self.longest_text = _longest_text(self._tokenizer, self.model.config.text_config)
         dim = self._forward("text", self.text_inputs(["a"])).shape[1]
-        native = space_of(found, dim, self._recipe())
+        self._own_space = space_of(found, dim, _recipe(self._processor, self.longest_text))
         self.score_scale, self.score_bias = score_terms(self.model)
         self.lora = None if lora is None else Path(lora)
-        self.space = native if lora is None else space_with_lora(native, lora)
+        self.space = self._own_space if lora is None else space_with_lora(self._own_space, lora)
+
+    def with_lora(self, lora: str | Path) -> ClipEncoder:
+        """A copy of this encoder with a LoRA attached; nothing is loaded again, and this one stays as it is.
+
+        Raises `SettingsError` where it has a LoRA already, and `InvalidInput` or `ArtefactError` for a folder that holds no
+        LoRA of this model.
+        """
+        if self.lora is not None:
+            raise SettingsError(f"{self.space.model} has the LoRA {self.lora} already; load the model without one")
+        twin = copy.copy(self)
+        twin.model = copy.deepcopy(self.model)
+        attach_lora(twin.model, Path(lora))
+        twin.model.float().to(self.device).eval()
+        twin._features = _features_of(twin.model)
+        twin.lora, twin.space = Path(lora), space_with_lora(self._own_space, lora)
+        return twin
 
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"
@@ -162,18 +179,38 @@ class ClipEncoder:
         shapes = {shape, (side, side, 1)} if self._channels == 1 else {shape}
         return frozenset(shapes) if same else frozenset()
 
-    def _recipe(self) -> str:
-        """Names the settings that change vectors, and no others, so that it reads alike in all versions."""
-        settings = json.loads(self._processor.to_json_string())
-        said = {k: settings[k] for k in _PIXEL_SETTINGS if settings.get(k)}
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
-        return f"l2-normalised; pixels {digest}; text up to {self.longest_text} tokens"
+
+def space_from_files(name: str | Path, *, revision: str | None = None, lora: str | Path | None = None) -> Space | None:
+    """The space of an encoder, read from the files beside its weights.
+
+    The weights are hashed, not loaded. Returns None for a kind of model whose config does not say how long a vector is.
+    """
+    found = locate(name, revision)
+    transformers = require("transformers", extra="clip")
+    with quiet_loading():
+        config = _load(transformers.AutoConfig, found)
+        if config.model_type != "clip":
+            return None
+        tokenizer, processor = _load_inputs(found)
+    own = space_of(found, config.projection_dim, _recipe(processor, _longest_text(tokenizer, config.text_config)))
+    return own if lora is None else space_with_lora(own, lora)
+
+
+def _features_of(model: Any) -> dict[Modality, Callable[..., Any]]:
+    return {"text": model.get_text_features, "image": model.get_image_features}
+
+
+def _recipe(processor: Any, longest_text: int) -> str:
+    """Names the settings that change vectors, and no others, so that it reads alike in all versions."""
+    settings = json.loads(processor.to_json_string())
+    pixels = {k: settings[k] for k in _PIXEL_SETTINGS if settings.get(k)}
+    digest = hashlib.sha256(json.dumps(pixels, sort_keys=True).encode()).hexdigest()[:8]
+    return f"l2-normalised; pixels {digest}; text up to {longest_text} tokens"
 
 
 def _load_parts(found: Located) -> tuple[Any, Any, Any]:
     """The model, its tokenizer and its image processor, or an error that names which of them cannot be used."""
     transformers = require("transformers", extra="clip")
-    pillow = {"use_fast": False} if transformers.__version__.startswith("4.") else {"backend": "pil"}
     with quiet_loading():
         model, loading = _load(transformers.AutoModel, found, output_loading_info=True)
         if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
@@ -185,14 +222,23 @@ def _load_parts(found: Located) -> tuple[Any, Any, Any]:
                 f"{found.source} lacks {len(missing)} of its model's weights, for instance {missing[0]}; they would be "
                 "random numbers; get the complete checkpoint"
             )
-        tokenizer = _load(transformers.AutoTokenizer, found)
-        if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers 5 makes of a folder without one
-            raise InvalidInput(f"{found.source} has no usable tokenizer: it knows no words; save one beside the model")
-        return model, tokenizer, _load(transformers.AutoImageProcessor, found, **pillow)
+        return model, *_load_inputs(found)
+
+
+def _load_inputs(found: Located) -> tuple[Any, Any]:
+    """The tokenizer and the image processor."""
+    transformers = require("transformers", extra="clip")
+    pillow = {"use_fast": False} if transformers.__version__.startswith("4.") else {"backend": "pil"}
+    tokenizer = _load(transformers.AutoTokenizer, found)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers 5 makes of a folder without one
+        raise InvalidInput(f"{found.source} has no usable tokenizer: it knows no words; save one beside the model")
+    return tokenizer, _load(transformers.AutoImageProcessor, found, **pillow)
 
 
 def _load(auto: Any, found: Located, **options: Any) -> Any:
-    part = {"AutoModel": "model", "AutoTokenizer": "tokenizer"}.get(auto.__name__, "image processor")
+    part = {"AutoModel": "model", "AutoConfig": "config", "AutoTokenizer": "tokenizer"}.get(
+        auto.__name__, "image processor"
+    )
     try:
         return auto.from_pretrained(found.source, trust_remote_code=False, **found.options, **options)
     except Exception as error:  # transformers, tokenizers and safetensors share no base class but this

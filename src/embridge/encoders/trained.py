@@ -15,8 +15,9 @@ from embridge.encoders.squares import square_pixels
 from embridge.errors import SettingsError, require
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32
+from embridge.space import Space
 
-__all__ = ["TrainedEncoder"]
+__all__ = ["TrainedEncoder", "space_from_files"]
 
 
 @final
@@ -79,3 +80,9 @@ class TrainedEncoder:
         with self._torch.inference_mode():
             rows: np.ndarray = self.model(self._torch.from_numpy(pixels).to(self.device)).cpu().numpy()
         return rows
+
+
+def space_from_files(name: str | Path) -> Space | None:
+    """The space of a trained model, as its config says it; no weights are loaded. Raises as `TrainedEncoder` does."""
+    space: Space = require("embridge.backbones.saved", extra="train").space_of_folder(name)
+    return space

@@ -12,7 +12,8 @@ from embridge.evaluation.render.html import pictures_from, save_html
 from embridge.evaluation.render.markdown import report_markdown
 from embridge.evaluation.report_files import save_report, summary_to_dict
 from embridge.jobs.judgements import Judgements, read_judgements, read_orders, require_answerable
-from embridge.jobs.models import side_of, sides_of_new
+from embridge.jobs.model_vectors import side_of, sides_of_new
+from embridge.jobs.models import Models
 from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, Settings
 from embridge.settings.reading import require_files
@@ -20,8 +21,8 @@ from embridge.settings.reading import require_files
 __all__ = ["NAMED_FOR_EVALUATION", "evaluate_upgrade"]
 
 NAMED_FOR_EVALUATION = (
-    *(f"evaluate.{key}" for key in ("pairs", "qrels", "labels", "orders")),
-    *(f"{side}.{key}" for side in ("old", "new", "native") for key in ("queries", "gallery")),
+    *(f"evaluate.{key}" for key in ("judged", "qrels", "labels", "orders")),
+    *(f"{side}.{key}" for side in ("old", "new", "new_without_lora") for key in ("queries", "gallery")),
 )
 """The files that an evaluation reads, by their keys in the settings."""
 
@@ -29,55 +30,63 @@ NAMED_FOR_EVALUATION = (
 def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summary:
     """Measure the upgrade of the settings; write the report, its page, and the figures into the upgrade's folder.
 
-    From files of vectors the whole files are searched, whether judged or not; encoders see what the pairs name. Raises
-    `SettingsError` for settings that lack what is needed, and `InvalidInput` for data that cannot be used. Gates that were
-    not met are in the summary; see `embridge.evaluation.require_gates`.
+    Of files of vectors the whole files are searched, whether judged or not; encoders see what the pairs name. Each model
+    is loaded once, and each file read once.
+
+    Args:
+        settings: The settings file, read by `load_settings`.
+        progress: Hears how far each part of the work is.
+
+    Returns:
+        The report's summary. Gates that were not met are in it; see `embridge.evaluation.require_gates`.
+
+    Raises:
+        SettingsError: The settings lack what is needed.
+        InvalidInput: The data cannot be used.
     """
-    wanted = settings.evaluate
-    if wanted is None:
+    options = settings.evaluate
+    if options is None:
         raise SettingsError("the settings have no section 'evaluate' with what to judge by")
     require_files(settings, *NAMED_FOR_EVALUATION)
     require("pyarrow", extra="parquet")  # before hours of encoding
     upgrade = Upgrade.load(settings.upgrade)
-    judgements = read_judgements(wanted)
-    require_answerable(wanted, judgements)
-    judged = wanted.pairs or wanted.labels
-    folder = None if judged is None else judged.parent
-    old = side_of(settings.old, judgements, folder, progress)
-    new, native = sides_of_new(settings, upgrade, judgements, folder, progress)
-    best = native or new
-    truth = judgements.truth or Relevance.from_neighbours(best.queries, best.gallery, wanted.neighbours or 1)
-    scope = _scope(settings, wanted, judgements, upgrade, old)
-    report = evaluate(old, new, upgrade, truth, native=native, scope=scope, progress=progress)
+    judgements, models = read_judgements(options), Models(progress)
+    require_answerable(options, judgements)
+    old = side_of(settings.old, judgements, models)
+    new, without_lora = sides_of_new(settings, upgrade, judgements, models)
+    best = without_lora or new
+    relevance = judgements.relevance or Relevance.from_neighbours(best.queries, best.gallery, options.neighbours or 1)
+    scope = _scope(settings, options, judgements, upgrade, old)
+    report = evaluate(old, new, upgrade, relevance, native=without_lora, scope=scope, progress=progress)
     summary = save_report(
-        report, settings.report, gates=wanted.gates, precisions=wanted.precisions, thresholds=wanted.thresholds
+        report, settings.report, gates=options.gates, precisions=options.precisions, thresholds=options.thresholds
     )
-    encoded = wanted.pairs is not None or settings.old.encoder is not None
-    show = pictures_from(folder) if folder is not None and encoded else None
+    has_pictures = options.judged is not None or settings.old.encoder is not None
+    show = pictures_from(judgements.folder) if judgements.folder is not None and has_pictures else None
     save_html(settings.report.with_suffix(".html"), summary, show=show)
     upgrade.save(settings.upgrade, report=summary_to_dict(summary), card=report_markdown(summary))
     return summary
 
 
-def _scope(settings: Settings, wanted: EvaluateSettings, judgements: Judgements, upgrade: Upgrade, old: Side) -> Scope:
-    cells = _applicable(wanted, upgrade, old) if wanted.cells is None else wanted.cells
-    folder = {} if wanted.pairs is None else {"items": os.path.relpath(wanted.pairs.parent, settings.report.parent)}
+def _scope(settings: Settings, options: EvaluateSettings, judgements: Judgements, upgrade: Upgrade, old: Side) -> Scope:
+    cells = _applicable(options, upgrade, old) if options.cells is None else options.cells
+    folder = {} if options.judged is None else {"items": os.path.relpath(options.judged.parent, settings.report.parent)}
     return Scope(
-        metrics=wanted.metrics,
+        metrics=options.metrics,
         directions=judgements.directions,
         cells=cells,
-        orders=read_orders(wanted),
+        orders=read_orders(options),
         slices=judgements.slices,
-        unjudged=wanted.unjudged,
-        cascade_items=wanted.cascade_items,
-        seed=wanted.seed,
+        unjudged=options.unjudged,
+        cascade_items=options.cascade_items,
+        seed=options.seed,
         about={"upgrade": upgrade.provenance.method, "fitted on": upgrade.provenance.data} | folder,
     )
 
 
-def _applicable(wanted: EvaluateSettings, upgrade: Upgrade, old: Side) -> tuple[str, ...]:
+def _applicable(options: EvaluateSettings, upgrade: Upgrade, old: Side) -> tuple[str, ...]:
     """The further cells that make sense here: a cascade over most of the gallery would be a backfill."""
     fused = upgrade.direction == "backward" and old.gallery.space.metric == "cosine"
-    smallest = min(len(old.queries), len(old.gallery)) if wanted.pairs is not None else len(old.gallery)
-    cascade = FULL not in wanted.metrics and 5 * wanted.cascade_items <= smallest
+    smallest = min(len(old.queries), len(old.gallery)) if options.judged is not None else len(old.gallery)
+    cascade = FULL not in options.metrics and 5 * options.cascade_items <= smallest
     return (*(["fused/old"] if fused else []), *(["cascade"] if cascade else []), "ceiling")

@@ -1,4 +1,4 @@
-"""XBT's second stage as the settings ask for it: looked at before any work, trained after the bridge, taken up again."""
+"""Finetuning as the settings ask for it: looked at before any work, trained after the bridge, taken up again."""
 
 from __future__ import annotations
 
@@ -9,88 +9,80 @@ from typing import TYPE_CHECKING, Any
 from embridge.adapters.linear import Linear
 from embridge.adapters.mlp import MLP
 from embridge.adapters.upgrade import Upgrade
-from embridge.datasets.image_text import ImageTextPairs, read_image_text
+from embridge.datasets.image_text import ImageTextPairs
+from embridge.encoders import LazyEncoder, provider_of
 from embridge.errors import SettingsError, require
-from embridge.jobs.judgements import require_apart
-from embridge.jobs.models import encoder_of
 from embridge.methods import Pairs, configured, record_of
 from embridge.progress import Progress
-from embridge.settings import ModelSettings, Settings
+from embridge.settings import Settings
 from embridge.training.lightning.run import Run
 
 if TYPE_CHECKING:
     from embridge.training.xbt.finetune import XBTFinetune
 
-__all__ = ["SecondStage", "outcome", "second_stage"]
+__all__ = ["Finetuning", "finetuning_of", "outcome"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SecondStage:
-    """What the second stage is trained on, how, and under which folder its checkpoints lie."""
+class Finetuning:
+    """How the new model is finetuned, and under which folder its checkpoints lie."""
 
-    pairs: ImageTextPairs
     method: XBTFinetune
-    model: ModelSettings
     cache: Path
     seed: int
 
-    def fit(self, upgrade: Upgrade, captions: Pairs, progress: Progress) -> Upgrade:
-        """Train on the upgrade of the first stage, from the last checkpoint of the very same training if there is one.
+    def fit(
+        self, upgrade: Upgrade, pairs: ImageTextPairs, encoder: LazyEncoder, *, captions: Pairs, progress: Progress
+    ) -> Upgrade:
+        """Train on top of an upgrade, from the last checkpoint of the very same training if there is one.
 
-        captions: what the first stage was fitted on.
-
-        Raises `SettingsError` for an upgrade that cannot be trained on.
+        captions: what the upgrade was fitted on. Raises `SettingsError` for an upgrade that cannot be trained on.
         """
         if upgrade.direction == "forward" or not isinstance(upgrade.bridge, (Linear, MLP)):
             raise SettingsError(
-                f"fit.pairs: the second stage trains on a backward bridge that is linear or an mlp, and "
+                f"fit.finetune_pairs: finetuning starts from a backward bridge that is linear or an mlp, and "
                 f"{upgrade.provenance.method} made one that is {upgrade.direction} and {upgrade.bridge.kind}; set method: "
-                "xbt, name other candidates in fit.settings, or leave out fit.pairs"
+                "xbt, name other candidates in fit.settings, or leave out fit.finetune_pairs"
             )
-        encoder: Any = encoder_of(self.model, progress)
+        model: Any = encoder.loaded()
         run = Run(cache=self.cache, progress=progress)
-        made = self.method.fit(self.pairs, encoder, upgrade, captions=captions, seed=self.seed, run=run)
-        kept = {k: v for k, v in upgrade.provenance.figures.items() if k == "chosen_from"}
-        return replace(made, provenance=replace(made.provenance, figures={**kept, **made.provenance.figures}))
+        tuned = self.method.fit(pairs, model, upgrade, captions=captions, seed=self.seed, run=run)
+        chosen = {k: v for k, v in upgrade.provenance.figures.items() if k == "chosen_from"}
+        return replace(tuned, provenance=replace(tuned.provenance, figures={**chosen, **tuned.provenance.figures}))
 
 
-def second_stage(settings: Settings, cache: Path) -> SecondStage | None:
-    """The second stage that ``fit.pairs`` asks for, or None; nothing is encoded.
+def finetuning_of(settings: Settings, cache: Path) -> Finetuning | None:
+    """The finetuning that ``fit.finetune_pairs`` asks for, or None; nothing is read.
 
-    Raises `SettingsError` for settings, models and methods it cannot work with and for pairs that ``evaluate.pairs``
-    reports on, `MissingExtra` without the extra ``finetune``, and `InvalidInput` for pairs that cannot be read.
+    Raises `SettingsError` for settings, models and methods it cannot work with, and `MissingExtra` without the extra
+    ``finetune``.
     """
-    wanted = settings.fit
-    if wanted.pairs is None:
-        if wanted.finetune:
-            raise SettingsError(
-                "fit.finetune is of the second stage, which needs image-text pairs: name them in fit.pairs"
-            )
+    options = settings.fit
+    if options.finetune_pairs is None:
+        if options.finetune:
+            raise SettingsError("fit.finetune needs image-text pairs: name them in fit.finetune_pairs")
         return None
-    if not record_of(wanted.method).finetunable:
+    if not record_of(options.method).finetunable:
         raise SettingsError(
-            f"fit.pairs: the second stage trains on a backward bridge that is linear or an mlp; {wanted.method} makes "
-            "none: set method: xbt, or leave out fit.pairs"
+            f"fit.finetune_pairs: finetuning starts from a backward bridge that is linear or an mlp; {options.method} makes "
+            "none: set method: xbt, or leave out fit.finetune_pairs"
         )
-    if not (settings.new.encoder or "").startswith("clip:"):
+    encoder = settings.new.encoder
+    if encoder is None or not provider_of(encoder).takes_lora:
         raise SettingsError(
-            "fit.pairs: the second stage trains the new model, so new has to be an encoder of texts and images "
-            f"(clip:MODEL); it is {settings.new.encoder or 'files of vectors'}"
+            "fit.finetune_pairs: the new model is finetuned, so new has to be an encoder of texts and images that takes a "
+            f"LoRA (clip:MODEL); it is {encoder or 'files of vectors'}"
         )
     for library in ("torch", "transformers", "lightning", "peft"):
         require(library, extra="finetune")
     from embridge.training.xbt.finetune import XBTFinetune  # torch takes seconds to import
 
-    method: XBTFinetune = configured("fit.finetune", XBTFinetune, wanted.finetune)
-    pairs = read_image_text(wanted.pairs)
-    method.split(pairs, seed=wanted.seed)  # too few are refused now
-    why = "a model trained on what is reported flatters itself"
-    require_apart(pairs, settings.evaluate, names=("fit.pairs", "evaluate.pairs"), why=why)
-    return SecondStage(pairs, method, settings.new, cache, wanted.seed)
+    method: XBTFinetune = configured("fit.finetune", XBTFinetune, options.finetune)
+    return Finetuning(method, cache, options.seed)
 
 
 def outcome(upgrade: Upgrade) -> str:
-    """What the second stage brought, for people; empty where there was none.
+    """What finetuning brought, for people; empty where there was none.
 
     >>> from embridge import Space
     >>> from embridge.adapters import Identity, Prefix, Provenance

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embridge.datasets.image_text import ImageTextPairs
-from embridge.datasets.judged_pairs import JudgedPairs, read_pairs
-from embridge.datasets.labels import read_labels
+from embridge.datasets.judged_pairs import JudgedPairs, pairs_of
+from embridge.datasets.labels import labels_of
 from embridge.datasets.qrels import read_qrels
-from embridge.datasets.tables import column_names
+from embridge.datasets.tables import Table, read_table
 from embridge.datasets.text_lines import read_captions
 from embridge.errors import SettingsError
 from embridge.evaluation import CROSS_MODAL, LabelRelevance, Relevance, frequency_slices
@@ -26,16 +26,23 @@ class Judgements:
     """Who says what is right, of which queries and items, and the slices to look at apart.
 
     queries and items are the texts and images themselves where pairs name them, and empty where judgements are by id;
-    truth is None where it is the new model's neighbours, which are not known before its vectors are. labelled: the ids of
-    labels, which are paths of images where models are encoders.
+    relevance is None where it is the new model's neighbours, which are not known before its vectors are. labelled: the ids
+    of labels, which are paths of images where models are encoders. folder: where the images are that these name; None
+    where judgements are of ids alone.
     """
 
-    truth: Truth | None
+    relevance: Truth | None
     queries: list[str] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
     cross_modal: bool = False
     labelled: list[str] = field(default_factory=list)
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """What a model has to take to be judged."""
+        return frozenset({"image"} if self.labelled else {"text", "image"} if self.cross_modal else {"text"})
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -44,16 +51,13 @@ class Judgements:
 
 
 def read_judgements(settings: EvaluateSettings) -> Judgements:
-    """From a table of pairs (or a click log), qrels, or labels."""
-    if settings.pairs is not None:
-        return _from_pairs(settings, settings.pairs)
+    """From a table of judged pairs (or a click log), qrels, or labels; each file is read once."""
+    if settings.judged is not None:
+        return _from_pairs(settings, read_table(settings.judged))
     if settings.qrels is not None:
         return Judgements(Relevance.from_grades(read_qrels(settings.qrels)))
     if settings.labels is not None:
-        _require_columns(settings.labels, settings.slices)
-        labels = read_labels(settings.labels)
-        slices = {column: read_labels(settings.labels, column=column) for column in settings.slices}
-        return Judgements(LabelRelevance(labels, labels), labelled=list(labels), slices=slices)
+        return _from_labels(settings, read_table(settings.labels))
     return Judgements(None)
 
 
@@ -80,17 +84,16 @@ def read_orders(settings: EvaluateSettings) -> dict[str, list[str] | None]:
     return random | {name: read_captions(path) for name, path in settings.orders.items()}
 
 
-def require_apart(pairs: ImageTextPairs, judged: EvaluateSettings | None, *, names: tuple[str, str], why: str) -> None:
-    """Raise `SettingsError` where judged pairs have a text or an image of these pairs too.
+def require_apart(pairs: ImageTextPairs, judgements: Judgements, *, names: tuple[str, str], why: str) -> None:
+    """Raise `SettingsError` where what is judged has a text or an image of these pairs too.
 
     names: of both in the settings, these pairs first; why: what would come of it.
     """
-    if judged is None or judged.pairs is None:
-        return
-    read, folder = read_judgements(judged), judged.pairs.parent
-    texts, images = set(read.queries), {(folder / item).resolve() for item in read.items}
-    if not read.cross_modal:
-        texts, images = texts | set(read.items), set()
+    texts, images = set(judgements.queries), set[Path]()
+    if judgements.cross_modal and judgements.folder is not None:
+        images = {(judgements.folder / item).resolve() for item in judgements.items}
+    else:
+        texts |= set(judgements.items)
     shared = {
         "texts": [text for text in dict.fromkeys(pairs.captions) if text in texts],
         "images": [image for image in dict.fromkeys(map(str, pairs.images)) if Path(image).resolve() in images],
@@ -102,28 +105,34 @@ def require_apart(pairs: ImageTextPairs, judged: EvaluateSettings | None, *, nam
             )
 
 
-def _from_pairs(settings: EvaluateSettings, path: Path) -> Judgements:
+def _from_pairs(settings: EvaluateSettings, table: Table) -> Judgements:
     clicks = settings.clicks
     columns = tuple(dict.fromkeys([*settings.slices, *([clicks] if clicks else [])]))
-    _require_columns(path, columns)
-    read = read_pairs(path, columns=columns)
+    _require_columns(table, columns)
+    pairs = pairs_of(table, columns=columns)
+    slices = {column: _labels(pairs, column) for column in settings.slices}
     if clicks:
-        triples = zip(*zip(*read.pairs, strict=True), read.numbers(clicks), strict=True)
-        truth = Relevance.from_log((query, item, times) for query, item, times in triples)
+        triples = zip(*zip(*pairs.pairs, strict=True), pairs.numbers(clicks), strict=True)
+        relevance = Relevance.from_log((query, item, times) for query, item, times in triples)
+        slices["frequency"] = frequency_slices(relevance.inverted().weights) | frequency_slices(relevance.weights)
     else:
-        truth = Relevance.from_pairs(read.pairs)
-    slices = {column: _labels(read, column) for column in settings.slices}
-    if clicks:
-        slices["frequency"] = frequency_slices(truth.inverted().weights) | frequency_slices(truth.weights)
-    return Judgements(truth, read.queries, read.items, read.cross_modal, slices=slices)
+        relevance = Relevance.from_pairs(pairs.pairs)
+    folder = table.path.parent
+    return Judgements(relevance, pairs.queries, pairs.items, pairs.cross_modal, slices=slices, folder=folder)
 
 
-def _require_columns(path: Path, columns: Sequence[str]) -> None:
+def _from_labels(settings: EvaluateSettings, table: Table) -> Judgements:
+    _require_columns(table, settings.slices)
+    labels = labels_of(table)
+    slices = {column: labels_of(table, column=column) for column in settings.slices}
+    return Judgements(LabelRelevance(labels, labels), labelled=list(labels), slices=slices, folder=table.path.parent)
+
+
+def _require_columns(table: Table, columns: Sequence[str]) -> None:
     """A column that the settings name is looked for first: where it is not there, the settings are wrong."""
-    held = column_names(path) if columns else []
     for column in columns:
-        if column not in held:
-            raise SettingsError(f"evaluate: {path} has no column {column!r}; there are {', '.join(held)}")
+        if column not in table.names:
+            raise SettingsError(f"evaluate: {table.path} has no column {column!r}; there are {', '.join(table.names)}")
 
 
 def _labels(read: JudgedPairs, column: str) -> dict[str, str]:

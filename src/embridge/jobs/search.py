@@ -10,7 +10,7 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder
 from embridge.errors import SettingsError
-from embridge.jobs.models import load_with_lora
+from embridge.jobs.models import Models, with_lora
 from embridge.stores import Store, open_store
 
 __all__ = ["Found", "search_store"]
@@ -43,28 +43,45 @@ class Found:
 
 
 def search_store(
-    store: Path | str, query: str, *, upgrade: Path | str | None, encoder: str | None, k: int, image: bool = False
+    store: Path | str,
+    query: str,
+    *,
+    k: int = 10,
+    upgrade: Path | str | None = None,
+    encoder: str | None = None,
+    image: bool = False,
 ) -> Found:
     """Encode the query, map it through the upgrade if there is one, and search.
 
-    The encoder is the one named, else the new one that the upgrade was fitted with, and in either case with the upgrade's
-    LoRA where it has one. Raises `SpaceMismatch` if its
-    vectors are not of the space that the upgrade, or the store, expects.
+    Args:
+        store: The store's folder.
+        query: A text, or the path of a picture.
+        k: How many hits.
+        upgrade: The folder of an upgrade; the query is then of its new model, with its LoRA where it has one.
+        encoder: The query's encoder, if not the one that the upgrade was fitted with.
+        image: Whether the query is a picture.
+
+    Returns:
+        The hits.
+
+    Raises:
+        SettingsError: Nothing says which encoder to take.
+        SpaceMismatch: The query's vector is not of the space that the upgrade, or the store, expects.
     """
     opened = open_store(store)
     bridge = None if upgrade is None else Upgrade.load(upgrade)
     name = encoder or (bridge.provenance.encoders.get("new") if bridge else None)
     if name is None:
         raise SettingsError("which model encodes the query? Name it with --encoder, such as clip:FOLDER")
-    loaded = load_with_lora(name, None if bridge is None else bridge.lora)
-    return query_store(opened, loaded, query, upgrade=bridge, k=k, image=image)
+    model = with_lora(Models().named(name), None if bridge is None else bridge.lora)
+    return query_store(opened, model, query, upgrade=bridge, k=k, image=image)
 
 
 def query_store(store: Store, encoder: Encoder, query: str, *, upgrade: Upgrade | None, k: int, image: bool) -> Found:
     """The same with a store, an encoder and an upgrade at hand."""
     vectors = encoder.encode([query], modality="image" if image else "text", role="query")
-    asked = Embeddings.of(vectors, encoder.space, ["query"])
-    asked = asked if upgrade is None else upgrade.to_index_space(asked)
-    hits = store.search(asked, k)
+    queries = Embeddings.of(vectors, encoder.space, ["query"])
+    queries = queries if upgrade is None else upgrade.to_index_space(queries)
+    hits = store.search(queries, k)
     scores = tuple(float(s) for s in hits.scores[0][: len(hits.ids[0])])
-    return Found(query, hits.ids[0], scores, store.payload(asked.space, hits.ids[0]))
+    return Found(query, hits.ids[0], scores, store.payload(queries.space, hits.ids[0]))

@@ -31,21 +31,21 @@ __all__ = ["TrainedResult", "train_model"]
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedResult:
     """What `train_model` made: the model, its upgrade where there is an old model, and the share of held-out items whose
-    nearest one is of their class, by pair of query model and gallery model. cells: how many stand in the place of
-    classes, None where there are classes; then the shares favour the old model, whose cells they are."""
+    nearest one is of their class, by pair of query model and gallery model. clusters: how many stand in the place of
+    classes, None where there are classes; the shares favour the old model then, whose clusters they are."""
 
     trained: Trained
     upgrade: Upgrade | None
     nearest: dict[str, float]
-    cells: int | None = None
+    clusters: int | None = None
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """The shares, for people."""
-        what = "nearest is of its " + ("class" if self.cells is None else "cell, as the old model groups them")
+        what = "nearest is of its " + ("class" if self.clusters is None else "cluster, as the old model groups them")
         return ["queries/gallery", what], [[k, f"{v:.3f}"] for k, v in self.nearest.items()]
 
     @property
-    def said(self) -> str:
+    def sentence(self) -> str:
         """One line for people."""
         made = self.trained.provenance
         losses = made.figures["losses"]
@@ -59,7 +59,7 @@ class TrainedResult:
         spaces = {"new": self.trained.space} | ({} if self.upgrade is None else {"old": self.upgrade.old_space})
         said: dict[str, Any] = {"schema": "embridge.train/1", "method": made.method, "data": made.data}
         said |= {side: space.to_dict() | {"id": space.id} for side, space in spaces.items()}
-        return said | {"figures": dict(made.figures), "nearest": self.nearest, "cells": self.cells}
+        return said | {"figures": dict(made.figures), "nearest": self.nearest, "clusters": self.clusters}
 
 
 def train_model(settings: TrainingSettings, *, progress: Progress = silent) -> TrainedResult:
@@ -84,7 +84,7 @@ def train_model(settings: TrainingSettings, *, progress: Progress = silent) -> T
     trained.save(settings.model)
     if upgrade is not None:
         upgrade.save(settings.upgrade)
-    return TrainedResult(trained, upgrade, plan.measured(trained, upgrade), settings.data.cells)
+    return TrainedResult(trained, upgrade, plan.measured(trained, upgrade), settings.data.clusters)
 
 
 class _Plan:
@@ -110,15 +110,19 @@ class _Plan:
 
     @property
     def labels(self) -> dict[str, Any]:
-        """What the provenance says of labels that are cells."""
-        cells = self._settings.data.cells
-        return {} if cells is None or self.old is None else {"labels": {"cells": cells, "of": str(self.old.space)}}
+        """What the provenance says of labels that are clusters."""
+        clusters = self._settings.data.clusters
+        return (
+            {}
+            if clusters is None or self.old is None
+            else {"labels": {"clusters": clusters, "of": str(self.old.space)}}
+        )
 
     def run(self) -> Trained:
-        cells = self._settings.data.cells
-        if cells is not None and self.old is not None:
-            found = pseudo_labels(self.old.vectors(self._cache), cells, seed=self._settings.seed)
-            self._train, self._held = _parts(self._settings, Relabelled(self._items.data, found, cluster_names(cells)))
+        clusters = self._settings.data.clusters
+        if clusters is not None and self.old is not None:
+            found = pseudo_labels(self.old.vectors(self._cache), clusters, seed=self._settings.seed)
+            self._train, self._held = _parts(self._settings, Relabelled(self._items.data, found, cluster_names(clusters)))
         start = self._start(lambda model: model.vectors(self._cache))
         return self._training.fit(
             start.data,
@@ -165,12 +169,12 @@ def _of(part: Labelled, vectors: np.ndarray) -> np.ndarray:
 
 
 def _stand_in_labels(settings: DataSettings, data: Labelled) -> Labelled:
-    """Cells of about one size, by which the other parts are checked before any old vector is there."""
-    if settings.cells is None:
+    """Clusters of about one size, by which the other parts are checked before any old vector is there."""
+    if settings.clusters is None:
         return data
-    if settings.cells > len(data):
-        raise SettingsError(f"data.cells: {settings.cells} cells are more than the {len(data)} items there are")
-    return Relabelled(data, np.arange(len(data)) % settings.cells, cluster_names(settings.cells))
+    if settings.clusters > len(data):
+        raise SettingsError(f"data.clusters: {settings.clusters} clusters are more than the {len(data)} items there are")
+    return Relabelled(data, np.arange(len(data)) % settings.clusters, cluster_names(settings.clusters))
 
 
 def _parts(settings: TrainingSettings, data: Labelled) -> tuple[Labelled, Rows | None]:
@@ -197,17 +201,17 @@ def _check_named(settings: TrainingSettings) -> None:
     """Raise `SettingsError` for an objective that is not there, and for models that it lacks or does not use."""
     name, record = settings.objective.name, record_of(settings.objective.name)
     objective_settings(name, settings.objective.settings)
-    if settings.data.cells is not None:
+    if settings.data.clusters is not None:
         if settings.old is None:
-            raise SettingsError("data.cells: the cells are of an old model's vectors; name it under old")
+            raise SettingsError("data.clusters: the clusters are of an old model's vectors; name it under old")
         if settings.old.known is not None or settings.old.classifier is not None:
-            raise SettingsError("old: known and classifier are of classes, and cells are none; leave them out")
+            raise SettingsError("old: known and classifier are of classes, and clusters are none; leave them out")
     if settings.old is None and "old model" in record.needs:
         raise SettingsError(f"objective: {name} trains beside an old model; name it under old")
     if settings.ancestors and settings.old is None:
         raise SettingsError("ancestors: these are the versions before the old model; name that under old")
-    if settings.data.cells is not None and any(ancestor.known is not None for ancestor in settings.ancestors):
-        raise SettingsError("ancestors: known is of classes, and cells are none; leave it out")
+    if settings.data.clusters is not None and any(ancestor.known is not None for ancestor in settings.ancestors):
+        raise SettingsError("ancestors: known is of classes, and clusters are none; leave it out")
     _check_asked_for(settings, name, record)
 
 
@@ -231,6 +235,6 @@ def _check_asked_for(settings: TrainingSettings, name: str, record: ObjectiveRec
     if "old classifier" in record.needs and (settings.old is None or settings.old.classifier is None):
         raise SettingsError(
             f"objective: {name} uses the weights of the old classifier; name them under old.classifier"
-            if settings.data.cells is None
-            else f"objective: {name} uses an old classifier, which is of classes, and cells are none; take another"
+            if settings.data.clusters is None
+            else f"objective: {name} uses an old classifier, which is of classes, and clusters are none; take another"
         )

@@ -65,7 +65,7 @@ def read_items(settings: DataSettings) -> Items:
         raise SettingsError(
             f"data: {settings.images} is a folder of folders, which name the classes; leave out the rest"
         )
-    folder = ImageFolder(settings.images, side=settings.side, labelled=settings.cells is None)
+    folder = ImageFolder(settings.images, side=settings.side, labelled=settings.clusters is None)
     return Items(folder, tuple(file.relative_to(folder.folder).as_posix() for file in folder.files))
 
 
@@ -205,7 +205,7 @@ def _known(key: str, names: Collection[str | int], classes: Collection[str]) -> 
 
 
 def _image_arrays(settings: DataSettings, file: Path) -> ImageArrays:
-    if settings.cells is None and (file.suffix == ".npy") != (settings.labels is not None):
+    if settings.clusters is None and (file.suffix == ".npy") != (settings.labels is not None):
         raise SettingsError(
             f"data: {file.name}: a .npy file of images has its labels in a file of its own, a .npz has both"
         )
@@ -214,8 +214,8 @@ def _image_arrays(settings: DataSettings, file: Path) -> ImageArrays:
 
 
 def _labels(settings: DataSettings, file: Path | None, rows: int) -> np.ndarray:
-    """What is in the file; where cells are to be the classes, all are of one until the old model's vectors are there."""
-    return _array(file, "labels") if settings.cells is None else np.zeros(rows, np.int64)
+    """What is in the file; where clusters are to be the classes, all are of one until the old model's vectors are there."""
+    return _array(file, "labels") if settings.clusters is None else np.zeros(rows, np.int64)
 
 
 def _dataset(settings: DataSettings, folder: Path) -> HuggingFaceImages:
@@ -232,7 +232,7 @@ def _dataset(settings: DataSettings, folder: Path) -> HuggingFaceImages:
         held if settings.split is None else held[settings.split],
         side=settings.side,
         image=image,
-        label=label if settings.cells is None else None,
+        label=label if settings.clusters is None else None,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from embridge.encoders import PROVIDERS
 from embridge.encoders.local import is_path
 from embridge.errors import SettingsError
 
@@ -21,6 +22,8 @@ class Strict(BaseModel):
     """A section of a settings file, which has the keys that it says and no others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    renamed: ClassVar[dict[str, str]] = {}  # a key of an earlier version, and what it is called now
 
 
 class _OnceEachLoader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
@@ -50,24 +53,31 @@ def read_settings(path: Path | str, kind: type[_Read]) -> _Read:
     try:
         made: _Read = _resolve(kind.model_validate(read), path.resolve().parent)
     except ValidationError as error:
-        raise SettingsError(f"{path}: {'; '.join(_said(one, kind) for one in error.errors())}") from error
+        raise SettingsError(f"{path}: {'; '.join(_line(one, kind) for one in error.errors())}") from error
     return made
 
 
-def _said(error: Any, kind: Any) -> str:
-    """One error of pydantic as a person would say it; for a key that is not known, the nearest that is."""
+def _line(error: Any, kind: Any) -> str:
+    """One error of pydantic as a person would say it; for a key that is not known, the one that is meant."""
     where = ".".join(map(str, error["loc"])) or "file"
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}"
-    section = kind
-    for name in (part for part in error["loc"][:-1] if isinstance(part, str)):
-        annotation = section.model_fields[name].annotation
-        section = next((a for a in (annotation, *get_args(annotation)) if hasattr(a, "model_fields")), None)
-    known = list(section.model_fields)
-    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    section = _section(kind, error["loc"][:-1])
+    key, known = str(error["loc"][-1]), list(section.model_fields)
+    if key in section.renamed:
+        return f"{where}: this key is called {section.renamed[key]} now"
+    near = difflib.get_close_matches(key, known, n=1)
     return f"{where}: there is no such key; " + (
         f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     )
+
+
+def _section(kind: Any, path: tuple[str | int, ...]) -> Any:
+    """The class of the settings under a path of keys."""
+    for name in (part for part in path if isinstance(part, str)):
+        annotation = kind.model_fields[name].annotation
+        kind = next((a for a in (annotation, *get_args(annotation)) if hasattr(a, "model_fields")), None)
+    return kind
 
 
 def require_files(settings: BaseModel, *keys: str) -> None:
@@ -83,16 +93,19 @@ def require_files(settings: BaseModel, *keys: str) -> None:
 
 def _with_folder(encoder: str, folder: Path) -> str:
     """The encoder's name with its folder made absolute; raises `SettingsError` for a folder that is not there."""
-    provider, _, model = encoder.partition(":")
-    if not model or provider == "http":
+    name, _, model = encoder.partition(":")
+    provider = PROVIDERS.get(name)
+    if not model or provider is None or provider.over_http:
         return encoder
     if (folder / model).is_dir():
-        return f"{provider}:{folder / model}"
+        return f"{name}:{folder / model}"
     architecture, colon, weights = model.partition(":")
-    if provider == "open_clip" and colon:  # a file of weights, else the tag of some: the encoder knows which there are
-        return f"{provider}:{architecture}:{folder / weights}" if (folder / weights).is_file() else encoder
+    if (
+        provider.takes_weight_files and colon
+    ):  # a file of weights, else the tag of some: the encoder knows which there are
+        return f"{name}:{architecture}:{folder / weights}" if (folder / weights).is_file() else encoder
     first, slash, _ = model.partition("/")
-    if is_path(model) or provider == "trained" or (slash and (folder / first).is_dir()):
+    if is_path(model) or provider.only_folders or (slash and (folder / first).is_dir()):
         raise SettingsError(f"{encoder}: there is no folder {folder / model}, and that is no id of the hub")
     return encoder
 

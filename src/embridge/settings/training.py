@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -48,6 +48,8 @@ class OldSettings(VersionSettings):
 class DataSettings(Strict):
     """Items, each of a class: images, or vectors of a frozen model."""
 
+    renamed: ClassVar[dict[str, str]] = {"cells": "clusters"}
+
     images: Path | None = None
     dataset: Path | None = None
     split: str | None = None
@@ -57,7 +59,7 @@ class DataSettings(Strict):
     cast: bool = False
     labels: Path | None = None
     classes: tuple[str | int, ...] = ()
-    cells: int | None = Field(None, ge=2)
+    clusters: int | None = Field(None, ge=2)
     side: int = Field(32, ge=1)
     held_out: float | None = Field(None, gt=0, lt=1)
 
@@ -66,12 +68,12 @@ class DataSettings(Strict):
         given = [name for name in ("images", "dataset", "vectors") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"say the items by exactly one of images, dataset, vectors; came {given}")
-        if self.cells is not None and (self.labels is not None or self.classes):
-            raise ValueError("cells stand in the place of labels and classes; leave these out")
-        lacking = self.vectors is not None and self.labels is None and self.cells is None
+        if self.clusters is not None and (self.labels is not None or self.classes):
+            raise ValueError("clusters stand in the place of labels and classes; leave these out")
+        lacking = self.vectors is not None and self.labels is None and self.clusters is None
         if lacking or (self.dataset is not None and self.labels is not None):
             raise ValueError(
-                "labels is a file with the classes of vectors, or of images in a .npy file; where there are none, say cells"
+                "labels is a file with the classes of vectors, or of images in a .npy file; where there are none, say clusters"
             )
         if self.vectors is None and (self.space is not None or self.cast):
             raise ValueError("space and cast are of vectors")

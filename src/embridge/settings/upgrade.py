@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from embridge.encoders import provider_of
 from embridge.evaluation import MORE_CELLS, Scope
 from embridge.evaluation.gates import FLIP_RATES, Gate, parse_gate
 from embridge.evaluation.measures import FULL, measure
@@ -30,13 +31,16 @@ class ModelSettings(VectorsSettings):
 
     @model_validator(mode="after")
     def _behind_http(self) -> ModelSettings:
-        if (self.key_variable or self.dim) and not (self.encoder or "").startswith("http:"):
+        over_http = self.encoder is not None and provider_of(self.encoder).over_http
+        if (self.key_variable or self.dim) and not over_http:
             raise ValueError("key_variable and dim are of an encoder behind HTTP (http:MODEL@https://HOST/v1)")
         return self
 
 
 class FitSettings(Strict):
     """How the bridge is fitted."""
+
+    renamed: ClassVar[dict[str, str]] = {"pairs": "finetune_pairs"}
 
     captions: Path | None = None
     column: str | None = None
@@ -47,7 +51,7 @@ class FitSettings(Strict):
     judged: Path | None = None
     metrics: tuple[str, ...] = Field(default=("recall_at_10",), min_length=1)
     validation_pairs: Path | None = None
-    pairs: Path | None = None
+    finetune_pairs: Path | None = None
     finetune: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
 
@@ -55,7 +59,9 @@ class FitSettings(Strict):
 class EvaluateSettings(Strict):
     """What the upgrade is judged by, what is measured, and what must hold."""
 
-    pairs: Path | None = None
+    renamed: ClassVar[dict[str, str]] = {"pairs": "judged"}
+
+    judged: Path | None = None
     qrels: Path | None = None
     labels: Path | None = None
     neighbours: int | None = Field(default=None, ge=1)
@@ -74,11 +80,13 @@ class EvaluateSettings(Strict):
 
     @model_validator(mode="after")
     def _one_truth(self) -> EvaluateSettings:
-        given = [n for n in ("pairs", "qrels", "labels", "neighbours") if getattr(self, n) is not None]
+        given = [n for n in ("judged", "qrels", "labels", "neighbours") if getattr(self, n) is not None]
         if len(given) != 1:
-            raise ValueError(f"say what is right by exactly one of pairs, qrels, labels, neighbours; came {given}")
-        if (self.clicks or self.slices) and self.pairs is None and (self.clicks or self.labels is None):
-            raise ValueError("clicks names a column of the pairs, and slices name columns of the pairs or the labels")
+            raise ValueError(f"say what is right by exactly one of judged, qrels, labels, neighbours; came {given}")
+        if (self.clicks or self.slices) and self.judged is None and (self.clicks or self.labels is None):
+            raise ValueError(
+                "clicks names a column of the judged pairs, and slices name columns of these or of the labels"
+            )
         return self
 
     @model_validator(mode="after")
@@ -106,9 +114,11 @@ class EvaluateSettings(Strict):
 class Settings(Strict):
     """The whole file. Paths, those of models' folders too, are relative to its folder."""
 
+    renamed: ClassVar[dict[str, str]] = {"native": "new_without_lora"}
+
     old: ModelSettings
     new: ModelSettings
-    native: ModelSettings | None = None
+    new_without_lora: ModelSettings | None = None
     fit: FitSettings = FitSettings()
     evaluate: EvaluateSettings | None = None
     upgrade: Path = Path("upgrade")
@@ -122,6 +132,13 @@ class Settings(Strict):
                 f"a report's name ends in .json, for the files beside it are named after it; came {value.name}"
             )
         return value
+
+    def with_fit(self, *, method: str | None = None, finetune_pairs: Path | None = None) -> Settings:
+        """The same settings with another method, which has its own defaults, or other image-text pairs to finetune on."""
+        changes: dict[str, Any] = {} if finetune_pairs is None else {"finetune_pairs": finetune_pairs.resolve()}
+        if method is not None and method != self.fit.method:
+            changes |= {"method": method, "settings": {}}
+        return self.model_copy(update={"fit": self.fit.model_copy(update=changes)})
 
 
 def load_settings(path: Path | str) -> Settings:

@@ -1,0 +1,89 @@
+"""What fitting reads: every file that the settings name, once, and kept apart where it has to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embridge.datasets.captions import Captions, read_all_captions
+from embridge.datasets.image_text import ImageTextPairs, read_image_text
+from embridge.errors import SettingsError
+from embridge.jobs.judgements import Judgements, read_judgements, require_apart
+from embridge.settings import EvaluateSettings, Settings
+
+__all__ = ["FitInputs", "read_fit_inputs"]
+
+_FLATTERS = {
+    "finetune_pairs": "a model trained on what is reported flatters itself",
+    "validation_pairs": "a bridge whose weights were chosen by what it is measured by flatters itself",
+    "judged": "a choice made by what is reported flatters itself",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitInputs:
+    """The files of a fit, as they were read; None for those that the settings do not name.
+
+    captions: what the bridge is fitted on, where encoders are to encode it. judged: what methods are chosen by. reported:
+    what the upgrade will be judged by, read to be kept apart from the others. validation_pairs, finetune_pairs: see
+    `FitSettings`.
+    """
+
+    captions: Captions | None
+    judged: Judgements | None
+    reported: Judgements | None
+    validation_pairs: ImageTextPairs | None
+    finetune_pairs: ImageTextPairs | None
+
+    @property
+    def texts(self) -> list[str] | None:
+        """The captions alone."""
+        return None if self.captions is None else self.captions.texts
+
+    @property
+    def of_images(self) -> bool:
+        """Whether anything that is judged is an image that a text finds."""
+        return any(part is not None and part.cross_modal for part in (self.judged, self.reported))
+
+
+def read_fit_inputs(settings: Settings) -> FitInputs:
+    """Read them all.
+
+    Raises `InvalidInput` for files that cannot be read, and `SettingsError` where one holds queries, texts or images of
+    another that has to be apart from it: nothing may be chosen by or trained on what is reported.
+    """
+    options = settings.fit
+    finetune_pairs = None if options.finetune_pairs is None else read_image_text(options.finetune_pairs)
+    validation_pairs = None if options.validation_pairs is None else read_image_text(options.validation_pairs)
+    judged = None
+    if options.judged is not None:
+        judged = read_judgements(EvaluateSettings(judged=options.judged, metrics=options.metrics))
+    reported = _reported(settings, needed=any((finetune_pairs, validation_pairs, judged)))
+    for key, pairs in (("finetune_pairs", finetune_pairs), ("validation_pairs", validation_pairs)):
+        if pairs is not None and reported is not None:
+            require_apart(pairs, reported, names=(f"fit.{key}", "evaluate.judged"), why=_FLATTERS[key])
+    if validation_pairs is not None and judged is not None:
+        why = _FLATTERS["validation_pairs"]
+        require_apart(validation_pairs, judged, names=("fit.validation_pairs", "fit.judged"), why=why)
+    _require_other_queries(judged, reported)
+    captions = None if options.captions is None else read_all_captions(options.captions, column=options.column)
+    return FitInputs(captions, judged, reported, validation_pairs, finetune_pairs)
+
+
+def _reported(settings: Settings, *, needed: bool) -> Judgements | None:
+    """What the upgrade will be judged by; where nothing has to be apart from it, only if it is there already."""
+    evaluate = settings.evaluate
+    if evaluate is None or not (needed or (evaluate.judged is not None and evaluate.judged.exists())):
+        return None
+    return read_judgements(evaluate)
+
+
+def _require_other_queries(judged: Judgements | None, reported: Judgements | None) -> None:
+    if judged is None or reported is None:
+        return
+    queries = set(reported.queries)
+    shared = [query for query in judged.queries if query in queries]
+    if shared:
+        raise SettingsError(
+            f"fit.judged and evaluate.judged share {len(shared)} queries, first {shared[0]!r}: {_FLATTERS['judged']}; keep "
+            "them apart"
+        )

@@ -1,0 +1,140 @@
+"""The vectors of the models that a settings file names: encoded now, or read from files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from embridge.adapters.upgrade import Upgrade
+from embridge.embeddings import Embeddings, HalfEmbeddings
+from embridge.encoders import Encoder
+from embridge.encoders.caption_cache import encode_once
+from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
+from embridge.evaluation import Side
+from embridge.jobs.judgements import Judgements
+from embridge.jobs.models import Models, with_lora
+from embridge.progress import Progress
+from embridge.settings import ModelSettings, Settings
+from embridge.vector_files import read
+
+__all__ = ["caption_vectors", "side_of", "sides_of_new"]
+
+
+def caption_vectors(
+    model: ModelSettings, captions: Sequence[str] | None, cache: Path, *, models: Models, progress: Progress
+) -> Embeddings | HalfEmbeddings:
+    """The captions as a model sees them.
+
+    What an encoder makes is kept in the cache, and taken from there the next time, without the model's weights where its
+    files say its space. Raises `SettingsError` for a model that says neither how nor where.
+    """
+    if model.encoder is None:
+        if model.captions is None:
+            raise SettingsError("fit: a model without an encoder needs a file of caption vectors (captions:)")
+        return _read(model.captions, model)
+    if captions is None:
+        raise SettingsError("fit: name a text file with captions (fit.captions), one a line")
+    whole = _Whole(progress, len(captions))
+    with models.heard_by(whole.part):
+        return encode_once(models.encoder(model), captions, cache, role="query", progress=whole.shard)
+
+
+def side_of(model: ModelSettings, judgements: Judgements, models: Models, *, lora: Path | None = None) -> Side:
+    """Judged queries and gallery as a model sees them.
+
+    Labelled images are both: each is searched among the others. lora: the LoRA to attach to an encoder; vectors in files
+    are what they are. Raises `SettingsError` for a model that lacks what the judgements need.
+    """
+    if model.encoder is None:
+        if model.queries is None or model.gallery is None:
+            raise SettingsError("evaluate: a model without an encoder needs files of vectors (queries:, gallery:)")
+        queries = _arranged(model.queries, judgements.queries, model)
+        return Side(queries, _arranged(model.gallery, judgements.items, model))
+    if judgements.folder is None:
+        raise SettingsError(
+            "evaluate: qrels and neighbours are of ids, so both models need files of vectors (queries:, gallery:); an "
+            "encoder needs judged pairs, which hold the texts and images themselves, or labels of images"
+        )
+    lazy = models.encoder(model)
+    if not judgements.modalities <= lazy.modalities:
+        raise SettingsError(
+            f"evaluate: {model.encoder} takes {' and '.join(sorted(lazy.modalities))} alone, and what is judged is "
+            f"{' and '.join(sorted(judgements.modalities))}"
+        )
+    return _encoded(with_lora(lazy, lora), judgements, judgements.folder)
+
+
+def _encoded(encoder: Encoder, judgements: Judgements, folder: Path) -> Side:
+    def images(names: Sequence[str]) -> np.ndarray:
+        return encoder.encode([str(folder / name) for name in names], modality="image")
+
+    if judgements.labelled:
+        rows = Embeddings.of(images(judgements.labelled), encoder.space, judgements.labelled)
+        return Side(rows, rows)
+    items, space = judgements.items, encoder.space
+    queries = encoder.encode(judgements.queries, modality="text", role="query")
+    gallery = images(items) if judgements.cross_modal else encoder.encode(items, modality="text")
+    return Side(Embeddings.of(queries, space, judgements.queries), Embeddings.of(gallery, space, items))
+
+
+def sides_of_new(
+    settings: Settings, upgrade: Upgrade, judgements: Judgements, models: Models
+) -> tuple[Side, Side | None]:
+    """The new model as the upgrade takes it, and, where the upgrade has a LoRA, as it is without.
+
+    Raises `SpaceMismatch` for vectors in files that are not of the model with the LoRA, and warns where nothing says what
+    it makes without.
+    """
+    new = side_of(settings.new, judgements, models, lora=upgrade.lora)
+    if upgrade.lora is None:
+        return new, None
+    if new.queries.space != upgrade.new_space:
+        raise SpaceMismatch(
+            f"new: this upgrade is of {upgrade.new_space}, the new model with the upgrade's LoRA; came vectors of "
+            f"{new.queries.space}. Encode with embridge.encoders.load(MODEL, lora={str(upgrade.lora)!r}), whose recipe is "
+            f"{upgrade.new_space.recipe!r}"
+        )
+    without = settings.new_without_lora or settings.new
+    if settings.new_without_lora is None and without.encoder is None:
+        warnings.warn(
+            "new/new is of the new model with the upgrade's LoRA, and a backfill would be of the model without; name its "
+            "vectors, or the model itself, under new_without_lora",
+            stacklevel=2,
+        )
+        return new, None
+    return new, side_of(without, judgements, models)
+
+
+class _Whole:
+    """The progress of all captions, whose shards an encoder takes one after the other, each from its own beginning."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._before, self._what = progress, total, 0, ""
+
+    def shard(self, done: int, total: int, what: str) -> None:
+        self._before, self._what = done, what
+        self._progress(done, total, what)
+
+    def part(self, done: int, total: int, what: str) -> None:
+        self._progress(self._before + done, self._total, self._what or what)
+
+
+def _read(path: Path, model: ModelSettings) -> Embeddings:
+    try:
+        return read(path, space=None if model.space is None else model.space.to_space(), cast=model.cast)
+    except InvalidInput as error:
+        raise error if str(path) in str(error) else InvalidInput(f"{path}: {error}") from error
+
+
+def _arranged(path: Path, ids: list[str], model: ModelSettings) -> Embeddings:
+    """All rows of a file: those ids in that order, then the others by name, so that two models' files agree."""
+    rows = _read(path, model)
+    row_of = {name: row for row, name in enumerate(rows.ids)}
+    missing = [name for name in ids if name not in row_of]
+    if missing:
+        raise InvalidInput(f"{path} lacks {len(missing)} of {len(ids)} ids that the pairs name, first {missing[0]!r}")
+    order = [*ids, *sorted(row_of.keys() - set(ids))]
+    return rows.take(np.array([row_of[name] for name in order]))
