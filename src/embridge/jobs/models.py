@@ -31,7 +31,7 @@ class Models:
     """
 
     def __init__(self, progress: Progress = silent) -> None:
-        self._listener = progress
+        self.progress = self._listener = progress
         self._encoders: dict[tuple[tuple[str, Any], ...], LazyEncoder] = {}
 
     def encoder(self, model: VectorsSettings) -> LazyEncoder:

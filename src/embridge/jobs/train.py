@@ -14,6 +14,7 @@ from embridge.adapters.upgrade import MANIFEST, Upgrade
 from embridge.atomic_write import refuse_foreign_folder
 from embridge.backbones.saved import CONFIG
 from embridge.errors import InvalidInput, SettingsError
+from embridge.jobs.models import Models
 from embridge.jobs.training_parts import Items, OtherModel, made_backbone, made_objective, made_training, read_items
 from embridge.progress import Progress, silent
 from embridge.settings.training import DataSettings, TrainingSettings
@@ -95,9 +96,11 @@ class _Plan:
         self._cache = settings.cache or settings.model.parent / ".embridge-cache"
         self._train, self._held = _parts(settings, _stand_in_labels(settings.data, items.data))
         self._training = made_training(settings, self._train)
-        self.old = None if settings.old is None else OtherModel("old", settings.old, items, progress)
+        models = Models(progress)
+        self.old = None if settings.old is None else OtherModel("old", settings.old, items, models)
         self._ancestors = [
-            OtherModel(f"ancestors.{number}", given, items, progress) for number, given in enumerate(settings.ancestors)
+            OtherModel(f"ancestors.{number}", version, items, models)
+            for number, version in enumerate(settings.ancestors)
         ]
         spaces = [model.space for model in (*self._ancestors, self.old) if model is not None]
         if len(set(spaces)) < len(spaces):
@@ -105,7 +108,7 @@ class _Plan:
                 f"ancestors: each is another model, and none is the old one; came {list(map(str, spaces))}"
             )
         given = settings.paragon
-        self._paragon = None if given is None else OtherModel("paragon", given, items, progress)
+        self._paragon = None if given is None else OtherModel("paragon", given, items, models)
         self._start(OtherModel.stand_in)
 
     @property

@@ -15,11 +15,12 @@ from embridge.backbones import BACKBONES, default_backbone, make_backbone
 from embridge.backbones.base import Backbone, drawn_from
 from embridge.backbones.record import Takes
 from embridge.embeddings import Embeddings
-from embridge.encoders import Encoder, load
+from embridge.encoders import LazyEncoder
 from embridge.errors import InvalidInput, SettingsError, require
+from embridge.jobs.models import Models
 from embridge.methods import configured
 from embridge.methods.base import require_directions
-from embridge.progress import Progress, silent
+from embridge.progress import silent
 from embridge.settings.training import BackboneSettings, DataSettings, RowsSettings, TrainingSettings, VersionSettings
 from embridge.space import Space
 from embridge.training.compatible.augment import Augment
@@ -76,9 +77,9 @@ class OtherModel:
     file of other items.
     """
 
-    def __init__(self, what: str, settings: RowsSettings, items: Items, progress: Progress) -> None:
-        self._items, self._progress = items, progress
-        self._encoder: Encoder | None = None
+    def __init__(self, what: str, settings: RowsSettings, items: Items, models: Models) -> None:
+        self._items, self._models = items, models
+        self._encoder: LazyEncoder | None = None
         if settings.vectors is not None:
             space = None if settings.space is None else settings.space.to_space()
             rows = read(settings.vectors, space=space, cast=settings.cast)
@@ -86,13 +87,9 @@ class OtherModel:
             self._rows: np.ndarray | None = _arranged(what, rows, items, settings.vectors)
             self.space = rows.space
             return
-        assert settings.encoder is not None
         if items.data.side is None:
             raise SettingsError(f"{what}: the items are vectors, which no encoder takes; name a file (vectors:)")
-        revision = {} if settings.revision is None else {"revision": settings.revision}
-        self._encoder = load(
-            settings.encoder, device=settings.device, batch_size=settings.batch_size, progress=silent, **revision
-        )
+        self._encoder = models.encoder(settings)
         if "image" not in self._encoder.modalities:
             raise SettingsError(f"{what}: {settings.encoder} takes no images, and the items are images")
         self._rows, self.space = None, self._encoder.space
@@ -112,11 +109,13 @@ class OtherModel:
         assert encoder is not None
         rows = np.arange(start, min(start + PART_ROWS, len(data)))
 
-        def told(done: int, total: int, what: str) -> None:
-            self._progress(start + done, total + len(data) - len(rows), what)  # total: of this part
+        def heard(done: int, total: int, what: str) -> None:
+            self._models.progress(start + done, total + len(data) - len(rows), what)  # total: of this part
 
         if not file.exists():
-            write(Embeddings.of(old_vectors(Rows(data, rows), encoder, progress=told), self.space), file)
+            with self._models.heard_by(silent):
+                vectors = old_vectors(Rows(data, rows), encoder, progress=heard)
+            write(Embeddings.of(vectors, self.space), file)
         return read(file, space=self.space).vectors
 
     def stand_in(self) -> np.ndarray:
