@@ -233,9 +233,9 @@ def test_texts_that_are_reported_on_are_refused_as_documents_too(project, tmp_pa
         ({"fit": FIT | {"finetune": {"rank": 3}}}, r"image-text pairs: name them in fit\.finetune_pairs"),
         (
             {"new": "sentence-transformers:some/model"},
-            "texts and images .clip:MODEL.; it is sentence-transformers:some",
+            "takes a LoRA .clip:MODEL.; it is sentence-transformers:some",
         ),
-        ({"new": {"captions": "captions.txt"}}, "texts and images .clip:MODEL.; it is files of vectors"),
+        ({"new": {"captions": "captions.txt"}}, "takes a LoRA .clip:MODEL.; it is files of vectors"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_any_work(project, tmp_path, changes, message):

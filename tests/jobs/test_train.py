@@ -293,14 +293,14 @@ def unlabelled(project):
 OLD = {"encoder": "trained:models/old", "device": "cpu"}
 
 
-def test_cells_of_the_old_model_stand_in_for_classes(project):
+def test_clusters_of_the_old_model_stand_in_for_classes(project):
     """From images in folders that are no classes, to an upgrade on the old index; the same again by the seed."""
     path = settings_of(project, "clusters", data=unlabelled(project), old=OLD)
     done = run("train", path)
     assert done.exit_code == 0, done.stderr
     assert "100 images of 8 classes" not in done.stdout  # some are held out
     assert "images of 8 classes" in done.stdout
-    assert "nearest is of its cell, as the old model" in done.stdout
+    assert "nearest is of its cluster, as the old model" in done.stdout
     encoder, upgrade = (
         load(f"trained:{project / 'clusters/model'}", device="cpu"),
         Upgrade.load(project / "clusters/upgrade"),
@@ -443,15 +443,15 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent,
         ),
         ({"paragon": "trained:models/independent"}, "paragon: bct has no use for one"),
         ({"data": {"images": "images", "clusters": 4}}, "old: known and classifier are of classes, and clusters are none"),
-        ({"data": {"images": "images", "clusters": 4}, "old": None}, "the cells are of an old model's vectors; name it"),
-        ({"data": {"images": "images", "cells": 101}, "old": "trained:models/old"}, "101 cells are more than the 100 items"),
+        ({"data": {"images": "images", "clusters": 4}, "old": None}, "the clusters are of an old model's vectors; name it"),
+        ({"data": {"images": "images", "clusters": 101}, "old": "trained:models/old"}, "101 clusters are more than the 100 items"),
         (
             {"data": {"images": "images", "clusters": 4}, "old": "trained:models/old", "objective": "lwf"},
             "lwf uses an old classifier, which is of classes, and clusters are none",
         ),
-        ({"data": {"images": "images", "cells": 1}}, "data.clusters: Input should be greater than or equal to 2"),
-        ({"data": {"images": "images", "clusters": 4, "classes": ["a"]}}, "cells stand in the place of labels and classes"),
-        ({"data": {"vectors": "old-classifier.npy"}}, "where there are none, say cells"),
+        ({"data": {"images": "images", "clusters": 1}}, "data.clusters: Input should be greater than or equal to 2"),
+        ({"data": {"images": "images", "clusters": 4, "classes": ["a"]}}, "clusters stand in the place of labels and classes"),
+        ({"data": {"vectors": "old-classifier.npy"}}, "where there are none, say clusters"),
         ({"old": None}, "bct trains beside an old model; name it under old"),
         ({"old": "trained:models/odl"}, "trained:models/odl: there is no folder"),
         ({"old": {"encoder": "trained:models/old", "vectors": "old.npy"}}, "old: say either encoder, or files with vectors"),

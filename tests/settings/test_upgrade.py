@@ -3,7 +3,7 @@
 import pytest
 
 from embridge.errors import SettingsError
-from embridge.settings import load_settings
+from embridge.settings import load_settings, load_training_settings
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,25 @@ def test_a_mistyped_folder_of_a_model_is_not_taken_for_a_hub_id(model, tmp_path)
     settings = load_settings(path)
     assert settings.old.encoder == f"clip:{tmp_path / 'models' / 'old'}"
     assert settings.new.encoder == "clip:openai/clip-vit-base-patch32"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fit: {pairs: p.csv}", "fit.pairs: this key is called finetune_pairs now"),
+        ("evaluate: {pairs: p.csv}", "evaluate.pairs: this key is called judged now"),
+        ("native: {queries: q.npy, gallery: g.npy}", "native: this key is called new_without_lora now"),
+    ],
+)
+def test_a_key_of_an_earlier_version_names_the_one_of_today(tmp_path, text, message):
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"old: clip:old\nnew: clip:new\n{text}\n")
+    with pytest.raises(SettingsError, match=message):
+        load_settings(path)
+
+
+def test_a_key_of_an_earlier_version_of_a_training_names_the_one_of_today(tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text("data: {images: images, cells: 8}\nobjective: bct\n")
+    with pytest.raises(SettingsError, match=r"data\.cells: this key is called clusters now"):
+        load_training_settings(path)

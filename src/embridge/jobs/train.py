@@ -125,7 +125,9 @@ class _Plan:
         clusters = self._settings.data.clusters
         if clusters is not None and self.old is not None:
             found = pseudo_labels(self.old.vectors(self._cache), clusters, seed=self._settings.seed)
-            self._train, self._held = _parts(self._settings, Relabelled(self._items.data, found, cluster_names(clusters)))
+            self._train, self._held = _parts(
+                self._settings, Relabelled(self._items.data, found, cluster_names(clusters))
+            )
         start = self._start(lambda model: model.vectors(self._cache))
         return self._training.fit(
             start.data,
@@ -176,7 +178,9 @@ def _stand_in_labels(settings: DataSettings, data: Labelled) -> Labelled:
     if settings.clusters is None:
         return data
     if settings.clusters > len(data):
-        raise SettingsError(f"data.clusters: {settings.clusters} clusters are more than the {len(data)} items there are")
+        raise SettingsError(
+            f"data.clusters: {settings.clusters} clusters are more than the {len(data)} items there are"
+        )
     return Relabelled(data, np.arange(len(data)) % settings.clusters, cluster_names(settings.clusters))
 
 
