@@ -444,7 +444,7 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent,
         ({"paragon": "trained:models/independent"}, "paragon: bct has no use for one"),
         ({"data": {"images": "images", "clusters": 4}}, "old: known and classifier are of classes, and clusters are none"),
         ({"data": {"images": "images", "clusters": 4}, "old": None}, "the clusters are of an old model's vectors; name it"),
-        ({"data": {"images": "images", "clusters": 101}, "old": "trained:models/old"}, "101 clusters are more than the 100 items"),
+        ({"data": {"images": "images", "clusters": 101}, "old": "trained:models/old"}, "101 clusters are more than the 100"),
         (
             {"data": {"images": "images", "clusters": 4}, "old": "trained:models/old", "objective": "lwf"},
             "lwf uses an old classifier, which is of classes, and clusters are none",
