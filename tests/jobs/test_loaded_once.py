@@ -20,7 +20,7 @@ from embridge.jobs.train import train_model
 from embridge.settings import load_settings, load_training_settings
 
 OLD, NEW = (f"clip:{glyph_models.folder(side)}" for side in ("old", "new"))
-QUICK = {"epochs": 1, "min_steps": 20, "batch_size": 256, "hidden_width": 16}
+QUICK = {"hidden_width": 16, "training": {"epochs": 1, "min_steps": 20, "batch_size": 256}}
 
 _opened = Counter()
 _watching = False
