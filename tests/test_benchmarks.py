@@ -32,6 +32,7 @@ def test_each_says_what_it_answers_and_how_long_it_takes(record, name):
     assert "about" not in record.read_config(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_each_can_be_run(monkeypatch, name):
     monkeypatch.syspath_prepend(ROOT)
