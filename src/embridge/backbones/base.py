@@ -17,11 +17,13 @@ __all__ = ["Backbone", "OwnBackbone", "drawn_from"]
 
 
 class Backbone(nn.Module, ABC):
-    """Batches to features [b, feature_dim], which are what an objective takes: no ReLU at the end, no scaling.
+    """A network from batches to features [b, feature_dim], which an objective takes: no ReLU at the end, no scaling.
 
-    takes: ``images``, float32 [b, 3, side, side], shifted and scaled as `embridge.backbones.pixels.Pixels` says, or
-    ``vectors``, float32 [b, d] of a frozen model. `config` is plain JSON, from which `embridge.backbones.saved` makes the
-    same network again, its weights aside.
+    Attributes:
+        kind: Its name, in `BACKBONES` and in saved models.
+        takes: ``images``, float32 [b, 3, side, side], shifted and scaled as `embridge.backbones.pixels.Pixels` says; or
+            ``vectors``, float32 [b, d] of a frozen model.
+        feature_dim: The dims of its features.
     """
 
     kind: ClassVar[str]
@@ -29,21 +31,33 @@ class Backbone(nn.Module, ABC):
     feature_dim: int
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor: ...
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [b, feature_dim] of a batch."""
 
     @abstractmethod
-    def config(self) -> dict[str, Any]: ...
+    def config(self) -> dict[str, Any]:
+        """Plain JSON from which the same network is made again, its weights aside."""
 
 
 @final
 class OwnBackbone(Backbone):
-    """A network of the user's: its output, flattened, through a linear layer to feature_dim (None: as it comes).
+    """A network of the user's: its output, flattened, through a linear layer.
 
-    width: how many numbers a row the network gives, which is needed for the linear layer. A model with it is loaded by
-    giving the network again, since a folder holds no code. Raises `SettingsError` without a width or a feature_dim.
+    A model with it is loaded by giving the network again, since a folder holds no code.
 
-    >>> OwnBackbone(nn.Conv2d(3, 4, 8), feature_dim=5, width=4)(torch.zeros(2, 3, 8, 8)).shape
-    torch.Size([2, 5])
+    Args:
+        network: Any module from batches to rows.
+        width: How many numbers a row the network gives.
+        feature_dim: The dims after the linear layer; None leaves the layer out.
+        takes: ``images`` or ``vectors``.
+        seed: The linear layer is drawn from it.
+
+    Raises:
+        SettingsError: The width or the feature_dim is no whole number of at least 1.
+
+    Example:
+        >>> OwnBackbone(nn.Conv2d(3, 4, 8), feature_dim=5, width=4)(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 5])
     """
 
     kind: ClassVar[str] = "own"
@@ -75,7 +89,15 @@ class OwnBackbone(Backbone):
 
 @contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
-    """Weights that are made in the block are drawn from the seed; torch's own generator is as before afterwards."""
+    """Draw the weights that are made in the block from a seed; torch's own generator is as before afterwards.
+
+    Args:
+        seed: Any whole number.
+
+    Example:
+        >>> with drawn_from(3):
+        ...     layer = nn.Linear(2, 2)
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

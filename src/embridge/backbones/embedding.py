@@ -12,20 +12,31 @@ __all__ = ["AsGiven", "BasisChange", "Embedding", "UnitLength", "unit_rows"]
 
 
 class Embedding(nn.Module, ABC):
-    """Features [b, feature_dim] to embeddings [b, dim], each row by itself. `config` is plain JSON, for making it again."""
+    """A module from features [b, feature_dim] to embeddings [b, dim], each row by itself.
+
+    Attributes:
+        kind: Its name in saved models.
+    """
 
     kind: ClassVar[str]
 
     @abstractmethod
-    def forward(self, features: Tensor) -> Tensor: ...
+    def forward(self, features: Tensor) -> Tensor:
+        """Embeddings [b, dim] of features."""
 
     @abstractmethod
-    def config(self) -> dict[str, Any]: ...
+    def config(self) -> dict[str, Any]:
+        """Plain JSON from which the same module is made again, its weights aside."""
 
 
 @final
 class AsGiven(Embedding):
-    """The features themselves."""
+    """The features themselves.
+
+    Example:
+        >>> AsGiven()(torch.tensor([[0.0, 2.0]])).tolist()
+        [[0.0, 2.0]]
+    """
 
     kind: ClassVar[str] = "as-given"
 
@@ -38,7 +49,12 @@ class AsGiven(Embedding):
 
 @final
 class UnitLength(Embedding):
-    """Features scaled to length one, as OCA does."""
+    """Features scaled to length one, as OCA does.
+
+    Example:
+        >>> UnitLength()(torch.tensor([[0.0, 2.0]])).tolist()
+        [[0.0, 1.0]]
+    """
 
     kind: ClassVar[str] = "unit-length"
 
@@ -51,13 +67,20 @@ class UnitLength(Embedding):
 
 @final
 class BasisChange(Embedding):
-    """``[Q r[:d_old]; r[d_old:]]``, r = [L2(A ReLU(f) + a); C P L2(f[:d])]: what BT² makes of f [b, d + d_old].
+    """What BT² makes of features f [b, d + d_old]: ``[Q r[:d_old]; r[d_old:]]``, r = [L2(A ReLU(f) + a); C P L2(f[:d])].
 
     P [d, d], Q [d_old, d_old], A [extra, d + d_old] and a [extra] are plain weights here; those of a model that was trained
-    are orthogonal where `embridge.training.objectives.bt2.BT2` says so. emphasis: C.
+    are orthogonal where `embridge.training.objectives.bt2.BT2` says so.
 
-    >>> BasisChange(dim=4, old_dim=3, extra=2)(torch.ones(2, 7)).shape
-    torch.Size([2, 6])
+    Args:
+        dim: d.
+        old_dim: d_old.
+        extra: How many dims are added at the front; with 0 there is no A.
+        emphasis: C.
+
+    Example:
+        >>> BasisChange(dim=4, old_dim=3, extra=2)(torch.ones(2, 7)).shape
+        torch.Size([2, 6])
     """
 
     kind: ClassVar[str] = "basis-change"
@@ -81,10 +104,17 @@ class BasisChange(Embedding):
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Rows [b, d] of length one; a row of zeros stays zero.
+    """Scale rows to length one; a row of zeros stays zero.
 
-    >>> unit_rows(torch.tensor([[0.0, 2.0], [0.0, 0.0]])).tolist()
-    [[0.0, 1.0], [0.0, 0.0]]
+    Args:
+        x: Rows [b, d].
+
+    Returns:
+        Unit rows [b, d].
+
+    Example:
+        >>> unit_rows(torch.tensor([[0.0, 2.0], [0.0, 0.0]])).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
     """
     lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     return x / lengths.masked_fill(lengths == 0, 1)

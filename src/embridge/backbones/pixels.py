@@ -16,12 +16,19 @@ __all__ = ["Pixels"]
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Images of ``side`` × ``side``, in red, green and blue: ``(x / 255 − mean) / std``, a mean and a std for each.
+    """How images are shifted and scaled: ``(x / 255 − mean) / std``.
 
-    Raises `SettingsError` for a side below 1 and a std that is not above 0.
+    Attributes:
+        side: Of the square images, in pixels.
+        mean: Of red, green and blue.
+        std: Of red, green and blue.
 
-    >>> Pixels(1).scaled(torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)).flatten().tolist()
-    [-1.0, 1.0, -0.6000000238418579]
+    Raises:
+        SettingsError: The side is below 1, or a std is not above 0.
+
+    Example:
+        >>> Pixels(1).scaled(torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)).flatten().tolist()
+        [-1.0, 1.0, -0.6000000238418579]
     """
 
     side: int
@@ -36,11 +43,25 @@ class Pixels:
             )
 
     def scaled(self, images: Tensor) -> Tensor:
-        """uint8 [b, 3, side, side] to what a backbone takes, float32."""
+        """Scale images as bytes.
+
+        Args:
+            images: uint8 [b, 3, side, side].
+
+        Returns:
+            What a backbone takes, float32 of that shape.
+        """
         return self.normalised(images.float() / 255)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """The same of float32 from 0 to 1, as augmentations give it."""
+        """Scale images that are numbers already, as augmentations give them.
+
+        Args:
+            images: float32 from 0 to 1 [b, 3, side, side].
+
+        Returns:
+            What a backbone takes, float32 of that shape.
+        """
         mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return (images - mean) / std
 
@@ -49,6 +70,6 @@ class Pixels:
         return {"side": self.side, "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
-    def from_dict(cls, said: Mapping[str, Any]) -> Pixels:
+    def from_dict(cls, fields: Mapping[str, Any]) -> Pixels:
         """The inverse of `to_dict`."""
-        return cls(said["side"], tuple(said["mean"]), tuple(said["std"]))
+        return cls(fields["side"], tuple(fields["mean"]), tuple(fields["std"]))

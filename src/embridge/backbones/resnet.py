@@ -15,16 +15,27 @@ __all__ = ["SmallResNet"]
 
 @final
 class SmallResNet(Backbone):
-    """Three stages of width, 2 · width and 4 · width channels, the mean over the image, and a linear layer to feature_dim.
+    """Three stages of width, 2 · width and 4 · width channels, the mean over the image, and a linear layer.
 
-    He et al., "Deep residual learning for image recognition", CVPR 2016 (arXiv 1512.03385), section 4.2: ``depth`` = 6n + 2
-    layers of weights, n blocks a stage, for images of 32 pixels a side or so. ``Deviation:`` where the number of channels
-    changes, the way past a block is a 1 × 1 convolution (their option B), not a cut with zeros. The weights are drawn from
-    ``seed``. Raises `SettingsError` for a depth that is not 6n + 2.
+    For images of 32 pixels a side or so; n blocks a stage.
 
-    >>> import torch
-    >>> SmallResNet(8, width=4, depth=8)(torch.zeros(2, 3, 32, 32)).shape
-    torch.Size([2, 8])
+    Source: He et al., "Deep residual learning for image recognition", CVPR 2016 (arXiv 1512.03385), section 4.2.
+    ``Deviation:`` where the number of channels changes, the way past a block is a 1 × 1 convolution (their option B), not a
+    cut with zeros.
+
+    Args:
+        feature_dim: The dims of its features.
+        width: Channels of the first stage.
+        depth: Layers of weights, 6n + 2.
+        seed: The weights are drawn from it.
+
+    Raises:
+        SettingsError: The depth is not 6n + 2 with n of at least 1.
+
+    Example:
+        >>> import torch
+        >>> SmallResNet(8, width=4, depth=8)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 8])
     """
 
     kind: ClassVar[str] = "small-resnet"
@@ -57,27 +68,27 @@ class SmallResNet(Backbone):
 class _Convolved(nn.Sequential):
     """A convolution without a bias, and batch normalisation, which has one."""
 
-    def __init__(self, channels: int, wanted: int, *, size: int = 3, stride: int = 1) -> None:
-        convolution = nn.Conv2d(channels, wanted, size, stride=stride, padding=size // 2, bias=False)
-        super().__init__(convolution, nn.BatchNorm2d(wanted))
+    def __init__(self, channels: int, channels_out: int, *, size: int = 3, stride: int = 1) -> None:
+        convolution = nn.Conv2d(channels, channels_out, size, stride=stride, padding=size // 2, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(channels_out))
 
 
 class _Block(nn.Module):
-    def __init__(self, channels: int, wanted: int, *, stride: int) -> None:
+    def __init__(self, channels: int, channels_out: int, *, stride: int) -> None:
         super().__init__()
-        self.one = _Convolved(channels, wanted, stride=stride)
-        self.two = _Convolved(wanted, wanted)
-        same = channels == wanted and stride == 1
-        self.past = nn.Identity() if same else _Convolved(channels, wanted, size=1)
+        self.one = _Convolved(channels, channels_out, stride=stride)
+        self.two = _Convolved(channels_out, channels_out)
+        same = channels == channels_out and stride == 1
+        self.past = nn.Identity() if same else _Convolved(channels, channels_out, size=1)
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
         # pixels are left out before the 1 × 1 convolution, not by its stride: see `unsound_layer`
-        kept = x[..., :: self.stride, :: self.stride]
-        added: Tensor = self.two(self.one(x).relu()) + self.past(kept)
+        pixels = x[..., :: self.stride, :: self.stride]
+        added: Tensor = self.two(self.one(x).relu()) + self.past(pixels)
         return added.relu()
 
 
-def _stage(channels: int, wanted: int, blocks: int, *, halve: bool) -> nn.Sequential:
-    first = _Block(channels, wanted, stride=2 if halve else 1)
-    return nn.Sequential(first, *(_Block(wanted, wanted, stride=1) for _ in range(blocks - 1)))
+def _stage(channels: int, channels_out: int, blocks: int, *, halve: bool) -> nn.Sequential:
+    first = _Block(channels, channels_out, stride=2 if halve else 1)
+    return nn.Sequential(first, *(_Block(channels_out, channels_out, stride=1) for _ in range(blocks - 1)))

@@ -32,15 +32,26 @@ _EMBEDDINGS: dict[str, type[Embedding]] = {"as-given": AsGiven, "unit-length": U
 
 
 class TrainedModel(nn.Module):
-    """Images uint8 [b, 3, side, side], or vectors [b, d], to unit rows [b, dim].
+    """A network from images uint8 [b, 3, side, side], or from vectors [b, d], to unit rows [b, dim].
 
-    name: what its space is called. pixels: None where it takes vectors. The space's revision is a hash of the weights and
-    its recipe names the rest, so that two models never share one by chance.
+    The revision of its space is a hash of the weights, and the recipe names the rest, so that two models never share a space
+    by chance.
 
-    >>> import torch
-    >>> from embridge.backbones.vectors import VectorHead
-    >>> TrainedModel("toy", VectorHead(3, 2), AsGiven(), dim=2).space.model
-    'toy'
+    Args:
+        name: What its space is called.
+        backbone: From batches to features.
+        embedding: From features to rows.
+        dim: Of the rows.
+        pixels: How images are shifted and scaled; None where the backbone takes vectors.
+
+    Raises:
+        SettingsError: There are pixels for vectors, or none for images.
+
+    Example:
+        >>> import torch
+        >>> from embridge.backbones.vectors import VectorHead
+        >>> TrainedModel("toy", VectorHead(3, 2), AsGiven(), dim=2).space.model
+        'toy'
     """
 
     def __init__(self, name: str, backbone: Backbone, embedding: Embedding, *, dim: int, pixels: Pixels | None = None):
@@ -59,7 +70,16 @@ class TrainedModel(nn.Module):
         return Space(self.name, _hash(self._content())[:12], self.dim, "cosine", self._recipe())
 
     def save(self, folder: Path | str, *, provenance: Mapping[str, Any], marker: str = CONFIG) -> Path:
-        """Write ``config.json`` and ``model.safetensors``, whole or not at all; an earlier model of that name is replaced."""
+        """Write ``config.json`` and ``model.safetensors``, whole or not at all.
+
+        Args:
+            folder: Where; an earlier model in it is replaced.
+            provenance: Where the model comes from, as plain JSON.
+            marker: The file by which an earlier model is known, so that nothing else is overwritten.
+
+        Returns:
+            The folder.
+        """
         content = self._content()
         manifest = self._described() | {"weights_sha256": _hash(content), "provenance": dict(provenance)}
         with atomic_folder(folder, marker=marker) as temporary:
@@ -70,10 +90,18 @@ class TrainedModel(nn.Module):
 
     @classmethod
     def load(cls, folder: Path | str, *, network: nn.Module | None = None) -> tuple[TrainedModel, dict[str, Any]]:
-        """The model of a folder, and its provenance.
+        """Load the model of a folder.
 
-        network: that of an `OwnBackbone`, as it was given then. Raises `ArtefactError` for a folder that is truncated,
-        altered or foreign, `SettingsError` where a network is needed and not given, or the other way round.
+        Args:
+            folder: As `save` wrote it.
+            network: That of an `OwnBackbone`, as it was given then.
+
+        Returns:
+            The model, and its provenance as plain JSON.
+
+        Raises:
+            ArtefactError: The folder is truncated, altered or foreign.
+            SettingsError: A network is needed and not given, or the other way round.
         """
         manifest = _read_manifest(Path(folder))
         if (manifest["backbone"].get("kind") == OwnBackbone.kind) != (network is not None):
@@ -161,11 +189,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ArtefactError(f"{folder} is not a trained model: expected {CONFIG} and {WEIGHTS} in it")
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        said, _, _ = manifest["format"], manifest["weights_sha256"], manifest["backbone"]["kind"]
+        version, _, _ = manifest["format"], manifest["weights_sha256"], manifest["backbone"]["kind"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtefactError(f"{file} is truncated, altered or of another library ({error!r})") from error
-    if said != _FORMAT:
-        raise ArtefactError(f"{file}: expected {_FORMAT!r}, came {said!r}; a newer embridge may read it")
+    if version != _FORMAT:
+        raise ArtefactError(f"{file}: expected {_FORMAT!r}, came {version!r}; a newer embridge may read it")
     if manifest.pop("sha256", None) != seal(manifest):
         raise ArtefactError(f"{file} does not match its own sha256: it was altered; save the model again")
     return dict(manifest)

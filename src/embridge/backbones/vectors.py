@@ -20,14 +20,24 @@ __all__ = ["VectorHead"]
 
 @final
 class VectorHead(Backbone):
-    """``W x̂ + b``, or with hidden_width ``W₂ GELU(W₁ LN(x̂) + b₁) + b₂``; x̂ = L2(x), x [b, source_dim].
+    """A head on vectors of a frozen model: ``W x̂ + b``, or ``W₂ GELU(W₁ LN(x̂) + b₁) + b₂``, with x̂ = L2(x).
 
     The layers are those of the adapters `Linear` and `MLP`, so what is trained here runs in numpy afterwards. A model so
     made knows no more than the frozen one that gave the vectors: say so where its figures are shown.
 
-    >>> import torch
-    >>> VectorHead(3, 2)(torch.eye(3)).shape, VectorHead(3, 2, hidden_width=8)(torch.eye(3)).shape
-    (torch.Size([3, 2]), torch.Size([3, 2]))
+    Args:
+        source_dim: The dims of the vectors.
+        feature_dim: The dims of its features.
+        hidden_width: Of the hidden layer; with 0 there is none.
+        seed: The weights are drawn from it.
+
+    Raises:
+        SettingsError: A size is no whole number of at least 1.
+
+    Example:
+        >>> import torch
+        >>> VectorHead(3, 2)(torch.eye(3)).shape, VectorHead(3, 2, hidden_width=8)(torch.eye(3)).shape
+        (torch.Size([3, 2]), torch.Size([3, 2]))
     """
 
     kind: ClassVar[str] = "vector-head"
@@ -52,7 +62,15 @@ class VectorHead(Backbone):
         return {"source_dim": self.source_dim, "feature_dim": self.feature_dim, "hidden_width": self.hidden_width}
 
     def to_adapter(self, source: Space, target: Space) -> Linear | MLP:
-        """The same map in numpy; that of a `Linear` is not scaled to length one, that of an `MLP` is."""
+        """Write the map in numpy, as it now is.
+
+        Args:
+            source: The space of the vectors that it takes.
+            target: The space of the rows that it gives.
+
+        Returns:
+            The same map; rows of a `Linear` are not scaled to length one, those of an `MLP` are.
+        """
         last = _layer(self.last)
         if self.hidden is None:
             return Linear(source, target, last.weight, last.bias, normalize_input=True)

@@ -19,17 +19,24 @@ __all__ = ["VisionBackbone"]
 
 @final
 class VisionBackbone(Backbone):
-    """The pooled output of ViT, ResNet, ConvNeXt and the like, through a linear layer to feature_dim.
+    """The pooled output of ViT, ResNet, ConvNeXt and the like, through a linear layer.
 
-    config: as ``transformers`` writes it (``{"model_type": "vit", …}``); the weights are drawn from ``seed``. Where a model
-    has no pooler, its last hidden states are averaged. Which pixels a model with weights of its own was trained on, its
-    preprocessor says: give them to the training (``pixel_mean``, ``pixel_std``). Needs the extra ``clip``.
+    Where a model has no pooler, its last hidden states are averaged. Which pixels a model with weights of its own was trained
+    on, its preprocessor says: give them to the training (``pixel_mean``, ``pixel_std``). Needs the extra ``clip``.
 
-    Raises `SettingsError` for a config that transformers does not know, and for a model that is not of images alone.
+    Args:
+        config: As ``transformers`` writes it (``{"model_type": "vit", …}``).
+        feature_dim: The dims of its features.
+        seed: The weights are drawn from it.
 
-    >>> tiny = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8], "depths": [1], "layer_type": "basic"}
-    >>> VisionBackbone(tiny, 4)(torch.zeros(2, 3, 32, 32)).shape
-    torch.Size([2, 4])
+    Raises:
+        SettingsError: transformers does not know the config, or the model is not of images alone.
+        MissingExtra: transformers is not installed.
+
+    Example:
+        >>> tiny = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8], "depths": [1], "layer_type": "basic"}
+        >>> VisionBackbone(tiny, 4)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 4])
     """
 
     kind: ClassVar[str] = "vision"
@@ -40,14 +47,23 @@ class VisionBackbone(Backbone):
         require_counts("vision", feature_dim=feature_dim)
         self.feature_dim, self.seed = feature_dim, seed
         with drawn_from(seed):
-            self.model = _made(config)
+            self.model = _model(config)
             self.last = nn.Linear(self._width(), feature_dim)
 
     @classmethod
     def from_folder(cls, folder: Path | str, feature_dim: int, *, seed: int = 0) -> VisionBackbone:
-        """The model with the weights of a folder; the linear layer is drawn from ``seed``.
+        """Begin with the weights of a model in a folder.
 
-        Raises `InvalidInput` for a folder whose model cannot be read, or lacks some of its weights.
+        Args:
+            folder: As ``save_pretrained`` writes it.
+            feature_dim: The dims of its features.
+            seed: The linear layer is drawn from it.
+
+        Returns:
+            The backbone.
+
+        Raises:
+            InvalidInput: There is no such folder, its model cannot be read, or it lacks some of its weights.
         """
         transformers = require("transformers", extra="clip")
         if not Path(folder).is_dir():
@@ -63,18 +79,18 @@ class VisionBackbone(Backbone):
         missing = sorted(name for name in loading["missing_keys"] if "pooler" not in name)
         if missing:
             raise InvalidInput(f"vision: {folder} lacks {len(missing)} weights of its model, for instance {missing[0]}")
-        made = cls(model.config.to_dict(), feature_dim, seed=seed)
-        made.model.load_state_dict(model.state_dict())
-        return made
+        backbone = cls(model.config.to_dict(), feature_dim, seed=seed)
+        backbone.model.load_state_dict(model.state_dict())
+        return backbone
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.last(self._pooled(x))
         return features
 
     def config(self) -> dict[str, Any]:
-        said: dict[str, Any] = self.model.config.to_diff_dict() | {"model_type": self.model.config.model_type}
+        config: dict[str, Any] = self.model.config.to_diff_dict() | {"model_type": self.model.config.model_type}
         dropped = ("transformers_version", "_name_or_path", "architectures", "dtype")
-        return {"config": {k: v for k, v in said.items() if k not in dropped}, "feature_dim": self.feature_dim}
+        return {"config": {k: v for k, v in config.items() if k not in dropped}, "feature_dim": self.feature_dim}
 
     def _pooled(self, x: Tensor) -> Tensor:
         out = self.model(x)
@@ -94,16 +110,16 @@ class VisionBackbone(Backbone):
         return width
 
 
-def _made(config: Mapping[str, Any]) -> Any:
+def _model(config: Mapping[str, Any]) -> Any:
     transformers = require("transformers", extra="clip")
     described = dict(config)
     kind = described.pop("model_type", None)
     try:
-        made = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **described))
+        model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **described))
     except Exception as error:  # a config that is not of its model fails in as many ways as there are models
         raise SettingsError(
             f"vision: transformers makes no model of this config (model_type {kind!r}): {error}"
         ) from error
-    if made.main_input_name != "pixel_values" or hasattr(made.config, "text_config"):
-        raise SettingsError(f"vision: {type(made).__name__} is not a model of images alone; name a vision model")
-    return made
+    if model.main_input_name != "pixel_values" or hasattr(model.config, "text_config"):
+        raise SettingsError(f"vision: {type(model).__name__} is not a model of images alone; name a vision model")
+    return model

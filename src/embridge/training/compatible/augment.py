@@ -14,15 +14,24 @@ __all__ = ["Augment"]
 
 @dataclass(frozen=True, slots=True)
 class Augment:
-    """A crop at a random place of the image with ``crop_padding`` pixels around it, and a flip left to right.
+    """A crop at a random place of the padded image, and a flip left to right.
 
-    He et al., CVPR 2016 (arXiv 1512.03385), section 4.2: 4 pixels, flip .5. padding_mode: what is around: black
-    (``constant``), or the image mirrored (``reflect``). A probability of 0, or no padding, leaves that step out: letters and
-    digits, for instance, must not be flipped. Needs the extra ``train`` unless both are left out.
+    Letters and digits, for instance, must not be flipped. Needs the extra ``train`` unless both are left out.
 
-    >>> import torch
-    >>> Augment(crop_padding=2, flip=0.5).make(8)(torch.zeros(3, 3, 8, 8)).shape
-    torch.Size([3, 3, 8, 8])
+    Source: He et al., CVPR 2016 (arXiv 1512.03385), section 4.2: 4 pixels, flip .5.
+
+    Attributes:
+        crop_padding: Pixels around the image before it is cropped; 0 leaves the crop out.
+        flip: The probability of a flip; 0 leaves it out.
+        padding_mode: What is around: black (``constant``), or the image mirrored (``reflect``).
+
+    Raises:
+        SettingsError: A setting is out of range.
+
+    Example:
+        >>> import torch
+        >>> Augment(crop_padding=2, flip=0.5).make(8)(torch.zeros(3, 3, 8, 8)).shape
+        torch.Size([3, 3, 8, 8])
     """
 
     crop_padding: int = 4
@@ -37,7 +46,17 @@ class Augment:
             )
 
     def make(self, side: int) -> nn.Module:
-        """Images [b, 3, side, side], float32 from 0 to 1, to as many; each row is augmented by itself."""
+        """Make the augmentation of images of a side.
+
+        Args:
+            side: In pixels.
+
+        Returns:
+            A module from images [b, 3, side, side], float32 from 0 to 1, to as many; each row is augmented by itself.
+
+        Raises:
+            MissingExtra: kornia is not installed.
+        """
         steps: list[nn.Module] = []
         if self.crop_padding or self.flip:
             kornia = require("kornia.augmentation", extra="train")

@@ -12,15 +12,24 @@ __all__ = ["Average"]
 
 
 class Average:
-    """``a ← d · a + (1 − d) · x`` after each step, d = min(decay, (1 + t) / (10 + t)) at the t-th: an exponential average.
+    """An exponential average: ``a ← d · a + (1 − d) · x`` after step t, with d = min(decay, (1 + t) / (10 + t)).
 
-    live: the tensors to follow, by name. Whole numbers, such as counters, are taken over as they are.
+    Whole numbers, such as counters, are taken over as they are.
 
-    >>> x = {"w": torch.zeros(1)}
-    >>> average = Average(lambda: x, decay=0.5)
-    >>> _ = x["w"].fill_(1.0), average.update()
-    >>> [round(v, 3) for v in average.state["w"].tolist()]
-    [0.818]
+    Args:
+        live: Gives the tensors to follow, by name.
+        decay: Above 0 and below 1.
+
+    Attributes:
+        state: The averages, by name.
+        updates: How many steps there were.
+
+    Example:
+        >>> x = {"w": torch.zeros(1)}
+        >>> average = Average(lambda: x, decay=0.5)
+        >>> _ = x["w"].fill_(1.0), average.update()
+        >>> [round(v, 3) for v in average.state["w"].tolist()]
+        [0.818]
     """
 
     def __init__(self, live: Callable[[], dict[str, Tensor]], *, decay: float) -> None:
@@ -29,18 +38,20 @@ class Average:
         self.updates = torch.zeros((), dtype=torch.int64)
 
     def to(self, device: str | torch.device) -> None:
+        """Move the averages to a device."""
         self.state = {name: tensor.to(device) for name, tensor in self.state.items()}
 
     @torch.no_grad()
     def update(self) -> None:
+        """Take in the tensors as they are after a step."""
         self.updates += 1
         decay = min(self._decay, (1 + int(self.updates)) / (10 + int(self.updates)))
         for name, tensor in self._live().items():
-            kept = self.state[name]
+            mean = self.state[name]
             if tensor.is_floating_point():
-                kept.lerp_(tensor, 1 - decay)
+                mean.lerp_(tensor, 1 - decay)
             else:
-                kept.copy_(tensor)
+                mean.copy_(tensor)
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -50,7 +61,7 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The same for a block; afterwards they are as they were."""
+        """Put the average into the tensors for a block; afterwards they are as they were."""
         before = {name: tensor.detach().clone() for name, tensor in self._live().items()}
         self.settle()
         try:

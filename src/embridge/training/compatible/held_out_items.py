@@ -17,11 +17,23 @@ __all__ = ["HeldOut", "nearest_is_right"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """What a training is looked at by; see `embridge.training.compatible.labelled.hold_out`.
+    """Items that a training is judged by; see `hold_out`.
 
-    old [m, d_old]: the old model's vectors of the same items, in their order. With them the score is the mean of the
-    self-test (new queries, new gallery) and the cross-test (new queries, old gallery); without, the self-test alone. No item
-    finds itself. Raises `InvalidInput` for fewer than two items, and old vectors of another number.
+    With old vectors the score is the mean of the self-test (new queries, new gallery) and the cross-test (new queries, old
+    gallery); without, the self-test alone. No item finds itself.
+
+    Attributes:
+        data: The items.
+        old: The old model's vectors of them, in their order.
+
+    Raises:
+        InvalidInput: There are fewer than two items, or not one old vector for each.
+
+    Example:
+        >>> from embridge.training.compatible.labelled import LabelledVectors
+        >>> rows = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]], np.float32)
+        >>> HeldOut(LabelledVectors(rows, np.array([0, 0, 1, 1]))).score(rows, rows)
+        1.0
     """
 
     data: Labelled
@@ -35,7 +47,15 @@ class HeldOut:
             )
 
     def score(self, new: Float32[np.ndarray, "m d_new"], comparable: Float32[np.ndarray, "m d_old"]) -> float:
-        """Of these embeddings of the items, and of the same as they meet old rows."""
+        """Score a model by its embeddings of the items.
+
+        Args:
+            new: Its embeddings.
+            comparable: The same as they meet old rows.
+
+        Returns:
+            From 0 to 1; higher is better.
+        """
         own = nearest_is_right(new, new, self.data.labels)
         return own if self.old is None else (own + nearest_is_right(comparable, self.old, self.data.labels)) / 2
 
@@ -43,11 +63,20 @@ class HeldOut:
 def nearest_is_right(
     queries: Float32[np.ndarray, "m d"], gallery: Float32[np.ndarray, "m d"], labels: Int64[np.ndarray, " m"]
 ) -> float:
-    """The share of queries whose nearest gallery row, by cosine and their own row aside, has their label.
+    """Give the share of queries whose nearest gallery row has their label, by cosine and their own row aside.
 
-    >>> rows = np.array([[1, 0], [1, 0.1], [0, 1]], np.float32)
-    >>> round(nearest_is_right(rows, rows, np.array([0, 0, 1])), 3)
-    0.667
+    Args:
+        queries: Of the items.
+        gallery: Of the same items, in their order.
+        labels: Of the items.
+
+    Returns:
+        From 0 to 1.
+
+    Example:
+        >>> rows = np.array([[1, 0], [1, 0.1], [0, 1]], np.float32)
+        >>> round(nearest_is_right(rows, rows, np.array([0, 0, 1])), 3)
+        0.667
     """
     found = top_k(normalized(queries), normalized(gallery), 2).rows
     nearest = np.where(found[:, 0] == np.arange(len(found)), found[:, 1], found[:, 0])

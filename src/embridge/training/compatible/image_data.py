@@ -27,14 +27,21 @@ _UNLABELLED = "unlabelled"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageArrays:
-    """Images in memory: uint8 [n, h, w] or [n, h, w, 3], with labels [n] of 0 … c − 1.
+    """Images in memory, each of a class.
 
-    classes: their names, numbers by default. side: 0 takes the height; others are resized as `square_pixels` does. Raises
-    `InvalidInput` for other arrays, and labels that do not fit.
+    Attributes:
+        images: uint8 [n, h, w] or [n, h, w, 3].
+        labels: Of each image, 0 … c − 1.
+        classes: Names of the labels, numbers by default.
+        side: Of the images as they are trained on; 0 takes the height, others are resized as `square_pixels` does.
 
-    >>> data = ImageArrays(np.zeros((2, 8, 8), np.uint8), np.array([1, 0]), ["cat", "dog"])
-    >>> data.batch(np.array([0])).shape, len(data)
-    (torch.Size([1, 3, 8, 8]), 2)
+    Raises:
+        InvalidInput: The array is another, or the labels and names do not fit.
+
+    Example:
+        >>> data = ImageArrays(np.zeros((2, 8, 8), np.uint8), np.array([1, 0]), ["cat", "dog"])
+        >>> data.batch(np.array([0])).shape, len(data)
+        (torch.Size([1, 3, 8, 8]), 2)
     """
 
     images: np.ndarray
@@ -66,11 +73,33 @@ class ImageArrays:
 
 
 class ImageFolder:
-    """One folder a class, by its name; the files in it by theirs, in folders below it too. Read when they are needed.
+    """Images in files, one folder a class, in the order of their names; read when they are needed.
 
-    Files that are not images by their suffix are left out. labelled: where not, all images in the folder and below it are of
-    one class, for `pseudo_labels`. Raises `InvalidInput` for a folder without classes, and for a class
-    without images; a file that cannot be read is named when its turn comes, or by `damaged` before.
+    Images may lie in folders below that of their class. Files that are no images by their suffix are left out. A file that
+    cannot be read is named when its turn comes, or by `damaged` before.
+
+    Args:
+        folder: Holds a folder for each class.
+        side: Of the images as they are trained on, in pixels.
+        labelled: Where not, all images in the folder and below it are of one class, for `pseudo_labels`.
+
+    Attributes:
+        classes: The names of the classes' folders.
+        files: Of all images.
+        labels: The class of each.
+
+    Raises:
+        InvalidInput: There is no folder for a class, or no image in one.
+        SettingsError: The side is below 1.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "cat").mkdir()
+        ...     Image.new("RGB", (4, 4)).save(Path(folder) / "cat" / "tom.png")
+        ...     ImageFolder(folder, side=2).batch(np.array([0])).shape
+        torch.Size([1, 3, 2, 2])
     """
 
     def __init__(self, folder: Path | str, *, side: int, labelled: bool = True) -> None:
@@ -91,8 +120,8 @@ class ImageFolder:
 
     def fingerprint(self) -> str:
         """A hash of names and sizes of the files, not of what is in them."""
-        said = "\0".join(f"{f.relative_to(self.folder).as_posix()} {f.stat().st_size}" for f in self.files)
-        return fingerprint_of(self, [f"{self.side} {said}".encode()])
+        files = "\0".join(f"{f.relative_to(self.folder).as_posix()} {f.stat().st_size}" for f in self.files)
+        return fingerprint_of(self, [f"{self.side} {files}".encode()])
 
     def __len__(self) -> int:
         return len(self.files)
@@ -104,7 +133,14 @@ class ImageFolder:
         return [self.files[int(row)] for row in rows]
 
     def damaged(self, *, progress: Progress = silent) -> list[Path]:
-        """The files that cannot be read, found by reading all of them."""
+        """Read all files.
+
+        Args:
+            progress: Called after each file.
+
+        Returns:
+            Those that cannot be read.
+        """
         found = []
         for row, file in enumerate(self.files):
             try:
@@ -116,11 +152,27 @@ class ImageFolder:
 
 
 class HuggingFaceImages:
-    """A ``datasets.Dataset`` with a column of images and one of labels; images are decoded when they are needed.
+    """Images of a Hugging Face dataset, decoded when they are needed.
 
-    Labels may be of ``ClassLabel``, or any values, whose texts in order are the classes then; None puts all images into one
-    class, for `pseudo_labels`. Needs the extra ``hf-datasets``. Raises `SettingsError` for columns that are
-    not there or hold no images, `InvalidInput` naming the row of an image that cannot be decoded.
+    Needs the extra ``hf-datasets``. An image that cannot be decoded raises `InvalidInput` with its row when its turn comes.
+
+    Args:
+        dataset: A ``datasets.Dataset``, of one split.
+        side: Of the images as they are trained on, in pixels.
+        image: The column of images.
+        label: The column of classes: a ``ClassLabel``, or any values, whose texts in order are the classes then. None puts
+            all images into one class, for `pseudo_labels`.
+
+    Raises:
+        SettingsError: It is no such dataset, or a column is not there or holds no images.
+        MissingExtra: datasets is not installed.
+
+    Example:
+        >>> import datasets
+        >>> from PIL import Image
+        >>> rows = datasets.Dataset.from_dict({"image": [Image.new("RGB", (4, 4))], "label": ["cat"]})
+        >>> HuggingFaceImages(rows.cast_column("image", datasets.Image()), side=2).classes
+        ('cat',)
     """
 
     def __init__(self, dataset: Any, *, side: int, image: str = "image", label: str | None = "label") -> None:
@@ -170,9 +222,9 @@ def _classes_of(dataset: Any, label: str | None) -> tuple[tuple[str, ...], np.nd
     """The names of the classes of a dataset, and the number of each row's."""
     if label is None:
         return (_UNLABELLED,), np.zeros(len(dataset), np.int64)
-    said = dataset.features[label]
-    if isinstance(said, require("datasets", extra="hf-datasets").ClassLabel):
-        return tuple(said.names), np.asarray(dataset.with_format(None)[label][:])
+    feature = dataset.features[label]
+    if isinstance(feature, require("datasets", extra="hf-datasets").ClassLabel):
+        return tuple(feature.names), np.asarray(dataset.with_format(None)[label][:])
     names, values = np.unique(np.asarray([str(v) for v in dataset[label][:]]), return_inverse=True)
     return tuple(names.tolist()), values
 

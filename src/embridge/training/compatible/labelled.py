@@ -21,18 +21,23 @@ __all__ = ["Labelled", "LabelledVectors", "Rows", "hold_out"]
 class Labelled(Protocol):
     """Items, each of a class: images, or vectors of a frozen model.
 
-    classes: their names; labels [n]: which of these each item is of. side: of the square images of `batch`; None for
-    vectors. The same rows give the same batch, whichever process asks.
+    The same rows give the same batch, whichever process asks.
     """
 
     @property
-    def classes(self) -> Sequence[str]: ...
+    def classes(self) -> Sequence[str]:
+        """Their names."""
+        ...
 
     @property
-    def labels(self) -> Int64[np.ndarray, " n"]: ...
+    def labels(self) -> Int64[np.ndarray, " n"]:
+        """Which of the classes each item is of."""
+        ...
 
     @property
-    def side(self) -> int | None: ...
+    def side(self) -> int | None:
+        """Of the square images of `batch`, in pixels; None for vectors."""
+        ...
 
     def fingerprint(self) -> str:
         """A hash of what is trained on."""
@@ -52,13 +57,19 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledVectors:
-    """Vectors [n, d] of a frozen model, each of a class, for training a head on them alone.
+    """Vectors of a frozen model, each of a class, for training a head on them alone.
 
-    labels [n]: 0 … c − 1; classes: their names, numbers by default. Raises `InvalidInput` for what is not finite or does
-    not fit together.
+    Attributes:
+        vectors: One for each item.
+        labels: Of each item, 0 … c − 1.
+        classes: Names of the labels, numbers by default.
 
-    >>> LabelledVectors(np.eye(2, dtype=np.float32), np.array([0, 1])).classes
-    ('0', '1')
+    Raises:
+        InvalidInput: The vectors are not finite, or the labels and names do not fit.
+
+    Example:
+        >>> LabelledVectors(np.eye(2, dtype=np.float32), np.array([0, 1])).classes
+        ('0', '1')
     """
 
     vectors: Float32[np.ndarray, "n d"]
@@ -92,11 +103,16 @@ class LabelledVectors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Some rows of labelled items, in that order, with the classes of all.
+    """Some rows of labelled items, with the classes of all.
 
-    >>> every = LabelledVectors(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
-    >>> Rows(every, np.array([2])).labels.tolist(), len(Rows(every, np.array([2])).classes)
-    ([1], 2)
+    Attributes:
+        of: All items.
+        rows: Which of them, in this order.
+
+    Example:
+        >>> every = LabelledVectors(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
+        >>> Rows(every, np.array([2])).labels.tolist(), len(Rows(every, np.array([2])).classes)
+        ([1], 2)
     """
 
     of: Labelled
@@ -128,27 +144,38 @@ class Rows:
 
 
 def hold_out(data: Labelled, fraction: float, *, seed: int = 0) -> tuple[Rows, Rows]:
-    """(training, validation): of each class that share, rounded, but never all of a class; classes are shared by both.
+    """Split items into a part to train on and a part to judge by, which share their classes.
 
-    Make the old model and the objective of the training part alone. Raises `InvalidInput` for a fraction outside (0, 1),
-    and where nothing would be held out.
+    Make the old model and the objective of the first part alone.
 
-    >>> every = LabelledVectors(np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1]))
-    >>> train, held = hold_out(every, 0.5)
-    >>> train.labels.tolist(), held.labels.tolist()
-    ([0, 1], [0, 1])
+    Args:
+        data: All items.
+        fraction: Of each class that is held out, rounded, but never all of a class.
+        seed: Of the choice.
+
+    Returns:
+        The part to train on, and the part held out.
+
+    Raises:
+        InvalidInput: The fraction is outside (0, 1), or nothing would be held out.
+
+    Example:
+        >>> every = LabelledVectors(np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1]))
+        >>> train, held_out = hold_out(every, 0.5)
+        >>> train.labels.tolist(), held_out.labels.tolist()
+        ([0, 1], [0, 1])
     """
     if not 0 < fraction < 1:
         raise InvalidInput(f"hold_out: expected a fraction in (0, 1), came {fraction}")
-    generator, held = np.random.default_rng(seed), np.zeros(len(data), bool)
+    generator, held_out = np.random.default_rng(seed), np.zeros(len(data), bool)
     for c in range(len(data.classes)):
-        mine = generator.permutation(np.flatnonzero(data.labels == c))
-        held[mine[: min(round(fraction * len(mine)), len(mine) - 1)]] = True
-    if not held.any():
+        own = generator.permutation(np.flatnonzero(data.labels == c))
+        held_out[own[: min(round(fraction * len(own)), len(own) - 1)]] = True
+    if not held_out.any():
         raise InvalidInput(
             f"hold_out: {fraction} of the {len(data)} items holds none out; ask for more, or give more items"
         )
-    return Rows(data, np.flatnonzero(~held)), Rows(data, np.flatnonzero(held))
+    return Rows(data, np.flatnonzero(~held_out)), Rows(data, np.flatnonzero(held_out))
 
 
 def checked_labels(labels: np.ndarray, rows: int) -> Int64[np.ndarray, " n"]:
@@ -162,9 +189,9 @@ def checked_labels(labels: np.ndarray, rows: int) -> Int64[np.ndarray, " n"]:
     return labels.astype(np.int64)
 
 
-def class_names(labels: np.ndarray, given: Sequence[str]) -> tuple[str, ...]:
-    """The names given, or numbers; `InvalidInput` unless there is one for each label, and no two are equal."""
-    names = tuple(map(str, given)) or tuple(map(str, range(int(labels.max()) + 1)))
+def class_names(labels: np.ndarray, classes: Sequence[str]) -> tuple[str, ...]:
+    """These names, or numbers; `InvalidInput` unless there is one for each label, and no two are equal."""
+    names = tuple(map(str, classes)) or tuple(map(str, range(int(labels.max()) + 1)))
     if len(names) <= labels.max() or len(set(names)) != len(names):
         raise InvalidInput(
             f"classes: expected a name of its own for each of 0 … {labels.max()}, came {len(names)} names"

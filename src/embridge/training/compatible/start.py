@@ -28,7 +28,22 @@ _HEAD_ONLY = "-head-only"
 
 
 class Start:
-    """The parts of a training, checked against each other; see `CompatibleTraining.fit`."""
+    """The parts of a training, checked against each other; see `CompatibleTraining.fit`.
+
+    Args:
+        data: The items.
+        backbone: A `Backbone`, or any module from images, which gets a linear layer.
+        objective: The loss.
+        held_out: Items to look at while training.
+        seed: Of the order of the items, of augmentations and dropout.
+
+    Attributes:
+        network: The backbone, as it is trained.
+
+    Raises:
+        SettingsError: The backbone takes other items or gives features of other dims, or held-out images are of another side.
+        InvalidInput: The objective was made of other rows.
+    """
 
     def __init__(
         self, data: Labelled, backbone: nn.Module, objective: Objective, held_out: HeldOut | None, seed: int
@@ -56,7 +71,14 @@ class Start:
         return name if self.network.takes == "images" else f"{name}{_HEAD_ONLY}"
 
     def name(self, settings: Mapping[str, Any]) -> str:
-        """A hash of all that decides the outcome under these settings, the starting weights among it."""
+        """Name the training: a hash of all that decides its outcome, the starting weights among it.
+
+        Args:
+            settings: Of the training, as plain data.
+
+        Returns:
+            64 letters.
+        """
         decisive = {k: v for k, v in settings.items() if k not in _INDECISIVE}
         held = None if self.held_out is None else self.held_out.data.fingerprint()
         described = [decisive, self.seed, self.data.fingerprint(), held, self.described()]
@@ -70,8 +92,8 @@ class Start:
 
     def described(self) -> dict[str, Any]:
         """Backbone and objective with their settings, as plain JSON."""
-        said = {"paper": self.objective.paper, **_plain_settings(self.objective)}
-        return {"objective": said, "backbone": {"kind": self.network.kind, **self.network.config()}}
+        objective = {"paper": self.objective.paper, **_plain_settings(self.objective)}
+        return {"objective": objective, "backbone": {"kind": self.network.kind, **self.network.config()}}
 
     def data_described(self) -> str:
         """What is trained on, for the provenance."""

@@ -36,9 +36,17 @@ class PlainCheckpoints(CheckpointIO):  # type: ignore[misc]
 
 
 def require_own(path: Path, name: str) -> None:
-    """Raise `InvalidInput` unless the file is a checkpoint of the run of that name."""
-    own = PlainCheckpoints().load_checkpoint(path).get("embridge")
-    if not isinstance(own, dict) or own.get("name") != name:
+    """Refuse the checkpoint of another training.
+
+    Args:
+        path: Of the checkpoint.
+        name: Of the training; see `Loop`.
+
+    Raises:
+        InvalidInput: It is of another training, or cannot be read.
+    """
+    checkpoint = PlainCheckpoints().load_checkpoint(path).get("embridge")
+    if not isinstance(checkpoint, dict) or checkpoint.get("name") != name:
         raise InvalidInput(
             f"{path} is of another training (other pairs, settings, seed, model or upgrade); it is not overwritten: choose "
             "another folder, or remove it"

@@ -18,9 +18,13 @@ _LOGS = ("lightning.pytorch", "lightning.fabric")
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """No notes of Lightning's on hardware, workers and limits; ``KeyboardInterrupt`` comes out as itself.
+    """Silence Lightning's notes on hardware, workers and limits in a block; ``KeyboardInterrupt`` comes out as itself.
 
     Lightning turns an interruption into ``SystemExit`` and ignores further ones from then on; both are undone.
+
+    Example:
+        >>> with quiet_lightning():
+        ...     pass
     """
     levels = {name: logging.getLogger(name).level for name in _LOGS}
     handler = signal.getsignal(signal.SIGINT)

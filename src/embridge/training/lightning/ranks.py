@@ -12,26 +12,44 @@ __all__ = ["average", "average_gradients", "rank_and_world", "summed"]
 
 
 def rank_and_world() -> tuple[int, int]:
-    """The number of this process and how many there are.
+    """Tell the number of this process, and how many there are.
 
-    >>> rank_and_world()
-    (0, 1)
+    Returns:
+        (0, 1) where there is one.
+
+    Example:
+        >>> rank_and_world()
+        (0, 1)
     """
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
 def average_gradients(parameters: Sequence[Tensor]) -> None:
-    """Put the mean over all processes in the place of every gradient; one that is not there counts as zeros."""
-    taken = [p for p in parameters if p.requires_grad]
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in taken]
+    """Put the mean over all processes in the place of every gradient; one that is not there counts as zeros.
+
+    Args:
+        parameters: Those without ``requires_grad`` are left out.
+    """
+    trained = [p for p in parameters if p.requires_grad]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
     average(gradients)
-    for parameter, gradient in zip(taken, gradients, strict=True):
+    for parameter, gradient in zip(trained, gradients, strict=True):
         parameter.grad = gradient
 
 
 @torch.no_grad()
 def average(tensors: Iterable[Tensor]) -> None:
-    """Put the mean over all processes into each of the tensors, which are alike everywhere; with one process, nothing."""
+    """Put the mean over all processes into each tensor, in place; with one process, do nothing.
+
+    Args:
+        tensors: Of the same shapes and order in each process.
+
+    Example:
+        >>> x = torch.ones(2)
+        >>> average([x])
+        >>> x.tolist()
+        [1.0, 1.0]
+    """
     world, every = rank_and_world()[1], list(tensors)
     if world == 1 or not every:
         return
@@ -42,7 +60,18 @@ def average(tensors: Iterable[Tensor]) -> None:
 
 
 def summed(tensor: Tensor) -> Tensor:
-    """The sum over all processes, in place."""
+    """Sum a tensor over all processes, in place.
+
+    Args:
+        tensor: Of the same shape in each process.
+
+    Returns:
+        The same tensor.
+
+    Example:
+        >>> summed(torch.ones(2)).tolist()
+        [1.0, 1.0]
+    """
     if rank_and_world()[1] > 1:
         dist.all_reduce(tensor)
     return tensor

@@ -19,16 +19,28 @@ _START, _END = 1 / 25, 1 / 250_000
 def learning_rate_share(
     schedule: Schedule, steps: int, *, warmup_fraction: float = 0.0, milestones: tuple[float, ...] = ()
 ) -> Callable[[int], float]:
-    """The share at each step, counted from 0.
+    """Give the share of the learning rate at each step.
 
-    ``one-cycle``: from 1/25 up to 1 and down to 1/250,000, both halves of a cosine; the rise takes warmup_fraction of the
-    steps (Smith & Topin 2017, arXiv 1708.07120, as torch has it, without its cycle of the momentum). ``cosine``: a line up,
-    then a cosine down to 0 (Loshchilov & Hutter, ICLR 2017, arXiv 1608.03983, without restarts). ``multistep``: a line up,
-    then a tenth from each milestone on, which is a share of the steps. Raises `SettingsError` for another schedule.
+    ``one-cycle`` goes from 1/25 up to 1 and down to 1/250,000, both along a cosine (Smith & Topin 2017, arXiv 1708.07120, as
+    torch has it, without its cycle of the momentum). ``cosine`` is a line up, then a cosine down to 0 (Loshchilov & Hutter,
+    ICLR 2017, arXiv 1608.03983, without restarts). ``multistep`` is a line up, then a tenth from each milestone on.
 
-    >>> share = learning_rate_share("multistep", 100, milestones=(0.5, 0.75))
-    >>> [round(share(step), 3) for step in (0, 49, 50, 75)]
-    [1.0, 1.0, 0.1, 0.01]
+    Args:
+        schedule: ``one-cycle``, ``cosine`` or ``multistep``.
+        steps: Of the whole training.
+        warmup_fraction: Of the steps, in which the share rises.
+        milestones: Of ``multistep``, as fractions of the steps.
+
+    Returns:
+        The share by the number of the step, counted from 0.
+
+    Raises:
+        SettingsError: There is no such schedule.
+
+    Example:
+        >>> share = learning_rate_share("multistep", 100, milestones=(0.5, 0.75))
+        >>> [round(share(step), 3) for step in (0, 49, 50, 75)]
+        [1.0, 1.0, 0.1, 0.01]
     """
     warmup = round(warmup_fraction * steps)
     if schedule == "one-cycle":

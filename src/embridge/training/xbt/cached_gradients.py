@@ -25,16 +25,23 @@ Backward = Callable[[Tensor], None]
 def cached_backward(
     embed: Mapping[str, Embed], chunks: Mapping[str, Sequence[Any]], loss: Loss, *, backward: Backward | None = None
 ) -> dict[str, Tensor]:
-    """Add the gradients of ``sum(loss(embeddings).values())`` to the parameters; the terms of the loss, detached.
+    """Add the gradients of ``sum(loss(embeddings).values())`` to the parameters, with the graph of one chunk at a time.
 
-    embed: what makes rows [c, d] of a chunk, by name; chunks: the batch in parts, under the same names; loss: terms of all
-    rows by name. backward: what runs a scalar's backward pass, ``Tensor.backward`` unless a trainer has its own.
+    Args:
+        embed: Makes rows [c, d] of a chunk, by name.
+        chunks: The batch in parts, under the same names.
+        loss: Gives the terms of the loss by name, from all rows by name.
+        backward: Runs a scalar's backward pass; ``Tensor.backward`` unless a trainer has its own.
 
-    >>> weight = torch.ones(2, requires_grad=True)
-    >>> parts = [torch.eye(2), 2 * torch.eye(2)]
-    >>> terms = cached_backward({"x": lambda part: part * weight}, {"x": parts}, lambda e: {"sum": e["x"].sum()})
-    >>> weight.grad.tolist(), terms["sum"].item()
-    ([3.0, 3.0], 6.0)
+    Returns:
+        The terms of the loss, detached.
+
+    Example:
+        >>> weight = torch.ones(2, requires_grad=True)
+        >>> parts = [torch.eye(2), 2 * torch.eye(2)]
+        >>> terms = cached_backward({"x": lambda part: part * weight}, {"x": parts}, lambda e: {"sum": e["x"].sum()})
+        >>> weight.grad.tolist(), terms["sum"].item()
+        ([3.0, 3.0], 6.0)
     """
     run = backward or _backward
     states: dict[str, list[_RandomState]] = {name: [] for name in chunks}
@@ -59,7 +66,23 @@ def cached_backward(
 def plain_backward(
     embed: Mapping[str, Embed], chunks: Mapping[str, Sequence[Any]], loss: Loss, *, backward: Backward | None = None
 ) -> dict[str, Tensor]:
-    """The same gradients with the graph of all chunks at once: quicker, where it fits."""
+    """Add the same gradients as `cached_backward` with the graph of all chunks at once: quicker, where it fits.
+
+    Args:
+        embed: As there.
+        chunks: As there.
+        loss: As there.
+        backward: As there.
+
+    Returns:
+        The terms of the loss, detached.
+
+    Example:
+        >>> weight = torch.ones(2, requires_grad=True)
+        >>> _ = plain_backward({"x": lambda part: part * weight}, {"x": [torch.eye(2)]}, lambda e: {"sum": e["x"].sum()})
+        >>> weight.grad.tolist()
+        [1.0, 1.0]
+    """
     rows = {name: torch.cat([embed[name](part) for part in parts]) for name, parts in chunks.items()}
     terms = loss(rows)
     (backward or _backward)(_total(terms))

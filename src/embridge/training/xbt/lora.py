@@ -22,19 +22,35 @@ _PROJECTIONS = (("q_proj", "v_proj"), ("query", "value"), ("q_lin", "v_lin"), ("
 
 
 def find_projections(model: nn.Module) -> list[str]:
-    """The names of the query and value projections of attention in both towers, as the model calls them.
+    """Find the query and value projections of attention in both towers.
 
-    ``q_proj`` and ``v_proj`` in CLIP and SigLIP; ``query`` and ``value`` as well where the text tower is a BERT. Raises
-    `SettingsError` for a model whose towers have none by a known name.
+    They are ``q_proj`` and ``v_proj`` in CLIP and SigLIP; ``query`` and ``value`` as well where the text tower is a BERT.
+
+    Args:
+        model: A dual encoder of transformers.
+
+    Returns:
+        Their names, as the model calls them.
+
+    Raises:
+        SettingsError: A tower has none by a known name.
+
+    Example:
+        >>> towers = {
+        ...     tower: nn.ModuleDict({"q_proj": nn.Linear(2, 2), "v_proj": nn.Linear(2, 2)})
+        ...     for tower in ("text_model", "vision_model")
+        ... }
+        >>> find_projections(nn.ModuleDict(towers))
+        ['q_proj', 'v_proj']
     """
     found: set[str] = set()
     for tower in _TOWERS:
-        held = _linear_names(model, tower)
-        names = next((group for group in _PROJECTIONS if held.issuperset(group)), None)
+        layers = _linear_names(model, tower)
+        names = next((group for group in _PROJECTIONS if layers.issuperset(group)), None)
         if names is None:
             raise SettingsError(
                 f"{type(model).__name__} has no query and value projections of a known name in its {tower}; set "
-                f"target_modules to names of its linear layers, such as {sorted(held)[:8]}"
+                f"target_modules to names of its linear layers, such as {sorted(layers)[:8]}"
             )
         found.update(names)
     return sorted(found)
@@ -42,14 +58,14 @@ def find_projections(model: nn.Module) -> list[str]:
 
 def require_targets(model: nn.Module, names: Sequence[str]) -> None:
     """Raise `SettingsError` unless each name ends that of a linear layer, and each tower has one of them."""
-    held = {tower: _linear_names(model, tower) for tower in _TOWERS}
-    unknown = sorted(set(names).difference(*held.values()))
-    without = [tower for tower in _TOWERS if held[tower].isdisjoint(names)]
+    layers = {tower: _linear_names(model, tower) for tower in _TOWERS}
+    unknown = sorted(set(names).difference(*layers.values()))
+    without = [tower for tower in _TOWERS if layers[tower].isdisjoint(names)]
     if unknown or without:
         what = f"no linear layer is called {unknown[0]!r}" if unknown else f"{without[0]} has none of {sorted(names)}"
         raise SettingsError(
             f"target_modules: {what} in this {type(model).__name__}; its towers have "
-            f"{ {tower: sorted(held[tower]) for tower in _TOWERS} }"
+            f"{ {tower: sorted(layers[tower]) for tower in _TOWERS} }"
         )
 
 
@@ -57,15 +73,29 @@ def require_targets(model: nn.Module, names: Sequence[str]) -> None:
 def attached_lora(
     model: nn.Module, *, rank: int, alpha: float, dropout: float, target_modules: Sequence[str] | None = None
 ) -> Iterator[Any]:
-    """peft's model around ``model`` with a new LoRA in both towers; after the block the model is as it was before.
+    """Attach a new LoRA to both towers of a model for a block; afterwards the model is as it was before.
 
     The LoRA starts as nothing: until it is trained, the vectors are those of the model alone. Only its weights take
     gradients. ``model`` itself is changed within the block, so its own methods go through the LoRA.
+
+    Args:
+        model: A dual encoder of transformers.
+        rank: Of the LoRA.
+        alpha: Its product is scaled by alpha / rank.
+        dropout: Before it, while training.
+        target_modules: Names of the linear layers that get one; None for those of `find_projections`.
+
+    Yields:
+        peft's model around it.
+
+    Raises:
+        SettingsError: A name is of no linear layer, or a tower has none.
+        MissingExtra: peft is not installed.
     """
     peft = require("peft", extra="finetune")
     names = find_projections(model) if target_modules is None else sorted(target_modules)
     require_targets(model, names)
-    trained, training = [p.requires_grad for p in model.parameters()], model.training
+    flags, training = [p.requires_grad for p in model.parameters()], model.training
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers
@@ -75,19 +105,32 @@ def attached_lora(
     finally:
         attached.unload()
         model.train(training)
-        for parameter, flag in zip(model.parameters(), trained, strict=True):
+        for parameter, flag in zip(model.parameters(), flags, strict=True):
             parameter.requires_grad_(flag)
 
 
 def lora_state(attached: Any) -> dict[str, Tensor]:
-    """The LoRA's parameters by name, as they are (no copies)."""
+    """Give the LoRA's parameters by name, as they are (no copies).
+
+    Args:
+        attached: What `attached_lora` gives.
+
+    Returns:
+        The parameters.
+    """
     return {name: p for name, p in attached.named_parameters() if "lora_" in name}
 
 
 def save_lora(attached: Any, folder: Path | str, *, base: str) -> Path:
     """Write the LoRA in peft's format, whole or not at all; the same LoRA gives the same bytes.
 
-    base: the name of the model it belongs to, for ``adapter_config.json``.
+    Args:
+        attached: What `attached_lora` gives.
+        folder: Where.
+        base: The name of the model that it belongs to, for ``adapter_config.json``.
+
+    Returns:
+        The folder.
     """
     with atomic_folder(folder, marker=LORA_CONFIG) as temporary:
         attached.save_pretrained(str(temporary), safe_serialization=True, save_embedding_layers=False)
