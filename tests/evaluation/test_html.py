@@ -64,7 +64,9 @@ def with_one_direction(summary):
 
 
 def with_nothing_but_cells(summary):
-    nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
+    nothing = dict.fromkeys(
+        ("ratios", "slices", "flips", "wins", "curves", "histograms", "shifts", "gates", "cautions"), ()
+    )
     return replace(summary, about={}, **nothing)
 
 
@@ -263,11 +265,15 @@ def test_slices_go_from_the_greatest_loss_to_the_greatest_gain(summary):
 def test_flips_show_ranks_and_mark_what_is_right(summary):
     root = parsed(report_html(summary))
     shown = [item for flips in classed(root, "flips") for item in flips]
-    assert len(shown) == len(summary.flips) > 0
-    for flip, item in zip(summary.flips, shown, strict=True):
+    assert len(shown) == len(summary.flips) + len(summary.wins)
+    assert min(len(summary.flips), len(summary.wins)) > 0
+    order = [asked.direction for asked in summary.asked]
+    beside = sorted(summary.flips + summary.wins, key=lambda flip: order.index(flip.direction))
+    for flip, item in zip(beside, shown, strict=True):
         asked = text(classed(item, "asked")[0])
         after = f"rank {flip.after}" if flip.after else "not found"
-        assert asked == f"{flip.query}first right item: rank {flip.before} → {after}"
+        before = f"rank {flip.before}" if flip.before else "not found"
+        assert asked == f"{flip.query}first right item: {before} → {after}"
         _, old, new = classed(item, "hits")
         for hits, row in ((flip.old_hits, old), (flip.new_hits, new)):
             assert [text(hit) for hit in row] == [f"✓ {hit}" if hit in flip.right else hit for hit in hits]
@@ -275,7 +281,7 @@ def test_flips_show_ranks_and_mark_what_is_right(summary):
 
 def test_more_right_items_than_are_shown_are_counted_and_long_texts_end_visibly(summary):
     flip = replace(summary.flips[0], right=tuple(f"item {i}" for i in range(12)), old_hits=("y" * 500,))
-    root = parsed(report_html(replace(summary, flips=(flip,))))
+    root = parsed(report_html(replace(summary, flips=(flip,), wins=())))
     right, old, _ = classed(root, "hits")
     assert text(right[-1]) == "and 7 more"
     assert text(old[0]) == "y" * 160 + "…"
@@ -433,7 +439,7 @@ def folder(tmp_path):
 
 def test_pictures_are_embedded_small(folder, summary):
     flip = replace(summary.flips[0], query="deep/clear.PNG", right=("photo.jpg",), old_hits=("photo.jpg", "note.txt"))
-    root = parsed(report_html(replace(summary, flips=(flip,)), show=pictures_from(folder)))
+    root = parsed(report_html(replace(summary, flips=(flip,), wins=()), show=pictures_from(folder)))
     images = list(root.iter("img"))
     assert [image.get("alt") for image in images] == ["deep/clear.PNG", "✓ photo.jpg", "✓ photo.jpg"]
     opened = [Image.open(io.BytesIO(base64.b64decode(i.get("src").partition(",")[2]))) for i in images]

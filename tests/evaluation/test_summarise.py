@@ -78,6 +78,21 @@ def test_the_worst_flips_lost_a_first_rank_and_fell_furthest(report, summary):
         assert [f.before for f in flips] == sorted(ranks["old/old"][lost])[:10]
 
 
+def test_the_best_wins_won_a_first_rank_and_came_from_furthest(report, summary):
+    for direction in report.directions:
+        wins = [f for f in summary.wins if f.direction == direction]
+        task = report.task(direction)
+        ranks = {name: report.cell(direction, name).first_hits for name in ("old/old", "new/old")}
+        for flip in wins:
+            row = task.query_ids.index(flip.query)
+            assert (flip.before, flip.after) == (ranks["old/old"][row], ranks["new/old"][row])
+            assert flip.before == 0 < flip.after
+            assert flip.new_hits[: flip.after][-1] in flip.right if flip.after <= 5 else True
+        won = np.flatnonzero((ranks["old/old"] == 0) & (ranks["new/old"] > 0))
+        assert [f.after for f in wins] == sorted(ranks["new/old"][won])[:10]
+        assert wins
+
+
 def test_curves_have_intervals_and_an_area(summary):
     for curve in summary.curves:
         assert len(curve.fractions) == len(curve.intervals) == 22

@@ -39,7 +39,12 @@ def test_stdout_is_the_result_and_nothing_else(demo):
         assert said[what] == str(out / name)
         assert (out / name).exists()
     assert said["seconds"] > 0
-    assert "xbt" in stderr
+    stages = [f"{i}/6 " for i in range(1, 7)]
+    assert [line[:4] for line in stderr.splitlines() if line[:4] in stages] == sorted(
+        line[:4] for line in stderr.splitlines()
+    )
+    assert {line[:4] for line in stderr.splitlines()} == set(stages)
+    assert "2/6 index 54,652 pictures with the old model: " in stderr
 
 
 def test_the_models_are_what_the_documentation_says(demo):
@@ -77,15 +82,33 @@ def test_the_saved_upgrade_searches_the_saved_store(demo):
 
 def test_the_page_stands_alone_and_shows_five_searches(demo):
     page = (demo[0] / "searches.html").read_text()
-    assert page.count("<section>") == 5
-    assert page.count("<img") == 5 * 2 * 10
-    assert not re.search(r"""(?:src|href)=['"](?!data:)""", page)
+    sections = page.split("<section>")[1:]
+    assert len(sections) == 5
+    for section in sections:
+        rows = section.split('<div class="row">')[1:]
+        assert [row.count("<img") for row in rows[:2]] == [10, 10]
+        found = ['class="right"' in row for row in rows[:2]]
+        assert len(rows) == 2 + (not any(found))
+        if not any(found):  # then what is right is shown
+            assert "right answer" in rows[2]
+            assert 0 < rows[2].count("<img") == rows[2].count('<img class="right"')
+    assert {*re.findall(r"""(?:src|href)=["'](?!data:)([^"']*)""", page)} == {"report.html"}
     assert "http" not in page
-    assert "class='right'" in page
+    assert any('class="right"' in section for section in sections)
     assert demo[1]["verdict"].split(":")[0] in page
     for cell in demo[1]["cells"]["t2i"]:
         assert f"<dt>{cell}</dt>" in page
-    assert page.count("<tr class='aside'><th>ceiling</th>") == 1
+    assert page.count('<tr class="aside"><th>ceiling</th>') == 1
+
+
+def test_the_page_names_the_models_and_what_was_saved(demo):
+    page = (demo[0] / "searches.html").read_text()
+    for side, dim in (("old", 64), ("new", 128)):
+        space = load(f"clip:{glyph_models.folder(side)}").space
+        assert space.dim == dim
+        assert re.search(rf"<dt>{side} model</dt><dd>{space.model}: {dim} dims, [\d,]+ parameters</dd>", page)
+    assert "54,652 pictures were not re-encoded" in page
+    assert re.search(r"would have taken about [\d.]+ s .* The fit took [\d.]+ s", page)
 
 
 def test_the_reports_page_shows_the_renderings(demo):
@@ -93,6 +116,10 @@ def test_the_reports_page_shows_the_renderings(demo):
     assert page.count("data:image/png;base64,") >= 10
     assert demo[1]["verdict"].split(":")[0] in page
     assert "first word" in page
+    columns = page.split('<p class="column">')
+    assert [text[: text.index("</p>")] for text in columns[1:]] == ["Lost", "Won"] * 2
+    assert all(0 < text.count('<div class="asked">') <= 10 for text in columns[1:])
+    assert page.index(">Cells<") < page.index(">Cautions<") < page.index(">Backfill<")
 
 
 def test_no_fitted_name_is_a_held_out_one():

@@ -65,6 +65,7 @@ def summarise(
         ratios=tuple(_ratios(report, task.direction) for task in tasks),
         slices=tuple(found for task in tasks for found in _slices(report, task)),
         flips=tuple(found for task in tasks for found in _worst_flips(report, task)),
+        wins=tuple(found for task in tasks for found in _best_wins(report, task)),
         curves=tuple(found for task in tasks for found in _curves(report, task.direction)),
         histograms=tuple(found for task in tasks for found in _histograms(report, task.direction)),
         shifts=tuple(shifts),
@@ -125,24 +126,41 @@ def _slices(report: Report, task: Task) -> list[SliceFigure]:
 
 def _worst_flips(report: Report, task: Task) -> list[Flip]:
     """Queries that lost the best rank and fell furthest, first."""
-    old, new = (report.cell(task.direction, name) for name in (OLD, UPGRADED))
     lost, _ = flips(*(report.right(task.direction, name, report.main) for name in (UPGRADED, OLD)))
-    before, after = old.first_hits[lost], new.first_hits[lost]
-    fell = np.where(after == 0, np.iinfo(np.int64).max, after)
-    worst = lost[np.lexsort((lost, -fell, before))][:_FLIPS]
+    before, after = (_ranks(report.cell(task.direction, name), lost) for name in (OLD, UPGRADED))
+    return _flips(report, task, lost[np.lexsort((lost, -after, before))])
+
+
+def _best_wins(report: Report, task: Task) -> list[Flip]:
+    """Queries that won the best rank and came from furthest, first."""
+    _, won = flips(*(report.right(task.direction, name, report.main) for name in (UPGRADED, OLD)))
+    before, after = (_ranks(report.cell(task.direction, name), won) for name in (OLD, UPGRADED))
+    return _flips(report, task, won[np.lexsort((won, -before, after))])
+
+
+def _ranks(cell: Cell, rows: np.ndarray) -> np.ndarray:
+    """Ranks of the first right item; what is not found comes after all."""
+    ranks = cell.first_hits[rows]
+    return np.where(ranks == 0, np.iinfo(np.int64).max, ranks)
+
+
+def _flips(report: Report, task: Task, rows: np.ndarray) -> list[Flip]:
+    """The first of those queries, with what was found before and after."""
+    old, new = (report.cell(task.direction, name) for name in (OLD, UPGRADED))
 
     def hits(cell: Cell, row: int) -> tuple[str, ...]:
         return tuple(task.gallery_ids[i] for i in cell.rows[row, :_HITS])
 
     def right(row: int) -> tuple[str, ...]:
-        return tuple(task.gallery_ids[i] for i in old.rows[row][old.gains[row] > 0])
+        best = old if old.first_hits[row] else new
+        return tuple(task.gallery_ids[i] for i in best.rows[row][best.gains[row] > 0])
 
     return [
         Flip(
             task.direction, task.query_ids[row], int(old.first_hits[row]), int(new.first_hits[row]), right(row),
             hits(old, row), hits(new, row),
         )
-        for row in worst.tolist()
+        for row in rows[:_FLIPS].tolist()
     ]  # fmt: skip
 
 

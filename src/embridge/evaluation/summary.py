@@ -95,7 +95,7 @@ class Ratios:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A query that was right before and is wrong now: ranks of its first right item (0: not found), and the first hits."""
+    """A query that was lost or won: ranks of its first right item before and after (0: not found), and the first hits."""
 
     direction: str
     query: str
@@ -145,7 +145,10 @@ class ScoreShift:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All of it. ``about`` says what was measured on what, with which versions and machine."""
+    """All of it. ``about`` says what was measured on what, with which versions and machine.
+
+    flips: queries that were lost; wins: those that were won (none in reports of earlier versions).
+    """
 
     verdict: Verdict
     metrics: tuple[str, ...]
@@ -161,6 +164,7 @@ class Summary:
     gates: tuple[GateResult, ...]
     cautions: tuple[str, ...]
     about: Mapping[str, Any]
+    wins: tuple[Flip, ...] = ()
     schema: Literal["embridge.report/2"] = "embridge.report/2"
 
     @property

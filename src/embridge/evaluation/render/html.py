@@ -12,11 +12,11 @@ from embridge.evaluation.compatibility import FEWEST_CHANGED
 from embridge.evaluation.measures import measure
 from embridge.evaluation.render.charts import curve_chart, histogram_chart, swatch
 from embridge.evaluation.render.figures import NONE, number
+from embridge.evaluation.render.flips import flip_columns
 from embridge.evaluation.render.markup import Markup, element, joined, style_sheet
 from embridge.evaluation.render.pictures import Picture, Show, pictures_from
 from embridge.evaluation.render.style import BASE, REPORT
 from embridge.evaluation.render.tables import cell_legend, cell_table, gate_table, slice_table, threshold_table, wide
-from embridge.evaluation.render.worst_flips import flip_list
 from embridge.evaluation.report import BACKFILLED, OLD
 from embridge.evaluation.summary import Asked, Ratios, Summary
 from embridge.evaluation.verdict import Decision
@@ -50,13 +50,13 @@ def report_html(summary: Summary, *, show: Show | None = None) -> str:
         element("h1", "Upgrade report"),
         _verdict(summary),
         _asked(summary),
-        _cautions(summary.cautions),
         _gates(summary),
         _section("Cells", summary, _cells, after=_legend(summary)),
+        _cautions(summary.cautions),
         _section("Backfill", summary, _curves, before=_text(_WHAT["Backfill"]), class_="beside-figures"),
         _section("Scores", summary, _scores, before=_text(_WHAT["Scores"])),
         _section("Slices", summary, _slices, before=_text(_WHAT["Slices"])),
-        _section("Worst flips", summary, _flips(seen), before=_text(_WHAT["Worst flips"])),
+        _section("Queries lost and won", summary, _flips(seen), before=_text(_WHAT["Queries lost and won"])),
         _about(summary),
     ]
     head = element(
@@ -85,7 +85,8 @@ _WHAT = {
     "the best hits is right; it keeps that share of the queries.",
     "Slices": "Queries by kind, those that lost most first. The bar is the change against old/old with its 95 % "
     "interval; the upright line is no change.",
-    "Worst flips": "Queries that found a right item before and do not now. Framed and ticked: right items.",
+    "Queries lost and won": "Queries that found a right item before and do not now, beside those that find one now and did "
+    "not before. Those that changed most come first. Framed and ticked: right items.",
 }
 
 
@@ -133,14 +134,19 @@ def _asked(summary: Summary) -> Markup:
     told = "; ".join(
         f"{a.title}, {a.queries:,} queries over {a.gallery:,} items, right by {a.truth}" for a in summary.asked
     )
-    return _text(f"The verdict goes by {label}. {_capital(told)}.")
+    count = len(summary.cautions)
+    cautions = f" {count} caution{'s' if count > 1 else ''} below." if count else ""
+    return _text(f"The verdict goes by {label}. {_capital(told)}.{cautions}")
 
 
 def _cautions(cautions: Sequence[str]) -> Markup:
     if not cautions:
         return Markup("")
     return element(
-        "aside", element("h2", "Cautions"), element("ul", *(element("li", c) for c in cautions)), class_="cautions"
+        "aside",
+        element("h2", "Cautions"),
+        element("ul", *(element("li", c) for c in cautions)),
+        class_="cautions",
     )
 
 
@@ -225,8 +231,8 @@ def _slices(summary: Summary, asked: Asked) -> Markup:
 
 def _flips(show: Show) -> Callable[[Summary, Asked], Markup]:
     def part(summary: Summary, asked: Asked) -> Markup:
-        flips = [flip for flip in summary.flips if flip.direction == asked.direction]
-        return flip_list(flips, show) if flips else Markup("")
+        lost, won = ([f for f in flips if f.direction == asked.direction] for flips in (summary.flips, summary.wins))
+        return flip_columns(lost, won, show) if lost or won else Markup("")
 
     return part
 

@@ -24,7 +24,14 @@ main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 3rem }
 h1 { font-size: 1.6rem; margin: 0 0 .5rem } h2 { font-size: 1.05rem; margin: 1.5rem 0 .5rem }
 small, .who, .note, .half { color: var(--soft); font-weight: normal; font-size: .85rem }
 .verdict { border-left: .25rem solid var(--right); padding: .25rem .75rem; font-weight: 600 }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
+@property --fade { syntax: "\\3c length>"; inherits: false; initial-value: 0px }
+@keyframes more { from, 90% { --fade: 3.5rem } to { --fade: 0px } }
+.wide { overflow-x: auto; scrollbar-color: var(--soft) var(--raised); scrollbar-width: thin }
+@supports (animation-timeline: scroll()) { @media screen { .wide {
+  mask-image: linear-gradient(to right, #000 calc(100% - var(--fade)), rgb(0 0 0 / .15));
+  animation: more linear; animation-timeline: scroll(self inline);
+} } }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
 tbody th { text-align: left } thead th { text-align: center }
 """
@@ -90,6 +97,8 @@ svg .line.series-2 { stroke: var(--series-2); stroke-dasharray: 1 5 } svg .band.
 svg .line.series-3 { stroke: var(--series-3); stroke-dasharray: 9 5 1 5 } svg .band.series-3 { fill: var(--series-3) }
 svg .bars { opacity: .85 } svg .bars.right { fill: var(--right) } svg .bars.wrong { fill: var(--wrong) }
 svg .span { stroke: var(--ink); stroke-width: 2 } svg .dot { fill: var(--ink) }
+.flip-columns { display: grid; gap: 0 2rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)) }
+.column { font-weight: 600; margin: .6rem 0 .4rem }
 .flips { list-style: none; margin: 0; padding: 0 } .flips > li { padding: .9rem 0; border-top: 1px solid var(--line) }
 .asked { display: flex; flex-wrap: wrap; gap: .2rem 1rem; align-items: center; margin-bottom: .4rem } .asked .note { margin: 0 }
 .asked > .item { font-weight: 600 } .asked > .item:not(.picture) { border: 0; padding: 0 }

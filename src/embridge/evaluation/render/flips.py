@@ -1,4 +1,4 @@
-"""Queries that were right and are wrong now, with the items themselves."""
+"""Queries that were lost beside those that were won, with the items themselves."""
 
 from __future__ import annotations
 
@@ -8,15 +8,34 @@ from embridge.evaluation.render.markup import Markup, element
 from embridge.evaluation.render.pictures import Picture, Show
 from embridge.evaluation.summary import Flip
 
-__all__ = ["flip_list"]
+__all__ = ["flip_columns"]
 
 _LONGEST = 160
 _RIGHT_SHOWN = 5
 
 
-def flip_list(flips: Sequence[Flip], show: Show) -> Markup:
-    """One query after another: what was asked, what is right, and the first hits before and after."""
-    return element("ol", *(_flip(flip, show) for flip in flips), class_="flips")
+def flip_columns(lost: Sequence[Flip], won: Sequence[Flip], show: Show) -> Markup:
+    """Two columns of queries: what was asked, what is right, and the first hits before and after.
+
+    Args:
+        lost: Queries that found a right item before and do not now.
+        won: Queries that find one now and did not before.
+        show: What people look at for an id.
+
+    Returns:
+        The columns; they stand below each other where the page is narrow.
+
+    Example:
+        >>> flip_columns([], [], str)[:31]
+        '<div class="flip-columns"><div>'
+    """
+    columns = [_column("Lost", lost, show), _column("Won", won, show)]
+    return element("div", *columns, class_="flip-columns")
+
+
+def _column(title: str, flips: Sequence[Flip], show: Show) -> Markup:
+    body = element("ol", *(_flip(flip, show) for flip in flips), class_="flips", aria_label=title.lower())
+    return element("div", element("p", title, class_="column"), body if flips else element("p", "none", class_="note"))
 
 
 def _flip(flip: Flip, show: Show) -> Markup:
