@@ -41,7 +41,9 @@ from embridge.training.objectives import OBJECTIVES, objective_settings
 
 PACKAGES = ("evaluation", "methods", "query", "rollout", "export", "stores", "encoders", "testing", "jobs.demo")
 DOCS = ROOT / "docs"
+SETTINGS_PAGE = DOCS / "settings.md"
 OWN_MODELS = DOCS / "how-to" / "own-models.md"
+GATES = DOCS / "how-to" / "gates.md"
 REPORTS = DOCS / "how-to" / "reports.md"
 XBT = DOCS / "how-to" / "xbt.md"
 TRAIN = DOCS / "how-to" / "train.md"
@@ -90,7 +92,7 @@ def test_the_page_about_xbt_runs_whole(tmp_path, monkeypatch):
     names, commands = run_whole(XBT)
     assert commands == 6
     assert names["upgrade"].provenance.figures["best_step"] > 0
-    assert names["upgrade"].lora == Path("stage2/lora")
+    assert names["upgrade"].lora == Path("finetuned/lora")
 
 
 @pytest.mark.slow
@@ -123,9 +125,9 @@ def test_settings_load(page, tmp_path):
 
 
 def test_every_settings_key_is_explained():
-    shown = [yaml.safe_load(text) for text in blocks(OWN_MODELS, "yaml")]
+    shown = [yaml.safe_load(text) for page in pages_with("yaml") if page != TRAIN for text in blocks(page, "yaml")]
     assert keys_of(Settings) <= {key for document in shown for key in keys_in(document)}
-    longest = max(blocks(OWN_MODELS, "yaml"), key=len)
+    longest = max(blocks(SETTINGS_PAGE, "yaml"), key=len)
     assert keys_of(Settings) <= set(re.findall(r"^ *(?:# )?(\w+):.*#", longest, re.MULTILINE))
 
 
@@ -140,7 +142,7 @@ def test_every_settings_key_of_a_training_is_explained():
 
 def test_defaults_shown_are_the_defaults(tmp_path):
     path = tmp_path / "settings.yaml"
-    path.write_text(max(blocks(OWN_MODELS, "yaml"), key=len))
+    path.write_text(max(blocks(SETTINGS_PAGE, "yaml"), key=len))
     shown = load_settings(path)
     assert (shown.old.device, shown.old.batch_size) == (default(ModelSettings, "device", "batch_size"))
     assert (shown.fit.method, shown.fit.seed) == default(FitSettings, "method", "seed")
@@ -183,7 +185,7 @@ def test_every_cell_is_explained():
 
 def test_every_decision_is_explained():
     assert first_column(EVALUATION, "The verdict") == set(get_args(Decision))
-    said = " ".join(section(OWN_MODELS, "In a script").split())
+    said = " ".join(section(GATES, "In a script").split())
     assert set(re.findall(r"`([a-z ]+)`", said)) >= set(get_args(Decision))
 
 
@@ -194,12 +196,12 @@ def test_every_landmark_setting_and_rule_for_unjudged_queries_is_explained():
 
 
 def test_every_form_of_a_gate_is_shown():
-    shown = [gates._GATE.fullmatch(text).groupdict() for text in first_column(OWN_MODELS, "Gates")]
+    shown = [gates._GATE.fullmatch(text).groupdict() for text in first_column(GATES, "Gates")]
     for part in gates._GATE.groupindex:
         assert any(gate[part] for gate in shown), part
     assert {gate["comparison"] for gate in shown} == set(gates._COMPARISONS)
     assert {gate["metric"] for gate in shown} >= set(gates.FLIP_RATES)
-    for gate in first_column(OWN_MODELS, "Gates"):
+    for gate in first_column(GATES, "Gates"):
         gates.parse_gate(gate)
 
 
@@ -332,9 +334,7 @@ def test_every_picture_is_shown_and_described():
     assert all(len(description.split()) >= 5 for description in shown.values())
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.parent.name != "reference" and page != OWN_MODELS], ids=label
-)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "reference"], ids=label)
 def test_sentences_are_short(page):
     """Eighteen words on average, and none that has to be read twice."""
     lengths = {sentence: len(sentence.split()) for sentence in sentences(page.read_text())}

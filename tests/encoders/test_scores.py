@@ -47,9 +47,9 @@ def test_scale_and_bias_make_the_models_own_logits(encoder, kind, folders):
 
 @pytest.mark.parametrize("kind", ["siglip", "siglip2"])
 def test_the_page_says_how_they_become_probabilities(encoder, kind, folders):
-    (block,) = [b for b in blocks(ROOT / "docs" / "how-to" / "own-models.md", "python") if "def probabilities" in b]
+    (block,) = [b for b in blocks(ROOT / "docs" / "how-to" / "encoders.md", "python") if "def probabilities" in b]
     names = {}
-    exec(compile(block, "own-models.md", "exec"), names)
+    exec(compile(block, "encoders.md", "exec"), names)
     wanted = torch.sigmoid(torch.from_numpy(own_logits(encoder, folders[kind]))).numpy()
     found = names["probabilities"](encoder, cosines(encoder))
     np.testing.assert_allclose(found, wanted, atol=1e-4)
