@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from embridge import Embeddings, Space, Upgrade
 from embridge.cli import app
 from embridge.encoders import load
-from embridge.jobs import training_parts
+from embridge.jobs import other_models
 from embridge.jobs.train import train_model
 from embridge.settings.training import load_training_settings
 from embridge.stores import open_store
@@ -366,7 +366,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(project, trained):
 
 
 def test_what_the_old_model_has_encoded_is_kept(project, trained, monkeypatch):
-    monkeypatch.setattr(training_parts, "PART_ROWS", 40)
+    monkeypatch.setattr(other_models, "PART_ROWS", 40)
     settings, told = load_training_settings(settings_of(project, "stopped-early")), []
 
     def progress(done, total, what):

@@ -57,8 +57,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and
 Config = Annotated[Path, typer.Argument(help="The YAML settings file.", show_default=False)]
 
 
-def _print_version(wanted: bool | None) -> None:
-    if wanted:
+def _print_version(asked: bool | None) -> None:
+    if asked:
         typer.echo(__version__)
         raise typer.Exit
 
@@ -106,12 +106,12 @@ def inspect(
     from embridge.jobs.inspect import inspect_path
 
     with progress_bars() as progress:
-        found = inspect_path(path, check_index=check_index, progress=progress)
+        inspections = inspect_path(path, check_index=check_index, progress=progress)
     if as_json:
-        _print_json({"schema": "embridge.inspection/1", "inspections": [one.to_dict() for one in found]})
+        _print_json({"schema": "embridge.inspection/1", "inspections": [one.to_dict() for one in inspections]})
     else:
-        _print_inspections(found)
-    if any(one.problems for one in found):
+        _print_inspections(inspections)
+    if any(one.problems for one in inspections):
         raise typer.Exit(1)
 
 
@@ -134,16 +134,16 @@ def fit(
 
     settings = load_settings(config).with_fit(method=method, finetune_pairs=finetune_pairs)
     with progress_bars() as progress:
-        made = fit_upgrade(settings, progress=progress)
+        fitted = fit_upgrade(settings, progress=progress)
     if as_json:
-        _print_json(made.to_dict() | {"upgrade": str(settings.upgrade) if made.upgrade else None})
-    elif made.choice is not None:
-        columns, rows = made.table()
-        print_table(columns, rows, title=f"Candidates; score: {made.score}")
-    if made.upgrade is None:
-        raise GateRefused(made.choice.reason if made.choice else "nothing was fitted")
+        _print_json(fitted.to_dict() | {"upgrade": str(settings.upgrade) if fitted.upgrade else None})
+    elif fitted.choice is not None:
+        columns, rows = fitted.table()
+        print_table(columns, rows, title=f"Candidates; score: {fitted.score}")
+    if fitted.upgrade is None:
+        raise GateRefused(fitted.choice.reason if fitted.choice else "nothing was fitted")
     if not as_json:
-        typer.echo("\n".join(filter(None, (f"{settings.upgrade}: {made.sentence}", made.stretch, made.folds))))
+        typer.echo("\n".join(filter(None, (f"{settings.upgrade}: {fitted.sentence}", fitted.stretch, fitted.folds))))
 
 
 @app.command()
@@ -178,15 +178,15 @@ def train(config: Config, as_json: Json = False) -> None:
     from embridge.jobs.train import train_model
 
     with progress_bars() as progress:
-        made = train_model(settings, progress=progress)
-    files = {"model": str(settings.model), "upgrade": str(settings.upgrade) if made.upgrade else None}
+        result = train_model(settings, progress=progress)
+    files = {"model": str(settings.model), "upgrade": str(settings.upgrade) if result.upgrade else None}
     if as_json:
-        _print_json(made.to_dict() | files)
+        _print_json(result.to_dict() | files)
         return
-    if made.nearest:
-        columns, rows = made.table()
+    if result.nearest:
+        columns, rows = result.table()
         print_table(columns, rows, title="Held-out items")
-    typer.echo("\n".join([made.sentence, *(f"{what:8} {path}" for what, path in files.items() if path)]))
+    typer.echo("\n".join([result.sentence, *(f"{what:8} {path}" for what, path in files.items() if path)]))
 
 
 @app.command()
@@ -203,23 +203,24 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Show a report again, as tables, Markdown or a page, or compare it with another."""
-    from embridge.cli.terminal import print_changes, print_summary
-    from embridge.evaluation.report_files import load_summary, summary_to_dict
+    from embridge.cli.terminal import print_comparison, print_summary
+    from embridge.evaluation.report_files import summary_to_dict
+    from embridge.jobs.report import compare_reports, show_report
 
     if as_json and markdown:
         raise SettingsError("--json and --markdown are two forms of what is printed; name one")
     if compare is not None:
         if page is not None or items is not None:
             raise SettingsError("--page is of one report, and --compare prints what two differ in; use them one by one")
-        print_changes(file, compare, form="json" if as_json else "markdown" if markdown else "tables")
+        comparison = compare_reports(file, compare)
+        if as_json:
+            _print_json(comparison.to_dict())
+        else:
+            print_comparison(comparison, markdown=markdown)
         return
     if items is not None and page is None:
         raise SettingsError("--items FOLDER holds the pictures of a page; name the page with --page FILE")
-    summary = load_summary(file)
-    if page is not None:
-        from embridge.evaluation.render.html import pictures_from, save_html
-
-        save_html(page, summary, show=None if items is None else pictures_from(items))
+    summary = show_report(file, page=page, items=items)
     if as_json:
         _print_json(summary_to_dict(summary))
     elif markdown:
@@ -243,13 +244,13 @@ def search(
     """Search a store; with --upgrade the new model searches the old index."""
     from embridge.jobs.search import search_store
 
-    found = search_store(store, query, upgrade=upgrade, encoder=encoder, k=k, image=image)
+    hits = search_store(store, query, upgrade=upgrade, encoder=encoder, k=k, image=image)
     if as_json:
-        _print_json(found.to_dict())
+        _print_json(hits.to_dict())
         return
     from embridge.cli.terminal import print_table
 
-    columns, rows = found.table()
+    columns, rows = hits.table()
     print_table(columns, rows)
 
 
@@ -262,7 +263,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the upgrade for where embridge does not run: as ONNX, or folded into the new model."""
-    from embridge.export import export_upgrade
+    from embridge.jobs.export import export_upgrade
 
     written = export_upgrade(upgrade, onnx=onnx, fold_into=fold, out=out)
     if as_json:
@@ -280,9 +281,9 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
-def _print_inspections(found: list[Any]) -> None:
+def _print_inspections(inspections: list[Any]) -> None:
     from embridge.cli.terminal import print_table
 
-    for one in found:
+    for one in inspections:
         columns, rows = one.table()
         print_table(columns, rows, title=one.where)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -30,8 +27,9 @@ from embridge.progress import Progress
 
 if TYPE_CHECKING:  # tables of other things are printed without it
     from embridge.evaluation import Summary
+    from embridge.jobs.report import Comparison
 
-__all__ = ["print_changes", "print_summary", "print_table", "progress_bars"]
+__all__ = ["print_comparison", "print_summary", "print_table", "progress_bars"]
 
 _LOG_SECONDS = 10.0
 _LOG_WIDTH = 240
@@ -119,30 +117,17 @@ def print_summary(summary: Summary, *, brief: bool = False) -> None:
     print(f"\n{summary.verdict.sentence}")
 
 
-def print_changes(first: Path, second: Path, *, form: Literal["tables", "markdown", "json"]) -> None:
-    """What the second report changes against the first, by the names of their files, and what that shows."""
-    from embridge.evaluation import compare, load_report
-    from embridge.evaluation.render.changes import change_sentence, change_tables
-    from embridge.evaluation.render.markdown import tables_markdown
+def print_comparison(comparison: Comparison, *, markdown: bool = False) -> None:
+    """What each report is of, what the second changes against the first, and what that shows."""
+    print(("\n\n" if markdown else "\n").join(comparison.methods), end="\n\n")
+    if markdown:
+        from embridge.evaluation.render.markdown import tables_markdown
 
-    reports = load_report(first), load_report(second)
-    changes = compare(*reports)
-    names = (str(first), str(second)) if first.name == second.name else (first.name, second.name)
-    sentence, tables = change_sentence(changes, names), change_tables(changes, names)
-    if form == "json":
-        said = {"reports": [str(first), str(second)], "changes": [asdict(change) for change in changes]}
-        print(json.dumps({"schema": "embridge.comparison/1"} | said | {"sentence": sentence}, indent=2))
-        return
-    methods = [
-        f"{name}: {report.about.get('upgrade', 'an upgrade')}" for name, report in zip(names, reports, strict=True)
-    ]
-    print("\n\n".join(methods) if form == "markdown" else "\n".join(methods), end="\n\n")
-    if form == "markdown":
-        print(tables_markdown(tables))
+        print(tables_markdown(comparison.tables))
     else:
-        for table in tables:
+        for table in comparison.tables:
             print_table(table.columns, table.rows, title=table.title)
-    print(sentence)
+    print(comparison.sentence)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:

@@ -13,7 +13,7 @@ from embridge.errors import SettingsError, WrongDirection
 from embridge.export.affine import affine_stages, one_matrix
 from embridge.export.onnx import to_onnx
 
-__all__ = ["FOLDERS", "export_upgrade", "fold", "foldable_into", "query_path", "to_onnx"]
+__all__ = ["FOLDERS", "fold", "foldable_into", "query_path", "to_onnx"]
 
 FOLDERS: dict[str, tuple[str, str]] = {
     "clip": ("embridge.export.clip", "fold_clip"),
@@ -77,33 +77,3 @@ def foldable_into(upgrade: Upgrade) -> tuple[str, ...]:
             continue
         found.append(provider)
     return tuple(found)
-
-
-def export_upgrade(
-    upgrade: Path | str, *, onnx: Path | str | None = None, fold_into: str | None = None, out: Path | str | None = None
-) -> dict[str, Path]:
-    """Write the query path of a saved upgrade as ONNX, folded into an encoder, or both; what was written, by kind.
-
-    Raises `SettingsError` unless there is something to write, and a folder for what is folded.
-    """
-    if onnx is None and fold_into is None:
-        raise SettingsError(
-            "nothing to write: name a file with --onnx FILE, or an encoder with --fold and --out FOLDER"
-        )
-    if (fold_into is None) != (out is None):
-        raise SettingsError(
-            "--fold PROVIDER:MODEL and --out FOLDER go together: what to fold into, and where to write it"
-        )
-    loaded = Upgrade.load(upgrade)
-    if fold_into is not None and loaded.lora is not None:
-        raise SettingsError(
-            "the bridge of an upgrade with a LoRA cannot be folded into the new model, which has none; write the bridge as "
-            "ONNX (--onnx FILE) beside the model with the LoRA"
-        )
-    adapter = query_path(loaded)
-    written = {}
-    if onnx is not None:
-        written["onnx"] = to_onnx(adapter, onnx)
-    if fold_into is not None and out is not None:
-        written["folded"] = fold(adapter, fold_into, out)
-    return written
