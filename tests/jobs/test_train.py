@@ -28,7 +28,7 @@ from embridge.stores import open_store
 from embridge.training.compatible.held_out_items import nearest_is_right
 from embridge.training.compatible.labelled import Rows
 from embridge.training.objectives import OBJECTIVES
-from embridge.training.objectives.independent import Independent
+from embridge.training.objectives.independent import Independent, IndependentSettings
 from embridge.vector_files import write
 
 EXAMPLES = sorted((ROOT / "examples" / "train").glob("*.yaml"))
@@ -53,9 +53,9 @@ def project(tmp_path_factory):
         Image.fromarray(drawn.images[row]).save(file)
     old_encoder().model.save(folder / "models" / "old", provenance={})
     rows = Rows(drawn, np.arange(0, 500, 5))
-    alone = QUICK.fit(rows, network(10, seed=2), Independent(None, len(SCRIPTS), dim=10))
+    alone = QUICK.fit(rows, network(10, seed=2), Independent(None, len(SCRIPTS), IndependentSettings(dim=10)))
     alone.save(folder / "models" / "independent")
-    first = QUICK.fit(rows, network(4, seed=3), Independent(None, len(SCRIPTS), dim=4))
+    first = QUICK.fit(rows, network(4, seed=3), Independent(None, len(SCRIPTS), IndependentSettings(dim=4)))
     first.save(folder / "models" / "first")
     classifier = np.random.default_rng(0).normal(size=(len(SCRIPTS), OLD_DIM)).astype(np.float32)
     np.save(folder / "old-classifier.npy", classifier)

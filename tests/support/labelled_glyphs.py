@@ -11,7 +11,7 @@ from embridge.training.compatible.augment import Augment
 from embridge.training.compatible.image_data import ImageArrays
 from embridge.training.compatible.old_models import old_model, old_vectors
 from embridge.training.compatible.trainer import CompatibleTraining
-from embridge.training.objectives.independent import Independent
+from embridge.training.objectives.independent import Independent, IndependentSettings
 
 SCRIPTS = ("arabic", "braille", "cyrillic", "greek", "latin")
 KNOWN = SCRIPTS[:3]
@@ -51,7 +51,9 @@ def old_encoder():
     rows = np.flatnonzero(data.labels < len(KNOWN))
     known = ImageArrays(data.images[rows], data.labels[rows], KNOWN, SIDE)
     torch.manual_seed(0)
-    trained = QUICK.fit(known, network(OLD_DIM, seed=0), Independent(None, len(KNOWN), dim=OLD_DIM))
+    trained = QUICK.fit(
+        known, network(OLD_DIM, seed=0), Independent(None, len(KNOWN), IndependentSettings(dim=OLD_DIM))
+    )
     return trained.encoder(device="cpu")
 
 

@@ -17,7 +17,7 @@ from embridge.training.compatible.augment import Augment
 from embridge.training.compatible.image_data import ImageArrays
 from embridge.training.compatible.old_models import old_model
 from embridge.training.compatible.trainer import CompatibleTraining
-from embridge.training.objectives.independent import Independent
+from embridge.training.objectives.independent import Independent, IndependentSettings
 
 SIDE, ROWS, CLASSES = 16, 20, 2
 TRAINING = CompatibleTraining(epochs=1, batch_size=10, augment=Augment(crop_padding=1), device="cpu", checks=0)
@@ -34,7 +34,7 @@ def items(side=SIDE):
 
 
 def train(network, objective=None, data=None):
-    objective = Independent(None, CLASSES, dim=4) if objective is None else objective
+    objective = Independent(None, CLASSES, IndependentSettings(dim=4)) if objective is None else objective
     TRAINING.fit(items() if data is None else data, network, objective)
 
 

@@ -17,12 +17,12 @@ from embridge.training.compatible.chain import Chain, chain_reports, compatibili
 from embridge.training.compatible.image_data import ImageArrays
 from embridge.training.compatible.old_models import old_model
 from embridge.training.objectives.bc_aligner import BCAligner
-from embridge.training.objectives.bct import BCT
-from embridge.training.objectives.bt2 import BT2
-from embridge.training.objectives.independent import Independent
+from embridge.training.objectives.bct import BCT, BCTSettings
+from embridge.training.objectives.bt2 import BT2, BT2Settings
+from embridge.training.objectives.independent import Independent, IndependentSettings
 from embridge.training.objectives.ndpp import NDPP
-from embridge.training.objectives.oca import OCA
-from embridge.training.objectives.odpp import ODPP
+from embridge.training.objectives.oca import OCA, OCASettings
+from embridge.training.objectives.odpp import ODPP, ODPPSettings
 
 RANDOM = np.random.default_rng(0)
 LABELS = {str(i): "abc"[i % 3] for i in range(30)}
@@ -233,21 +233,21 @@ def alone(count, dim):
     rows = np.flatnonzero(data.labels < count)
     known = ImageArrays(data.images[rows], data.labels[rows], SCRIPTS[:count], SIDE)
     torch.manual_seed(count)
-    trained = LONGER.fit(known, network(dim, seed=count), Independent(None, count, dim=dim))
+    trained = LONGER.fit(known, network(dim, seed=count), Independent(None, count, IndependentSettings(dim=dim)))
     return trained.encoder(device="cpu")
 
 
 def bt2(old, classes):
     rows = torch.from_numpy(alone(len(SCRIPTS), 8).encode(items("train").images, modality="image"))
-    return BT2(old, classes, dim=8, paragon=rows, extra=old.dim - 4, scale=20.0, prototype_scale=20.0)
+    return BT2(old, classes, BT2Settings(extra=old.dim - 4, scale=20.0, prototype_scale=20.0), paragon=rows)
 
 
 OBJECTIVES = {
-    "oca": lambda old, classes: OCA(old, classes, extra=4, scale=20.0, prototype_scale=20.0),
+    "oca": lambda old, classes: OCA(old, classes, OCASettings(extra=4, scale=20.0, prototype_scale=20.0)),
     "bt2": bt2,
-    "bct": lambda old, classes: BCT(old, classes, prototype_scale=20.0),
+    "bct": lambda old, classes: BCT(old, classes, BCTSettings(prototype_scale=20.0)),
     "ndpp": NDPP,
-    "odpp": lambda old, classes: ODPP(old, classes, steps=(20, 2)),
+    "odpp": lambda old, classes: ODPP(old, classes, ODPPSettings(steps=(20, 2))),
     "bc-aligner": BCAligner,
 }
 

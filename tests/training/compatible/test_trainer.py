@@ -24,9 +24,9 @@ from embridge.training.compatible.labelled import LabelledVectors, Rows, hold_ou
 from embridge.training.compatible.old_models import old_model, old_vectors
 from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.lightning.run import Run
-from embridge.training.objectives.bct import BCT
-from embridge.training.objectives.bt2 import BT2
-from embridge.training.objectives.independent import Independent
+from embridge.training.objectives.bct import BCT, BCTSettings
+from embridge.training.objectives.bt2 import BT2, BT2Settings
+from embridge.training.objectives.independent import Independent, IndependentSettings
 from embridge.training.objectives.l2 import L2
 from embridge.training.objectives.oca import OCA
 
@@ -37,7 +37,7 @@ FROZEN = Space("frozen", "1", 256)
 def bct(**settings):
     known = old()
     torch.manual_seed(0)
-    return BCT(known, len(SCRIPTS), prototype_scale=10.0, **settings)
+    return BCT(known, len(SCRIPTS), BCTSettings(prototype_scale=10.0, **settings))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,9 @@ def test_new_queries_find_more_than_chance_among_old_rows(trained):
     test = items("test")
     new, before = trained.encoder(device="cpu").encode(test.images, modality="image"), old_vectors(test, old_encoder())
     assert nearest_is_right(new, before, test.labels) > 0.3
-    naive = replace(QUICK, epochs=8).fit(items("train"), network(8, seed=5), Independent(None, len(SCRIPTS), dim=8))
+    naive = replace(QUICK, epochs=8).fit(
+        items("train"), network(8, seed=5), Independent(None, len(SCRIPTS), IndependentSettings(dim=8))
+    )
     rows = naive.encoder(device="cpu").encode(test.images, modality="image")
     assert nearest_is_right(new, before, test.labels) > nearest_is_right(rows, before, test.labels) + 0.05
 
@@ -145,7 +147,7 @@ def test_a_head_alone_needs_the_space_it_is_a_head_of(pixels):
 def test_bt2_on_vectors_gives_rows_but_no_head(pixels):
     known = old()
     torch.manual_seed(0)
-    objective = BT2(known, len(SCRIPTS), dim=10, paragon=torch.ones(500, 10), extra=2)
+    objective = BT2(known, len(SCRIPTS), BT2Settings(extra=2), paragon=torch.ones(500, 10))
     trained = SHORT.fit(pixels[0], VectorHead(256, objective.feature_dim), objective)
     assert trained.embed(pixels[1].vectors).shape == (200, 12)
     with pytest.raises(SettingsError, match=r"its embedding .basis-change. is no adapter"):

@@ -12,7 +12,7 @@ from embridge import Embeddings, Upgrade
 from embridge.encoders import load
 from embridge.evaluation import LabelRelevance, Scope, Side, evaluate
 from embridge.training.objectives.base import Objective
-from embridge.training.objectives.independent import Independent
+from embridge.training.objectives.independent import Independent, IndependentSettings
 from embridge.training.objectives.ndpp import NDPP
 
 SMOKE = ("bct", "oca", "bt2", "ndpp", "odpp", "independent", "l2", "lwf", "ract", "lce", "unibct", "advbct", "mixbct")
@@ -23,7 +23,9 @@ SMOKE += ("hoc", "bc-aligner")
 def toy():
     """What an objective is made of, as in its contract; the paragon is trained alone."""
     torch.manual_seed(0)
-    paragon = QUICK.fit(items("train"), network(10, seed=2), Independent(None, len(SCRIPTS), dim=10))
+    paragon = QUICK.fit(
+        items("train"), network(10, seed=2), Independent(None, len(SCRIPTS), IndependentSettings(dim=10))
+    )
     rows = paragon.encoder(device="cpu").encode(items("train").images, modality="image")
     return SimpleNamespace(
         old=old(), classes=len(SCRIPTS), labels=torch.from_numpy(items("train").labels), paragon=torch.from_numpy(rows)

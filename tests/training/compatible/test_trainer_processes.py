@@ -12,7 +12,7 @@ from embridge.backbones.base import OwnBackbone, drawn_from
 from embridge.errors import SettingsError
 from embridge.training.compatible.augment import Augment
 from embridge.training.lightning.run import Run
-from embridge.training.objectives.ndpp import NDPP
+from embridge.training.objectives.ndpp import NDPP, NDPPSettings
 
 PLAIN = replace(QUICK, augment=Augment(crop_padding=0, flip=0.0), checks=0)
 
@@ -32,7 +32,9 @@ def with_batch_statistics(dim):
 def fit(settings, make, folder):
     known = old()
     torch.manual_seed(0)
-    trained = settings.fit(items("train"), make(8), NDPP(known, len(SCRIPTS), neighbours=2), run=Run(folder=folder))
+    trained = settings.fit(
+        items("train"), make(8), NDPP(known, len(SCRIPTS), NDPPSettings(neighbours=2)), run=Run(folder=folder)
+    )
     return trained, {name: t.numpy() for name, t in trained.model.state_dict().items()}
 
 

@@ -17,7 +17,7 @@ from embridge.training.compatible.held_out_items import nearest_is_right
 from embridge.training.compatible.image_data import ImageArrays
 from embridge.training.compatible.old_models import old_model
 from embridge.training.objectives.bct import BCT
-from embridge.training.objectives.independent import Independent
+from embridge.training.objectives.independent import Independent, IndependentSettings
 from embridge.training.objectives.oca import OCA
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -72,13 +72,19 @@ def test_a_new_model_searches_what_an_old_one_wrote(make, kind):
     rows = np.flatnonzero(data.labels < half)
     known = ImageArrays(data.images[rows], data.labels[rows], data.classes[:half], data.side)
     torch.manual_seed(0)
-    before = SETTINGS.fit(known, SmallResNet(16, width=8, depth=8), Independent(None, half, dim=16))
+    before = SETTINGS.fit(
+        known, SmallResNet(16, width=8, depth=8), Independent(None, half, IndependentSettings(dim=16))
+    )
     old = before.encoder(device="cpu")
     torch.manual_seed(1)
     objective = kind(old_model(data, old, known=known.classes), len(data.classes), scale=10.0, prototype_scale=10.0)
     after = SETTINGS.fit(data, SmallResNet(objective.feature_dim, width=8, depth=8, seed=1), objective)
     torch.manual_seed(1)
-    alone = SETTINGS.fit(data, SmallResNet(16, width=8, depth=8, seed=1), Independent(None, len(data.classes), dim=16))
+    alone = SETTINGS.fit(
+        data,
+        SmallResNet(16, width=8, depth=8, seed=1),
+        Independent(None, len(data.classes), IndependentSettings(dim=16)),
+    )
     stored = old.encode(data.images, modality="image")
     upgrade = after.upgrade(old.space)
     bridged = upgrade.bridge.apply(after.encoder(device="cpu").encode(data.images, modality="image"))

@@ -15,17 +15,17 @@ from embridge.errors import InvalidInput
 from embridge.progress import silent
 from embridge.training.compatible.held_out_items import HeldOut
 from embridge.training.lightning.run import Run
-from embridge.training.objectives.mixbct import MixBCT
-from embridge.training.objectives.ndpp import NDPP
-from embridge.training.objectives.odpp import ODPP
-from embridge.training.objectives.unibct import UniBCT
+from embridge.training.objectives.mixbct import MixBCT, MixBCTSettings
+from embridge.training.objectives.ndpp import NDPP, NDPPSettings
+from embridge.training.objectives.odpp import ODPP, ODPPSettings
+from embridge.training.objectives.unibct import UniBCT, UniBCTSettings
 
 AUGMENTED = replace(QUICK, checkpoint_every_steps=7, augment=replace(QUICK.augment, flip=0.3), checks=3)
 MAKE = {
-    "ndpp": lambda known, _: NDPP(known, len(SCRIPTS), neighbours=2, ema=0.5),
-    "odpp": lambda known, _: ODPP(known, len(SCRIPTS), margin=0.5, steps=(20, 5), unseen="using_new"),
-    "mixbct": lambda known, labels: MixBCT(known, len(SCRIPTS), labels=labels, margin=0.1, scale=10.0),
-    "unibct": lambda known, _: UniBCT(known, len(SCRIPTS), refresh_epochs=(1, 2)),
+    "ndpp": lambda known, _: NDPP(known, len(SCRIPTS), NDPPSettings(neighbours=2, ema=0.5)),
+    "odpp": lambda known, _: ODPP(known, len(SCRIPTS), ODPPSettings(margin=0.5, steps=(20, 5), unseen="using_new")),
+    "mixbct": lambda known, labels: MixBCT(known, len(SCRIPTS), MixBCTSettings(margin=0.1, scale=10.0), labels=labels),
+    "unibct": lambda known, _: UniBCT(known, len(SCRIPTS), UniBCTSettings(refresh_epochs=(1, 2))),
 }
 SETTINGS = {
     "ndpp": AUGMENTED,
@@ -171,4 +171,6 @@ def test_other_starting_weights_are_another_training(tmp_path):
     data, settings = items("train"), SETTINGS["ndpp"]
     torch.manual_seed(1)
     with pytest.raises(InvalidInput, match=r"last\.ckpt is of another training"):
-        settings.fit(data, network(8), NDPP(old(), len(SCRIPTS), neighbours=2, ema=0.5), run=Run(folder=tmp_path))
+        settings.fit(
+            data, network(8), NDPP(old(), len(SCRIPTS), NDPPSettings(neighbours=2, ema=0.5)), run=Run(folder=tmp_path)
+        )

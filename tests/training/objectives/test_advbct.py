@@ -5,11 +5,11 @@ import pytest
 import torch
 from planted_classes import loss_of, planted, unit
 
-from embridge.training.objectives.advbct import AdvBCT, gradient_reversed, trimmed_radii
+from embridge.training.objectives.advbct import AdvBCT, AdvBCTSettings, gradient_reversed, trimmed_radii
 
 
 def made(data, **settings):
-    return AdvBCT(data.old, 4, labels=data.labels, **settings).double()
+    return AdvBCT(data.old, 4, AdvBCTSettings(**settings), labels=data.labels).double()
 
 
 def begin(objective, epoch, epochs):

@@ -5,19 +5,19 @@ import torch
 import torch.nn.functional as F
 from planted_classes import CLASSES, DIM, ROWS, planted
 
-from embridge.training.objectives.bct import BCT
-from embridge.training.objectives.bt2 import BT2
+from embridge.training.objectives.bct import BCT, BCTSettings
+from embridge.training.objectives.bt2 import BT2, BT2Settings
 from embridge.training.objectives.ndpp import NDPP
-from embridge.training.objectives.oca import OCA
-from embridge.training.objectives.odpp import ODPP
+from embridge.training.objectives.oca import OCA, OCASettings
+from embridge.training.objectives.odpp import ODPP, ODPPSettings
 
 OBJECTIVES = {
     "bct": lambda old: BCT(old, CLASSES),
-    "bct, old classifier": lambda old: BCT(old, CLASSES, targets="classifier", unseen="null"),
-    "oca": lambda old: OCA(old, CLASSES, extra=2),
-    "bt2": lambda old: BT2(old, CLASSES, dim=6, paragon=torch.ones(ROWS, 6), extra=2),
+    "bct, old classifier": lambda old: BCT(old, CLASSES, BCTSettings(targets="classifier", unseen="null")),
+    "oca": lambda old: OCA(old, CLASSES, OCASettings(extra=2)),
+    "bt2": lambda old: BT2(old, CLASSES, BT2Settings(extra=2), paragon=torch.ones(ROWS, 6)),
     "ndpp": lambda old: NDPP(old, CLASSES),
-    "odpp": lambda old: ODPP(old, CLASSES, steps=(100, 10)),
+    "odpp": lambda old: ODPP(old, CLASSES, ODPPSettings(steps=(100, 10))),
 }
 
 
@@ -55,7 +55,7 @@ def test_what_extra_dims_are_for():
     prototypes[1] = prototypes[0]
     old = type(data.old)(prototypes, data.old.known, data.rows)
     torch.manual_seed(0)
-    objective = OCA(old, CLASSES, extra=2, scale=10.0, prototype_scale=20.0).double()
+    objective = OCA(old, CLASSES, OCASettings(extra=2, scale=10.0, prototype_scale=20.0)).double()
     backbone = torch.nn.Linear(CLASSES, DIM + 2).double()
     x, labels = F.one_hot(data.labels, CLASSES).double(), data.labels
     optimiser = torch.optim.Adam([*backbone.parameters(), *objective.parameters()], lr=0.03)

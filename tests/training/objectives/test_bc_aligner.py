@@ -10,7 +10,7 @@ from embridge import Embeddings, Space
 from embridge.adapters import Composed, Linear
 from embridge.errors import InvalidInput
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.bc_aligner import BCAligner
+from embridge.training.objectives.bc_aligner import BCAligner, BCAlignerSettings
 
 NEWEST, NEW, OLD = Space("newest", "1", 7), Space("new", "1", 5), Space("old", "1", 3)
 
@@ -23,7 +23,7 @@ def longer(data, dim=8):
 
 def test_the_term_is_its_formula():
     data = longer(planted())
-    objective = BCAligner(data.old, 4, dim=8).double()
+    objective = BCAligner(data.old, 4, BCAlignerSettings(dim=8)).double()
     weight, total = objective.backward_map.weight.tolist(), 0.0
     for row, i in zip(data.features.tolist(), data.index, strict=True):
         mapped = [dot(unit(row), w) for w in weight]
@@ -34,7 +34,7 @@ def test_the_term_is_its_formula():
 
 def test_the_bridge_points_where_comparable_does():
     data = longer(planted(), dim=7)
-    objective = BCAligner(data.old, 4, dim=7)
+    objective = BCAligner(data.old, 4, BCAlignerSettings(dim=7))
     rows = data.features.float()
     mapped = objective.bridge(NEWEST, NEW).apply(rows.numpy())
     came = F.normalize(torch.from_numpy(mapped), dim=1)
@@ -70,7 +70,10 @@ def test_an_earlier_bridge_has_to_fit(step):
 def trained(old, labels, dim, seed):
     """The bridge and the embeddings of a new model whose rows are free to move."""
     torch.manual_seed(seed)
-    objective, features = BCAligner(old, 4, dim=dim), torch.randn(len(labels), dim, requires_grad=True)
+    objective, features = (
+        BCAligner(old, 4, BCAlignerSettings(dim=dim)),
+        torch.randn(len(labels), dim, requires_grad=True),
+    )
     optimizer = torch.optim.Adam([features, *objective.parameters()], lr=0.03)
     for _ in range(300):
         optimizer.zero_grad()

@@ -6,7 +6,7 @@ from planted_classes import CLASSES, dot, loss_of, planted, unit
 
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.bct import BCT
+from embridge.training.objectives.bct import BCT, BCTSettings
 
 
 def cross_entropy(scores, y):
@@ -17,7 +17,9 @@ def cross_entropy(scores, y):
 def test_the_terms_are_their_formulas(targets):
     data = planted()
     unseen = "null" if targets == "classifier" else "using_old"
-    objective = BCT(data.old, CLASSES, targets=targets, weight=3.0, scale=2.0, prototype_scale=5.0, unseen=unseen)
+    objective = BCT(
+        data.old, CLASSES, BCTSettings(targets=targets, weight=3.0, scale=2.0, prototype_scale=5.0, unseen=unseen)
+    )
     objective = objective.double()
     own = objective.classifier.weight.tolist()
     wanted = (data.old.classifier if targets == "classifier" else data.old.prototypes).tolist()
@@ -45,7 +47,7 @@ def test_the_old_model_is_asked_for_nothing_but_prototypes():
 
 def test_means_of_the_new_model_are_used_where_they_are_asked_for():
     data = planted()
-    objective = BCT(data.old, CLASSES, unseen="using_new").double()
+    objective = BCT(data.old, CLASSES, BCTSettings(unseen="using_new")).double()
     before = loss_of(objective, data)["compatibility"]
     objective.begin_epoch(1, 2, lambda: (data.rows.flip(1), data.labels))
     assert loss_of(objective, data)["compatibility"] != before
@@ -54,12 +56,12 @@ def test_means_of_the_new_model_are_used_where_they_are_asked_for():
 @pytest.mark.usefixtures("as_in_production")
 def test_targets_that_cannot_be_had_are_refused():
     data = planted()
-    with pytest.raises(SettingsError, match="classifier with unseen='null'; came 'classifier' with unseen='using_old'"):
-        BCT(data.old, CLASSES, targets="classifier")
-    with pytest.raises(SettingsError, match=r"bct: targets are prototypes, or classifier with .* came 'means'"):
-        BCT(data.old, CLASSES, targets="means", unseen="null")
+    with pytest.raises(SettingsError, match="set unseen='null' beside targets='classifier', came unseen='using_old'"):
+        BCT(data.old, CLASSES, BCTSettings(targets="classifier"))
+    with pytest.raises(SettingsError, match="bct: targets is prototypes or classifier, came 'means'"):
+        BCT(data.old, CLASSES, BCTSettings(targets="means", unseen="null"))
     with pytest.raises(InvalidInput, match=r"uses the old classifier; give OldModel\(..., classifier=\[c, d_old\]\)"):
-        BCT(OldModel(data.old.prototypes, data.old.known), CLASSES, targets="classifier", unseen="null")
+        BCT(OldModel(data.old.prototypes, data.old.known), CLASSES, BCTSettings(targets="classifier", unseen="null"))
     with pytest.raises(InvalidInput, match="bct trains beside an old model; give an OldModel in the place of None"):
         BCT(None, CLASSES)
     with pytest.raises(InvalidInput, match="bct: the old model has 4 prototypes, one for each class; classes=5"):

@@ -7,7 +7,7 @@ from planted_classes import CLASSES, DIM, ROWS, dot, loss_of, planted, unit
 
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.bt2 import BT2
+from embridge.training.objectives.bt2 import BT2, BT2Settings
 
 NEW = 6
 PARAGON = F.normalize(torch.randn(ROWS, NEW, generator=torch.Generator().manual_seed(5), dtype=torch.float64), dim=1)
@@ -17,9 +17,9 @@ def features_for(data, dim):
     return 3 * torch.randn(len(data.index), dim, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
 
 
-def made(data, **settings):
+def made(data, paragon=PARAGON, **settings):
     torch.manual_seed(0)
-    return BT2(data.old, CLASSES, **{"dim": NEW, "paragon": PARAGON, "extra": 2} | settings).double()
+    return BT2(data.old, CLASSES, BT2Settings(**{"extra": 2} | settings), paragon=paragon).double()
 
 
 def apply(matrix, x):
@@ -103,7 +103,7 @@ def test_nothing_that_the_new_head_knows_is_lost(name):
 def test_without_extra_dims_and_of_the_old_length_it_is_a_rotation_of_the_new_head():
     data = planted()
     paragon = PARAGON[:, :DIM]
-    objective = made(data, dim=DIM, extra=0, paragon=paragon, weights=(1.0, 1.0, 0.0, 0.0))
+    objective = made(data, paragon, extra=0, weights=(1.0, 1.0, 0.0, 0.0))
     features = features_for(data, 2 * DIM)
     came, v = objective.embed(features), objective.new_head(features)
     assert came.shape == (9, DIM)
@@ -117,7 +117,7 @@ def test_without_extra_dims_and_of_the_old_length_it_is_a_rotation_of_the_new_he
 def test_the_rest_after_the_old_dims_may_be_empty():
     """d + e = d_old: nothing is left behind the front, and not all of it."""
     data = planted()
-    objective = made(data, dim=3, extra=2, paragon=PARAGON[:, :3])
+    objective = made(data, PARAGON[:, :3], extra=2)
     features = features_for(data, 3 + DIM)
     embeddings = objective.embed(features)
     assert embeddings.shape == (9, DIM)
@@ -129,7 +129,7 @@ def test_a_chain_keeps_the_whole_of_the_model_before():
     first = made(data)
     rows = F.normalize(torch.randn(ROWS, first.embedding_dim), dim=1)
     old = OldModel(rows[:CLASSES], torch.ones(CLASSES, dtype=torch.bool), rows)
-    second = BT2(old, CLASSES, dim=7, paragon=torch.ones(ROWS, 7), extra=3)
+    second = BT2(old, CLASSES, BT2Settings(extra=3), paragon=torch.ones(ROWS, 7))
     assert second.old_dim == first.embedding_dim == NEW + 2
     assert (second.feature_dim, second.embedding_dim) == (7 + NEW + 2, 10)
 
@@ -141,12 +141,14 @@ def test_what_cannot_be_is_refused():
     ):
         made(data, extra=6)
     with pytest.raises(SettingsError, match=r"expected extra <= old dim <= dim \+ extra, came extra=1, .* dim=3"):
-        made(data, dim=3, extra=1, paragon=PARAGON[:, :3])
-    with pytest.raises(InvalidInput, match=r"paragon vectors \[24, 6\], a row for each old embedding, came \[24, 5\]"):
-        made(data, paragon=PARAGON[:, :5])
-    with pytest.raises(InvalidInput, match=r"paragon vectors \[24, 6\], a row for each old embedding, came \[23, 6\]"):
-        made(data, paragon=PARAGON[:23])
+        made(data, PARAGON[:, :3], extra=1)
+    with pytest.raises(InvalidInput, match=r"paragon vectors \[24, d\], a row for each old embedding, came \[24\]"):
+        made(data, PARAGON[:, 0])
+    with pytest.raises(InvalidInput, match=r"paragon vectors \[24, d\], a row for each old embedding, came \[23, 6\]"):
+        made(data, PARAGON[:23])
+    with pytest.raises(InvalidInput, match="bt2: expected finite paragon vectors"):
+        made(data, PARAGON.masked_fill(PARAGON > 0.5, math.nan))
     with pytest.raises(InvalidInput, match="bt2 uses the old embeddings of the training rows"):
-        BT2(OldModel(data.old.prototypes, data.old.known), CLASSES, dim=NEW, paragon=PARAGON)
+        BT2(OldModel(data.old.prototypes, data.old.known), CLASSES, paragon=PARAGON)
     with pytest.raises(SettingsError, match="bt2: emphasis is above 0, came 0"):
         made(data, emphasis=0.0)

@@ -6,12 +6,12 @@ import torch
 from planted_classes import dot, loss_of, planted, unit
 
 from embridge.errors import SettingsError
-from embridge.training.objectives.hoc import HOC, higher_order_loss, regular_simplex
+from embridge.training.objectives.hoc import HOC, HOCSettings, higher_order_loss, regular_simplex
 
 
 def test_the_terms_are_their_formulas():
     data = planted()
-    objective = HOC(data.old, 4, sharpness=7.0, scale=2.0).double()
+    objective = HOC(data.old, 4, HOCSettings(sharpness=7.0, scale=2.0)).double()
     new, old = [unit(row) for row in data.features.tolist()], data.rows[data.index].tolist()
     labels, vertices = data.labels[data.index].tolist(), objective.vertices.tolist()
     compared = classified = 0.0
@@ -43,7 +43,7 @@ def test_the_classifier_is_never_trained():
 
 
 def test_vertices_of_classes_to_come_are_outputs_already():
-    first = HOC(None, 3, dim=6).double()
+    first = HOC(None, 3, HOCSettings(dim=6)).double()
     assert len(first.vertices) == 7
     features = 4 * first.vertices[[0, 5]]
     terms = first(features, torch.tensor([0, 0]), torch.arange(2))
@@ -54,7 +54,10 @@ def test_vertices_of_classes_to_come_are_outputs_already():
 
 def test_without_an_old_model_it_is_the_classification_alone():
     data = planted()
-    first, second = HOC(None, 4, dim=5), HOC(data.old, 4, compatibility_weight=0.0, classification_weight=1.0)
+    first, second = (
+        HOC(None, 4, HOCSettings(dim=5)),
+        HOC(data.old, 4, HOCSettings(compatibility_weight=0.0, classification_weight=1.0)),
+    )
     assert loss_of(first, data) == {"classification": loss_of(second, data)["classification"]}
 
 
@@ -78,7 +81,7 @@ def test_rows_of_the_same_class_add_nothing():
 )
 def test_the_simplex_has_to_fit(old, classes, dim, came):
     with pytest.raises(SettingsError, match=f"hoc: .*came {came}"):
-        HOC(planted().old if old else None, classes, dim=dim)
+        HOC(planted().old if old else None, classes, HOCSettings(dim=dim))
 
 
 def test_more_classes_than_vertices_are_refused():

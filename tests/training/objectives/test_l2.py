@@ -1,7 +1,7 @@
 import pytest
 from planted_classes import loss_of, planted, unit
 
-from embridge.training.objectives.l2 import L2
+from embridge.training.objectives.l2 import L2, L2Settings
 
 
 def test_the_term_is_its_formula():
@@ -10,7 +10,7 @@ def test_the_term_is_its_formula():
         sum((a - b) ** 2 for a, b in zip(unit(new), old, strict=True))
         for new, old in zip(data.features.tolist(), data.rows[data.index].tolist(), strict=True)
     ]
-    terms = loss_of(L2(data.old, 4, weight=3.0), data)
+    terms = loss_of(L2(data.old, 4, L2Settings(weight=3.0)), data)
     assert terms["compatibility"] == pytest.approx(3 * sum(distances) / len(distances), rel=1e-9)
 
 

@@ -2,13 +2,13 @@ import pytest
 import torch
 from planted_classes import dot, loss_of, planted, unit
 
-from embridge.training.objectives.lce import LCE, least_cosines
+from embridge.training.objectives.lce import LCE, LCESettings, least_cosines
 
 
 @pytest.mark.parametrize("unseen", ["using_old", "null"])
 def test_the_terms_are_their_formulas(unseen):
     data = planted()
-    objective = LCE(data.old, 4, labels=data.labels, boundary_weight=2.0, unseen=unseen).double()
+    objective = LCE(data.old, 4, LCESettings(boundary_weight=2.0, unseen=unseen), labels=data.labels).double()
     with torch.no_grad():
         objective.classifier.weight.mul_(5)
     prototypes = [unit(row) for row in data.old.prototypes.tolist()]

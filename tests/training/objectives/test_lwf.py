@@ -6,7 +6,7 @@ import torch
 from planted_classes import dot, loss_of, planted, unit
 
 from embridge.errors import InvalidInput
-from embridge.training.objectives.lwf import LwF
+from embridge.training.objectives.lwf import LwF, LwFSettings
 
 
 def softmax(logits):
@@ -21,13 +21,13 @@ def test_the_term_is_its_formula_over_the_known_classes(temperature):
     for new, old in zip(data.features.tolist(), data.rows[data.index].tolist(), strict=True):
         came, wanted = (softmax([dot(v, x) / temperature for v in weights]) for x in (unit(new), old))
         expected += sum(w * math.log(w / c) for w, c in zip(wanted, came, strict=True))
-    terms = loss_of(LwF(data.old, 4, temperature=temperature, weight=3.0), data)
+    terms = loss_of(LwF(data.old, 4, LwFSettings(temperature=temperature, weight=3.0)), data)
     assert terms["compatibility"] == pytest.approx(3 * expected / len(data.index), rel=1e-9)
 
 
 def test_it_is_zero_at_the_old_embeddings_and_above_it_elsewhere():
     data = planted()
-    objective = LwF(data.old, 4, temperature=0.1)
+    objective = LwF(data.old, 4, LwFSettings(temperature=0.1))
     assert loss_of(objective, data, features=2 * data.rows[data.index])["compatibility"] == pytest.approx(0, abs=1e-12)
     assert loss_of(objective, data)["compatibility"] > 0.1
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from planted_classes import dot, loss_of, planted, unit
 
-from embridge.training.objectives.mixbct import MixBCT, margin_logits, nearest_share
+from embridge.training.objectives.mixbct import MixBCT, MixBCTSettings, margin_logits, nearest_share
 
 
 def made(data, **settings):
-    return MixBCT(data.old, 4, labels=data.labels, **settings).double()
+    return MixBCT(data.old, 4, MixBCTSettings(**settings), labels=data.labels).double()
 
 
 def begin(objective, epoch):

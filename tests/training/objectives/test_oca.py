@@ -10,7 +10,7 @@ from planted_classes import CLASSES, DIM, dot, loss_of, planted, unit
 from embridge import Space
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.oca import OCA
+from embridge.training.objectives.oca import OCA, OCASettings
 
 EXTRA = 2
 
@@ -22,7 +22,7 @@ def features_for(data, dim):
 def made(data, **settings):
     """With a bias in its layer, which starts at zero."""
     torch.manual_seed(0)
-    objective = OCA(data.old, CLASSES, **{"extra": EXTRA} | settings).double()
+    objective = OCA(data.old, CLASSES, OCASettings(**{"extra": EXTRA} | settings)).double()
     torch.nn.init.normal_(objective.turn.bias)
     return objective
 
@@ -121,7 +121,9 @@ def test_the_maps_train_to_the_same_loss(name):
     def trained(orthogonal_map):
         torch.manual_seed(0)
         data = planted(batch=24)
-        objective = OCA(data.old, CLASSES, extra=EXTRA, orthogonal_map=orthogonal_map, prototype_scale=10.0).double()
+        objective = OCA(
+            data.old, CLASSES, OCASettings(extra=EXTRA, orthogonal_map=orthogonal_map, prototype_scale=10.0)
+        ).double()
         backbone = torch.nn.Linear(DIM, DIM + EXTRA).double()
         optimiser = torch.optim.Adam([*backbone.parameters(), *objective.parameters()], lr=0.03)
         for _ in range(150):
@@ -140,7 +142,7 @@ def test_a_chain_keeps_the_whole_of_the_model_before():
     first = made(data)
     generator = torch.Generator().manual_seed(1)
     embeddings = F.normalize(torch.randn(4, first.embedding_dim, generator=generator), dim=1)
-    second = OCA(OldModel(embeddings, torch.ones(4, dtype=torch.bool)), CLASSES, extra=3)
+    second = OCA(OldModel(embeddings, torch.ones(4, dtype=torch.bool)), CLASSES, OCASettings(extra=3))
     assert second.feature_dim == second.embedding_dim == DIM + EXTRA + 3
     assert second.old_dim == DIM + EXTRA
 
@@ -156,14 +158,14 @@ def test_without_extra_dims_all_of_the_embedding_is_the_prefix():
 def test_what_cannot_be_is_refused():
     data = planted()
     with pytest.raises(SettingsError, match="oca: extra is 0 or more, came -1"):
-        OCA(data.old, CLASSES, extra=-1)
+        OCA(data.old, CLASSES, OCASettings(extra=-1))
     with pytest.raises(SettingsError, match=r"oca: weights\[1\] is 0 or more, came -10"):
-        OCA(data.old, CLASSES, weights=(5.0, -10.0, 5.0))
+        OCA(data.old, CLASSES, OCASettings(weights=(5.0, -10.0, 5.0)))
     with pytest.raises(InvalidInput, match="oca: the old model has 4 prototypes, one for each class; classes=3"):
         OCA(data.old, 3)
     with pytest.raises(SettingsError, match="oca: aligned_to is prototypes or rows, came 'images'"):
-        OCA(data.old, CLASSES, aligned_to="images")
+        OCA(data.old, CLASSES, OCASettings(aligned_to="images"))
     with pytest.raises(InvalidInput, match="oca with aligned_to='rows' uses the old embeddings of the training rows"):
-        OCA(replace(data.old, embeddings=None), CLASSES, aligned_to="rows")
+        OCA(replace(data.old, embeddings=None), CLASSES, OCASettings(aligned_to="rows"))
     with pytest.raises(InvalidInput, match="oca trains beside an old model"):
         OCA(None, CLASSES)

@@ -11,18 +11,18 @@ from planted_classes import CLASSES, DIM, ROWS, dot, loss_of, planted, unit
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.bct import BCT
-from embridge.training.objectives.bt2 import BT2
+from embridge.training.objectives.bt2 import BT2, BT2Settings
 from embridge.training.objectives.l2 import L2
 from embridge.training.objectives.ndpp import NDPP
-from embridge.training.objectives.oca import OCA
+from embridge.training.objectives.oca import OCA, OCASettings
 from embridge.training.objectives.prototypes import class_means
 from embridge.training.objectives.ract import RACT
 
 PARAGON = F.normalize(torch.randn(ROWS, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64), dim=1)
 MAKERS = {
-    "oca": lambda old, **settings: OCA(old, CLASSES, extra=2, **settings),
-    "oca, held to rows": lambda old, **settings: OCA(old, CLASSES, extra=2, aligned_to="rows", **settings),
-    "bt2": lambda old, **settings: BT2(old, CLASSES, dim=6, paragon=PARAGON, extra=2, **settings),
+    "oca": lambda old, **settings: OCA(old, CLASSES, OCASettings(extra=2, **settings)),
+    "oca, held to rows": lambda old, **settings: OCA(old, CLASSES, OCASettings(extra=2, aligned_to="rows", **settings)),
+    "bt2": lambda old, **settings: BT2(old, CLASSES, BT2Settings(extra=2, **settings), paragon=PARAGON),
 }
 
 
@@ -117,7 +117,7 @@ def test_the_first_version_is_met_better_where_it_is_held_to(name):
 def test_means_of_the_new_model_are_taken_once_for_all_versions():
     data = planted()
     old = [replace(each, known=torch.tensor([True, True, True, False])) for each in (*ancestors(data), data.old)]
-    objective = OCA(replace(old[-1], ancestors=old[:-1]), CLASSES, extra=2, unseen="using_new").double()
+    objective = OCA(replace(old[-1], ancestors=old[:-1]), CLASSES, OCASettings(extra=2, unseen="using_new")).double()
     asked, rows = [], objective.embed(features_for(objective, ROWS))
 
     def embedded():

@@ -1,6 +1,7 @@
 """NDPP and ODPP."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,16 +10,16 @@ from planted_classes import CLASSES, dot, loss_of, planted, unit
 
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.ndpp import NDPP
-from embridge.training.objectives.odpp import ODPP
-from embridge.training.objectives.perturbation import moved_from_neighbours, shift_apart
+from embridge.training.objectives.ndpp import NDPP, NDPPSettings
+from embridge.training.objectives.odpp import ODPP, ODPPSettings
+from embridge.training.objectives.perturbation import Prototypes, moved_from_neighbours, shift_apart
 
-SETTINGS = {NDPP: {"neighbours": 2, "new_step": 0.2}, ODPP: {"margin": 0.1, "steps": (30, 10)}}
+SETTINGS = {NDPP: NDPPSettings(neighbours=2, new_step=0.2), ODPP: ODPPSettings(margin=0.1, steps=(30, 10))}
 
 
 def made(kind, data, **settings):
     torch.manual_seed(0)
-    return kind(data.old, CLASSES, **SETTINGS[kind] | settings).double()
+    return kind(data.old, CLASSES, replace(SETTINGS[kind], **settings)).double()
 
 
 def refuse():
@@ -70,10 +71,12 @@ def test_ndpp_moves_by_the_old_prototypes_and_then_by_the_new_ones_too(twice):
     p, settings = F.normalize(data.old.prototypes, dim=1), {"neighbours": 2, "old_step": 0.4, "new_step": 0.2}
     usable = torch.ones(CLASSES, dtype=torch.bool)
     objective.begin_epoch(0, 3, refuse)
-    torch.testing.assert_close(objective.moved, moved_from_neighbours(p, None, usable, twice=twice, **settings))
+    torch.testing.assert_close(
+        objective.moved, moved_from_neighbours(Prototypes(p, None, usable), twice=twice, **settings)
+    )
     objective.begin_epoch(1, 3, lambda: (2 * data.rows.flip(1), data.labels))
     q = new_means(data, data.rows.flip(1))
-    wanted = moved_from_neighbours(p, q, usable, twice=twice, **settings)
+    wanted = moved_from_neighbours(Prototypes(p, q, usable), twice=twice, **settings)
     torch.testing.assert_close(objective.moved, wanted, rtol=0, atol=1e-6)
 
 
@@ -82,17 +85,17 @@ def test_odpp_goes_on_from_the_shift_that_it_had():
     objective = made(ODPP, data)
     p, usable = F.normalize(data.old.prototypes, dim=1), torch.ones(CLASSES, dtype=torch.bool)
     objective.begin_epoch(0, 3, refuse)
-    first = shift_apart(p, None, usable, torch.zeros_like(p), steps=30, margin=0.1)
+    first = shift_apart(Prototypes(p, None, usable), torch.zeros_like(p), steps=30, margin=0.1)
     torch.testing.assert_close(objective.moved, F.normalize(p + first, dim=1))
     objective.begin_epoch(1, 3, lambda: (data.rows.flip(1), data.labels))
-    second = shift_apart(p, new_means(data, data.rows.flip(1)), usable, first, steps=10, margin=0.1, seed=1)
+    second = shift_apart(Prototypes(p, new_means(data, data.rows.flip(1)), usable), first, steps=10, margin=0.1, seed=1)
     torch.testing.assert_close(objective.shift, second, rtol=0, atol=1e-4)
     torch.testing.assert_close(objective.moved, F.normalize(p + objective.shift, dim=1))
 
 
 def test_dot_products_leave_the_moved_prototypes_as_long_as_they_come_out():
     old = OldModel(torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.2, 0.0], [1.0, 0.0, 0.2]]), torch.ones(3, dtype=torch.bool))
-    objectives = {h: ODPP(old, 3, margin=0.7, hinge=h, steps=(300, 10)) for h in ("dot", "cosine")}
+    objectives = {h: ODPP(old, 3, ODPPSettings(margin=0.7, hinge=h, steps=(300, 10))) for h in ("dot", "cosine")}
     for objective in objectives.values():
         objective.begin_epoch(0, 1, refuse)
     assert objectives["dot"].moved.norm(dim=1).max() < 0.95
@@ -117,7 +120,7 @@ def test_well_separated_prototypes_hardly_move_and_confusable_ones_do(kind):
     confusable = F.normalize(torch.ones(4, 4) + torch.eye(4), dim=1)
     moved = {}
     for name, p in (("apart", torch.eye(4)), ("near", confusable)):
-        objective = kind(OldModel(p, everything), 4, **SETTINGS[kind])
+        objective = kind(OldModel(p, everything), 4, SETTINGS[kind])
         objective.begin_epoch(0, 1, refuse)
         moved[name] = objective.moved @ objective.moved.T - p @ p.T
     assert moved["apart"].abs().max() < 1e-6
@@ -144,7 +147,7 @@ def test_a_class_without_rows_pushes_nothing(kind):
     data = planted()
     prototypes = data.old.prototypes.clone()
     prototypes[1] = 0
-    objective = kind(OldModel(prototypes, torch.ones(4, dtype=torch.bool)), CLASSES, **SETTINGS[kind]).double()
+    objective = kind(OldModel(prototypes, torch.ones(4, dtype=torch.bool)), CLASSES, SETTINGS[kind]).double()
     kept = data.labels != 1
     for epoch in range(2):
         objective.begin_epoch(epoch, 2, lambda: (data.rows[kept], data.labels[kept]))

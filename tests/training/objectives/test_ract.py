@@ -4,7 +4,7 @@ import pytest
 import torch
 from planted_classes import dot, loss_of, planted, unit
 
-from embridge.training.objectives.ract import RACT
+from embridge.training.objectives.ract import RACT, RACTSettings
 
 
 def naive(data, index, features, temperature, negatives):
@@ -24,7 +24,7 @@ def naive(data, index, features, temperature, negatives):
 @pytest.mark.parametrize(("temperature", "negatives"), [(0.01, 10), (0.1, 2), (1.0, 1)])
 def test_the_term_is_its_formula(temperature, negatives):
     data = planted()
-    terms = loss_of(RACT(data.old, 4, temperature=temperature, negatives=negatives, weight=3.0), data)
+    terms = loss_of(RACT(data.old, 4, RACTSettings(temperature=temperature, negatives=negatives, weight=3.0)), data)
     expected = 3 * naive(data, data.index, data.features, temperature, negatives)
     assert terms["compatibility"] == pytest.approx(expected, rel=1e-9)
 
@@ -39,7 +39,7 @@ def test_new_embeddings_are_negatives_too():
     """Where the old rows are out of the way, new rows of two classes in one place still cost log 2."""
     data = planted()
     index = torch.tensor([0, 1])
-    objective = RACT(data.old, 4, temperature=1.0).double()
+    objective = RACT(data.old, 4, RACTSettings(temperature=1.0)).double()
     objective.old_embeddings = torch.eye(24, 5, dtype=torch.float64)
     objective.old_embeddings[1] = -objective.old_embeddings[0]
     features = torch.eye(5, dtype=torch.float64)[[0, 0]]
@@ -53,5 +53,5 @@ def test_new_embeddings_are_negatives_too():
 def test_random_rows_are_at_chance():
     """At a high temperature all is alike: one right among 1 + 2 · 10."""
     data = planted(batch=24)
-    terms = loss_of(RACT(data.old, 4, temperature=1e6), data)
+    terms = loss_of(RACT(data.old, 4, RACTSettings(temperature=1e6)), data)
     assert terms["compatibility"] == pytest.approx(math.log(21), abs=1e-5)

@@ -9,28 +9,42 @@ import torch.nn.functional as F
 from planted_classes import CLASSES, DIM, ROWS, loss_of, planted
 
 from embridge.errors import InvalidInput, SettingsError
-from embridge.training.objectives.advbct import AdvBCT
+from embridge.training.objectives.advbct import AdvBCT, AdvBCTSettings
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.bc_aligner import BCAligner
-from embridge.training.objectives.hoc import HOC
-from embridge.training.objectives.independent import Independent
-from embridge.training.objectives.l2 import L2
-from embridge.training.objectives.lce import LCE
-from embridge.training.objectives.lwf import LwF
-from embridge.training.objectives.mixbct import MixBCT
-from embridge.training.objectives.ract import RACT
-from embridge.training.objectives.unibct import UniBCT
+from embridge.training.objectives.bc_aligner import BCAligner, BCAlignerSettings
+from embridge.training.objectives.hoc import HOC, HOCSettings
+from embridge.training.objectives.independent import Independent, IndependentSettings
+from embridge.training.objectives.l2 import L2, L2Settings
+from embridge.training.objectives.lce import LCE, LCESettings
+from embridge.training.objectives.lwf import LwF, LwFSettings
+from embridge.training.objectives.mixbct import MixBCT, MixBCTSettings
+from embridge.training.objectives.ract import RACT, RACTSettings
+from embridge.training.objectives.unibct import UniBCT, UniBCTSettings
 
 LABELLED = (LCE, AdvBCT, MixBCT)
-RIVALS = (Independent, L2, LwF, RACT, LCE, UniBCT, AdvBCT, MixBCT, HOC, BCAligner)
+SETTINGS = {
+    Independent: IndependentSettings,
+    L2: L2Settings,
+    LwF: LwFSettings,
+    RACT: RACTSettings,
+    LCE: LCESettings,
+    UniBCT: UniBCTSettings,
+    AdvBCT: AdvBCTSettings,
+    MixBCT: MixBCTSettings,
+    HOC: HOCSettings,
+    BCAligner: BCAlignerSettings,
+}
+RIVALS = tuple(SETTINGS)
 COMPATIBLE = RIVALS[1:]
 
 
 def make(kind, data, old=None, **settings):
-    if kind in LABELLED:
-        settings = {"labels": data.labels} | settings
     torch.manual_seed(0)
-    return kind(old or data.old, CLASSES, **settings).double()
+    return kind(old or data.old, CLASSES, SETTINGS[kind](**settings), **labels_for(kind, data)).double()
+
+
+def labels_for(kind, data):
+    return {"labels": data.labels} if kind in LABELLED else {}
 
 
 def run_epoch(objective, data, epoch=0, epochs=2):
@@ -51,7 +65,7 @@ def test_what_the_loss_is_made_of_is_in_the_state(kind):
     one = make(kind, data)
     run_epoch(one, data, epoch=1)
     torch.manual_seed(1)
-    other = kind(data.old, CLASSES, **({"labels": data.labels} if kind in LABELLED else {})).double()
+    other = kind(data.old, CLASSES, **labels_for(kind, data)).double()
     assert loss_of(one, data) != loss_of(other, data) or kind is HOC
     other.load_state_dict(one.state_dict())
     assert loss_of(one, data) == loss_of(other, data)
@@ -112,7 +126,7 @@ def test_training_brings_all_but_the_independent_embeddings_to_their_old_prototy
 def test_an_old_model_is_needed(kind):
     data = planted()
     with pytest.raises(InvalidInput, match="give an OldModel in the place of None"):
-        kind(None, CLASSES, **({"labels": data.labels} if kind in LABELLED else {}))
+        kind(None, CLASSES, **labels_for(kind, data))
 
 
 @pytest.mark.parametrize("kind", COMPATIBLE)
@@ -132,16 +146,17 @@ def test_labels_have_to_fit_the_old_embeddings(kind, labels):
     with pytest.raises(
         InvalidInput, match=f"labels are whole numbers of 0 to {CLASSES - 1}, one for each of the {ROWS}"
     ):
-        make(kind, planted(), labels=labels)
+        kind(planted().old, CLASSES, labels=labels)
 
 
 @pytest.mark.parametrize("kind", RIVALS)
 def test_classes_have_to_fit_the_old_model(kind):
     data = planted()
     with pytest.raises(InvalidInput, match="the old model has 4 prototypes, one for each class; classes=5"):
-        kind(data.old, 5, **({"labels": data.labels} if kind in LABELLED else {}))
+        kind(data.old, 5, **labels_for(kind, data))
 
 
+@pytest.mark.usefixtures("as_in_production")
 @pytest.mark.parametrize("kind", [LCE, UniBCT, AdvBCT, MixBCT])
 def test_unseen_classes_are_the_old_models_or_left_out(kind):
     data = planted()
@@ -192,6 +207,6 @@ def test_impossible_settings_are_refused(kind, settings):
 def test_single_precision_stays_single_precision(kind):
     data = planted()
     old = OldModel(data.old.prototypes.float(), data.old.known, data.rows.float(), data.old.classifier.float())
-    objective = kind(old, CLASSES, **({"labels": data.labels} if kind in LABELLED else {}))
+    objective = kind(old, CLASSES, **labels_for(kind, data))
     terms = objective(data.features.float(), data.labels[data.index], data.index)
     assert {term.dtype for term in terms.values()} == {torch.float32}

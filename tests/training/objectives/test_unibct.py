@@ -6,7 +6,7 @@ import torch
 from planted_classes import dot, loss_of, planted, unit
 
 from embridge.errors import InvalidInput
-from embridge.training.objectives.unibct import UniBCT, refined_prototypes
+from embridge.training.objectives.unibct import UniBCT, UniBCTSettings, refined_prototypes
 
 
 def naive_refined(data, new, spread, temperature):
@@ -66,7 +66,7 @@ def test_a_class_of_one_row_is_that_row_and_one_without_keeps_its_prototype():
 @pytest.mark.parametrize("unseen", ["using_old", "null"])
 def test_the_term_is_its_formula(unseen):
     data = planted()
-    objective = UniBCT(data.old, 4, weight=3.0, prototype_scale=20.0, unseen=unseen)
+    objective = UniBCT(data.old, 4, UniBCTSettings(weight=3.0, prototype_scale=20.0, unseen=unseen))
     taken = range(4 if unseen == "using_old" else 3)
     prototypes, losses = data.old.prototypes.tolist(), []
     for row, i in zip(data.features.tolist(), data.index, strict=True):
@@ -78,7 +78,7 @@ def test_the_term_is_its_formula(unseen):
 
 def test_it_refreshes_at_its_epochs_alone():
     data, asked = planted(), []
-    objective = UniBCT(data.old, 4, refresh_epochs=(1, 3)).double()
+    objective = UniBCT(data.old, 4, UniBCTSettings(refresh_epochs=(1, 3))).double()
 
     def embedded():
         asked.append(epoch)
@@ -94,4 +94,6 @@ def test_it_refreshes_at_its_epochs_alone():
 def test_the_new_embeddings_have_to_be_of_the_same_rows():
     data = planted()
     with pytest.raises(InvalidInput, match="unibct: 24 old embeddings and 23 new ones; give the same rows"):
-        UniBCT(data.old, 4, refresh_epochs=(0,)).begin_epoch(0, 1, lambda: (data.rows[1:], data.labels[1:]))
+        UniBCT(data.old, 4, UniBCTSettings(refresh_epochs=(0,))).begin_epoch(
+            0, 1, lambda: (data.rows[1:], data.labels[1:])
+        )

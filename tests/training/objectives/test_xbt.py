@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from embridge.errors import SettingsError
-from embridge.training.objectives.xbt import XBTCaptioned, XBTImageText, grouped_info_nce
+from embridge.training.objectives.xbt import Captions, XBTCaptioned, XBTImageText, grouped_info_nce
 
 
 def unit(n, d, seed):
@@ -91,7 +91,7 @@ def test_the_terms_beside_captions_of_stage_1_are_their_formulas():
     images, texts, targets, mapped, old = (unit(n, 4, seed) for n, seed in ((6, 0), (6, 1), (6, 2), (9, 3), (9, 4)))
     seen, new = unit(6, 5, 5), unit(9, 5, 6)
     objective = XBTCaptioned(temperature=0.1, keep_weight=3.0, neighbour_weight=2.0, neighbour_temperature=0.2)
-    terms = objective(images, texts, targets, seen=seen, captions=(new, old), mapped=mapped)
+    terms = objective(images, texts, targets, new_without_lora=seen, captions=Captions(new, old, mapped))
     plain = XBTImageText(0.1, 3.0)(images, texts, targets)
     moved = sum(1 - float(mapped[i] @ old[i]) for i in range(9)) / 9
     aligned = naive_info_nce(mapped, old, 0.1, range(9)) + moved

@@ -15,7 +15,7 @@ from embridge.training.compatible.augment import Augment
 from embridge.training.lightning.precision import Precision
 from embridge.training.lightning.schedules import Schedule, learning_rate_share
 from embridge.training.lightning.strategies import strategy_of
-from embridge.training.objectives.requirements import Rule, check_settings
+from embridge.training.objectives.settings import Rule, check_settings
 
 __all__ = ["CompatibleSettings", "Optimizer"]
 

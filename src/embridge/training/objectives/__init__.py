@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from embridge.errors import InvalidInput, SettingsError
-from embridge.methods import checked
+from embridge.methods import configured
 from embridge.training.objectives.record import Need, ObjectiveRecord
+from embridge.training.objectives.settings import Settings
+
+if TYPE_CHECKING:
+    from embridge.training.objectives.base import Objective, OldModel
 
 __all__ = ["OBJECTIVES", "ObjectiveRecord", "make_objective", "objective_settings", "record_of"]
 
@@ -74,9 +77,6 @@ OBJECTIVES: dict[str, ObjectiveRecord] = {
     ),
 }
 
-_DATA = ("labels", "paragon", "earlier")
-"""Arguments that are no settings: they come of the data and of other models."""
-
 
 def record_of(name: str) -> ObjectiveRecord:
     """What the objective of that name asks for and ends in.
@@ -93,40 +93,61 @@ def record_of(name: str) -> ObjectiveRecord:
     return OBJECTIVES[name]
 
 
-def objective_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the objective of that name as a YAML file has them; raises `SettingsError` for an unknown one.
+def objective_settings(name: str, given: Mapping[str, Any]) -> Settings:
+    """Settings of the objective of that name, from a mapping as YAML gives it.
 
-    >>> objective_settings("oca", {"extra": 8, "weights": [5.0, 10.0, 5.0]})
-    {'extra': 8, 'weights': (5.0, 10.0, 5.0)}
+    Args:
+        name: One of `OBJECTIVES`.
+        given: Settings by name; lists stand for tuples.
+
+    Returns:
+        The settings dataclass of the objective.
+
+    Raises:
+        SettingsError: There is no such objective or setting, or a value is of another type or out of its range.
+
+    Example:
+        >>> objective_settings("l2", {"weight": 3.0})
+        L2Settings(weight=3.0, scale=1.0)
     """
-    constructor = _class(name).__init__
-    named = [p.name for p in inspect.signature(constructor).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    known = [n for n in named if n not in (*_DATA, *(["dim"] if "paragon" in named else []))]
-    unknown = sorted(given.keys() - set(known))
-    if unknown:
-        raise SettingsError(f"{name} has no setting {', '.join(unknown)}; it has {known}")
-    return checked(name, get_type_hints(constructor), given)
+    record = record_of(name)
+    settings: Settings = configured(name, _named(record, f"{record.attribute}Settings"), given)
+    return settings
 
 
-def make_objective(name: str, old: Any, classes: int, settings: Mapping[str, Any], **data: Any) -> Any:
-    """The `Objective` of that name, with what it asks of the data: ``labels`` and ``paragon`` go to those that take them.
+def make_objective(
+    name: str, old: OldModel | None, classes: int, settings: Mapping[str, Any], **data: Any
+) -> Objective:
+    """Make the objective of that name.
 
-    A paragon says the dim of the new head. Raises `SettingsError` for an unknown name or setting.
+    Args:
+        name: One of `OBJECTIVES`.
+        old: The old model, or None.
+        classes: How many classes the new model is trained on.
+        settings: Settings by name, as YAML gives them.
+        data: What its record may need: ``labels`` [n] and ``paragon`` [n, d], which go to those that need them; ``earlier`` for
+            `BCAligner`.
 
-    >>> import torch
-    >>> make_objective("independent", None, 3, {"dim": 4}, labels=torch.arange(3)).embedding_dim
-    4
+    Returns:
+        The objective; its layers are drawn from torch's global generator.
+
+    Raises:
+        SettingsError: There is no such objective or setting, or a value is of another type or out of its range.
+        InvalidInput: Something is missing that the objective needs.
+
+    Example:
+        >>> import torch
+        >>> make_objective("independent", None, 3, {"dim": 4}, labels=torch.arange(3)).embedding_dim
+        4
     """
     record = record_of(name)
     for key in ("labels", "paragon"):
         if key in record.needs and key not in data:
             raise InvalidInput(f"{name} needs {key}: a tensor with a row for each training row")
-    given = {key: value for key, value in data.items() if key not in ("labels", "paragon") or key in record.needs}
-    if "paragon" in given:
-        given["dim"] = given["paragon"].shape[1]
-    return _class(name)(old, classes, **objective_settings(name, settings), **given)
+    tensors = {key: value for key, value in data.items() if key not in ("labels", "paragon") or key in record.needs}
+    objective: Objective = _named(record, record.attribute)(old, classes, objective_settings(name, settings), **tensors)
+    return objective
 
 
-def _class(name: str) -> Any:
-    record = record_of(name)
-    return getattr(import_module(record.module), record.attribute)
+def _named(record: ObjectiveRecord, attribute: str) -> Any:
+    return getattr(import_module(record.module), attribute)

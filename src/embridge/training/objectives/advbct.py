@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -10,80 +11,107 @@ from torch import Tensor, nn
 
 from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import Classified, mean_over, rows_by_class, unit
-from embridge.training.objectives.prototypes import Unseen
-from embridge.training.objectives.requirements import (
-    check_settings,
-    classes_taken,
-    needed_embeddings,
-    needed_labels,
-    needed_old,
-)
+from embridge.training.objectives.prototypes import OldUnseen, resolve_unseen
+from embridge.training.objectives.requirements import needed_embeddings, needed_labels, needed_old
+from embridge.training.objectives.settings import Count, NotNegative, Positive, Settings
 
-__all__ = ["AdvBCT", "gradient_reversed", "trimmed_radii"]
+__all__ = ["AdvBCT", "AdvBCTSettings", "gradient_reversed", "trimmed_radii"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdvBCTSettings(Settings):
+    """Settings of `AdvBCT`.
+
+    Attributes:
+        boundary_weight: a, of what lies outside the bounds.
+        adversarial_weight: b, of the discriminator's loss.
+        threshold: The radius up to which a bound may grow.
+        hidden_width: Of the discriminator.
+        unseen: Classes that the old model does not know are treated as all others (``using_old``) or have no bound (``null``).
+            The discriminator sees all rows in either case.
+        scale: s, of the logits of the new classifier.
+
+    Example:
+        >>> AdvBCTSettings().threshold
+        0.5
+    """
+
+    boundary_weight: NotNegative = 1.0
+    adversarial_weight: NotNegative = 1.0
+    threshold: NotNegative = 0.5
+    hidden_width: Count = 100
+    unseen: OldUnseen = "using_old"
+    scale: Positive = 1.0
 
 
 class AdvBCT(Classified):
-    """``CE(s · W φ, y) + a · mean_i max(‖φ̂_i − c_y‖ − r_y, 0) + b · (1 − e/E) · (−log D(φ̂) − log(1 − D(φ̂_o)))``.
+    """Keep new embeddings within bounds of the old classes, where a discriminator cannot tell old from new.
 
-    Pan et al., "Boundary-aware backward-compatible representation via adversarial learning in image retrieval", CVPR 2023
-    (arXiv 2305.02610). c are the old prototypes. The radius is elastic, ``r_c = ρ_c + σ(w_c)(threshold − ρ_c)``: learnt,
-    between ρ_c, how far the old embeddings of the class reach (see `trimmed_radii`), and ``threshold``. D is a perceptron
-    with one hidden layer that says of an embedding how likely it is new; its gradient reaches the embeddings reversed, times
-    ``2 / (1 + e^(−10 e/E)) − 1``, while its weight falls linearly over the epochs e of E. So `begin_epoch` has to be called:
-    before it, as in the first epoch, D learns and the embeddings are not moved by it.
+    ``CE(s · W φ, y) + a · mean_i max(‖φ̂_i − c_y‖ − r_y, 0) + b · (1 − e/E) · (−log D(φ̂) − log(1 − D(φ̂_o)))``.
 
-    labels [n]: the classes of the training rows. boundary_weight: a; adversarial_weight: b. unseen: classes that the old
-    model was not trained on are taken as all others (``using_old``) or have no bound (``null``); nor has one of fewer than
-    two rows. D sees all rows in either case. Needs the old embeddings. ``Deviation:`` D has no batch normalisation: that
-    of new and of old rows apart, as in the public code, takes away what tells them apart, and a batch of one has none. The
-    mean is over all bounded rows, not over those outside alone, which weighs the last of them the most.
+    c are the old prototypes. The radius is elastic: ``r_c = ρ_c + σ(w_c)(threshold − ρ_c)`` is learnt, between ρ_c, how far the
+    old embeddings of the class reach (see `trimmed_radii`), and ``threshold``. A class of fewer than two rows has no bound. D is
+    a perceptron with one hidden layer that says of an embedding how likely it is new. Its gradient reaches the embeddings
+    reversed, times ``2 / (1 + e^(−10 e/E)) − 1``, while its weight falls linearly over the epochs e of E. So `begin_epoch` has to
+    be called: before it, as in the first epoch, D learns and does not move the embeddings.
 
-    >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2)[[0, 0, 1, 1]])
-    >>> objective = AdvBCT(old, 2, labels=torch.tensor([0, 0, 1, 1]))
-    >>> terms = objective(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 2]))
-    >>> terms["boundary"].item(), sorted(terms)
-    (0.0, ['adversarial', 'boundary', 'classification'])
+    Source:
+        Pan et al., "Boundary-aware backward-compatible representation via adversarial learning in image retrieval", CVPR 2023
+        (arXiv 2305.02610).
+
+    Deviation:
+        D has no batch normalisation. The public code's, of new and of old rows apart, takes away what sets them apart, and a
+        batch of one has none. The mean is over all bounded rows, not over those outside alone, which weighs the last of them
+        the most.
+
+    Args:
+        old: The old model, with its embeddings of all training rows.
+        classes: How many classes the new model is trained on.
+        settings: The defaults where it is left out.
+        labels: The classes of the training rows [n], from which the radii are computed.
+
+    Raises:
+        InvalidInput: There is no old model, it lacks its embeddings, it is of other classes, or the labels do not fit.
+
+    Example:
+        >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2)[[0, 0, 1, 1]])
+        >>> objective = AdvBCT(old, 2, labels=torch.tensor([0, 0, 1, 1]))
+        >>> terms = objective(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 2]))
+        >>> terms["boundary"].item(), sorted(terms)
+        (0.0, ['adversarial', 'boundary', 'classification'])
     """
 
     paper: ClassVar[str] = (
         "Pan et al., Boundary-aware backward-compatible representation via adversarial learning in image retrieval, "
         "CVPR 2023, arXiv 2305.02610"
     )
+    old_embeddings: Tensor
+    centres: Tensor
+    radii: Tensor
+    bounded: Tensor
+    done: Tensor
 
     def __init__(
-        self,
-        old: OldModel | None,
-        classes: int,
-        *,
-        labels: Tensor,
-        boundary_weight: float = 1.0,
-        adversarial_weight: float = 1.0,
-        threshold: float = 0.5,
-        hidden_width: int = 100,
-        unseen: Unseen = "using_old",
-        scale: float = 1.0,
+        self, old: OldModel | None, classes: int, settings: AdvBCTSettings | None = None, *, labels: Tensor
     ) -> None:
-        check_settings("advbct", "0 or more", boundary_weight=boundary_weight, adversarial_weight=adversarial_weight)
-        check_settings("advbct", "0 or more", threshold=threshold)
-        check_settings("advbct", "a whole number of at least 1", hidden_width=hidden_width)
-        old, embeddings = needed_old("advbct", old), needed_embeddings("advbct", old)
-        super().__init__("advbct", old, classes, scale=scale)
-        self.boundary_weight, self.adversarial_weight, self.threshold = boundary_weight, adversarial_weight, threshold
-        self.discriminator = nn.Sequential(nn.Linear(old.dim, hidden_width), nn.ReLU(), nn.Linear(hidden_width, 1))
+        settings = settings or AdvBCTSettings()
+        old = needed_old("advbct", old, classes)
+        labels = needed_labels("advbct", old, labels)
+        super().__init__("advbct", old, classes, scale=settings.scale)
+        self.boundary_weight, self.adversarial_weight = settings.boundary_weight, settings.adversarial_weight
+        self.threshold = settings.threshold
+        hidden = settings.hidden_width
+        self.discriminator = nn.Sequential(nn.Linear(old.dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
         self.elastic = nn.Parameter(torch.empty(classes).uniform_(-1, 1))
-        self._register(old, embeddings, needed_labels("advbct", old, labels), unseen)
+        self._register(old, labels, settings.unseen)
 
-    def _register(self, old: OldModel, embeddings: Tensor, labels: Tensor, unseen: Unseen) -> None:
-        self.old_embeddings: Tensor
-        self.centres: Tensor
-        self.radii: Tensor
-        self.bounded: Tensor
-        self.done: Tensor
+    def _register(self, old: OldModel, labels: Tensor, unseen: OldUnseen) -> None:
+        embeddings = needed_embeddings("advbct", old)
         self.register_buffer("old_embeddings", embeddings, persistent=False)
         self.register_buffer("centres", old.prototypes.clone())
         self.register_buffer("radii", trimmed_radii(embeddings, labels, old.prototypes))
         several = labels.bincount(minlength=len(old.prototypes)) > 1
-        self.register_buffer("bounded", classes_taken("advbct", old, unseen) & several)
+        self.register_buffer("bounded", resolve_unseen(old.prototypes, old.known, unseen)[1] & several)
         self.register_buffer("done", torch.zeros((), dtype=embeddings.dtype, device=embeddings.device))
 
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
@@ -98,10 +126,10 @@ class AdvBCT(Classified):
         return {
             "classification": self.classification(embeddings, labels),
             "boundary": self.boundary_weight * mean_over(outside, self.bounded[labels]),
-            "adversarial": self.adversarial_weight * (1 - self.done) * self._told_apart(new, index),
+            "adversarial": self.adversarial_weight * (1 - self.done) * self._discrimination(new, index),
         }
 
-    def _told_apart(self, new: Tensor, index: Tensor) -> Tensor:
+    def _discrimination(self, new: Tensor, index: Tensor) -> Tensor:
         reversal = 2 / (1 + torch.exp(-10 * self.done)) - 1
         as_new = self.discriminator(gradient_reversed(new, reversal))
         as_old = self.discriminator(self.old_embeddings[index])
@@ -109,24 +137,41 @@ class AdvBCT(Classified):
 
 
 def gradient_reversed(x: Tensor, strength: Tensor) -> Tensor:
-    """The same numbers; what comes back through them as gradient is multiplied by −strength.
+    """Pass numbers on, and turn their gradient round on its way back.
 
-    >>> x = torch.ones(2, requires_grad=True)
-    >>> gradient_reversed(x, torch.tensor(0.5)).sum().backward()
-    >>> x.grad.tolist()
-    [-0.5, -0.5]
+    Args:
+        x: Any numbers.
+        strength: A scalar; the gradient is multiplied by −strength.
+
+    Returns:
+        The numbers of x.
+
+    Example:
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> gradient_reversed(x, torch.tensor(0.5)).sum().backward()
+        >>> x.grad.tolist()
+        [-0.5, -0.5]
     """
     return x + (1 + strength) * (x.detach() - x)
 
 
 def trimmed_radii(embeddings: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
-    """How far [c] the embeddings [n, d] of each class reach from its centre [c, d], outliers aside; 0 without rows.
+    """Find how far the rows of each class reach from its centre, outliers aside.
 
-    The greatest distance that is no greater than the third quartile and 1.5 times the range between the quartiles.
+    A row is an outlier if its distance is above the third quartile by more than 1.5 times the range between the quartiles.
 
-    >>> rows = torch.tensor([[1.0], [2.0], [2.0], [3.0], [50.0]])
-    >>> trimmed_radii(rows, torch.zeros(5, dtype=torch.long), torch.zeros(1, 1)).tolist()
-    [3.0]
+    Args:
+        embeddings: Rows [n, d].
+        labels: Their classes [n].
+        centres: Of the classes [c, d].
+
+    Returns:
+        The greatest distance [c] of a row that is no outlier; 0 without rows.
+
+    Example:
+        >>> rows = torch.tensor([[1.0], [2.0], [2.0], [3.0], [50.0]])
+        >>> trimmed_radii(rows, torch.zeros(5, dtype=torch.long), torch.zeros(1, 1)).tolist()
+        [3.0]
     """
     distances = torch.linalg.vector_norm(embeddings - centres[labels], dim=1)
     radii = torch.zeros(len(centres), dtype=distances.dtype, device=distances.device)

@@ -20,25 +20,29 @@ from embridge.space import Space
 __all__ = ["Embedded", "Objective", "OldModel"]
 
 Embedded = Callable[[], tuple[Tensor, Tensor]]
-"""Embeds the whole training set with the model as it now is: embeddings [n, embedding_dim] and labels [n], row i those of
-the training row that ``index`` calls i; without gradients, images not augmented. Of an objective whose ``refresh_share`` is
-below 1, but above 0, it may be that share of the rows of each class, or more, in their order; i is no ``index`` then."""
+"""Embeds the training set with the model as it now is. It gives embeddings [n, embedding_dim] and labels [n], row i those of
+training row i, without gradients, from images that are not augmented. For an objective whose ``refresh_share`` is below 1 it
+may give that share of the rows of each class, or more, in their order; row i is not training row i then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OldModel:
-    """All that is kept of an old model: it is asked once, before training.
+    """What a training uses of an old model, which runs once, before it.
 
-    prototypes [c, d_old]: the mean unit vector of each class, see `prototypes`. known [c]: whether the
-    old model was trained on that class. embeddings [n, d_old]: its unit vectors of the training rows, in their order,
-    for objectives that use them one by one. classifier [c, d_old]: the weights of its classifier; rows of classes that it
-    does not know are ignored. ancestors: the versions before it, the oldest first, whose vectors are at the front of its own,
-    for objectives that hold a new model to all of them; of the same classes and training rows.
+    Attributes:
+        prototypes: The mean unit vector of each class [c, d_old]; see `class_means`.
+        known: Whether the old model was trained on each class [c].
+        embeddings: Its unit vectors of the training rows [n, d_old], in their order, for objectives that use them one by one.
+        classifier: The weights of its classifier [c, d_old]; rows of classes that it does not know are ignored.
+        ancestors: The versions before it, the oldest first, whose vectors are at the front of its own, for objectives that hold a
+            new model to all of them. They are of the same classes and training rows.
 
-    Raises `InvalidInput` for other shapes, for what is not finite, and for ancestors whose dims fall.
+    Raises:
+        InvalidInput: Shapes do not fit together, something is not finite, or the ancestors' dims fall.
 
-    >>> OldModel(torch.eye(3, 2), torch.tensor([True, True, False])).dim
-    2
+    Example:
+        >>> OldModel(torch.eye(3, 2), torch.tensor([True, True, False])).dim
+        2
     """
 
     prototypes: Tensor
@@ -85,20 +89,48 @@ class OldModel:
 
     @property
     def dim(self) -> int:
+        """d_old."""
         return self.prototypes.shape[1]
 
 
 class Objective(nn.Module, ABC):
-    """A loss over the features of a backbone, with whatever heads it trains beside it.
+    """A loss over the features of a backbone, with the heads that it trains beside it.
 
-    feature_dim: how many dims the backbone has to give. embedding_dim: of what is written to the index and asked with,
-    which `embed` makes. old_dim: of the old model. refresh_share: see `Embedded`.
-    ``objective(features, labels, index)`` gives the terms of the loss, weighted, so that their sum is what is minimised:
-    features [b, feature_dim], labels [b] in 0 … c − 1, index [b] the rows of the training set that these are.
+    ``objective(features, labels, index)`` gives the terms of the loss by name, weighted: their sum is what is minimised. features
+    are [b, feature_dim], labels [b] in 0 … c − 1, and index [b] says which training rows these are.
 
-    All tensors that are no parameters but decide the loss are buffers, so that they move with the module. What has a row
-    for each class is saved with it; what has one for each training row is data (``persistent=False``), given again when the
-    objective is made again. Two objectives that are made alike and hold the same state give the same loss.
+    Tensors that are no parameters but decide the loss are buffers, so that they move with the module. What has a row for each
+    class is saved with it. What has one for each training row is data (``persistent=False``), given again when the objective is
+    made again. Two objectives that are made alike and hold the same state give the same loss.
+
+    Every objective of this package is made in one way: ``Name(old, classes, NameSettings(...))``, with what it needs of the data
+    behind (``labels=``, ``paragon=``). `embridge.testing.check_objective` checks one of your own.
+
+    Attributes:
+        feature_dim: How many dims the backbone has to give.
+        embedding_dim: Of what `embed` makes: it is written to the index and asked with.
+        old_dim: Of the old model.
+        refresh_share: How much of the training set `begin_epoch` embeds; see `Embedded`.
+        paper: Where the loss comes from.
+
+    Args:
+        feature_dim: As above.
+        embedding_dim: As above.
+        old_dim: As above.
+
+    Raises:
+        InvalidInput: The old dim is not in 1 … embedding_dim.
+
+    Example:
+        >>> class Plain(Objective):
+        ...     paper = "none"
+        ...     def embed(self, features):
+        ...         return features
+        ...     def forward(self, features, labels, index):
+        ...         return {"length": features.square().sum(1).mean()}
+        >>> objective = Plain(feature_dim=3, embedding_dim=3, old_dim=2)
+        >>> objective.comparable(torch.tensor([[3.0, 4.0, 7.0]])).mul(10).round().tolist()
+        [[6.0, 8.0]]
     """
 
     paper: ClassVar[str]
@@ -115,15 +147,20 @@ class Objective(nn.Module, ABC):
         """Features [b, feature_dim] to the embeddings of the new model [b, embedding_dim]."""
 
     def embedding(self) -> Embedding:
-        """What `embed` does, as it now is, for a model that is saved: the features themselves, unless overridden."""
+        """What `embed` does, as it now is, for a model that is saved. By default, the features themselves."""
         return AsGiven()
 
     @abstractmethod
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]: ...
 
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
-        """Called before each epoch, counted from 0, for what is refreshed; ``embedded`` costs a pass over ``refresh_share`` of
-        the data."""
+        """Refresh what has to be, before each epoch, counted from 0.
+
+        Args:
+            epoch: The epoch that begins.
+            epochs: How many there are.
+            embedded: Costs a pass over ``refresh_share`` of the data.
+        """
 
     def comparable(self, embeddings: Tensor) -> Tensor:
         """New embeddings [b, embedding_dim] to unit rows beside the old model's [b, old_dim]: the torch twin of `bridge`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -15,48 +16,81 @@ from embridge.errors import InvalidInput
 from embridge.space import Space
 from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.classified import Classified, unit
-from embridge.training.objectives.requirements import check_settings, needed_embeddings
+from embridge.training.objectives.requirements import needed_embeddings, needed_old
+from embridge.training.objectives.settings import Count, NotNegative, Positive, Settings
 
-__all__ = ["BCAligner"]
+__all__ = ["BCAligner", "BCAlignerSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BCAlignerSettings(Settings):
+    """Settings of `BCAligner`.
+
+    Attributes:
+        dim: Of the new embeddings; the old model's where it is left out.
+        weight: λ, of the error.
+        scale: s, of the logits of the new classifier.
+
+    Example:
+        >>> BCAlignerSettings(dim=64).weight
+        16.0
+    """
+
+    dim: Count | None = None
+    weight: NotNegative = 16.0
+    scale: Positive = 1.0
 
 
 class BCAligner(Classified):
-    """``CE(s · W φ, y) + λ · mean ‖B φ̂ − φ̂_o‖²``, B [d_old, d_new] without a bias: the bridge.
+    """Learn a linear map back into the old space along with the new model.
 
-    Hu et al., "Learning backward compatible embeddings", KDD 2022 (arXiv 2206.03040). The new embeddings are free to turn;
-    they have only to be such that a linear map makes the old ones of them. Over several upgrades the bridges are composed,
-    ``Composed([newest, …, first])``; with ``earlier``, the bridges of the steps before this one, newest first, the error is
-    also counted as they pass it on, the mean over all steps: ``λ / k · Σ_j mean ‖(B φ̂ − φ̂_o) B_1 … B_j‖²``.
+    ``CE(s · W φ, y) + λ · mean ‖B φ̂ − φ̂_o‖²``, B [d_old, d_new] without a bias: the bridge. The new embeddings are free to
+    turn; they have only to be such that a linear map makes the old ones of them. Prototypes are not used.
 
-    dim: of the new embeddings, the old model's by default. weight: λ, 16. Needs the old embeddings of all training rows;
-    asks nothing of prototypes. ``Deviation:`` both embeddings are of length one, as an index that compares by cosine has
-    them, and the squared error is summed over the coordinates, not averaged, which would fade with the dim.
+    Over several upgrades the bridges are composed, ``Composed([newest, …, first])``. With ``earlier`` the error is also counted
+    as the bridges of the steps before pass it on: ``λ / k · Σ_j mean ‖(B φ̂ − φ̂_o) B_1 … B_j‖²``, the mean over all k steps.
 
-    >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
-    >>> objective = BCAligner(old, 2, dim=3)
-    >>> objective.bridge(Space("new", "1", 3), Space("old", "1", 2)).weight.shape
-    (3, 2)
+    Source:
+        Hu et al., "Learning backward compatible embeddings", KDD 2022 (arXiv 2206.03040).
+
+    Deviation:
+        Both embeddings are of length one, as an index that compares by cosine has them. The squared error is summed over the
+        coordinates, not averaged, which would fade with the dim.
+
+    Args:
+        old: The old model, with its embeddings of all training rows.
+        classes: How many classes the new model is trained on.
+        settings: The defaults where it is left out.
+        earlier: The bridges of the steps before this one, newest first.
+
+    Raises:
+        InvalidInput: There is no old model, it lacks its embeddings, it is of other classes, it is longer than the new dim, or an
+            earlier bridge does not follow.
+
+    Example:
+        >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
+        >>> objective = BCAligner(old, 2, BCAlignerSettings(dim=3))
+        >>> objective.bridge(Space("new", "1", 3), Space("old", "1", 2)).weight.shape
+        (3, 2)
     """
 
     paper: ClassVar[str] = "Hu et al., Learning backward compatible embeddings, KDD 2022, arXiv 2206.03040"
+    old_embeddings: Tensor
 
     def __init__(
         self,
         old: OldModel | None,
         classes: int,
+        settings: BCAlignerSettings | None = None,
         *,
-        dim: int | None = None,
-        weight: float = 16.0,
         earlier: Sequence[Linear] = (),
-        scale: float = 1.0,
     ) -> None:
-        check_settings("bc-aligner", "0 or more", weight=weight)
-        embeddings = needed_embeddings("bc-aligner", old)
-        super().__init__("bc-aligner", old, classes, scale=scale, dim=dim)
-        self.weight, self.steps = weight, len(earlier) + 1
+        settings = settings or BCAlignerSettings()
+        old = needed_old("bc-aligner", old, classes)
+        super().__init__("bc-aligner", old, classes, scale=settings.scale, dim=settings.dim)
+        self.weight, self.steps = settings.weight, len(earlier) + 1
         self.backward_map = nn.Linear(self.embedding_dim, self.old_dim, bias=False)
-        self.old_embeddings: Tensor
-        self.register_buffer("old_embeddings", embeddings, persistent=False)
+        self.register_buffer("old_embeddings", needed_embeddings("bc-aligner", old), persistent=False)
         dim_before = self.old_dim
         for i, step in enumerate(earlier):
             if step.source.dim != dim_before or step.bias is not None:

@@ -1,8 +1,8 @@
-"""BCT: beside its own classifier, the new model is told its classes by the old one."""
+"""BCT: the new embeddings are classified twice, by their own classifier and by what the old model knows of the classes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -12,57 +12,83 @@ from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import Classified, unit
 from embridge.training.objectives.prototype_loss import PrototypeLoss
 from embridge.training.objectives.prototypes import Unseen
-from embridge.training.objectives.requirements import check_settings, needed_old
+from embridge.training.objectives.requirements import needed_old
+from embridge.training.objectives.settings import NotNegative, Positive, Settings
 
-__all__ = ["BCT", "Targets"]
+__all__ = ["BCT", "BCTSettings", "Targets"]
 
 Targets = Literal["prototypes", "classifier"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BCTSettings(Settings):
+    """Settings of `BCT`.
+
+    Attributes:
+        targets: P. ``prototypes`` are the old class means. ``classifier`` is the weights of the old classifier; it has known
+            classes only, so ``unseen`` has to be ``null``.
+        weight: α, of the second term.
+        scale: s, of the logits of the new classifier.
+        prototype_scale: t, of the logits by P. With 1, as published, even a perfect embedding is far from certain of its class.
+        unseen: What stands for classes that the old model does not know; see `resolve_unseen`.
+
+    Example:
+        >>> BCTSettings(prototype_scale=20.0).weight
+        10.0
+    """
+
+    targets: Targets = "prototypes"
+    weight: NotNegative = 10.0
+    scale: Positive = 1.0
+    prototype_scale: Positive = 1.0
+    unseen: Unseen = "using_old"
+
+
 class BCT(Classified):
-    """``CE(s · W φ, y) + α · CE(t · φ̂ Pᵀ, y)``, P [c, d_old] the old prototypes.
+    """Classify new embeddings by the old class means beside their own classifier.
 
-    Shen et al., "Towards backward-compatible representation learning", CVPR 2020 (arXiv 2003.11942), section 3. The new
-    embeddings are as long as the old ones and are compared with them as they are.
+    ``CE(s · W φ, y) + α · CE(t · φ̂ Pᵀ, y)``: φ [b, d_old] are the features, φ̂ the same at length one, W [c, d_old] is trained
+    and P [c, d_old] is the old model's. The new embeddings are as long as the old ones and are compared with them as they are.
 
-    targets: ``prototypes``, or the weights of the old ``classifier``, which are of the classes that the old model knows:
-    ``unseen`` has to be ``null`` then. weight: α. scale, prototype_scale: s and t; with t = 1, as published, even a perfect
-    embedding is far from certain of its class. unseen: classes that the old model was not trained on, see
-    `resolve_unseen`. Asks the old model for nothing but P. ``Deviation:`` the second term has
-    embeddings of length one for the old classifier too, since the rows of an index are compared by direction; prototype_scale
-    is what stands for their length.
+    Source:
+        Shen et al., "Towards backward-compatible representation learning", CVPR 2020 (arXiv 2003.11942), section 3.
 
-    Related: `OCA` and `BT2` add dims for what the new model knows better; `NDPP` moves P.
+    Deviation:
+        The second term has embeddings of length one for the old classifier too, since an index compares rows by direction;
+        ``prototype_scale`` stands for their length.
 
-    >>> import torch
-    >>> objective = BCT(OldModel(torch.eye(3), torch.tensor([True, True, True])), 3, prototype_scale=100.0)
-    >>> terms = objective(torch.eye(3), torch.arange(3), torch.arange(3))
-    >>> sorted(terms), terms["compatibility"].item()
-    (['classification', 'compatibility'], 0.0)
+    Note:
+        Related: `OCA` and `BT2` add dims for what the new model knows better; `NDPP` moves P.
+
+    Args:
+        old: The old model. Only its class means are used, or its classifier, as ``targets`` says.
+        classes: c, how many classes the new model is trained on.
+        settings: The defaults where it is left out.
+
+    Raises:
+        InvalidInput: There is no old model, it is of other classes, or it lacks what ``targets`` names.
+        SettingsError: The settings do not fit together.
+
+    Example:
+        >>> import torch
+        >>> old = OldModel(torch.eye(3), torch.tensor([True, True, True]))
+        >>> objective = BCT(old, 3, BCTSettings(prototype_scale=100.0))
+        >>> terms = objective(torch.eye(3), torch.arange(3), torch.arange(3))
+        >>> sorted(terms), terms["compatibility"].item()
+        (['classification', 'compatibility'], 0.0)
     """
 
     paper: ClassVar[str] = (
         "Shen et al., Towards backward-compatible representation learning, CVPR 2020, arXiv 2003.11942"
     )
 
-    def __init__(
-        self,
-        old: OldModel | None,
-        classes: int,
-        *,
-        targets: Targets = "prototypes",
-        weight: float = 10.0,
-        scale: float = 1.0,
-        prototype_scale: float = 1.0,
-        unseen: Unseen = "using_old",
-    ) -> None:
-        check_settings("bct", "0 or more", weight=weight)
-        old = needed_old("bct", old)
-        super().__init__("bct", old, classes, scale=scale)
-        self.weight = weight
-        self.to_old = PrototypeLoss(
-            "bct", _targets(old, targets, unseen), classes, scale=prototype_scale, unseen=unseen
-        )
+    def __init__(self, old: OldModel | None, classes: int, settings: BCTSettings | None = None) -> None:
+        settings = settings or BCTSettings()
+        old = needed_old("bct", old, classes)
+        super().__init__("bct", old, classes, scale=settings.scale)
+        self.weight = settings.weight
+        targets = _targets(old, settings)
+        self.to_old = PrototypeLoss("bct", targets, scale=settings.prototype_scale, unseen=settings.unseen)
 
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
         self.to_old.begin_epoch(epoch, embedded, self.comparable)
@@ -75,13 +101,14 @@ class BCT(Classified):
         }
 
 
-def _targets(old: OldModel, targets: Targets, unseen: Unseen) -> OldModel:
-    """The old model with what is to be met in the place of its prototypes."""
-    if targets == "prototypes":
+def _targets(old: OldModel, settings: BCTSettings) -> OldModel:
+    """The old model with P in the place of its prototypes."""
+    if settings.targets == "prototypes":
         return old
-    if targets != "classifier" or unseen != "null":
+    if settings.unseen != "null":
         raise SettingsError(
-            f"bct: targets are prototypes, or classifier with unseen='null'; came {targets!r} with unseen={unseen!r}"
+            "bct: the old classifier is of known classes only; set unseen='null' beside targets='classifier', "
+            f"came unseen={settings.unseen!r}"
         )
     if old.classifier is None:
         raise InvalidInput(

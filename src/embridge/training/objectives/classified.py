@@ -6,19 +6,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from embridge.errors import InvalidInput, SettingsError
+from embridge.errors import SettingsError
 from embridge.training.objectives.base import Objective, OldModel
-from embridge.training.objectives.requirements import check_settings
+from embridge.training.objectives.settings import check_settings
 
 __all__ = ["Classified", "mean_over", "rows_by_class", "unit"]
 
 
 class Classified(Objective):
-    """``CE(s · W φ, y)``, W without a bias, over embeddings φ that are the features as they come.
+    """An objective with a linear classifier over the embeddings, which are the features as they come.
 
-    So the backbone has to end in as many dims as the index holds: the old model's, unless dim says otherwise. name: how
-    errors call the objective. scale: s, for losses whose embeddings come as unit rows. W is drawn from torch's generator,
-    as all layers are.
+    Its first term is ``CE(s · W φ, y)``, W [c, d] without a bias. The backbone ends in as many dims as the index holds: the
+    old model's, unless ``dim`` says otherwise. W is drawn from torch's global generator, as all layers are.
+
+    Args:
+        name: How errors call the objective.
+        old: The old model, or None.
+        classes: c, how many classes the new model is trained on.
+        scale: s, of the logits, for losses whose embeddings come as unit rows.
+        dim: d, of the embeddings; the old model's by default.
+
+    Raises:
+        SettingsError: A number is out of its range, or there is neither an old model nor a dim.
+
+    Example:
+        >>> class Plain(Classified):
+        ...     def forward(self, features, labels, index):
+        ...         return {"classification": self.classification(self.embed(features), labels)}
+        >>> Plain("plain", None, 3, dim=4).embedding_dim
+        4
     """
 
     def __init__(
@@ -26,10 +42,6 @@ class Classified(Objective):
     ) -> None:
         check_settings(name, "above 0", scale=scale)
         check_settings(name, "a whole number of at least 1", classes=classes)
-        if old is not None and len(old.prototypes) != classes:
-            raise InvalidInput(
-                f"{name}: the old model has {len(old.prototypes)} prototypes, one for each class; {classes=}"
-            )
         dim = old.dim if dim is None and old is not None else dim
         if dim is None:
             raise SettingsError(f"{name}: without an old model, say with dim how long an embedding is")
@@ -42,36 +54,59 @@ class Classified(Objective):
         return features
 
     def classification(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The cross-entropy of the batch."""
+        """The cross-entropy of a batch of embeddings [b, d] with labels [b]."""
         return F.cross_entropy(self.scale * self.classifier(embeddings), labels)
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows [b, d] of length one; a row of zeros stays zero, and its gradient is as if its length had been one.
+    """Scale rows to length one.
 
-    `torch.nn.functional.normalize` divides the gradient of such a row by 1e-12, which ends a training.
+    A row of zeros stays zero, and its gradient is as if its length had been one. `torch.nn.functional.normalize` divides the
+    gradient of such a row by 1e-12, which ends a training.
 
-    >>> unit(torch.tensor([[0.0, 2.0], [0.0, 0.0]])).tolist()
-    [[0.0, 1.0], [0.0, 0.0]]
+    Args:
+        x: Rows [b, d].
+
+    Returns:
+        Unit rows [b, d].
+
+    Example:
+        >>> unit(torch.tensor([[0.0, 2.0], [0.0, 0.0]])).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
     """
     lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     return x / lengths.masked_fill(lengths == 0, 1)
 
 
-def mean_over(values: Tensor, taken: Tensor) -> Tensor:
-    """The mean of the values [b] that are taken [b]; zero where none is.
+def mean_over(values: Tensor, counted: Tensor) -> Tensor:
+    """The mean of those values that are counted; zero where none is.
 
-    >>> mean_over(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([True, True, False])).item()
-    1.5
+    Args:
+        values: Numbers [b].
+        counted: Booleans [b].
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> mean_over(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([True, True, False])).item()
+        1.5
     """
-    return values.masked_fill(~taken, 0).sum() / taken.sum().clamp_min(1)
+    return values.masked_fill(~counted, 0).sum() / counted.sum().clamp_min(1)
 
 
 def rows_by_class(labels: Tensor) -> list[tuple[int, Tensor]]:
-    """Each class that has rows, and which these are, in their order.
+    """Find the rows of each class.
 
-    >>> [(c, rows.tolist()) for c, rows in rows_by_class(torch.tensor([2, 0, 2]))]
-    [(0, [1]), (2, [0, 2])]
+    Args:
+        labels: Whole numbers [n].
+
+    Returns:
+        Each class that has rows, ascending, with its rows in their order.
+
+    Example:
+        >>> [(c, rows.tolist()) for c, rows in rows_by_class(torch.tensor([2, 0, 2]))]
+        [(0, [1]), (2, [0, 2])]
     """
     parts = torch.split(labels.argsort(stable=True), labels.bincount().tolist())
     return [(c, rows) for c, rows in enumerate(parts) if len(rows)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -10,58 +11,80 @@ from torch import Tensor
 
 from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.classified import Classified, mean_over, unit
-from embridge.training.objectives.prototypes import Unseen
-from embridge.training.objectives.requirements import (
-    check_settings,
-    classes_taken,
-    needed_embeddings,
-    needed_labels,
-    needed_old,
-)
+from embridge.training.objectives.prototypes import OldUnseen, resolve_unseen
+from embridge.training.objectives.requirements import needed_embeddings, needed_labels, needed_old
+from embridge.training.objectives.settings import NotNegative, Positive, Settings
 
-__all__ = ["LCE", "least_cosines"]
+__all__ = ["LCE", "LCESettings", "least_cosines"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LCESettings(Settings):
+    """Settings of `LCE`.
+
+    Attributes:
+        alignment_weight: a, of the distance between classifier and prototypes.
+        boundary_weight: b, of what lies outside the bounds.
+        unseen: Classes that the old model does not know are treated as all others (``using_old``) or left out of both terms
+            (``null``).
+        scale: s, of the logits of the new classifier.
+
+    Example:
+        >>> LCESettings().alignment_weight
+        100.0
+    """
+
+    alignment_weight: NotNegative = 100.0
+    boundary_weight: NotNegative = 1.0
+    unseen: OldUnseen = "using_old"
+    scale: Positive = 1.0
 
 
 class LCE(Classified):
-    """``CE(s · W φ, y) + a · mean_c ‖ŵ_c − p_c‖² + b · mean_i max(m_y − cos(φ_i, p_y), 0)``.
+    """Put the new classifier on the old class centres, and keep classes no wider than they were.
 
-    Meng et al., "Learning compatible embeddings", ICCV 2021 (arXiv 2108.01958), without its transformation of the old
-    space: w_c are the rows of the classifier, p_c the old prototypes, both of length one, and m_c the least cosine of an old
-    embedding of class c to p_c, so that a class becomes no wider than it was. alignment_weight: a, 100; boundary_weight: b.
+    ``CE(s · W φ, y) + a · mean_c ‖ŵ_c − p_c‖² + b · mean_i max(m_y − cos(φ_i, p_y), 0)``. w_c are the rows of the classifier and
+    p_c the old prototypes, both of length one; m_c is the least cosine of an old embedding of class c to p_c. A class without
+    training rows has no bound.
 
-    labels [n]: the classes of the training rows, from which m_c is computed with their old embeddings. unseen: classes
-    that the old model was not trained on are taken as all others (``using_old``) or left out of both terms (``null``).
-    ``Deviation:`` the second mean is over all rows, as a hinge's, and in the cosine, whose gradient stays finite where an
-    angle's does not. A class without training rows has no bound.
+    Source:
+        Meng et al., "Learning compatible embeddings", ICCV 2021 (arXiv 2108.01958), without its transformation of the old space.
 
-    >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
-    >>> terms = LCE(old, 2, labels=torch.tensor([0, 1]))(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))
-    >>> terms["boundary"].item(), sorted(terms)
-    (0.0, ['alignment', 'boundary', 'classification'])
+    Deviation:
+        The second mean is over all rows, as a hinge's, and is of cosines, whose gradient stays finite where an angle's does not.
+
+    Args:
+        old: The old model, with its embeddings of all training rows.
+        classes: How many classes the new model is trained on.
+        settings: The defaults where it is left out.
+        labels: The classes of the training rows [n], from which m is computed.
+
+    Raises:
+        InvalidInput: There is no old model, it lacks its embeddings, it is of other classes, or the labels do not fit.
+
+    Example:
+        >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
+        >>> objective = LCE(old, 2, labels=torch.tensor([0, 1]))
+        >>> terms = objective(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))
+        >>> terms["boundary"].item(), sorted(terms)
+        (0.0, ['alignment', 'boundary', 'classification'])
     """
 
     paper: ClassVar[str] = "Meng et al., Learning compatible embeddings, ICCV 2021, arXiv 2108.01958"
+    taken: Tensor
+    prototypes: Tensor
+    least: Tensor
 
     def __init__(
-        self,
-        old: OldModel | None,
-        classes: int,
-        *,
-        labels: Tensor,
-        alignment_weight: float = 100.0,
-        boundary_weight: float = 1.0,
-        unseen: Unseen = "using_old",
-        scale: float = 1.0,
+        self, old: OldModel | None, classes: int, settings: LCESettings | None = None, *, labels: Tensor
     ) -> None:
-        check_settings("lce", "0 or more", alignment_weight=alignment_weight, boundary_weight=boundary_weight)
-        old, embeddings = needed_old("lce", old), needed_embeddings("lce", old)
-        super().__init__("lce", old, classes, scale=scale)
+        settings = settings or LCESettings()
+        old = needed_old("lce", old, classes)
+        embeddings = needed_embeddings("lce", old)
+        super().__init__("lce", old, classes, scale=settings.scale)
         labels, prototypes = needed_labels("lce", old, labels), F.normalize(old.prototypes, dim=1)
-        self.alignment_weight, self.boundary_weight = alignment_weight, boundary_weight
-        self.taken: Tensor
-        self.prototypes: Tensor
-        self.least: Tensor
-        self.register_buffer("taken", classes_taken("lce", old, unseen))
+        self.alignment_weight, self.boundary_weight = settings.alignment_weight, settings.boundary_weight
+        self.register_buffer("taken", resolve_unseen(old.prototypes, old.known, settings.unseen)[1])
         self.register_buffer("prototypes", prototypes)
         self.register_buffer("least", least_cosines(embeddings, labels, prototypes))
 
@@ -78,10 +101,19 @@ class LCE(Classified):
 
 
 def least_cosines(embeddings: Tensor, labels: Tensor, prototypes: Tensor) -> Tensor:
-    """The least cosine [c] of the unit embeddings [n, d] of each class to its unit prototype [c, d]; −1 without rows.
+    """Find how far each class reaches from its prototype.
 
-    >>> least_cosines(torch.eye(2)[[0, 0, 1]], torch.tensor([0, 0, 0]), torch.eye(2)).tolist()
-    [0.0, -1.0]
+    Args:
+        embeddings: Unit rows [n, d].
+        labels: Their classes [n].
+        prototypes: Unit rows [c, d].
+
+    Returns:
+        The least cosine [c] of a row of each class to its prototype; −1 without rows.
+
+    Example:
+        >>> least_cosines(torch.eye(2)[[0, 0, 1]], torch.tensor([0, 0, 0]), torch.eye(2)).tolist()
+        [0.0, -1.0]
     """
     cosines = (embeddings * prototypes[labels]).sum(1)
     least = torch.full((len(prototypes),), float("inf"), dtype=cosines.dtype, device=cosines.device)

@@ -19,28 +19,44 @@ __all__ = ["OlderVersions"]
 
 
 class OlderVersions(nn.Module):
-    """The two terms that hold a vector's front x̂_v = L2(x[:d_v]) to a version v: how well its class is told, how far it lies.
+    """The two terms that hold a vector's front x̂_v = L2(x[:d_v]) to an older version v.
 
-    Two thirds of each term are of the old model, a third is of its ancestors, their mean. Without ancestors these are the terms
-    of Zhou, Li et al. (ICCV 2023) and Ricci et al. (2024). ``Deviation:`` as published, a version is held to the one before
-    alone, and what that one is off by adds up over the versions.
+    Call it with embeddings x [b, d], labels [b] and index [b]. It gives two scalars. The first is `PrototypeLoss` of x̂_v: how
+    well its class is told. The second is how far it lies from the version: the mean of 1 − cos(x̂_v, P_y), or with ``rows`` of
+    1 − cos(x̂_v, φ_v).
 
-    rows: hold each item to its own old embedding, which all versions then need, and not to the prototype of its class. scale,
-    label_smoothing, unseen: of `PrototypeLoss`; the policy is no matter for rows. name: how errors call the objective.
+    Source:
+        Without ancestors these are the terms of Zhou, Li et al. (ICCV 2023) and Ricci et al. (2024).
 
-    >>> known = torch.ones(3, dtype=torch.bool)
-    >>> old = OldModel(torch.eye(3), known, ancestors=[OldModel(torch.eye(3, 2), known)])
-    >>> held = OlderVersions("mine", old, 3, rows=False, scale=100.0)
-    >>> confusion, apart = held(torch.eye(3)[:2], torch.arange(2), torch.arange(2))
-    >>> float(apart)
-    0.0
+    Deviation:
+        As published, a version is held to the one before alone, and errors add up over the versions. Here two thirds of each term
+        are of the old model, and a third is the mean over its ancestors.
+
+    Args:
+        name: How errors call the objective.
+        old: The old model, with its ancestors.
+        rows: Hold each item to its own old embedding, which all versions then need, and not to the prototype of its class.
+        scale: Of `PrototypeLoss`.
+        label_smoothing: Of `PrototypeLoss`.
+        unseen: Of `PrototypeLoss`, and of the second term unless ``rows``.
+
+    Raises:
+        InvalidInput: A version lacks its embeddings, or has no usable prototype.
+        SettingsError: A number is out of its range.
+
+    Example:
+        >>> known = torch.ones(3, dtype=torch.bool)
+        >>> old = OldModel(torch.eye(3), known, ancestors=[OldModel(torch.eye(3, 2), known)])
+        >>> versions = OlderVersions("mine", old, rows=False, scale=100.0)
+        >>> confusion, distance = versions(torch.eye(3)[:2], torch.arange(2), torch.arange(2))
+        >>> float(distance)
+        0.0
     """
 
     def __init__(
         self,
         name: str,
         old: OldModel,
-        classes: int,
         *,
         rows: bool,
         scale: float,
@@ -51,14 +67,12 @@ class OlderVersions(nn.Module):
         versions = (*old.ancestors, old)
         self.dims = tuple(version.dim for version in versions)
         self.to_prototypes = nn.ModuleList(
-            PrototypeLoss(name, version, classes, scale=scale, label_smoothing=label_smoothing, unseen=unseen)
+            PrototypeLoss(name, version, scale=scale, label_smoothing=label_smoothing, unseen=unseen)
             for version in versions
         )
         self.rows = rows
         for number, version in enumerate(versions if rows else ()):
-            self.register_buffer(
-                f"embeddings_{number}", needed_embeddings(name, version, ancestors=True), persistent=False
-            )
+            self.register_buffer(f"embeddings_{number}", needed_embeddings(name, version), persistent=False)
 
     def begin_epoch(self, epoch: int, embedded: Embedded) -> None:
         """See `PrototypeLoss.begin_epoch`."""
@@ -67,18 +81,17 @@ class OlderVersions(nn.Module):
             loss.begin_epoch(epoch, once, partial(_front, dim=dim))
 
     def forward(self, x: Tensor, labels: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Of embeddings x [b, d]: `PrototypeLoss`, and the mean of 1 − cos(x̂_v, P_y), or of 1 − cos(x̂_v, φ_v) for ``rows``."""
-        confusion, apart = [], []
+        confusions, distances = [], []
         for number, (dim, loss) in enumerate(self._each()):
             front = _front(x, dim)
-            confusion.append(loss(front, labels))
+            confusions.append(loss(front, labels))
             if self.rows:
-                wanted = self.get_buffer(f"embeddings_{number}")[index]
-                apart.append((1 - (front * unit(wanted)).sum(1)).mean())
+                targets = self.get_buffer(f"embeddings_{number}")[index]
+                distances.append((1 - (front * unit(targets)).sum(1)).mean())
             else:
                 away = 1 - (front * unit(loss.prototypes[labels])).sum(1)
-                apart.append(mean_over(away, loss.usable[labels]))
-        return _together(confusion), _together(apart)
+                distances.append(mean_over(away, loss.usable[labels]))
+        return _together(confusions), _together(distances)
 
     def _each(self) -> Iterator[tuple[int, PrototypeLoss]]:
         return zip(self.dims, (cast(PrototypeLoss, loss) for loss in self.to_prototypes), strict=True)

@@ -18,22 +18,34 @@ OrthogonalStart = Literal["identity", "random"]
 
 
 class Orthogonal(nn.Module):
-    """``y = W x + b`` with Wᵀ W = I, W = W₀ Q(X) and X free: any optimiser may move X (Lezcano-Casado 2019, arXiv 1909.09501).
+    """A square layer ``y = W x + b`` with Wᵀ W = I, whatever an optimiser does.
 
-    orthogonal_map: how Q is made of the d × d parameter X, A = tril(X) − tril(X)ᵀ. ``cayley`` (I − A/2)⁻¹ (I + A/2);
-    ``matrix_exp`` e^A; ``householder`` a product of d reflections, whose vectors are the columns of X below the diagonal.
-    All three give the rotations (cayley those without the eigenvalue −1, which it comes as close to as one likes), so
-    det W stays what it was at the start. start: W₀ is the identity, or drawn evenly from all orthogonal matrices, those
-    with det −1 among them, from torch's global generator. X starts at zero, so W starts at W₀.
+    W = W₀ Q(X) with X [d, d] free. Q is made of A = tril(X) − tril(X)ᵀ by one of three maps: ``cayley`` is (I − A/2)⁻¹ (I + A/2);
+    ``matrix_exp`` is e^A; ``householder`` is a product of d reflections, whose vectors are the columns of X below the diagonal.
+    All three give the rotations (cayley those without the eigenvalue −1, which it comes as close to as one likes), so det W stays
+    what it was at the start. X starts at zero, so W starts at W₀. Call it with rows [b, d]; it gives rows [b, d].
 
-    ``Deviation:`` householder takes the signs of a diagonal from X in torch, where weight decay makes them zero at the
-    first step, and W with them; here they are fixed. Under autocast W is made in float32 all the same.
+    Source:
+        Lezcano-Casado 2019 (arXiv 1909.09501).
 
-    Inputs: rows [b, d]; gives [b, d]. Raises `SettingsError` for another map or start, or a dim below 1.
+    Deviation:
+        In torch householder takes the signs of a diagonal from X, where weight decay makes them zero at the first step, and W
+        with them; here they are fixed. Under autocast W is made in float32 all the same.
 
-    >>> layer = Orthogonal(4, start="random")
-    >>> bool(torch.allclose(layer.weight.T @ layer.weight, torch.eye(4), atol=1e-5)), layer(torch.ones(2, 4)).shape
-    (True, torch.Size([2, 4]))
+    Args:
+        dim: d.
+        orthogonal_map: How Q is made of X.
+        bias: Add b, which starts at zero.
+        start: W₀ is the identity, or drawn evenly from all orthogonal matrices, those with det −1 among them, from torch's global
+            generator.
+
+    Raises:
+        SettingsError: There is no such map or start, or the dim is below 1.
+
+    Example:
+        >>> layer = Orthogonal(4, start="random")
+        >>> bool(torch.allclose(layer.weight.T @ layer.weight, torch.eye(4), atol=1e-5)), layer(torch.ones(2, 4)).shape
+        (True, torch.Size([2, 4]))
     """
 
     start: Tensor | None

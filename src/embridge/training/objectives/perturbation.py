@@ -2,46 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from embridge.training.objectives.prototypes import nearest
 
-__all__ = ["moved_from_neighbours", "pair_hinge", "random_pairs", "shift_apart"]
+__all__ = ["Prototypes", "moved_from_neighbours", "pair_hinge", "random_pairs", "shift_apart"]
 
 _SMALLEST_SUM = 1e-8
 _CHUNK_CLASSES = 1024
 _PAIRS, _LEARNING_RATE = 1024, 1e-3
 
 
-def moved_from_neighbours(
-    old: Tensor,
-    new: Tensor | None,
-    usable: Tensor,
-    *,
-    neighbours: int,
-    old_step: float,
-    new_step: float,
-    twice: bool = True,
-) -> Tensor:
-    """Unit prototypes [c, d] pushed away from what is near to them: NDPP (Zhou et al. 2025, arXiv 2503.14824).
+@dataclass(frozen=True, slots=True, eq=False)
+class Prototypes:
+    """The prototypes of both models, of the same classes.
 
-    ``δ_c = a Σ_k s_ck (p_c − p_k) / (Σ_k s_ck + 1e-8) + b Σ_k s'_ck (p_c − q_k) / (Σ_k s'_ck + 1e-8)``, k over the K old
-    prototypes p_k nearest to p_c with s_ck = p_c·p_k, and over the K new ones q_k with s'_ck = p_c·q_k; a = old_step,
-    b = new_step, K = neighbours (as many as there are, where there are fewer). The result is ``L2(p_c + a δ_c)``, in which a
-    counts ``twice`` as in the authors' code, else ``L2(p_c + δ_c)``.
+    Attributes:
+        old: p, unit rows [c, d].
+        new: q, unit rows [c, d], of which a row of zeros stands for no prototype; None where there are none yet.
+        usable: The classes [c] that are moved, and that others move away from.
 
-    old, new [c, d]: unit rows; without new ones the second sum is 0, and a new row of zeros is no neighbour. usable [c]: the
-    classes that are moved and that others move away from. **CHOICE** a class is no neighbour of itself, among the new
-    prototypes neither: its own is what the moved one is to be met by. ``Deviation:`` what is not on the same side (s ≤ 0)
-    has no weight: it is not confused with p_c, and a sum of both signs may come out near 0, by which it is divided.
-
-    >>> p = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.2], [-1.0, 0.0]]), dim=1)
-    >>> moved = moved_from_neighbours(p, None, torch.ones(3, dtype=torch.bool), neighbours=1, old_step=0.4, new_step=0.01)
-    >>> bool(moved[0] @ moved[1] < p[0] @ p[1]), bool(torch.equal(moved[2], p[2]))
-    (True, True)
+    Example:
+        >>> Prototypes(torch.eye(2), None, torch.tensor([True, False])).usable.tolist()
+        [True, False]
     """
+
+    old: Tensor
+    new: Tensor | None
+    usable: Tensor
+
+
+def moved_from_neighbours(
+    prototypes: Prototypes, *, neighbours: int, old_step: float, new_step: float, twice: bool = True
+) -> Tensor:
+    """Push each old prototype away from what is near to it, as NDPP does.
+
+    ``δ_c = a Σ_k s_ck (p_c − p_k) / (Σ_k s_ck + 1e-8) + b Σ_k s'_ck (p_c − q_k) / (Σ_k s'_ck + 1e-8)``. The first sum is over
+    the K old prototypes p_k nearest to p_c, with s_ck = p_c·p_k; the second over the K new ones q_k, with s'_ck = p_c·q_k, and
+    is 0 without new prototypes.
+
+    Source:
+        Zhou et al. 2025 (arXiv 2503.14824), section 3.2.
+
+    Deviation:
+        What is not on the same side (s ≤ 0) has no weight: it is not confused with p_c, and a sum of both signs may come out near
+        0, by which it is divided. **CHOICE** A class is no neighbour of itself, among the new prototypes neither: its own is what
+        the moved one is to be met by.
+
+    Args:
+        prototypes: Those of both models.
+        neighbours: K, or as many as there are.
+        old_step: a.
+        new_step: b.
+        twice: Apply a twice, ``L2(p_c + a δ_c)``, as the authors' code does; else ``L2(p_c + δ_c)``.
+
+    Returns:
+        Moved unit rows [c, d]; those of classes that are not usable stay.
+
+    Example:
+        >>> p = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.2], [-1.0, 0.0]]), dim=1)
+        >>> both = Prototypes(p, None, torch.ones(3, dtype=torch.bool))
+        >>> moved = moved_from_neighbours(both, neighbours=1, old_step=0.4, new_step=0.01)
+        >>> bool(moved[0] @ moved[1] < p[0] @ p[1]), bool(torch.equal(moved[2], p[2]))
+        (True, True)
+    """
+    old, new, usable = prototypes.old, prototypes.new, prototypes.usable
     shift = old_step * _away(old, old, neighbours, usable)
     if new is not None:
         shift = shift + new_step * _away(old, new, neighbours, usable & (new != 0).any(dim=1))
@@ -63,15 +92,33 @@ def _away(rows: Tensor, others: Tensor, k: int, allowed: Tensor) -> Tensor:
 
 
 def pair_hinge(moved: Tensor, new: Tensor | None, pairs: Tensor, *, margin: float, cosine: bool = True) -> Tensor:
-    """``mean over pairs (i, j) of max(p̂_i·p̂_j − m, 0) + max(p̂_i·q_j − m, 0)``: ODPP (Zhou et al. 2025, arXiv 2503.14824).
+    """Measure how much pairs of prototypes are nearer than a margin, as ODPP does.
 
-    moved p̂ [c, d], new q [c, d] (without them the second part is 0), pairs [n, 2] of class numbers, i ≠ j. cosine: the dot
-    products are those of the directions. ``Deviation:`` the authors' code has plain dot products (``cosine=False``), which
-    an optimiser lowers by shortening p̂ without turning it.
+    ``mean over pairs (i, j) of max(p̂_i·p̂_j − m, 0) + max(p̂_i·q_j − m, 0)``; the second part is 0 without new prototypes.
 
-    >>> p, pairs = torch.eye(2)[[0, 0, 1]], torch.tensor([[0, 1], [0, 2]])
-    >>> round(float(pair_hinge(p, None, pairs, margin=0.7)), 4), float(pair_hinge(p / 2, None, pairs, margin=0.7, cosine=False))
-    (0.15, 0.0)
+    Source:
+        Zhou et al. 2025 (arXiv 2503.14824), section 3.3.
+
+    Deviation:
+        The dot products are those of the directions. The authors' code has plain ones (``cosine=False``), which an optimiser
+        lowers by shortening p̂ without turning it.
+
+    Args:
+        moved: p̂ [c, d].
+        new: q [c, d], or None.
+        pairs: Class numbers [n, 2], i ≠ j.
+        margin: m.
+        cosine: Compare directions.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> p, pairs = torch.eye(2)[[0, 0, 1]], torch.tensor([[0, 1], [0, 2]])
+        >>> round(float(pair_hinge(p, None, pairs, margin=0.7)), 4)
+        0.15
+        >>> float(pair_hinge(p / 2, None, pairs, margin=0.7, cosine=False))
+        0.0
     """
     first, second = (_rows(moved, column, cosine=cosine) for column in pairs.T)
     loss = ((first * second).sum(1) - margin).relu()
@@ -85,27 +132,32 @@ def _rows(table: Tensor, which: Tensor, *, cosine: bool) -> Tensor:
 
 
 def shift_apart(
-    old: Tensor,
-    new: Tensor | None,
-    usable: Tensor,
-    shift: Tensor,
-    *,
-    steps: int,
-    margin: float,
-    cosine: bool = True,
-    seed: int = 0,
+    prototypes: Prototypes, shift: Tensor, *, steps: int, margin: float, cosine: bool = True, seed: int = 0
 ) -> Tensor:
-    """V after so many steps of Adam (learning rate 1e-3) on `pair_hinge` of p + V, begun at ``shift``; all [c, d].
+    """Turn prototypes apart by gradient, as ODPP does.
 
-    A step is of 1,024 random pairs of usable classes [c], the same ones for the same seed. What no pair is too near to
-    does not move.
+    Each step of Adam (learning rate 1e-3) lowers `pair_hinge` of p + V for 1,024 random pairs of usable classes. What no pair is
+    too near to does not move.
 
-    >>> p = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.2], [-1.0, 0.0]]), dim=1)
-    >>> v = shift_apart(p, None, torch.ones(3, dtype=torch.bool), torch.zeros(3, 2), steps=50, margin=0.9)
-    >>> bool(pair_hinge(p + v, None, torch.tensor([[0, 1]]), margin=0.9) < 0.08), v[2].tolist()
-    (True, [0.0, 0.0])
+    Args:
+        prototypes: Those of both models.
+        shift: V to begin with [c, d].
+        steps: How many.
+        margin: m of the hinge.
+        cosine: Compare directions; see `pair_hinge`.
+        seed: The same seed draws the same pairs.
+
+    Returns:
+        V [c, d].
+
+    Example:
+        >>> p = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.2], [-1.0, 0.0]]), dim=1)
+        >>> both = Prototypes(p, None, torch.ones(3, dtype=torch.bool))
+        >>> v = shift_apart(both, torch.zeros(3, 2), steps=50, margin=0.9)
+        >>> bool(pair_hinge(p + v, None, torch.tensor([[0, 1]]), margin=0.9) < 0.08), v[2].tolist()
+        (True, [0.0, 0.0])
     """
-    classes = usable.nonzero().flatten()
+    classes = prototypes.usable.nonzero().flatten()
     if len(classes) < 2:
         return shift.clone()
     generator = torch.Generator().manual_seed(seed)
@@ -115,17 +167,27 @@ def shift_apart(
         for _ in range(steps):
             pairs = random_pairs(classes, _PAIRS, generator)
             optimiser.zero_grad()
-            pair_hinge(old + moving, new, pairs, margin=margin, cosine=cosine).backward()  # type: ignore[no-untyped-call]
+            loss = pair_hinge(prototypes.old + moving, prototypes.new, pairs, margin=margin, cosine=cosine)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return moving.detach()
 
 
 def random_pairs(classes: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` ordered pairs of different members of classes [m], drawn evenly with replacement: [count, 2].
+    """Draw ordered pairs of different classes, evenly and with replacement.
 
-    >>> pairs = random_pairs(torch.tensor([3, 5]), 4, torch.Generator().manual_seed(0))
-    >>> {tuple(sorted(pair)) for pair in pairs.tolist()}
-    {(3, 5)}
+    Args:
+        classes: Class numbers [m], two or more.
+        count: How many pairs.
+        generator: On the processor.
+
+    Returns:
+        Class numbers [count, 2].
+
+    Example:
+        >>> pairs = random_pairs(torch.tensor([3, 5]), 4, torch.Generator().manual_seed(0))
+        >>> {tuple(sorted(pair)) for pair in pairs.tolist()}
+        {(3, 5)}
     """
     drawn = torch.randint(len(classes), (count,), generator=generator)
     further = torch.randint(1, len(classes), (count,), generator=generator)

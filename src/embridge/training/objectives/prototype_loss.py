@@ -1,4 +1,4 @@
-"""PrototypeLoss: embeddings are told their class among the old prototypes, which is what keeps them where the old ones lie."""
+"""PrototypeLoss: embeddings are classified by the old prototypes, which is what keeps them where the old ones lie."""
 
 from __future__ import annotations
 
@@ -10,28 +10,41 @@ from embridge.errors import InvalidInput
 from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import mean_over
 from embridge.training.objectives.prototypes import ClassMeans, Unseen, class_means, resolve_unseen
-from embridge.training.objectives.requirements import check_settings
+from embridge.training.objectives.settings import check_settings
 
 __all__ = ["PrototypeLoss"]
 
 
 class PrototypeLoss(nn.Module):
-    """``mean_i −Σ_c w_ic log softmax_c(s x̂_i·P_c)``, w_ic = (1 − ε)·[c = y_i] + ε / classes.
+    """The cross-entropy of unit rows among the old prototypes.
 
-    The influence loss of Shen et al. (CVPR 2020, arXiv 2003.11942, section 3.3) and of its successors. scale: s; with 1, as
-    published, the logits lie in (−1, 1), so that even a perfect embedding has a loss far above zero. label_smoothing: ε.
-    unseen: see `resolve_unseen`; what is not ``usable`` [c] is no class of the softmax, and its
-    rows are left out of the mean, which is 0 where none is left. With ``using_new`` these prototypes are made again before
-    each epoch after the first.
+    ``mean_i −Σ_c w_ic log softmax_c(s x̂_i·P_c)``, w_ic = (1 − ε)·[c = y_i] + ε / classes. What is not ``usable`` [c] is no
+    class of the softmax, and its rows are left out of the mean, which is 0 where none is left.
 
-    Inputs: unit rows [b, d_old] and labels [b]; moved [c, d_old]: what stands for a row's own prototype P_y, and for that
-    alone. name: how errors call the objective.
+    Call it with unit rows [b, d_old], labels [b] and perhaps moved [c, d_old], which stands for a row's own prototype P_y and for
+    that alone. It gives a scalar.
 
-    >>> import torch
-    >>> old = OldModel(torch.eye(3), torch.tensor([True, True, False]))
-    >>> loss = PrototypeLoss("mine", old, 3, scale=100.0, unseen="null")
-    >>> float(loss(torch.eye(3), torch.arange(3)).round(decimals=4)), loss.usable.tolist()
-    (0.0, [True, True, False])
+    Source:
+        The influence loss of Shen et al. (CVPR 2020, arXiv 2003.11942, section 3.3) and of its successors.
+
+    Args:
+        name: How errors call the objective.
+        old: The old model, of whose prototypes P this is.
+        scale: s. With 1, as published, the logits lie in (−1, 1): even a perfect embedding has a loss far above zero.
+        label_smoothing: ε.
+        unseen: What stands for classes that the old model does not know; see `resolve_unseen`. With ``using_new`` their
+            prototypes are made again before each epoch after the first.
+
+    Raises:
+        SettingsError: A number is out of its range.
+        InvalidInput: No prototype is usable.
+
+    Example:
+        >>> import torch
+        >>> old = OldModel(torch.eye(3), torch.tensor([True, True, False]))
+        >>> loss = PrototypeLoss("mine", old, scale=100.0, unseen="null")
+        >>> float(loss(torch.eye(3), torch.arange(3)).round(decimals=4)), loss.usable.tolist()
+        (0.0, [True, True, False])
     """
 
     prototypes: Tensor
@@ -42,17 +55,12 @@ class PrototypeLoss(nn.Module):
         self,
         name: str,
         old: OldModel,
-        classes: int,
         *,
         scale: float,
         label_smoothing: float = 0.0,
         unseen: Unseen = "using_old",
     ) -> None:
         super().__init__()
-        if len(old.prototypes) != classes:
-            raise InvalidInput(
-                f"{name}: the old model has {len(old.prototypes)} prototypes, one for each class; {classes=}"
-            )
         check_settings(name, "above 0", scale=scale)
         check_settings(name, "at least 0 and below 1", label_smoothing=label_smoothing)
         self.scale, self.label_smoothing, self.unseen = scale, label_smoothing, unseen
@@ -63,7 +71,7 @@ class PrototypeLoss(nn.Module):
             self.register_buffer(what, value.clone())
 
     def begin_epoch(self, epoch: int, embedded: Embedded, comparable: Callable[[Tensor], Tensor]) -> None:
-        """Means of the new model for the classes that the old one does not know, where they are asked for."""
+        """Take the new model's means for the classes that the old one does not know, where the policy asks for them."""
         if self.unseen == "using_new" and epoch > 0:
             embeddings, labels = embedded()
             self.take(class_means([(comparable(embeddings), labels)], classes=len(self.prototypes)))

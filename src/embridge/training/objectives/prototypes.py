@@ -12,16 +12,28 @@ from torch import Tensor
 
 from embridge.errors import InvalidInput, SettingsError
 
-__all__ = ["ClassMeans", "Unseen", "class_means", "nearest", "resolve_unseen"]
+__all__ = ["ClassMeans", "OldUnseen", "Unseen", "class_means", "nearest", "resolve_unseen"]
 
 Unseen = Literal["using_old", "null", "using_new"]
 """What stands for a class that the old model does not know: the mean of the old model's vectors of it all the same, nothing
 (the compatibility loss leaves it out), or the mean of the new model's vectors."""
 
+OldUnseen = Literal["using_old", "null"]
+"""The same for bounds and graphs of old embeddings, which no mean of the new model's vectors can stand for."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassMeans:
-    """means [c, d] float32 and counts [c]: a class without rows has a mean of zeros, the count 0, and is not ``present``."""
+    """The mean row of each class.
+
+    Attributes:
+        means: Float32 [c, d]; zeros for a class without rows.
+        counts: How many rows each class has [c].
+
+    Example:
+        >>> ClassMeans(torch.eye(2), torch.tensor([3, 0])).present.tolist()
+        [True, False]
+    """
 
     means: Tensor
     counts: Tensor
@@ -33,19 +45,31 @@ class ClassMeans:
 
 
 def class_means(chunks: Iterable[tuple[Tensor, Tensor]], *, classes: int, renormalise: bool = False) -> ClassMeans:
-    """``P_c = mean of x / ‖x‖`` over the rows of class c, given in any number of chunks (embeddings [n, d], labels [n]).
+    """The prototypes of classes: ``P_c = mean of x / ‖x‖`` over the rows of class c.
 
-    The rows are scaled to length one, the means are not (‖P_c‖ < 1 says how much a class agrees with itself) unless asked
-    for, as in BCT (Shen et al. 2020, arXiv 2003.11942) and in those who follow it. Encode images that are not augmented.
-    Held at a time: one chunk and [c, d] sums in float64, so the order of the chunks matters to the last digit only. A row of
-    zeros has no direction: it adds nothing but counts. The means are on the device of the first chunk.
+    The rows are scaled to length one. The means are not, unless ``renormalise`` says so: ‖P_c‖ < 1 says how much a class agrees
+    with itself. Encode images that are not augmented. In memory are one chunk and [c, d] sums in float64, so the order of the
+    chunks matters to the last digit only. A row of zeros has no direction: it adds nothing but counts.
 
-    Raises `InvalidInput` for no chunks, chunks that do not fit together, labels that are no integers in 0 … classes − 1, and
-    NaN or infinity.
+    Source:
+        BCT (Shen et al. 2020, arXiv 2003.11942) and those who follow it.
 
-    >>> found = class_means([(torch.eye(2), torch.tensor([0, 0])), (3 * torch.eye(2)[:1], torch.tensor([2]))], classes=3)
-    >>> found.means.tolist(), found.counts.tolist(), found.present.tolist()
-    ([[0.5, 0.5], [0.0, 0.0], [1.0, 0.0]], [2, 0, 1], [True, False, True])
+    Args:
+        chunks: Embeddings [n, d] and labels [n], in any number of chunks.
+        classes: c.
+        renormalise: Scale the means to length one.
+
+    Returns:
+        The means, on the device of the first chunk.
+
+    Raises:
+        InvalidInput: There are no chunks, they do not fit together, labels are no integers in 0 … classes − 1, or there is NaN or
+            infinity.
+
+    Example:
+        >>> found = class_means([(torch.eye(2), torch.tensor([0, 0])), (3 * torch.eye(2)[:1], torch.tensor([2]))], classes=3)
+        >>> found.means.tolist(), found.counts.tolist(), found.present.tolist()
+        ([[0.5, 0.5], [0.0, 0.0], [1.0, 0.0]], [2, 0, 1], [True, False, True])
     """
     sums: Tensor | None = None
     counts = torch.zeros(classes, dtype=torch.long)
@@ -82,17 +106,29 @@ def _check_chunk(embeddings: Tensor, labels: Tensor, sums: Tensor) -> None:
 def resolve_unseen(
     prototypes: Tensor, known: Tensor, unseen: Unseen, new: ClassMeans | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Prototypes [c, d] as a loss uses them, and which of them it uses [c], by the policy for classes not in known [c].
+    """Apply the policy for classes that the old model does not know.
 
-    new: class means of the new model, comparable with the old ones, for ``using_new``; while there are none, as at the start
-    of a training, and for classes without rows, ``using_new`` is ``null``. A prototype of zeros, which is a class without
-    rows, is never used. Raises `SettingsError` for another policy.
+    A prototype of zeros, which is a class without rows, is never used.
 
-    >>> p, known = torch.eye(2), torch.tensor([True, False])
-    >>> resolve_unseen(p, known, "null")[1].tolist(), resolve_unseen(p, known, "using_old")[1].tolist()
-    ([True, False], [True, True])
-    >>> resolve_unseen(p, known, "using_new", ClassMeans(-p, torch.ones(2)))[0].tolist()
-    [[1.0, 0.0], [-0.0, -1.0]]
+    Args:
+        prototypes: Of the old model [c, d].
+        known: The classes that it was trained on [c].
+        unseen: The policy.
+        new: Class means of the new model, comparable with the old ones, for ``using_new``. While there are none, as at the start
+            of a training, and for classes without rows, ``using_new`` is ``null``.
+
+    Returns:
+        Prototypes [c, d] as a loss uses them, and which of them it uses [c].
+
+    Raises:
+        SettingsError: There is no such policy.
+
+    Example:
+        >>> p, known = torch.eye(2), torch.tensor([True, False])
+        >>> resolve_unseen(p, known, "null")[1].tolist(), resolve_unseen(p, known, "using_old")[1].tolist()
+        ([True, False], [True, True])
+        >>> resolve_unseen(p, known, "using_new", ClassMeans(-p, torch.ones(2)))[0].tolist()
+        [[1.0, 0.0], [-0.0, -1.0]]
     """
     if unseen not in ("using_old", "null", "using_new"):
         raise SettingsError(f"classes that the old model does not know: using_old, null or using_new, came {unseen!r}")
@@ -106,15 +142,23 @@ def resolve_unseen(
 def nearest(
     queries: Tensor, gallery: Tensor, k: int, *, allowed: Tensor, own: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Dot products [q, k] with the k gallery rows that are nearest by it, and which rows these are [q, k].
+    """Find the k nearest gallery rows of each query, by dot product.
 
-    allowed [c]: which of the gallery's rows [c, d] may be neighbours. own [q]: the row that a query is itself, which is left
-    out. k is lowered to c; where a query has fewer neighbours, those left over have the dot product 0.
+    Args:
+        queries: Rows [q, d].
+        gallery: Rows [c, d].
+        k: How many; lowered to c.
+        allowed: Which gallery rows may be neighbours [c].
+        own: The gallery row that each query is itself [q], which is left out.
 
-    >>> rows = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
-    >>> scores, found = nearest(rows, rows, 1, allowed=torch.ones(3, dtype=torch.bool), own=torch.arange(3))
-    >>> found[:, 0].tolist(), [round(s, 6) for s in scores[:, 0].tolist()]
-    ([1, 0, 1], [0.8, 0.8, 0.6])
+    Returns:
+        Dot products and rows [q, k]. Where a query has fewer neighbours, those left over have the dot product 0.
+
+    Example:
+        >>> rows = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+        >>> scores, found = nearest(rows, rows, 1, allowed=torch.ones(3, dtype=torch.bool), own=torch.arange(3))
+        >>> found[:, 0].tolist(), [round(s, 6) for s in scores[:, 0].tolist()]
+        ([1, 0, 1], [0.8, 0.8, 0.6])
     """
     scores = (queries @ gallery.T).masked_fill(~allowed, float("-inf"))
     if own is not None:

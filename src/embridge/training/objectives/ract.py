@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -10,51 +11,72 @@ from torch import Tensor
 
 from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.classified import Classified, unit
-from embridge.training.objectives.requirements import check_settings, needed_embeddings
+from embridge.training.objectives.requirements import needed_embeddings, needed_old
+from embridge.training.objectives.settings import Count, NotNegative, Positive, Settings
 
-__all__ = ["RACT"]
+__all__ = ["RACT", "RACTSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RACTSettings(Settings):
+    """Settings of `RACT`.
+
+    Attributes:
+        temperature: τ.
+        negatives: How many of the nearest rows of other classes each sum is over, or as many as there are.
+        weight: Of the second term.
+        scale: s, of the logits of the new classifier.
+
+    Example:
+        >>> RACTSettings().negatives
+        10
+    """
+
+    temperature: Positive = 0.01
+    negatives: Count = 10
+    weight: NotNegative = 1.0
+    scale: Positive = 1.0
 
 
 class RACT(Classified):
-    """``CE(s · W φ, y) + weight · mean_i log(1 + Σ_j e^{⟨n_i, o_j − o_i⟩/τ} + Σ_j e^{⟨n_i, n_j − o_i⟩/τ})``.
+    """Let each new embedding find its old one among the nearest wrong ones.
 
-    Zhang et al., "Hot-refresh model upgrades with regression-alleviating compatible training in image retrieval", ICLR
-    2022 (arXiv 2201.09724): n and o are the new and the old embeddings of the batch, unit rows; each sum is
-    over the ``negatives`` rows j of other classes that are nearest to n_i, or as many as there are. The new ones among them
-    keep a hot refresh of the gallery from making answers worse on its way. temperature: τ.
+    ``CE(s · W φ, y) + weight · mean_i log(1 + Σ_j e^{⟨n_i, o_j − o_i⟩/τ} + Σ_j e^{⟨n_i, n_j − o_i⟩/τ})``. n and o are the new and
+    the old embeddings of the batch, unit rows. Each sum is over the rows j of other classes that are nearest to n_i. The new
+    ones among them keep a hot refresh of the gallery from making answers worse on its way. In a batch of one class the second
+    term is zero.
 
-    Needs the old embeddings of all training rows, of classes known to the old model or not. In a batch of one class the
-    term is zero: there is nothing to tell apart.
+    Source:
+        Zhang et al., "Hot-refresh model upgrades with regression-alleviating compatible training in image retrieval", ICLR
+        2022 (arXiv 2201.09724).
 
-    >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
-    >>> terms = RACT(old, 2)(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))
-    >>> bool(terms["compatibility"] < 1e-6)
-    True
+    Args:
+        old: The old model, with its embeddings of all training rows, of known classes or not.
+        classes: How many classes the new model is trained on.
+        settings: The defaults where it is left out.
+
+    Raises:
+        InvalidInput: There is no old model, it lacks its embeddings, or it is of other classes.
+
+    Example:
+        >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
+        >>> terms = RACT(old, 2)(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))
+        >>> bool(terms["compatibility"] < 1e-6)
+        True
     """
 
     paper: ClassVar[str] = (
         "Zhang et al., Hot-refresh model upgrades with regression-alleviating compatible training in image retrieval, "
         "ICLR 2022, arXiv 2201.09724"
     )
+    old_embeddings: Tensor
 
-    def __init__(
-        self,
-        old: OldModel | None,
-        classes: int,
-        *,
-        temperature: float = 0.01,
-        negatives: int = 10,
-        weight: float = 1.0,
-        scale: float = 1.0,
-    ) -> None:
-        check_settings("ract", "0 or more", weight=weight)
-        check_settings("ract", "above 0", temperature=temperature)
-        check_settings("ract", "a whole number of at least 1", negatives=negatives)
-        embeddings = needed_embeddings("ract", old)
-        super().__init__("ract", old, classes, scale=scale)
-        self.temperature, self.negatives, self.weight = temperature, negatives, weight
-        self.old_embeddings: Tensor
-        self.register_buffer("old_embeddings", embeddings, persistent=False)
+    def __init__(self, old: OldModel | None, classes: int, settings: RACTSettings | None = None) -> None:
+        settings = settings or RACTSettings()
+        old = needed_old("ract", old, classes)
+        super().__init__("ract", old, classes, scale=settings.scale)
+        self.temperature, self.negatives, self.weight = settings.temperature, settings.negatives, settings.weight
+        self.register_buffer("old_embeddings", needed_embeddings("ract", old), persistent=False)
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)

@@ -23,7 +23,7 @@ class ObjectiveRecord:
 
     Attributes:
         module: The module to import.
-        attribute: The class in it.
+        attribute: The class in it; that of its settings has ``Settings`` behind.
         needs: What it cannot be made without. ``old model`` stands for class means and known classes, ``old embeddings`` for the
             old vector of every training row, ``labels`` for the class of every training row.
         uses: What it takes under some of its settings, or where it is given.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -12,66 +12,85 @@ from embridge.errors import InvalidInput
 from embridge.training.objectives.base import Embedded, OldModel
 from embridge.training.objectives.classified import Classified, rows_by_class, unit
 from embridge.training.objectives.prototype_loss import PrototypeLoss
-from embridge.training.objectives.prototypes import Unseen
-from embridge.training.objectives.requirements import (
-    check_old_policy,
-    check_settings,
-    needed_embeddings,
-    needed_old,
-)
+from embridge.training.objectives.prototypes import OldUnseen
+from embridge.training.objectives.requirements import needed_embeddings, needed_old
+from embridge.training.objectives.settings import BelowOne, NotNegative, Positive, Settings, Whole
 
-__all__ = ["UniBCT", "refined_prototypes"]
+__all__ = ["UniBCT", "UniBCTSettings", "refined_prototypes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UniBCTSettings(Settings):
+    """Settings of `UniBCT`.
+
+    Attributes:
+        weight: Of the second term.
+        prototype_scale: t, of the logits by R.
+        refresh_epochs: The epochs, counted from 0, before which R is made again. Each time costs a pass over the data, and for
+            every class a linear system as large as the class.
+        spread: λ of the refinement.
+        temperature: τ of the refinement.
+        unseen: Classes that the old model does not know are treated as all others (``using_old``), or are no class of the second
+            term (``null``).
+        scale: s, of the logits of the new classifier.
+
+    Example:
+        >>> UniBCTSettings().refresh_epochs
+        (10, 20)
+    """
+
+    weight: NotNegative = 1.0
+    prototype_scale: Positive = 30.0
+    refresh_epochs: tuple[Whole, ...] = (10, 20)
+    spread: BelowOne = 0.9
+    temperature: Positive = 0.05
+    unseen: OldUnseen = "using_old"
+    scale: Positive = 1.0
 
 
 class UniBCT(Classified):
-    """``CE(s · W φ, y) + weight · CE(t · φ̂ Rᵀ, y)``, R being the refined prototypes, see `refined_prototypes`.
+    """Classify new embeddings by old prototypes that the new model has refined.
 
-    Zhang et al., "Towards universal backward-compatible representation learning", IJCAI 2022 (arXiv 2203.01583): old
-    embeddings that lie among other classes, as many do of classes the old model never saw, spoil the plain prototypes. The
-    new model knows better which rows of a class belong together, so the old rows are smoothed over its graph.
+    ``CE(s · W φ, y) + weight · CE(t · φ̂ Rᵀ, y)``, R [c, d_old] by `refined_prototypes`; before the first refresh R is the old
+    prototypes. Old embeddings that lie among other classes, as many do of classes the old model never saw, spoil the plain
+    prototypes. The new model knows better which rows of a class belong together, so the old rows are smoothed over its graph.
 
-    R is the old prototypes at first and is made again before each of ``refresh_epochs``, counted from 0; each time costs a
-    pass over the data, and a linear system as large as the class, for every class. prototype_scale: t. spread, temperature:
-    λ and τ of the refinement. unseen: classes that the old model was not trained on are taken as all others
-    (``using_old``), or are no class of the second term (``null``). Needs the old embeddings of all training rows.
-    ``Deviation:`` no margin in the second softmax, so that it differs from BCT by the prototypes alone.
+    Source:
+        Zhang et al., "Towards universal backward-compatible representation learning", IJCAI 2022 (arXiv 2203.01583).
 
-    >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
-    >>> objective = UniBCT(old, 2, refresh_epochs=(0,))
-    >>> objective.begin_epoch(0, 1, lambda: (torch.eye(2), torch.tensor([0, 1])))
-    >>> terms = objective(torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))
-    >>> bool(terms["compatibility"] < 1e-6)
-    True
+    Deviation:
+        There is no margin in the second softmax, so that it differs from BCT by the prototypes alone.
+
+    Args:
+        old: The old model, with its embeddings of all training rows.
+        classes: How many classes the new model is trained on.
+        settings: The defaults where it is left out.
+
+    Raises:
+        InvalidInput: There is no old model, it lacks its embeddings, or it is of other classes.
+
+    Example:
+        >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
+        >>> objective = UniBCT(old, 2, UniBCTSettings(refresh_epochs=(0,)))
+        >>> objective.begin_epoch(0, 1, lambda: (torch.eye(2), torch.tensor([0, 1])))
+        >>> terms = objective(torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))
+        >>> bool(terms["compatibility"] < 1e-6)
+        True
     """
 
     paper: ClassVar[str] = (
         "Zhang et al., Towards universal backward-compatible representation learning, IJCAI 2022, arXiv 2203.01583"
     )
+    old_embeddings: Tensor
 
-    def __init__(
-        self,
-        old: OldModel | None,
-        classes: int,
-        *,
-        weight: float = 1.0,
-        prototype_scale: float = 30.0,
-        refresh_epochs: Sequence[int] = (10, 20),
-        spread: float = 0.9,
-        temperature: float = 0.05,
-        unseen: Unseen = "using_old",
-        scale: float = 1.0,
-    ) -> None:
-        check_settings("unibct", "0 or more", weight=weight, **{f"refresh epoch {e}": e for e in refresh_epochs})
-        check_settings("unibct", "above 0", prototype_scale=prototype_scale, temperature=temperature)
-        check_settings("unibct", "at least 0 and below 1", spread=spread)
-        old, embeddings = needed_old("unibct", old), needed_embeddings("unibct", old)
-        super().__init__("unibct", old, classes, scale=scale)
-        self.weight, self.refresh_epochs = weight, tuple(refresh_epochs)
-        self.spread, self.temperature = spread, temperature
-        check_old_policy("unibct", unseen)
-        self.to_old = PrototypeLoss("unibct", old, classes, scale=prototype_scale, unseen=unseen)
-        self.old_embeddings: Tensor
-        self.register_buffer("old_embeddings", embeddings, persistent=False)
+    def __init__(self, old: OldModel | None, classes: int, settings: UniBCTSettings | None = None) -> None:
+        settings = settings or UniBCTSettings()
+        old = needed_old("unibct", old, classes)
+        super().__init__("unibct", old, classes, scale=settings.scale)
+        self.weight, self.refresh_epochs = settings.weight, tuple(settings.refresh_epochs)
+        self.spread, self.temperature = settings.spread, settings.temperature
+        self.to_old = PrototypeLoss("unibct", old, scale=settings.prototype_scale, unseen=settings.unseen)
+        self.register_buffer("old_embeddings", needed_embeddings("unibct", old), persistent=False)
 
     @torch.no_grad()
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
@@ -103,16 +122,27 @@ class UniBCT(Classified):
 def refined_prototypes(
     new: Tensor, old: Tensor, labels: Tensor, *, prototypes: Tensor, spread: float, temperature: float
 ) -> Tensor:
-    """The class means [c, d_old] of ``(1 − λ)(I − λ E)⁻¹ F_o``, E = rowsoftmax(cos(F_n, F_n) / τ) without the diagonal.
+    """Smooth the old rows of each class over the graph of its new rows, and take their means.
 
-    F_n and F_o are the new [n, d_new] and the old [n, d_old] embeddings of the rows of one class: the graph joins no two
-    classes. spread: λ, how far a row moves to its neighbours; 0 leaves all where they are. prototypes [c, d_old]: of classes
-    without rows.
+    ``(1 − λ)(I − λ E)⁻¹ F_o`` with E = rowsoftmax(cos(F_n, F_n) / τ) without the diagonal, F_n and F_o being the new and the old
+    rows of one class: the graph joins no two classes.
 
-    >>> rows, labels = torch.eye(2), torch.tensor([0, 0])
-    >>> refined = refined_prototypes(rows, rows, labels, prototypes=torch.zeros(2, 2), spread=0.9, temperature=0.05)
-    >>> refined.mul(100).round().tolist()
-    [[50.0, 50.0], [0.0, 0.0]]
+    Args:
+        new: The new embeddings [n, d_new].
+        old: The old embeddings [n, d_old] of the same rows.
+        labels: Their classes [n].
+        prototypes: What stands for classes without rows [c, d_old].
+        spread: λ, how far a row moves to its neighbours; 0 leaves all where they are.
+        temperature: τ.
+
+    Returns:
+        Class means [c, d_old].
+
+    Example:
+        >>> rows, labels = torch.eye(2), torch.tensor([0, 0])
+        >>> refined = refined_prototypes(rows, rows, labels, prototypes=torch.zeros(2, 2), spread=0.9, temperature=0.05)
+        >>> refined.mul(100).round().tolist()
+        [[50.0, 50.0], [0.0, 0.0]]
     """
     refined, new = prototypes.clone(), unit(new)
     for c, mine in rows_by_class(labels):

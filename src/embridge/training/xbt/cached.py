@@ -25,7 +25,7 @@ from embridge.methods.unit_rows import UnitRows
 from embridge.progress import Progress, silent
 from embridge.provenance import Provenance, library_versions
 from embridge.space import Space, require_same
-from embridge.training.objectives.xbt import XBTCaptioned, XBTImageText
+from embridge.training.objectives.xbt import Captions, XBTCaptioned, XBTImageText
 from embridge.training.xbt.bridge import TrainableBridge
 
 __all__ = ["Towers", "XBTCached"]
@@ -236,8 +236,8 @@ def _loss(
     if vectors.captions is None:
         terms = objective(*pairs)
     else:
-        captions = vectors.captions.batch(torch.randint(len(vectors.captions), (settings.caption_batch_size,)))
-        terms = objective(*pairs, seen=seen, captions=captions, mapped=model(captions[0], "text"))
+        new, old = vectors.captions.batch(torch.randint(len(vectors.captions), (settings.caption_batch_size,)))
+        terms = objective(*pairs, new_without_lora=seen, captions=Captions(new, old, model(new, "text")))
     return torch.stack(list(terms.values())).sum()
 
 

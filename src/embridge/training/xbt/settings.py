@@ -9,7 +9,7 @@ from functools import partial
 
 from embridge.errors import SettingsError
 from embridge.training.lightning.precision import Precision
-from embridge.training.objectives.requirements import Rule, check_settings
+from embridge.training.objectives.settings import Rule, check_settings
 from embridge.training.objectives.xbt import XBTCaptioned, XBTImageText
 
 __all__ = ["FinetuneSettings"]

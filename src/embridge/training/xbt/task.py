@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from embridge.encoders.base import Modality
+from embridge.training.objectives.xbt import Captions
 from embridge.training.xbt.bridge import TrainableBridge
 from embridge.training.xbt.cached_gradients import cached_backward, plain_backward
 from embridge.training.xbt.held_out_pairs import HeldOutPairs
@@ -129,9 +130,8 @@ class XBTTask:
             new, old = (side.to(device) for side in self._captions.batch(rows_of_captions))
             terms: dict[str, Tensor] = self._objective(
                 *pairs,
-                seen=batch.new_without_lora.to(device),
-                captions=(new, old),
-                mapped=self._bridge(new),
+                new_without_lora=batch.new_without_lora.to(device),
+                captions=Captions(new, old, self._bridge(new)),
                 groups=groups,
             )
         return terms
