@@ -127,8 +127,22 @@ def test_settings_load(page, tmp_path):
 def test_every_settings_key_is_explained():
     shown = [yaml.safe_load(text) for page in pages_with("yaml") if page != TRAIN for text in blocks(page, "yaml")]
     assert keys_of(Settings) <= {key for document in shown for key in keys_in(document)}
-    longest = max(blocks(SETTINGS_PAGE, "yaml"), key=len)
-    assert keys_of(Settings) <= set(re.findall(r"^ *(?:# )?(\w+):.*#", longest, re.MULTILINE))
+    whole = max(blocks(SETTINGS_PAGE, "yaml"), key=len)
+    assert keys_of(Settings) <= set(re.findall(r"(?:^ *(?:# )?|[{,] ?)(\w+):", whole, re.MULTILINE))
+    sections = {"The file": Settings, "A model": ModelSettings, "A space": SpaceSettings}
+    sections |= {"fit": FitSettings, "evaluate": EvaluateSettings}
+    for heading, model in sections.items():
+        rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\|", section(SETTINGS_PAGE, heading), re.MULTILINE)
+        assert {key for key, _ in rows} == set(model.model_fields), heading
+        for key, default_shown in rows:
+            assert re.findall(r"`([^`]+)`", default_shown) == words_of(model.model_fields[key].default), key
+
+
+def words_of(default):
+    """How a page writes a default: each part as YAML has it; nothing for none, an empty one or settings of their own."""
+    parts = default if isinstance(default, tuple) else (default,)
+    scalars = [part for part in parts if isinstance(part, str | int | float | Path) and part != ""]
+    return [str(part).lower() if isinstance(part, bool) else str(part) for part in scalars]
 
 
 def test_every_settings_key_of_a_training_is_explained():
