@@ -14,7 +14,7 @@ from benchmarks.protocols.cells import report_rows
 from embridge import Embeddings, Upgrade
 from embridge.evaluation import Relevance, Scope, Side, evaluate
 from embridge.methods import Pairs, make
-from embridge.training.xbt.cached import Towers, XBTCached
+from embridge.training.xbt.cached import PairVectors, Towers, XBTCached
 
 __all__ = ["Trial", "both_stages", "finetuned", "first_stage", "repeated", "second_stage", "trial_rows"]
 
@@ -50,11 +50,9 @@ def finetuned(pairs: Pairs, photos: Side, upgrade: Upgrade, case: Mapping[str, A
     rows = (drawn[:, None] * CAPTIONS_EACH + np.arange(CAPTIONS_EACH)).ravel()
     owners = np.repeat(drawn, CAPTIONS_EACH)
     return XBTCached(**case.get("settings", {})).fit(
-        repeated(photos.gallery, owners),
-        photos.queries.take(rows),
+        PairVectors(repeated(photos.gallery, owners), photos.queries.take(rows), owners),
         upgrade,
         captions=pairs if case["captions"] else None,
-        photos=owners,
         seed=seed,
     )
 

@@ -1,4 +1,4 @@
-"""FinetuneSettings: how a model is finetuned with XBT, as data that is checked when it is made."""
+"""How a model, or vectors of it, are finetuned with XBT, as data that is checked when it is made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from embridge.training.lightning.precision import Precision
 from embridge.training.objectives.settings import Rule, check_settings
 from embridge.training.objectives.xbt import XBTCaptioned, XBTImageText
 
-__all__ = ["FinetuneSettings"]
+__all__ = ["CachedSettings", "FinetuneSettings", "objective_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +91,80 @@ class FinetuneSettings:
         if self.precision not in ("auto", "32-true", "bf16-mixed"):
             raise SettingsError(f"finetune: precision is auto, 32-true or bf16-mixed, came {self.precision!r}")
 
-    def objective(self, *, captioned: bool) -> XBTImageText | XBTCaptioned:
-        """Make the loss, with or without captions of the bridge beside the pairs."""
-        if not captioned:
-            return XBTImageText(self.temperature, self.keep_weight)
-        return XBTCaptioned(self.temperature, self.keep_weight, self.neighbour_weight, self.neighbour_temperature)
-
     def share(self, steps: int) -> Callable[[int], float]:
         """Give the share of the learning rates at each of so many steps."""
         return partial(_share, steps=steps, warmup=round(self.warmup_fraction * steps))
+
+
+@dataclass(frozen=True, slots=True)
+class CachedSettings:
+    """How a training on cached vectors is done; `XBTCached` does it.
+
+    Attributes:
+        rank: Of the residuals.
+        learning_rate: Of the residuals.
+        projection_learning_rate: Of the bridge ψ.
+        weight_decay: Of both.
+        epochs: Passes over the photos, with one caption drawn for each.
+        batch_size: Photos that are contrasted at once.
+        temperature: Of the loss.
+        keep_weight: Of the term that holds captions where they were.
+        neighbour_weight: Of the term of the images' neighbours among captions of the bridge.
+        neighbour_temperature: Of that term.
+        caption_batch_size: Captions of the bridge in a step.
+        validation_fraction: Of the photos. Where their loss is no lower at the end than at the start, both towers are the
+            upgrade that came.
+
+    Raises:
+        SettingsError: A setting is out of range.
+
+    Example:
+        >>> CachedSettings(epochs=3).rank
+        16
+    """
+
+    rank: int = 16
+    learning_rate: float = 3e-3
+    projection_learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    epochs: int = 20
+    batch_size: int = 500
+    temperature: float = 0.1
+    keep_weight: float = 1.0
+    neighbour_weight: float = 2.0
+    neighbour_temperature: float = 0.05
+    caption_batch_size: int = 1024
+    validation_fraction: float = 0.05
+
+    def __post_init__(self) -> None:
+        def check(rule: Rule, *names: str) -> None:
+            check_settings("finetune", rule, **{name: getattr(self, name) for name in names})
+
+        check("a whole number of at least 1", "rank", "epochs")
+        check("a whole number of at least 2", "batch_size", "caption_batch_size")
+        check("above 0", "learning_rate", "temperature", "neighbour_temperature")
+        check("0 or more", "projection_learning_rate", "weight_decay", "keep_weight", "neighbour_weight")
+        check("above 0 and below 1", "validation_fraction")
+
+
+def objective_of(settings: FinetuneSettings | CachedSettings, *, captioned: bool) -> XBTImageText | XBTCaptioned:
+    """Make the loss that the settings describe.
+
+    Args:
+        settings: With the weights and temperatures of its terms.
+        captioned: With captions of the bridge beside the pairs.
+
+    Returns:
+        The loss.
+
+    Example:
+        >>> type(objective_of(FinetuneSettings(), captioned=True)).__name__
+        'XBTCaptioned'
+    """
+    if not captioned:
+        return XBTImageText(settings.temperature, settings.keep_weight)
+    neighbours = settings.neighbour_weight, settings.neighbour_temperature
+    return XBTCaptioned(settings.temperature, settings.keep_weight, *neighbours)
 
 
 def _share(step: int, *, steps: int, warmup: int) -> float:

@@ -20,7 +20,7 @@ from embridge.methods.base import Pairs
 from embridge.methods.unit_rows import UnitRows
 from embridge.space import require_same
 
-__all__ = ["Start", "Surrogates"]
+__all__ = ["Start", "Surrogates", "require_fitted"]
 
 _INDECISIVE = ("checkpoint_every_steps", "workers")
 
@@ -72,7 +72,8 @@ class Start:
     seed: int
 
     def __post_init__(self) -> None:
-        _require_trainable(self.encoder, self.upgrade, self.captions)
+        _require_trainable(self.encoder, self.upgrade)
+        require_fitted(self.upgrade, self.captions)
 
     def surrogates(self) -> Surrogates:
         """The pairs with all that the losses compare them with."""
@@ -112,18 +113,32 @@ class Start:
         return digest.hexdigest()
 
 
-def _require_trainable(encoder: ClipEncoder, upgrade: Upgrade, captions: Pairs | None) -> None:
+def require_fitted(upgrade: Upgrade, captions: Pairs | None) -> None:
+    """Refuse an upgrade that no finetuning can start from, and captions of other models.
+
+    Args:
+        upgrade: With the bridge that was fitted between the two models' captions.
+        captions: What it was fitted on, if the loss is to use it.
+
+    Raises:
+        WrongDirection: The upgrade is forward.
+        SettingsError: The upgrade has a head of its own.
+        SpaceMismatch: The captions are of other models.
+    """
+    if upgrade.direction == "forward":
+        raise WrongDirection("finetune: xbt trains on a backward upgrade, from new to old; this one is forward")
+    if not isinstance(upgrade.head, Identity):
+        raise SettingsError(f"finetune: xbt trains on an upgrade without a head of its own, came {upgrade.head.kind}")
+    if captions is not None:
+        require_same(upgrade.new_space, captions.new.space, what="the new side of the captions")
+        require_same(upgrade.old_space, captions.old.space, what="the old side of the captions")
+
+
+def _require_trainable(encoder: ClipEncoder, upgrade: Upgrade) -> None:
     if not isinstance(encoder, ClipEncoder):
         raise SettingsError(
             f"finetune: xbt trains a dual encoder of text and images (clip:MODEL), came a {type(encoder).__name__}"
         )
-    if upgrade.direction == "forward":
-        raise WrongDirection("finetune: xbt trains on a backward upgrade, from new to old; this one is forward")
     if encoder.lora is not None or upgrade.lora is not None:
         raise SettingsError("finetune: there is a LoRA already; start from an upgrade and an encoder without one")
     require_same(upgrade.new_space, encoder.space, what="the encoder to train with this upgrade")
-    if captions is not None:
-        require_same(upgrade.new_space, captions.new.space, what="the new side of the captions")
-        require_same(upgrade.old_space, captions.old.space, what="the old side of the captions")
-    if not isinstance(upgrade.head, Identity):
-        raise SettingsError(f"finetune: xbt trains on an upgrade without a head of its own, came {upgrade.head.kind}")

@@ -18,7 +18,7 @@ from embridge.training.xbt.bridge import TrainableBridge
 from embridge.training.xbt.cached_gradients import cached_backward, plain_backward
 from embridge.training.xbt.held_out_pairs import HeldOutPairs
 from embridge.training.xbt.lora import lora_state
-from embridge.training.xbt.settings import FinetuneSettings
+from embridge.training.xbt.settings import FinetuneSettings, objective_of
 from embridge.training.xbt.start import Start, Surrogates
 
 __all__ = ["Batch", "XBTTask"]
@@ -67,7 +67,7 @@ class XBTTask:
     ) -> None:
         self._encoder, self._seed, self._captions = start.encoder, start.seed, start.caption_rows()
         self._settings, self._attached, self._bridge = settings, attached, bridge
-        self._objective = settings.objective(captioned=self._captions is not None)
+        self._objective = objective_of(settings, captioned=self._captions is not None)
         self._train, self._held_out = train, held_out
         self._dropouts = [m for n, m in attached.named_modules() if "lora_dropout" in n]
         self._judge = HeldOutPairs(
