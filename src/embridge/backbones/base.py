@@ -24,6 +24,11 @@ class Backbone(nn.Module, ABC):
         takes: ``images``, float32 [b, 3, side, side], shifted and scaled as `embridge.backbones.pixels.Pixels` says; or
             ``vectors``, float32 [b, d] of a frozen model.
         feature_dim: The dims of its features.
+
+    Example:
+        >>> from embridge.backbones.vectors import VectorHead
+        >>> isinstance(VectorHead(3, 2), Backbone)
+        True
     """
 
     kind: ClassVar[str]

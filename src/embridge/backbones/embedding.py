@@ -16,6 +16,10 @@ class Embedding(nn.Module, ABC):
 
     Attributes:
         kind: Its name in saved models.
+
+    Example:
+        >>> isinstance(UnitLength(), Embedding)
+        True
     """
 
     kind: ClassVar[str]

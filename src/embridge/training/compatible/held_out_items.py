@@ -41,9 +41,9 @@ class HeldOut:
 
     def __post_init__(self) -> None:
         if len(self.data) < 2 or (self.old is not None and len(self.old) != len(self.data)):
-            came = "none" if self.old is None else len(self.old)
+            vectors = "none" if self.old is None else len(self.old)
             raise InvalidInput(
-                f"held out: expected two items or more, and old vectors of all; came {len(self.data)}, {came}"
+                f"held out: expected two items or more, and old vectors of all; came {len(self.data)}, {vectors}"
             )
 
     def score(self, new: Float32[np.ndarray, "m d_new"], comparable: Float32[np.ndarray, "m d_old"]) -> float:
@@ -78,6 +78,6 @@ def nearest_is_right(
         >>> round(nearest_is_right(rows, rows, np.array([0, 0, 1])), 3)
         0.667
     """
-    found = top_k(normalized(queries), normalized(gallery), 2).rows
-    nearest = np.where(found[:, 0] == np.arange(len(found)), found[:, 1], found[:, 0])
+    rows = top_k(normalized(queries), normalized(gallery), 2).rows
+    nearest = np.where(rows[:, 0] == np.arange(len(rows)), rows[:, 1], rows[:, 0])
     return float((labels[nearest] == labels).mean())

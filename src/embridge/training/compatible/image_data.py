@@ -107,16 +107,16 @@ class ImageFolder:
         if side < 1:
             raise SettingsError(f"image folder: expected a side of at least 1 pixel, came {side}")
         folders = {d.name: d for d in _folders_in(self.folder)} if labelled else {_UNLABELLED: self.folder}
-        found = {name: _images_in(d) for name, d in folders.items()}
-        if not labelled and not found[_UNLABELLED]:
+        images = {name: _images_in(d) for name, d in folders.items()}
+        if not labelled and not images[_UNLABELLED]:
             raise InvalidInput(f"{folder}: expected images in it, or in folders below it; there is none")
-        if not found or not all(found.values()):
-            empty = [name for name, files in found.items() if not files]
+        if not images or not all(images.values()):
+            empty = [name for name, files in images.items() if not files]
             what = f"the class {empty[0]!r} has no image" if empty else "there is no folder in it"
             raise InvalidInput(f"{folder}: expected one folder a class, with images in it; {what}")
-        self.classes = tuple(found)
-        self.files = [file for files in found.values() for file in files]
-        self.labels = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
+        self.classes = tuple(images)
+        self.files = [file for files in images.values() for file in files]
+        self.labels = np.repeat(np.arange(len(images)), [len(files) for files in images.values()])
 
     def fingerprint(self) -> str:
         """A hash of names and sizes of the files, not of what is in them."""
@@ -141,14 +141,14 @@ class ImageFolder:
         Returns:
             Those that cannot be read.
         """
-        found = []
+        damaged = []
         for row, file in enumerate(self.files):
             try:
                 square_pixels([file], self.side)
             except InvalidInput:
-                found.append(file)
+                damaged.append(file)
             progress(row + 1, len(self.files), "images read")
-        return found
+        return damaged
 
 
 class HuggingFaceImages:

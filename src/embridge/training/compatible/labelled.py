@@ -22,6 +22,10 @@ class Labelled(Protocol):
     """Items, each of a class: images, or vectors of a frozen model.
 
     The same rows give the same batch, whichever process asks.
+
+    Example:
+        >>> isinstance(LabelledVectors(np.eye(2, dtype=np.float32), np.array([0, 1])), Labelled)
+        True
     """
 
     @property

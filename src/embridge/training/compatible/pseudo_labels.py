@@ -149,11 +149,11 @@ def _far_apart(x: np.ndarray, count: int, generator: np.random.Generator) -> np.
 
 def _nearest(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest centre of each row [n], and the cosine with it [n]; a part of the rows at a time."""
-    found = []
+    parts = []
     for start in range(0, len(x), _CHUNK_ROWS):
         scores = x[start : start + _CHUNK_ROWS] @ centres.T
-        found.append((scores.argmax(axis=1), scores.max(axis=1)))
-    codes, cosines = zip(*found, strict=True)
+        parts.append((scores.argmax(axis=1), scores.max(axis=1)))
+    codes, cosines = zip(*parts, strict=True)
     return np.concatenate(codes), np.concatenate(cosines)
 
 
@@ -161,10 +161,10 @@ def _moved(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Each centre at the mean of the rows that are nearest to it; one without rows at a row that is served worst."""
     codes, cosines = _nearest(x, centres)
     chunk = torch.from_numpy(x), torch.from_numpy(codes)
-    found = class_means([chunk], classes=len(centres), renormalise=True)
-    moved, empty = found.means.numpy(), np.flatnonzero(~found.present.numpy())
-    moved[empty] = x[cosines.argsort(kind="stable")[: len(empty)]]
-    return moved
+    means = class_means([chunk], classes=len(centres), renormalise=True)
+    centres, empty = means.means.numpy(), np.flatnonzero(~means.present.numpy())
+    centres[empty] = x[cosines.argsort(kind="stable")[: len(empty)]]
+    return centres
 
 
 def _nearest_of_all(x: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -43,6 +43,15 @@ class Start:
     Raises:
         SettingsError: The backbone takes other items or gives features of other dims, or held-out images are of another side.
         InvalidInput: The objective was made of other rows.
+
+    Example:
+        >>> from embridge.backbones.vectors import VectorHead
+        >>> from embridge.training.compatible.labelled import LabelledVectors
+        >>> from embridge.training.objectives import make_objective
+        >>> data = LabelledVectors(np.eye(4, dtype=np.float32), np.arange(4) % 2)
+        >>> start = Start(data, VectorHead(4, 3), make_objective("independent", None, 2, {"dim": 3}), None, 0)
+        >>> start.method, start.network.kind
+        ('independent-head-only', 'vector-head')
     """
 
     def __init__(
@@ -80,8 +89,8 @@ class Start:
             64 letters.
         """
         decisive = {k: v for k, v in settings.items() if k not in _INDECISIVE}
-        held = None if self.held_out is None else self.held_out.data.fingerprint()
-        described = [decisive, self.seed, self.data.fingerprint(), held, self.described()]
+        held_out = None if self.held_out is None else self.held_out.data.fingerprint()
+        described = [decisive, self.seed, self.data.fingerprint(), held_out, self.described()]
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
         for part, tensor in self._tensors():
             digest.update(f"{part} {tensor.dtype} {list(tensor.shape)}".encode())
@@ -102,14 +111,14 @@ class Start:
 
     def versions(self) -> dict[str, str]:
         """What the training was made with."""
-        found = library_versions()
+        versions = library_versions()
         own = BACKBONES[self.network.kind].packages if self.network.kind in BACKBONES else ()
         for package in ("lightning", "kornia", *own):
             try:
-                found[package] = importlib.metadata.version(package)
+                versions[package] = importlib.metadata.version(package)
             except importlib.metadata.PackageNotFoundError:
                 continue
-        return found
+        return versions
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         for part in (self.network, self.objective):
@@ -146,7 +155,7 @@ def _require_rows(objective: Objective, rows: int) -> None:
 
 def _plain_settings(objective: Objective) -> dict[str, Any]:
     """The numbers, texts and tuples of them that the objective and its own parts hold."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for prefix, module in objective.named_modules():
         if type(module).__module__.startswith("torch."):
             continue
@@ -155,5 +164,5 @@ def _plain_settings(objective: Objective) -> dict[str, Any]:
                 isinstance(value, tuple) and all(isinstance(v, (int, float, str)) for v in value)
             )
             if plain and not name.startswith("_") and name != "training":
-                found[f"{prefix}.{name}" if prefix else name] = list(value) if isinstance(value, tuple) else value
-    return found
+                settings[f"{prefix}.{name}" if prefix else name] = list(value) if isinstance(value, tuple) else value
+    return settings

@@ -36,6 +36,11 @@ class Preparation:
         pixels: How images are shifted and scaled; None for vectors, which stay as they are.
         augment: What is done to images that are learnt from.
         layout: Of images, and of the backbone.
+
+    Example:
+        >>> preparation = Preparation(Pixels(2), nn.Sequential(), torch.channels_last)
+        >>> preparation.prepared(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), augmented=False).unique().tolist()
+        [-1.0]
     """
 
     pixels: Pixels | None
@@ -74,6 +79,10 @@ class Batch:
         inputs: uint8 images [b, 3, side, side], or float32 vectors [b, d].
         labels: The class of each [b].
         index: Their rows among all items [b].
+
+    Example:
+        >>> Batch(0, torch.zeros(2, 3), labels=torch.tensor([0, 1]), index=torch.tensor([7, 3])).index.tolist()
+        [7, 3]
     """
 
     step: int
@@ -91,6 +100,17 @@ class CompatibleTask:
         start: The items, the backbone and the objective.
         settings: How the training is done.
         device: Where.
+
+    Example:
+        >>> from embridge.backbones.vectors import VectorHead
+        >>> from embridge.training.compatible.labelled import LabelledVectors
+        >>> from embridge.training.objectives import make_objective
+        >>> data = LabelledVectors(np.eye(4, dtype=np.float32), np.arange(4) % 2)
+        >>> start = Start(data, VectorHead(4, 3), make_objective("independent", None, 2, {"dim": 3}), None, 0)
+        >>> task = CompatibleTask(start, CompatibleSettings(batch_size=2), "cpu")
+        >>> terms = task.step(task.batch(0), lambda loss: loss.backward())
+        >>> task.steps_per_epoch, sorted(terms)
+        (2, ['classification'])
     """
 
     def __init__(self, start: Start, settings: CompatibleSettings, device: str) -> None:
@@ -112,12 +132,12 @@ class CompatibleTask:
 
     def state(self) -> dict[str, Tensor]:
         """Backbone, objective and, where there is one, the average, by name."""
-        found = {f"backbone.{name}": t for name, t in self._backbone.state_dict().items()}
-        found |= {f"objective.{name}": t for name, t in self._objective.state_dict().items()}
+        state = {f"backbone.{name}": t for name, t in self._backbone.state_dict().items()}
+        state |= {f"objective.{name}": t for name, t in self._objective.state_dict().items()}
         if self.average is not None:
-            found |= {f"average.{name}": t for name, t in self.average.state.items()}
-            found["average.updates"] = self.average.updates
-        return found
+            state |= {f"average.{name}": t for name, t in self.average.state.items()}
+            state["average.updates"] = self.average.updates
+        return state
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Made in each process of a training, after it has got its device."""
@@ -220,8 +240,8 @@ class CompatibleTask:
 
     def _averaged(self) -> dict[str, Tensor]:
         """What is averaged: all that the model is made of; what an objective refreshes stays as it is."""
-        found = {f"backbone.{name}": t for name, t in self._backbone.state_dict().items()}
-        return found | {f"objective.{name}": p for name, p in self._objective.named_parameters()}
+        backbone = {f"backbone.{name}": t for name, t in self._backbone.state_dict().items()}
+        return backbone | {f"objective.{name}": p for name, p in self._objective.named_parameters()}
 
     def _place(self) -> None:
         _placed(self._backbone, self._device, self._preparation.layout)

@@ -40,6 +40,16 @@ class Trained:
         provenance: Where it comes from.
         make_bridge: Gives the bridge between two spaces, new and old; see `Objective.bridge`.
         old_dim: The dims of the old rows.
+
+    Example:
+        >>> from embridge.training.compatible.labelled import LabelledVectors
+        >>> from embridge.training.compatible.trainer import CompatibleTraining
+        >>> from embridge.training.objectives import make_objective
+        >>> data = LabelledVectors(np.eye(4, dtype=np.float32), np.arange(4) % 2)
+        >>> objective = make_objective("independent", None, 2, {"dim": 3})
+        >>> trained = CompatibleTraining(epochs=1, batch_size=2).fit(data, VectorHead(4, 3), objective)
+        >>> trained.embed(data.vectors).shape
+        (4, 3)
     """
 
     model: TrainedModel
@@ -156,6 +166,15 @@ def trained_from(start: Start, settings: CompatibleSettings, figures: Mapping[st
 
     Raises:
         SettingsError: What the objective's ``embed`` does is not its ``embedding``, as in one of the user's own.
+
+    Example:
+        >>> from embridge.backbones.vectors import VectorHead
+        >>> from embridge.training.compatible.labelled import LabelledVectors
+        >>> from embridge.training.objectives import make_objective
+        >>> data = LabelledVectors(np.eye(4, dtype=np.float32), np.arange(4) % 2)
+        >>> start = Start(data, VectorHead(4, 3), make_objective("independent", None, 2, {"dim": 3}), None, 0)
+        >>> trained_from(start, CompatibleSettings(name="mine"), {}).space.model
+        'mine'
     """
     name = settings.name or f"{start.method}-{start.network.kind}"
     pixels, objective = settings.pixels(start.data.side), start.objective

@@ -24,6 +24,24 @@ class Best:
         scores: At the start, and after each check.
         losses: The mean loss of each hundredth of the steps, or of each step.
         state: The best parameters by name; empty where the last are kept.
+
+    Example:
+        >>> class Toy:
+        ...     weight = torch.ones(1, requires_grad=True)
+        ...     def state(self): return {"weight": self.weight}
+        ...     def optimizer(self): return torch.optim.SGD([self.weight], lr=0.1)
+        ...     def batch(self, step): return torch.ones(1)
+        ...     def step(self, batch, backward):
+        ...         loss = (self.weight * batch).square().sum()
+        ...         backward(loss)
+        ...         return {"loss": loss.detach()}
+        ...     def score(self): return -float(self.weight.detach().square())
+        >>> toy = Toy()
+        >>> best = Best(toy, Loop("toy", "steps", steps=3, seed=0, share=lambda step: 1.0))
+        >>> with torch.no_grad():
+        ...     _ = toy.weight.mul_(0.5)
+        >>> best.check(1), best.scores, best.step
+        (-0.25, [-1.0, -0.25], 1)
     """
 
     def __init__(self, task: Task, loop: Loop) -> None:
@@ -68,15 +86,36 @@ class Best:
 
 
 def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of these tensors on the processor, without gradients."""
+    """Copy tensors to the processor, without gradients.
+
+    Args:
+        state: Tensors by name.
+
+    Returns:
+        The copies.
+
+    Example:
+        >>> copied({"weight": torch.ones(1)})
+        {'weight': tensor([1.])}
+    """
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
 
 def load(state: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
     """Put saved values into the tensors of a task, in place.
 
+    Args:
+        state: The tensors by name.
+        saved: Their values.
+
     Raises:
         InvalidInput: The names differ.
+
+    Example:
+        >>> weight = torch.ones(1)
+        >>> load({"weight": weight}, {"weight": torch.zeros(1)})
+        >>> weight
+        tensor([0.])
     """
     if state.keys() != saved.keys():
         raise InvalidInput(

@@ -16,7 +16,15 @@ __all__ = ["PlainCheckpoints", "require_own"]
 
 
 class PlainCheckpoints(CheckpointIO):  # type: ignore[misc]
-    """Lightning's seam for reading and writing checkpoints; tensors, numbers and texts only."""
+    """Lightning's seam for reading and writing checkpoints; tensors, numbers and texts only.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     PlainCheckpoints().save_checkpoint({"step": 3}, f"{folder}/last.ckpt")
+        ...     PlainCheckpoints().load_checkpoint(f"{folder}/last.ckpt")
+        {'step': 3}
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         with atomic_file(path) as temporary:
@@ -44,6 +52,12 @@ def require_own(path: Path, name: str) -> None:
 
     Raises:
         InvalidInput: It is of another training, or cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     PlainCheckpoints().save_checkpoint({"embridge": {"name": "mine"}}, f"{folder}/last.ckpt")
+        ...     require_own(Path(folder) / "last.ckpt", "mine")
     """
     checkpoint = PlainCheckpoints().load_checkpoint(path).get("embridge")
     if not isinstance(checkpoint, dict) or checkpoint.get("name") != name:

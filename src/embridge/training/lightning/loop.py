@@ -44,6 +44,21 @@ def train(task: Task, loop: Loop, run: Run) -> Best:
 
     Raises:
         InvalidInput: The checkpoint is of another training, or cannot be read.
+
+    Example:
+        >>> class Toy:
+        ...     weight = torch.ones(1, requires_grad=True)
+        ...     def state(self): return {"weight": self.weight}
+        ...     def optimizer(self): return torch.optim.SGD([self.weight], lr=0.1)
+        ...     def batch(self, step): return torch.ones(1)
+        ...     def step(self, batch, backward):
+        ...         loss = (self.weight * batch).square().sum()
+        ...         backward(loss)
+        ...         return {"loss": loss.detach()}
+        ...     def score(self): return -float(self.weight.detach().square())
+        >>> best = train(Toy(), Loop("toy", "steps", steps=3, seed=0, share=lambda step: 1.0), Run())
+        >>> best.step, [round(loss, 3) for loss in best.losses]
+        (3, [1.0, 0.64, 0.41])
     """
     best, file = Best(task, loop), None if run.folder is None else Path(run.folder) / CHECKPOINT
     module = _Module(task, loop, best, file)

@@ -29,6 +29,12 @@ def average_gradients(parameters: Sequence[Tensor]) -> None:
 
     Args:
         parameters: Those without ``requires_grad`` are left out.
+
+    Example:
+        >>> weight = torch.ones(1, requires_grad=True)
+        >>> average_gradients([weight])
+        >>> weight.grad
+        tensor([0.])
     """
     trained = [p for p in parameters if p.requires_grad]
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]

@@ -17,6 +17,10 @@ class Strategy:
     Attributes:
         start_method: ``popen`` runs the script again for each device, also under torchrun and SLURM; ``spawn`` and ``fork``
             start functions, which a notebook, a test or a command needs.
+
+    Example:
+        >>> Strategy("fork").runs_script_again
+        False
     """
 
     start_method: Literal["popen", "spawn", "fork"]

@@ -15,7 +15,22 @@ __all__ = ["Loop", "Task"]
 
 @runtime_checkable
 class Task(Protocol):
-    """What is trained: batches, the loss's gradients, and a score of how it goes."""
+    """What is trained: batches, the loss's gradients, and a score of how it goes.
+
+    Example:
+        >>> class Toy:
+        ...     weight = torch.ones(1, requires_grad=True)
+        ...     def state(self): return {"weight": self.weight}
+        ...     def optimizer(self): return torch.optim.SGD([self.weight], lr=0.1)
+        ...     def batch(self, step): return torch.ones(1)
+        ...     def step(self, batch, backward):
+        ...         loss = (self.weight * batch).square().sum()
+        ...         backward(loss)
+        ...         return {"loss": loss.detach()}
+        ...     def score(self): return -float(self.weight.detach().square())
+        >>> isinstance(Toy(), Task)
+        True
+    """
 
     def state(self) -> dict[str, Tensor]:
         """All that training changes, by name: parameters, and what else is to be taken up again with them."""

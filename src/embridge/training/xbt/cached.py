@@ -74,6 +74,14 @@ class Towers:
     Attributes:
         text: For queries and rows that are texts.
         image: For queries and rows that are images.
+
+    Example:
+        >>> from embridge.adapters import Identity, Linear
+        >>> from embridge.space import Space
+        >>> new, old = Space("new", "1", 6), Space("old", "1", 4)
+        >>> fitted = Upgrade(Identity(new, new), Linear(new, old, np.eye(6, 4, dtype=np.float32)), Provenance("known"))
+        >>> Towers(text=fitted, image=fitted).image.old_space.dim
+        4
     """
 
     text: Upgrade

@@ -29,6 +29,10 @@ class CachedVectors:
         texts: Of the new model [n, d_new].
         targets: ψ₀ of the texts, the surrogates of the old model's captions [n, d_old].
         captions: What the bridge was fitted on, if the loss is to use it.
+
+    Example:
+        >>> CachedVectors(torch.eye(3), torch.eye(3), torch.eye(3, 2), None).targets.shape
+        torch.Size([3, 2])
     """
 
     images: Tensor
@@ -46,6 +50,21 @@ class CachedTraining:
         objective: The loss.
         model: What is trained.
         vectors: What it is trained on.
+
+    Example:
+        >>> from embridge.adapters.upgrade import Upgrade
+        >>> from embridge.adapters import Identity, Linear
+        >>> from embridge.provenance import Provenance
+        >>> from embridge.space import Space
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> fitted = Upgrade(Identity(new, new), Linear(new, old, np.eye(3, 2, dtype=np.float32)), Provenance("known"))
+        >>> settings = CachedSettings(epochs=2, batch_size=2)
+        >>> vectors = CachedVectors(torch.eye(3), torch.eye(3), torch.eye(3, 2), None)
+        >>> from embridge.training.xbt.settings import objective_of
+        >>> training = CachedTraining(settings, objective_of(settings, captioned=False), Residuals(fitted, 1), vectors)
+        >>> training.train([np.array([row]) for row in range(3)], lambda done, total, what: print(done, total, what))
+        1 2 finetune steps
+        2 2 finetune steps
     """
 
     settings: CachedSettings

@@ -43,7 +43,7 @@ def find_projections(model: nn.Module) -> list[str]:
         >>> find_projections(nn.ModuleDict(towers))
         ['q_proj', 'v_proj']
     """
-    found: set[str] = set()
+    projections: set[str] = set()
     for tower in _TOWERS:
         layers = _linear_names(model, tower)
         names = next((group for group in _PROJECTIONS if layers.issuperset(group)), None)
@@ -52,8 +52,8 @@ def find_projections(model: nn.Module) -> list[str]:
                 f"{type(model).__name__} has no query and value projections of a known name in its {tower}; set "
                 f"target_modules to names of its linear layers, such as {sorted(layers)[:8]}"
             )
-        found.update(names)
-    return sorted(found)
+        projections.update(names)
+    return sorted(projections)
 
 
 def require_targets(model: nn.Module, names: Sequence[str]) -> None:
@@ -91,6 +91,14 @@ def attached_lora(
     Raises:
         SettingsError: A name is of no linear layer, or a tower has none.
         MissingExtra: peft is not installed.
+
+    Example:
+        >>> from embridge.datasets import glyph_models
+        >>> from embridge.encoders.clip import ClipEncoder
+        >>> encoder = ClipEncoder(glyph_models.folder("new"), device="cpu")
+        >>> with attached_lora(encoder.model, rank=2, alpha=4, dropout=0.0) as attached:
+        ...     sum(parameter.numel() for parameter in lora_state(attached).values())
+        6144
     """
     peft = require("peft", extra="finetune")
     names = find_projections(model) if target_modules is None else sorted(target_modules)
@@ -117,6 +125,14 @@ def lora_state(attached: Any) -> dict[str, Tensor]:
 
     Returns:
         The parameters.
+
+    Example:
+        >>> class Attached(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.query, self.lora_A = nn.Linear(2, 2), nn.Linear(2, 1, bias=False)
+        >>> list(lora_state(Attached()))
+        ['lora_A.weight']
     """
     return {name: p for name, p in attached.named_parameters() if "lora_" in name}
 
@@ -131,6 +147,15 @@ def save_lora(attached: Any, folder: Path | str, *, base: str) -> Path:
 
     Returns:
         The folder.
+
+    Example:
+        >>> import tempfile
+        >>> from embridge.datasets import glyph_models
+        >>> from embridge.encoders.clip import ClipEncoder
+        >>> encoder = ClipEncoder(glyph_models.folder("new"), device="cpu")
+        >>> with tempfile.TemporaryDirectory() as folder, attached_lora(encoder.model, rank=2, alpha=4, dropout=0.0) as lora:
+        ...     sorted(file.name for file in save_lora(lora, f"{folder}/lora", base="new").iterdir())
+        ['adapter_config.json', 'adapter_model.safetensors']
     """
     with atomic_folder(folder, marker=LORA_CONFIG) as temporary:
         attached.save_pretrained(str(temporary), safe_serialization=True, save_embedding_layers=False)

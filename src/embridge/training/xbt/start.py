@@ -35,6 +35,11 @@ class Surrogates:
         groups: The number of each pair's photo [n].
         images: Vectors of the images by the new model without the LoRA, unit rows [n, d_new]; needed beside captions of the
             bridge alone.
+
+    Example:
+        >>> pairs = ImageTextPairs(["a", "b"], np.zeros((2, 4, 4), np.uint8))
+        >>> Surrogates(pairs, np.eye(2, dtype=np.float32), np.arange(2)).take(np.array([1])).pairs.captions
+        ['b']
     """
 
     pairs: ImageTextPairs
@@ -63,6 +68,18 @@ class Start:
         SettingsError: The encoder or the upgrade cannot be trained.
         WrongDirection: The upgrade is forward.
         SpaceMismatch: The upgrade or the captions are of other models.
+
+    Example:
+        >>> from embridge.adapters import Linear
+        >>> from embridge.datasets import glyph_models
+        >>> from embridge.provenance import Provenance
+        >>> from embridge.space import Space
+        >>> encoder = ClipEncoder(glyph_models.folder("new"), device="cpu")
+        >>> new, old = encoder.space, Space("old", "1", 2)
+        >>> fitted = Upgrade(Identity(new, new), Linear(new, old, np.eye(128, 2, dtype=np.float32)), Provenance("known"))
+        >>> pairs = ImageTextPairs(["latin small letter a", "latin small letter b"], np.zeros((2, 32, 32), np.uint8))
+        >>> Start(pairs, encoder, fitted, None, 0).surrogates().old_texts.shape
+        (2, 2)
     """
 
     pairs: ImageTextPairs
@@ -124,6 +141,14 @@ def require_fitted(upgrade: Upgrade, captions: Pairs | None) -> None:
         WrongDirection: The upgrade is forward.
         SettingsError: The upgrade has a head of its own.
         SpaceMismatch: The captions are of other models.
+
+    Example:
+        >>> from embridge.adapters import Identity, Linear
+        >>> from embridge.provenance import Provenance
+        >>> from embridge.space import Space
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> fitted = Upgrade(Identity(new, new), Linear(new, old, np.eye(3, 2, dtype=np.float32)), Provenance("known"))
+        >>> require_fitted(fitted, None)
     """
     if upgrade.direction == "forward":
         raise WrongDirection("finetune: xbt trains on a backward upgrade, from new to old; this one is forward")

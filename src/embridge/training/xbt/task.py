@@ -34,6 +34,10 @@ class Batch:
         targets: The surrogates of the captions [b, d_old].
         groups: The number of each pair's photo [b].
         new_without_lora: Vectors of the images by the new model without the LoRA [b, d_new].
+
+    Example:
+        >>> Batch([], [], torch.eye(2), torch.arange(2), None).groups.tolist()
+        [0, 1]
     """
 
     images: list[Any]
@@ -53,6 +57,26 @@ class XBTTask:
         bridge: ψ, which is trained too.
         train: The pairs to train on.
         held_out: The pairs to score.
+
+    Example:
+        >>> from embridge.adapters import Identity, Linear
+        >>> from embridge.adapters.upgrade import Upgrade
+        >>> from embridge.datasets import glyph_models, glyphs
+        >>> from embridge.datasets.image_text import ImageTextPairs
+        >>> from embridge.encoders.clip import ClipEncoder
+        >>> from embridge.provenance import Provenance
+        >>> from embridge.space import Space
+        >>> from embridge.training.xbt.lora import attached_lora
+        >>> encoder = ClipEncoder(glyph_models.folder("new"), device="cpu")
+        >>> bridge = Linear(encoder.space, Space("old", "1", 64), np.eye(128, 64, dtype=np.float32))
+        >>> fitted = Upgrade(Identity(encoder.space, encoder.space), bridge, Provenance("known"))
+        >>> drawn = glyphs.render(glyphs.split()["validation"][:8], one_each=True)
+        >>> start = Start(ImageTextPairs(drawn.captions, drawn.images), encoder, fitted, None, 0)
+        >>> pairs, settings = start.surrogates(), FinetuneSettings(batch_size=4)
+        >>> with attached_lora(encoder.model, rank=2, alpha=4, dropout=0.0) as attached:
+        ...     task = XBTTask(start, settings, attached, TrainableBridge(bridge), train=pairs, held_out=pairs)
+        ...     sorted(task.step(task.batch(0), lambda loss: loss.backward()))
+        ['image_to_old_text', 'image_to_text', 'keep']
     """
 
     def __init__(
