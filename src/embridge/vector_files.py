@@ -1,6 +1,6 @@
 """Embeddings on disk: npy (with a JSON beside it), Parquet, Arrow IPC.
 
-Parquet and Arrow files carry ids and space in one file. A bare ``.npy`` says neither, so `write` puts them into
+Parquet and Arrow files carry ids and space in one file. A bare ``.npy`` says neither, so `write_vectors` puts them into
 ``NAME.npy.json``; reading one made elsewhere needs ``space=``. npy and Arrow are read through a memory map.
 """
 
@@ -18,17 +18,17 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, require
 from embridge.space import Space, require_same
 
-__all__ = ["SUFFIXES", "raw_chunks", "read", "read_chunks", "read_space", "write"]
+__all__ = ["SUFFIXES", "raw_chunks", "read_chunks", "read_space", "read_vectors", "write_vectors"]
 
 SUFFIXES = (".npy", ".parquet", ".arrow")
 _SPACE_KEY = b"embridge.space"
 
 
-def write(rows: Embeddings, path: Path | str) -> Path:
+def write_vectors(rows: Embeddings, path: Path | str) -> Path:
     """Write ids, vectors and space; the suffix chooses the format. The file appears whole or not at all.
 
     >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
-    >>> write(rows, "rows.parquet").name
+    >>> write_vectors(rows, "rows.parquet").name
     'rows.parquet'
     """
     path = Path(path)
@@ -52,7 +52,7 @@ def write(rows: Embeddings, path: Path | str) -> Path:
     return path
 
 
-def read(path: Path | str, *, space: Space | None = None, cast: bool = False) -> Embeddings:
+def read_vectors(path: Path | str, *, space: Space | None = None, cast: bool = False) -> Embeddings:
     """Read one file whole (npy and Arrow as a memory map).
 
     space: what the file must hold; needed where the file does not say. cast: convert float16 or float64 to float32,
@@ -60,11 +60,11 @@ def read(path: Path | str, *, space: Space | None = None, cast: bool = False) ->
     `SpaceMismatch` where the file says another space.
 
     >>> space = Space("toy", "1", 2)
-    >>> _ = write(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]), "rows.npy")
-    >>> read("rows.npy").ids, read("rows.npy").space == space
+    >>> _ = write_vectors(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]), "rows.npy")
+    >>> read_vectors("rows.npy").ids, read_vectors("rows.npy").space == space
     (('a', 'b'), True)
     >>> np.save("bare.npy", np.eye(2, dtype=np.float16))  # says neither ids nor space, and is no float32
-    >>> read("bare.npy", space=space, cast=True).ids
+    >>> read_vectors("bare.npy", space=space, cast=True).ids
     ('0', '1')
     """
     path = Path(path)
@@ -88,7 +88,7 @@ def read_chunks(
 ) -> Iterator[Embeddings]:
     """Read in parts of at most ``rows`` rows, holding one at a time; ids are unique within a part.
 
-    >>> _ = write(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3)), "rows.npy")
+    >>> _ = write_vectors(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3)), "rows.npy")
     >>> [len(part) for part in read_chunks("rows.npy", rows=2)]
     [2, 1]
     """
@@ -109,7 +109,7 @@ def read_chunks(
 
 
 def raw_chunks(path: Path | str, *, rows: int = 65_536) -> Iterator[tuple[tuple[str, ...] | None, np.ndarray]]:
-    """(ids, vectors) in parts, unchecked and uncast, for looking at files that `read` would refuse.
+    """(ids, vectors) in parts, unchecked and uncast, for looking at files that `read_vectors` would refuse.
 
     ids is None where the file has none.
     """

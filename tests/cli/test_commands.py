@@ -26,7 +26,7 @@ from embridge.datasets import glyph_models, glyphs
 from embridge.encoders import load
 from embridge.evaluation import load_report, load_summary
 from embridge.stores import open_store
-from embridge.vector_files import write
+from embridge.vector_files import write_vectors
 
 XBT = {"captions": "captions.txt", "method": "xbt", "settings": {"training": {"min_steps": 20}}}
 MODELS = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}
@@ -109,7 +109,7 @@ def test_fit_keeps_the_old_model_where_nothing_is_better(project):
     generator = np.random.default_rng(0)
     for side in ("old", "new"):
         rows = Embeddings.of(generator.normal(size=(300, 16)).astype(np.float32), Space(side, "", 16))
-        write(rows, project / f"noise-{side}.npy")
+        write_vectors(rows, project / f"noise-{side}.npy")
     models = {side: {"captions": f"noise-{side}.npy"} for side in ("old", "new")}
     path = settings_of(project, "noise", **models, fit={"settings": {"candidates": ["procrustes"]}}, upgrade="noise")
     done = run("fit", path)
@@ -291,7 +291,7 @@ def test_vectors_in_files_give_the_same_figures_as_encoders(project):
         }
         suffix = {"old": ".npy", "new": ".parquet"}[side]
         for part, (ids, vectors) in parts.items():
-            write(Embeddings.of(vectors, encoder.space, ids), project / "vectors" / f"{side}-{part}{suffix}")
+            write_vectors(Embeddings.of(vectors, encoder.space, ids), project / "vectors" / f"{side}-{part}{suffix}")
         models[side] = {part: f"vectors/{side}-{part}{suffix}" for part in parts}
     path = settings_of(
         project, "vectors", **models, fit={"method": "procrustes"}, upgrade="by-vectors", report="v.json"
@@ -316,8 +316,8 @@ def test_a_file_of_vectors_is_searched_whole(tmp_path):
     vectors = generator.normal(size=(300, 8)).astype(np.float32)
     queries = vectors[:50] + 0.7 * generator.normal(size=(50, 8)).astype(np.float32)
     for side, space in spaces.items():
-        write(Embeddings.of(vectors, space, [f"i{j}" for j in range(300)]), tmp_path / f"{side}-gallery.npy")
-        write(Embeddings.of(queries, space, [f"q{j}" for j in range(50)]), tmp_path / f"{side}-queries.npy")
+        write_vectors(Embeddings.of(vectors, space, [f"i{j}" for j in range(300)]), tmp_path / f"{side}-gallery.npy")
+        write_vectors(Embeddings.of(queries, space, [f"q{j}" for j in range(50)]), tmp_path / f"{side}-queries.npy")
     (tmp_path / "pairs.csv").write_text("text,image\n" + "".join(f"q{j},i{j}\n" for j in range(50)))
     files = {
         part: {s: f"{s}-{name}.npy" for s in spaces} for part, name in (("gallery", "gallery"), ("queries", "queries"))
@@ -576,7 +576,7 @@ def test_inspect_says_calmly_what_repeated_vectors_mean(tmp_path):
 
 
 def test_inspect_finds_repeated_ids(tmp_path):
-    write(Embeddings.of(np.eye(3, dtype=np.float32), Space("a", "", 3)), tmp_path / "x.npy")
+    write_vectors(Embeddings.of(np.eye(3, dtype=np.float32), Space("a", "", 3)), tmp_path / "x.npy")
     sidecar = tmp_path / "x.npy.json"
     sidecar.write_text(sidecar.read_text().replace('"2"', '"1"'))
     (one,) = json.loads(run("inspect", tmp_path / "x.npy", "--json").stdout)["inspections"]

@@ -28,7 +28,7 @@ from embridge.jobs.fit import fit_upgrade
 from embridge.nearest import top_k
 from embridge.settings import load_settings
 from embridge.stores import open_store
-from embridge.vector_files import write
+from embridge.vector_files import write_vectors
 
 MODELS = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}
 FINETUNE = {
@@ -300,7 +300,7 @@ def test_vectors_in_files_have_to_be_of_the_lora(project, fitted):
         files[name] = {}
         for part, modality in (("queries", "text"), ("gallery", "image")):
             vectors = Embeddings.of(encoder.encode(items[modality], modality=modality), encoder.space, ids[modality])
-            write(vectors, project / f"{name}-{part}.parquet")
+            write_vectors(vectors, project / f"{name}-{part}.parquet")
             files[name][part] = f"{name}-{part}.parquet"
     by_encoder = evaluate_upgrade(settings_of(project, "whole")).headline()["cells"]
     whole = settings_of(project, "whole", new=files["tuned"], new_without_lora=files["native"])

@@ -12,7 +12,7 @@ from embridge.cli import app
 from embridge.evaluation import load_report, load_summary
 from embridge.jobs.judgements import read_judgements
 from embridge.settings import EvaluateSettings
-from embridge.vector_files import write
+from embridge.vector_files import write_vectors
 
 
 def run(*arguments):
@@ -31,7 +31,9 @@ def project(tmp_path):
         space = Space(side, "", dim)
         for part, x, ids in (("gallery", documents, "d"), ("queries", queries, "q")):
             rows = (x + noise * generator.normal(size=x.shape)).astype(np.float32)[:, :dim]
-            write(Embeddings.of(rows, space, [f"{ids}{i}" for i in range(len(x))]), tmp_path / f"{side}-{part}.npy")
+            write_vectors(
+                Embeddings.of(rows, space, [f"{ids}{i}" for i in range(len(x))]), tmp_path / f"{side}-{part}.npy"
+            )
         models[side] = {
             "captions": f"{side}-gallery.npy",
             "gallery": f"{side}-gallery.npy",

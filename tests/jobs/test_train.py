@@ -29,7 +29,7 @@ from embridge.training.compatible.held_out_items import nearest_is_right
 from embridge.training.compatible.labelled import Rows
 from embridge.training.objectives import OBJECTIVES
 from embridge.training.objectives.independent import Independent, IndependentSettings
-from embridge.vector_files import write
+from embridge.vector_files import write_vectors
 
 EXAMPLES = sorted((ROOT / "examples" / "train").glob("*.yaml"))
 TRAINING = {
@@ -184,13 +184,13 @@ def test_old_vectors_from_a_file_give_the_same_model(project, trained):
     names = [p.relative_to(project / "images").as_posix() for p in sorted((project / "images").rglob("*.png"))]
     encoded = old_encoder().encode([project / "images" / name for name in names], modality="image")
     rows = Embeddings.of(encoded, old_encoder().space, names).take(np.random.default_rng(0).permutation(len(names)))
-    write(rows, project / "old.npy")  # in another order: the names say which is which
+    write_vectors(rows, project / "old.npy")  # in another order: the names say which is which
     old = {"vectors": "old.npy", "known": list(KNOWN)}
     done = run("train", settings_of(project, "from-file", old=old))
     assert done.exit_code == 0, done.stderr
     weights = [project / name / "model" / "model.safetensors" for name in ("whole", "from-file")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
-    write(rows.take(np.arange(99)), project / "old.npy")
+    write_vectors(rows.take(np.arange(99)), project / "old.npy")
     done = run("train", project / "from-file.yaml")
     assert (done.exit_code, "lacks 1 of 100 items, first" in done.stderr) == (1, True)
 
@@ -252,10 +252,10 @@ def test_other_forms_of_the_same_images_end_in_the_same_model(project):
 def test_a_head_on_vectors_becomes_the_head_of_the_upgrade(project):
     drawn, frozen = items("train"), Space("frozen", "1", 256)
     pixels = drawn.batch(np.arange(0, 500, 5))[:, 0].flatten(1).float().numpy() / 255
-    write(Embeddings.of(pixels, frozen), project / "frozen.npy")
+    write_vectors(Embeddings.of(pixels, frozen), project / "frozen.npy")
     np.save(project / "labels.npy", drawn.labels[::5])
     encoded = old_encoder().encode(drawn.images[::5], modality="image")
-    write(Embeddings.of(encoded, old_encoder().space), project / "old-rows.npy")
+    write_vectors(Embeddings.of(encoded, old_encoder().space), project / "old-rows.npy")
     data = {"vectors": "frozen.npy", "labels": "labels.npy", "classes": list(SCRIPTS), "held_out": 0.2}
     given = {"data": data, "old": {"vectors": "old-rows.npy"}, "backbone": None}
     done = run("train", settings_of(project, "head", **given))
@@ -329,9 +329,9 @@ def test_labels_that_are_there_are_not_looked_at(project):
 
 def test_a_head_is_trained_on_vectors_without_labels(project):
     pixels = items("train").batch(np.arange(0, 500, 5))[:, 0].flatten(1).float().numpy() / 255
-    write(Embeddings.of(pixels, Space("frozen", "1", 256)), project / "frozen-bare.npy")
+    write_vectors(Embeddings.of(pixels, Space("frozen", "1", 256)), project / "frozen-bare.npy")
     encoded = old_encoder().encode(items("train").images[::5], modality="image")
-    write(Embeddings.of(encoded, old_encoder().space), project / "old-bare.npy")
+    write_vectors(Embeddings.of(encoded, old_encoder().space), project / "old-bare.npy")
     given = {
         "data": {"vectors": "frozen-bare.npy", "clusters": 6},
         "old": {"vectors": "old-bare.npy"},

@@ -18,7 +18,7 @@ from embridge.jobs.judgements import Judgements
 from embridge.jobs.models import Models, with_lora
 from embridge.progress import Progress
 from embridge.settings import ModelSettings, Settings
-from embridge.vector_files import read
+from embridge.vector_files import read_vectors
 
 __all__ = ["caption_vectors", "side_of", "sides_of_new"]
 
@@ -124,7 +124,7 @@ class _Whole:
 
 def _read(path: Path, model: ModelSettings) -> Embeddings:
     try:
-        return read(path, space=None if model.space is None else model.space.to_space(), cast=model.cast)
+        return read_vectors(path, space=None if model.space is None else model.space.to_space(), cast=model.cast)
     except InvalidInput as error:
         raise error if str(path) in str(error) else InvalidInput(f"{path}: {error}") from error
 

@@ -17,7 +17,7 @@ from embridge.progress import silent
 from embridge.settings.training import RowsSettings
 from embridge.training.compatible.labelled import Rows
 from embridge.training.compatible.old_models import old_vectors
-from embridge.vector_files import read, write
+from embridge.vector_files import read_vectors, write_vectors
 
 __all__ = ["OtherModel"]
 
@@ -36,7 +36,7 @@ class OtherModel:
         self._encoder: LazyEncoder | None = None
         if settings.vectors is not None:
             space = None if settings.space is None else settings.space.to_space()
-            rows = read(settings.vectors, space=space, cast=settings.cast)
+            rows = read_vectors(settings.vectors, space=space, cast=settings.cast)
             require_directions(rows, "compatible training")
             self._rows: np.ndarray | None = _arranged(what, rows, items, settings.vectors)
             self.space = rows.space
@@ -69,8 +69,8 @@ class OtherModel:
         if not file.exists():
             with self._models.heard_by(silent):
                 vectors = old_vectors(Rows(data, rows), encoder, progress=heard)
-            write(Embeddings.of(vectors, self.space), file)
-        return read(file, space=self.space).vectors
+            write_vectors(Embeddings.of(vectors, self.space), file)
+        return read_vectors(file, space=self.space).vectors
 
     def stand_in(self) -> np.ndarray:
         """Vectors of that shape, by which the other parts are checked before any is encoded."""

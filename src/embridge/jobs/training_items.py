@@ -12,7 +12,7 @@ from embridge.settings.training import DataSettings
 from embridge.space import Space
 from embridge.training.compatible.image_data import HuggingFaceImages, ImageArrays, ImageFolder
 from embridge.training.compatible.labelled import Labelled, LabelledVectors
-from embridge.vector_files import read
+from embridge.vector_files import read_vectors
 
 __all__ = ["Items", "own_ids", "read_array", "read_items"]
 
@@ -33,7 +33,7 @@ def read_items(settings: DataSettings) -> Items:
     """
     if settings.vectors is not None:
         space = None if settings.space is None else settings.space.to_space()
-        rows = read(settings.vectors, space=space, cast=settings.cast)
+        rows = read_vectors(settings.vectors, space=space, cast=settings.cast)
         labels = _labels(settings, settings.labels, len(rows))
         return Items(LabelledVectors(rows.vectors, labels, _names(settings)), own_ids(rows.ids), rows.space)
     if settings.dataset is not None:
