@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from embridge import __version__
 from embridge.adapters.base import Adapter
 from embridge.adapters.composed import Composed
 from embridge.adapters.linear import Identity, Linear
@@ -66,7 +66,7 @@ def onnx_model(adapter: Adapter) -> Any:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=_IR_VERSION,
         producer_name="embridge",
-        producer_version=__version__,
+        producer_version=version("embridge"),
         doc_string=f"{adapter.kind}: from {adapter.source} to {adapter.target}",
     )
     helper.set_model_props(model, _metadata(adapter))

@@ -40,7 +40,11 @@ _MARKER = "embridge-demo.json"
 _WRITTEN = {"store", "upgrade", "searches.html", "report.html", "report.parquet", _REPORT, _MARKER}
 _SLICE_NAMES = 30
 # A seventh of the work of the defaults, for a demo that is quick: its Recall@10 is within .012 of theirs.
-_XBT = {"hidden_width": 256, "dropout": 0.0, "batch_size": 512, "min_steps": 150, "learning_rate": 4e-3}
+_XBT = {
+    "hidden_width": 256,
+    "dropout": 0.0,
+    "training": {"batch_size": 512, "min_steps": 150, "learning_rate": 4e-3},
+}
 
 
 @dataclass(frozen=True, slots=True)
