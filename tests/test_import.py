@@ -29,12 +29,26 @@ def import_in_a_fresh_process(module):
 @pytest.mark.parametrize(
     "module",
     [
-        *("embridge", "embridge.testing", "embridge.stores", "embridge.methods", "embridge.encoders"),
+        *("embridge.testing", "embridge.stores", "embridge.methods", "embridge.encoders"),
         *("embridge.evaluation", "embridge.query", "embridge.rollout", "embridge.export"),
     ],
 )
 def test_nothing_optional_is_imported(module):
     _, modules = import_in_a_fresh_process(module)
+    assert "numpy" in modules
+    assert modules.isdisjoint(HEAVY), sorted(modules & HEAVY)
+
+
+def test_importing_the_package_imports_nothing_else():
+    """Not even numpy: so it takes less than twice as long as importing that, whatever the machine."""
+    _, before = import_in_a_fresh_process("sys")
+    _, after = import_in_a_fresh_process("embridge")
+    assert {name for name in after - before if name not in sys.stdlib_module_names} == {"embridge"}
+
+
+@pytest.mark.parametrize("name", ["Embeddings", "Upgrade", "open_store", "make_method", "load_encoder", "evaluate"])
+def test_a_name_brings_nothing_optional(name):
+    _, modules = import_in_a_fresh_process(f"embridge; embridge.{name}")
     assert "numpy" in modules
     assert modules.isdisjoint(HEAVY), sorted(modules & HEAVY)
 
