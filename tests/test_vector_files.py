@@ -109,7 +109,7 @@ def test_another_space_is_refused(tmp_path, suffix):
 @ALL
 def test_missing_files_are_named(tmp_path, suffix):
     path = tmp_path / f"nowhere{suffix}"
-    for call in (read, lambda p: list(read_chunks(p)), lambda p: list(raw_chunks(p)), read_space):
+    for call in (read_vectors, lambda p: list(read_chunks(p)), lambda p: list(raw_chunks(p)), read_space):
         with pytest.raises(InvalidInput, match=rf"nowhere{suffix} does not exist; expected a file of vectors"):
             call(path)
 
@@ -120,7 +120,7 @@ def test_truncated_and_foreign_files_are_refused(tmp_path, suffix):
     whole = path.read_bytes()
     for content in (b"", b"cat", whole[: len(whole) // 2], whole[:-3]):
         path.write_bytes(content)
-        for call in (read, lambda p: list(read_chunks(p))):
+        for call in (read_vectors, lambda p: list(read_chunks(p))):
             with pytest.raises(InvalidInput, match="cannot be read as"):
                 call(path)
 
@@ -133,7 +133,7 @@ def test_a_pickle_is_never_loaded(tmp_path):
 
 @pytest.mark.parametrize("name", ["x.txt", "x", "x.npz"])
 def test_other_suffixes_are_refused(tmp_path, name):
-    for call in (read, read_space, lambda p: list(read_chunks(p)), lambda p: write_vectors(some(), p)):
+    for call in (read_vectors, read_space, lambda p: list(read_chunks(p)), lambda p: write_vectors(some(), p)):
         with pytest.raises(InvalidInput, match=r"vectors are kept as .npy, .parquet, .arrow, not as"):
             call(tmp_path / name)
 

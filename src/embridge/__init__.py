@@ -37,9 +37,9 @@ if TYPE_CHECKING:
         save_report,
         summarise,
     )
-    from embridge.export import export_upgrade
     from embridge.jobs.demo import run_demo
     from embridge.jobs.evaluate import evaluate_upgrade
+    from embridge.jobs.export import export_upgrade
     from embridge.jobs.fit import fit_upgrade
     from embridge.jobs.inspect import inspect_path
     from embridge.jobs.search import search_store
@@ -157,7 +157,7 @@ _HOMES = {
     "concatenate": "embeddings",
     "evaluate": "evaluation",
     "evaluate_upgrade": "jobs.evaluate",
-    "export_upgrade": "export",
+    "export_upgrade": "jobs.export",
     "fit_upgrade": "jobs.fit",
     "inspect_path": "jobs.inspect",
     "load_encoder": "encoders",
