@@ -7,7 +7,8 @@ from embridge import Embeddings
 from embridge.errors import GateRefused, SettingsError
 from embridge.evaluation import Relevance, Scope, Side
 from embridge.methods import METHODS, Pairs, make
-from embridge.methods.choose import Choose, JudgedQueries, choose, multiply_adds
+from embridge.methods.choice import JudgedQueries, multiply_adds
+from embridge.methods.choose import Choose, choose
 from embridge.testing import check_method
 
 CLOSED_FORM = tuple(name for name in ("procrustes", "ridge", "low-rank") if name in METHODS)

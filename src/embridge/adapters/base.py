@@ -19,14 +19,20 @@ Weights = Mapping[str, np.ndarray]
 
 
 class Adapter(ABC):
-    """A map from ``source`` to ``target``. Subclasses are final and immutable; see `embridge.testing.check_adapter`.
+    """A map from one space to another. Subclasses are final and immutable; `embridge.testing.check_adapter` checks one.
 
     `apply` is for arrays whose space the caller vouches for; calling the adapter on `Embeddings` checks the space.
 
-    >>> from embridge.adapters import Prefix
-    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
-    >>> Prefix(new, old)(Embeddings.of(np.eye(3, dtype=np.float32), new, ["a", "b", "c"])).space == old
-    True
+    Attributes:
+        kind: The name in the artefact.
+        source: The space of what it takes.
+        target: The space of what it makes.
+
+    Example:
+        >>> from embridge.adapters import Prefix
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> Prefix(new, old)(Embeddings.of(np.eye(3, dtype=np.float32), new, ["a", "b", "c"])).space == old
+        True
     """
 
     kind: ClassVar[str]
@@ -48,27 +54,58 @@ class Adapter(ABC):
     @classmethod
     @abstractmethod
     def from_parts(cls, source: Space, target: Space, config: Mapping[str, Any], weights: Weights) -> Adapter:
-        """The inverse of `config` and `weights`; raises `ArtefactError` on parts that do not fit."""
+        """Make the adapter again; the inverse of `config` and `weights`.
+
+        Raises:
+            ArtefactError: The parts do not fit.
+        """
 
     @final
     def __call__(self, x: Embeddings) -> Embeddings:
-        """Map embeddings, keeping their ids; raises `SpaceMismatch` unless they lie in ``source``."""
+        """Map embeddings, keeping their ids.
+
+        Raises:
+            SpaceMismatch: They do not lie in ``source``.
+        """
         require_same(self.source, x.space, what=f"input of the {self.kind} adapter")
         return x.with_vectors(self.apply(x.vectors), self.target)
 
 
 def normalized(x: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
-    """Rows of length one; a row of zeros stays zero.
+    """Scale rows to length one; a row of zeros stays zero.
 
-    >>> normalized(np.array([[0, 2], [0, 0]], np.float32)).tolist()
-    [[0.0, 1.0], [0.0, 0.0]]
+    Args:
+        x: Float32 [n, d].
+
+    Returns:
+        A new array [n, d].
+
+    Example:
+        >>> normalized(np.array([[0, 2], [0, 0]], np.float32)).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
     """
     norms = np.sqrt(np.einsum("nd,nd->n", x, x))[:, None]
     return np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
 
 
 def checked_weight(weights: Weights, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The named array, or `ArtefactError` unless it is finite float32 of that shape (-1 fits any length)."""
+    """Read a named array and check it.
+
+    Args:
+        weights: Arrays by name.
+        name: Which.
+        shape: The shape it has to have; -1 fits any length.
+
+    Returns:
+        The array, contiguous.
+
+    Raises:
+        ArtefactError: It is not there, not of that shape, not float32, or not finite.
+
+    Example:
+        >>> checked_weight({"bias": np.ones(2, np.float32)}, "bias", (-1,)).tolist()
+        [1.0, 1.0]
+    """
     if name not in weights:
         raise ArtefactError(f"the adapter's weights lack {name!r}; they hold {sorted(weights)}")
     array = weights[name]

@@ -23,9 +23,17 @@ __all__ = ["KINDS", "Composed", "adapter_from_parts", "adapter_to_config"]
 class Composed(Adapter):
     """``steps[-1](… steps[0](x))``; every step starts where the one before it ends.
 
-    >>> a, b, c = Space("newest", "1", 4), Space("new", "1", 3), Space("old", "1", 2)
-    >>> Composed([Prefix(a, b), Prefix(b, c)]).target == c
-    True
+    Args:
+        steps: The adapters, the first to be applied first.
+
+    Raises:
+        ArtefactError: There is no step.
+        SpaceMismatch: A step does not start where the one before it ends.
+
+    Example:
+        >>> a, b, c = Space("newest", "1", 4), Space("new", "1", 3), Space("old", "1", 2)
+        >>> Composed([Prefix(a, b), Prefix(b, c)]).target == c
+        True
     """
 
     kind: ClassVar[str] = "composed"
@@ -72,7 +80,12 @@ KINDS: dict[str, type[Adapter]] = {
 
 
 def adapter_to_config(adapter: Adapter) -> dict[str, Any]:
-    """Kind, spaces and settings as JSON; the arrays are in ``adapter.weights()``."""
+    """Describe an adapter as JSON: kind, spaces and settings. The arrays are in ``adapter.weights()``.
+
+    Example:
+        >>> adapter_to_config(Prefix(Space("new", "1", 3), Space("old", "1", 2)))["kind"]
+        'prefix'
+    """
     return {
         "kind": adapter.kind,
         "source": adapter.source.to_dict(),
@@ -82,11 +95,22 @@ def adapter_to_config(adapter: Adapter) -> dict[str, Any]:
 
 
 def adapter_from_parts(described: Mapping[str, Any], weights: Weights) -> Adapter:
-    """The inverse of `adapter_to_config`; raises `ArtefactError` on an unknown kind or parts that do not fit.
+    """Make an adapter of its description and its arrays; the inverse of `adapter_to_config`.
 
-    >>> made = Prefix(Space("new", "1", 3), Space("old", "1", 2))
-    >>> adapter_from_parts(adapter_to_config(made), made.weights()).target == made.target
-    True
+    Args:
+        described: What `adapter_to_config` gave.
+        weights: What ``adapter.weights()`` gave.
+
+    Returns:
+        The same adapter.
+
+    Raises:
+        ArtefactError: The kind is unknown, or the parts do not fit.
+
+    Example:
+        >>> prefix = Prefix(Space("new", "1", 3), Space("old", "1", 2))
+        >>> adapter_from_parts(adapter_to_config(prefix), prefix.weights()).target == prefix.target
+        True
     """
     try:
         kind = KINDS[described["kind"]]

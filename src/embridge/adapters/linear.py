@@ -19,9 +19,17 @@ __all__ = ["Identity", "Linear"]
 class Identity(Adapter):
     """The same numbers in another space: the bridge of a model that was trained to be compatible.
 
-    >>> space = Space("toy", "1", 2)
-    >>> Identity(space, space).apply(np.eye(2, dtype=np.float32)).tolist()
-    [[1.0, 0.0], [0.0, 1.0]]
+    Args:
+        source: The space of what it takes.
+        target: The space of what it makes, of the same dim.
+
+    Raises:
+        ArtefactError: The dims differ.
+
+    Example:
+        >>> space = Space("toy", "1", 2)
+        >>> Identity(space, space).apply(np.eye(2, dtype=np.float32)).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
 
     kind: ClassVar[str] = "identity"
@@ -49,12 +57,21 @@ class Identity(Adapter):
 class Linear(Adapter):
     """``y = x @ weight + bias``.
 
-    weight: float32 [d_source, d_target]; bias: float32 [d_target] or None. normalize_input: scale every x to length
-    one first, which a map with a bias needs where the source space compares by cosine.
+    Args:
+        source: The space of what it takes.
+        target: The space of what it makes.
+        weight: Float32 [d_source, d_target].
+        bias: Float32 [d_target], or None.
+        normalize_input: Scale every x to length one first, which a map with a bias needs where the source space compares by
+            cosine.
 
-    >>> a, b = Space("new", "1", 3), Space("old", "1", 2)
-    >>> Linear(a, b, np.eye(3, 2, dtype=np.float32)).apply(np.ones((1, 3), np.float32)).tolist()
-    [[1.0, 1.0]]
+    Raises:
+        ArtefactError: An array is of another shape or type, or not finite.
+
+    Example:
+        >>> a, b = Space("new", "1", 3), Space("old", "1", 2)
+        >>> Linear(a, b, np.eye(3, 2, dtype=np.float32)).apply(np.ones((1, 3), np.float32)).tolist()
+        [[1.0, 1.0]]
     """
 
     kind: ClassVar[str] = "linear"

@@ -18,16 +18,47 @@ LORA_FILES = (LORA_CONFIG, LORA_WEIGHTS)
 
 
 def space_with_lora(native: Space, folder: Path | str) -> Space:
-    """The space of a model whose own is ``native`` once the LoRA of ``folder`` is attached: its recipe names the LoRA.
+    """Name the space of a model with a LoRA attached: its recipe names the LoRA.
 
-    The name is a hash of both files, so that another LoRA, or the same at another strength, is another space. Raises
-    `ArtefactError` for a folder that lacks one of them.
+    The name is a hash of both files, so that another LoRA, or the same at another strength, is another space.
+
+    Args:
+        native: The space of the model alone.
+        folder: The LoRA, as peft saves it.
+
+    Returns:
+        The same space with another recipe.
+
+    Raises:
+        ArtefactError: The folder lacks a file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> folder = Path("lora")
+        >>> folder.mkdir()
+        >>> for name in LORA_FILES:
+        ...     _ = (folder / name).write_text("{}")
+        >>> space_with_lora(Space("clip", "1", 2), folder).recipe[:5]
+        'lora '
     """
     return replace(native, recipe="; ".join(filter(None, (native.recipe, _name(lora_hashes(folder))))))
 
 
 def lora_hashes(folder: Path | str) -> dict[str, str]:
-    """The sha256 of each file; raises `ArtefactError` for a folder that lacks one."""
+    """The sha256 of each file of a LoRA.
+
+    Raises:
+        ArtefactError: The folder lacks a file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> folder = Path("lora")
+        >>> folder.mkdir()
+        >>> for name in LORA_FILES:
+        ...     _ = (folder / name).write_text("{}")
+        >>> list(lora_hashes(folder)) == list(LORA_FILES)
+        True
+    """
     missing = [name for name in LORA_FILES if not (Path(folder) / name).is_file()]
     if missing:
         raise ArtefactError(
@@ -37,7 +68,29 @@ def lora_hashes(folder: Path | str) -> dict[str, str]:
 
 
 def copy_lora(source: Path, target: Path, space: Space) -> dict[str, str]:
-    """Copy the files and return their hashes; raises `ArtefactError` unless ``space`` is of exactly this LoRA."""
+    """Copy the files of a LoRA.
+
+    Args:
+        source: The LoRA, as peft saves it.
+        target: The folder to make.
+        space: That of the model with the LoRA.
+
+    Returns:
+        The sha256 of each file.
+
+    Raises:
+        ArtefactError: ``space`` is not of exactly this LoRA, or a file is not there.
+
+    Example:
+        >>> from pathlib import Path
+        >>> folder = Path("lora")
+        >>> folder.mkdir()
+        >>> for name in LORA_FILES:
+        ...     _ = (folder / name).write_text("{}")
+        >>> hashes = copy_lora(folder, Path("copy"), space_with_lora(Space("clip", "1", 2), folder))
+        >>> hashes == lora_hashes("copy")
+        True
+    """
     hashes = lora_hashes(source)
     _require_named(source, hashes, space)
     target.mkdir()
@@ -47,14 +100,35 @@ def copy_lora(source: Path, target: Path, space: Space) -> dict[str, str]:
 
 
 def check_lora(folder: Path, hashes: Mapping[str, str], space: Space) -> Path:
-    """The folder; raises `ArtefactError` unless it holds exactly the files that were hashed, and ``space`` is of them."""
-    came = lora_hashes(folder)
+    """Check that a folder holds exactly the files that were hashed.
+
+    Args:
+        folder: The LoRA.
+        hashes: What `copy_lora` gave.
+        space: That of the model with the LoRA.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ArtefactError: A file is not there or another, or ``space`` is not of this LoRA.
+
+    Example:
+        >>> from pathlib import Path
+        >>> folder = Path("lora")
+        >>> folder.mkdir()
+        >>> for name in LORA_FILES:
+        ...     _ = (folder / name).write_text("{}")
+        >>> check_lora(folder, lora_hashes(folder), space_with_lora(Space("clip", "1", 2), folder)).name
+        'lora'
+    """
+    actual = lora_hashes(folder)
     for name in LORA_FILES:
-        if came[name] != hashes[name]:
+        if actual[name] != hashes[name]:
             raise ArtefactError(
                 f"{folder / name} is not the file the upgrade was written with: truncated, altered or replaced"
             )
-    _require_named(folder, came, space)
+    _require_named(folder, actual, space)
     return folder
 
 

@@ -22,7 +22,16 @@ NORM_EPSILON = 1e-5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """One affine layer: weight [d_in, d_out] and bias [d_out], float32."""
+    """One affine layer, ``x @ weight + bias``.
+
+    Attributes:
+        weight: Float32 [d_in, d_out].
+        bias: Float32 [d_out].
+
+    Example:
+        >>> Layer(np.eye(2, dtype=np.float32), np.zeros(2, np.float32)).bias.tolist()
+        [0.0, 0.0]
+    """
 
     weight: Float32[np.ndarray, "d_in d_out"]
     bias: Float32[np.ndarray, " d_out"]
@@ -32,14 +41,25 @@ class Layer:
 class MLP(Adapter):
     """``y = L2(skip(x) + layers(LN(x)))`` with GELU (tanh form) between the layers.
 
-    x is normalised first; the layer norm has no parameters of its own, since the first layer can hold them. ``skip``
-    is an affine layer, or None for none. XBT: Jang & Lim, ICCV 2025, section 3 (the projection module).
+    x is normalised first. The layer norm has no parameters of its own, since the first layer can hold them.
 
-    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
-    >>> still = Layer(np.zeros((3, 2), np.float32), np.zeros(2, np.float32))
-    >>> skip = Layer(np.eye(3, 2, dtype=np.float32), np.zeros(2, np.float32))
-    >>> MLP(new, old, [still], skip=skip).apply(np.array([[0.0, 2.0, 5.0]], np.float32)).tolist()
-    [[0.0, 1.0]]
+    Source: what the trained methods end as, such as `embridge.methods.xbt.XBT`.
+
+    Args:
+        source: The space of what it takes.
+        target: The space of what it makes.
+        layers: At least one; each starts with the width that the one before it ends with.
+        skip: An affine layer beside them, or None for none.
+
+    Raises:
+        ArtefactError: There is no layer, or an array is of another shape or type, or not finite.
+
+    Example:
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> still = Layer(np.zeros((3, 2), np.float32), np.zeros(2, np.float32))
+        >>> skip = Layer(np.eye(3, 2, dtype=np.float32), np.zeros(2, np.float32))
+        >>> MLP(new, old, [still], skip=skip).apply(np.array([[0.0, 2.0, 5.0]], np.float32)).tolist()
+        [[0.0, 1.0]]
     """
 
     kind: ClassVar[str] = "mlp"

@@ -19,12 +19,20 @@ __all__ = ["Prefix"]
 class Prefix(Adapter):
     """The first ``target.dim`` coordinates, scaled to length one.
 
-    The cut shortens every vector by another factor, so without the scaling dot products of old and cut vectors would
-    not be comparable.
+    The cut shortens every vector by another factor, so without the scaling dot products of old and cut vectors would not be
+    comparable.
 
-    >>> a, b = Space("new", "1", 3), Space("old", "1", 2)
-    >>> Prefix(a, b).apply(np.array([[0.0, 2.0, 5.0]], np.float32)).tolist()
-    [[0.0, 1.0]]
+    Args:
+        source: The space of what it takes.
+        target: The space of what it makes, of no more dims.
+
+    Raises:
+        ArtefactError: The target has more dims than the source.
+
+    Example:
+        >>> a, b = Space("new", "1", 3), Space("old", "1", 2)
+        >>> Prefix(a, b).apply(np.array([[0.0, 2.0, 5.0]], np.float32)).tolist()
+        [[0.0, 1.0]]
     """
 
     kind: ClassVar[str] = "prefix"
@@ -35,6 +43,11 @@ class Prefix(Adapter):
         self.source, self.target = source, target
 
     def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:
+        """Cut and scale.
+
+        Raises:
+            InvalidInput: The rows have another width.
+        """
         if x.shape[1:] != (self.source.dim,):
             raise InvalidInput(f"expected rows of {self.source.dim} coordinates to cut, came shape {list(x.shape)}")
         return normalized(np.ascontiguousarray(x[:, : self.target.dim]))

@@ -33,21 +33,31 @@ MANIFEST, _WEIGHTS, _CARD, _LORA = "upgrade.json", "weights.safetensors", "READM
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upgrade:
-    """``head`` makes what is written from now on; ``bridge`` makes the two sides comparable.
+    """The artefact: ``head`` makes what is written from now on; ``bridge`` makes the two sides comparable.
 
-    direction ``backward``: the bridge maps new vectors (queries, and items not re-embedded) into the old space, and
-    the stored gallery stays as it is. ``forward``: it maps stored old vectors into the new space. uncertainty: maps what
-    the bridge takes to one number a vector, the log of the squared error to expect; items are best backfilled from the
-    highest on. lora: the folder of a LoRA in peft's format, where the upgrade is of a model with one attached
-    (``embridge.encoders.load(name, lora=upgrade.lora)``); `save` copies it into the artefact.
+    Attributes:
+        head: From what the new encoder gives to what is written.
+        bridge: Between the new side and the old one, in the direction that ``direction`` says.
+        provenance: How it came about.
+        direction: ``backward``: the bridge maps new vectors (queries, and items not re-embedded) into the old space, and the
+            stored gallery stays as it is. ``forward``: it maps stored old vectors into the new space.
+        uncertainty: Maps what the bridge takes to one number a vector, the log of the squared error to expect; items are best
+            backfilled from the highest on.
+        lora: The folder of a LoRA in peft's format, where the upgrade is of a model with one attached
+            (``embridge.encoders.load(name, lora=upgrade.lora)``). `save` copies it into the artefact.
 
-    >>> from embridge.adapters.linear import Identity
-    >>> from embridge.adapters.prefix import Prefix
-    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
-    >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
-    >>> query = Embeddings.of(np.array([[0.0, 2.0, 5.0]], np.float32), new)
-    >>> upgrade.to_index_space(query).space == old
-    True
+    Raises:
+        ArtefactError: The direction is unknown.
+        SpaceMismatch: Head, bridge and uncertainty do not meet in one space.
+
+    Example:
+        >>> from embridge.adapters.linear import Identity
+        >>> from embridge.adapters.prefix import Prefix
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
+        >>> query = Embeddings.of(np.array([[0.0, 2.0, 5.0]], np.float32), new)
+        >>> upgrade.to_index_space(query).space == old
+        True
     """
 
     head: Adapter
@@ -76,10 +86,17 @@ class Upgrade:
         return self.bridge.target if self.direction == "backward" else self.bridge.source
 
     def to_index_space(self, queries: Embeddings) -> Embeddings:
-        """New-model queries as vectors that the untouched old index understands.
+        """Map new-model queries to vectors that the untouched old index understands.
 
-        Raises `WrongDirection` for a forward upgrade, and for vectors that are in the old space already;
-        `SpaceMismatch` for those of any third space.
+        Args:
+            queries: Vectors of the new model.
+
+        Returns:
+            Vectors of the old space.
+
+        Raises:
+            WrongDirection: The upgrade is a forward one, or the vectors are in the old space already.
+            SpaceMismatch: They are of any third space.
         """
         if self.direction == "forward":
             raise WrongDirection(
@@ -97,7 +114,13 @@ class Upgrade:
     def save(self, path: Path | str, *, report: Mapping[str, Any] | None = None, card: str | None = None) -> Path:
         """Write the folder, whole or not at all; an earlier upgrade of that name is replaced.
 
-        report: JSON to keep beside it; card: Markdown to add to its ``README.md``.
+        Args:
+            path: The folder.
+            report: JSON to keep beside it.
+            card: Markdown to add to its ``README.md``.
+
+        Returns:
+            The folder.
         """
         tensors = {
             f"{part}.{n}": array for part, adapter in self._parts().items() for n, array in adapter.weights().items()
@@ -114,13 +137,23 @@ class Upgrade:
 
     @classmethod
     def load(cls, path: Path | str) -> Upgrade:
-        """Read a folder that `save` wrote; raises `ArtefactError` for one that is truncated, altered or foreign.
+        """Read a folder that `save` wrote.
 
-        >>> from embridge.adapters import Identity, Prefix
-        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
-        >>> folder = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")).save("upgrade")
-        >>> Upgrade.load(folder).provenance.method
-        'prefix'
+        Args:
+            path: The folder.
+
+        Returns:
+            The same upgrade.
+
+        Raises:
+            ArtefactError: It is truncated, altered or foreign.
+
+        Example:
+            >>> from embridge.adapters import Identity, Prefix
+            >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+            >>> folder = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")).save("upgrade")
+            >>> Upgrade.load(folder).provenance.method
+            'prefix'
         """
         folder = Path(path)
         manifest = _read_manifest(folder)
@@ -164,7 +197,7 @@ class Upgrade:
         return (
             f"# {self.new_space.model} on an index of {self.old_space.model}\n\n"
             f"A {self.direction} upgrade made with `{self.provenance.method}` by embridge.\n\n"
-            f"- new: {self.new_space}{_said_of(self.lora)}\n- old: {self.old_space}\n\n| figure | value |\n|---|---|\n{rows}"
+            f"- new: {self.new_space}{_lora_line(self.lora)}\n- old: {self.old_space}\n\n| figure | value |\n|---|---|\n{rows}"
         )
 
 
@@ -206,7 +239,7 @@ def _optional(manifest: Mapping[str, Any], weights: Mapping[str, np.ndarray], pa
     return adapter_from_parts(manifest[part], _own(weights, f"{part}.")) if part in manifest else None
 
 
-def _said_of(lora: Path | None) -> str:
+def _lora_line(lora: Path | None) -> str:
     return "" if lora is None else f", with the LoRA in `{_LORA}` attached (peft's format)"
 
 

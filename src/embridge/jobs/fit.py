@@ -21,7 +21,8 @@ from embridge.jobs.model_vectors import caption_vectors, side_of
 from embridge.jobs.models import Models, takes_images
 from embridge.jobs.validation_pairs import encoded_validation_pairs, require_validated
 from embridge.methods import Pairs, make
-from embridge.methods.choose import Choose, JudgedQueries, choose
+from embridge.methods.choice import JudgedQueries
+from embridge.methods.choose import Choose, choose
 from embridge.progress import Progress, silent
 from embridge.settings import Settings
 from embridge.settings.reading import require_files

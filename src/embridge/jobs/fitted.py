@@ -11,7 +11,7 @@ from embridge.encoders import PROVIDERS
 from embridge.export import foldable_into
 from embridge.jobs.finetune import outcome
 from embridge.methods import METHODS
-from embridge.methods.choose import Choice
+from embridge.methods.choice import Choice
 
 __all__ = ["Fitted"]
 

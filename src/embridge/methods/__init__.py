@@ -59,7 +59,7 @@ METHODS: dict[str, MethodRecord] = {
 
 
 def record_of(name: str) -> MethodRecord:
-    """What the method of that name can do.
+    """Look up what the method of that name can do.
 
     Raises:
         SettingsError: There is no such method.
@@ -74,15 +74,27 @@ def record_of(name: str) -> MethodRecord:
 
 
 def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
-    """A method by name with its settings; raises `SettingsError` for an unknown name or setting.
+    """Make a method by its name.
 
-    >>> make("procrustes", {"center": False})
-    Procrustes(center=False, validation_fraction=0.1)
+    Args:
+        name: One of `METHODS`.
+        settings: Its settings, as a YAML file has them; what is left out keeps its default.
+
+    Returns:
+        The method, a frozen dataclass of its settings.
+
+    Raises:
+        SettingsError: The name or a setting is unknown, or a setting is of another type.
+        MissingExtra: The method needs an extra that is not installed.
+
+    Example:
+        >>> make("procrustes", {"center": False})
+        Procrustes(center=False, validation_fraction=0.1)
     """
-    found = record_of(name)
-    if found.extra is not None:
-        require("torch", extra=found.extra)
-    method: Method = configured(name, getattr(import_module(found.module), found.attribute), settings or {})
+    record = record_of(name)
+    if record.extra is not None:
+        require("torch", extra=record.extra)
+    method: Method = configured(name, getattr(import_module(record.module), record.attribute), settings or {})
     return method
 
 
@@ -111,10 +123,10 @@ def _values(name: str, kind: type[Any], settings: Mapping[str, Any]) -> dict[str
     _require_known(name, defaults, settings)
     nested = {k: defaults[k] for k, v in settings.items() if is_dataclass(defaults[k]) and isinstance(v, Mapping)}
     flat = {key: value for key, value in settings.items() if key not in nested}
-    made: dict[str, Any] = checked(name, get_type_hints(kind), flat)
+    values: dict[str, Any] = checked(name, get_type_hints(kind), flat)
     for key, default in nested.items():
-        made[key] = replace(default, **_values(f"{name}.{key}", type(default), settings[key]))
-    return made
+        values[key] = replace(default, **_values(f"{name}.{key}", type(default), settings[key]))
+    return values
 
 
 def _require_known(name: str, defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
@@ -127,15 +139,31 @@ def _require_known(name: str, defaults: Mapping[str, Any], settings: Mapping[str
         raise SettingsError(f"{name} has no setting {', '.join(unknown)}; it has {[*defaults]}")
 
 
-def checked(name: str, hints: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as a YAML file has them, each of the type that its hint says; raises `SettingsError` for another."""
+def checked(name: str, hints: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Check that settings are of the types that are hinted.
+
+    Args:
+        name: What messages call the thing that is set.
+        hints: The type of every setting.
+        settings: Values as a YAML file has them; a list stands for a tuple.
+
+    Returns:
+        The values, of those types.
+
+    Raises:
+        SettingsError: A value is of another type.
+
+    Example:
+        >>> checked("ridge", {"penalties": tuple[float, ...]}, {"penalties": [0.1, 1.0]})
+        {'penalties': (0.1, 1.0)}
+    """
     from pydantic import TypeAdapter, ValidationError  # importing the package stays light
 
-    made = {}
-    for key, value in given.items():
+    values = {}
+    for key, value in settings.items():
         value = tuple(value) if isinstance(value, list) else value  # YAML and JSON have no tuples
         try:
-            made[key] = TypeAdapter(hints[key]).validate_python(value, strict=True)
+            values[key] = TypeAdapter(hints[key]).validate_python(value, strict=True)
         except ValidationError as error:
             raise SettingsError(f"{name}: {key}: {error.errors()[0]['msg']}, came {value!r}") from error
-    return made
+    return values

@@ -35,16 +35,22 @@ _CHUNK_ROWS = 65_536
 class Pairs:
     """The same items as both models see them: ``new.ids == old.ids``. For XBT the items are captions.
 
-    weights [n]: how much each pair counts, such as query traffic; all alike where None. labels [n]: the class of each
-    item, for methods that can use one. judged_by: real pairs of image and caption, for methods that can be judged by them
-    while they learn from others (`XBT`). A side may be `HalfEmbeddings`, where there are millions.
-    Raises `InvalidInput` for no pairs, for ids that differ (naming the first),
-    for weights that are not finite and above 0, and for real pairs of other spaces.
+    Attributes:
+        new: Vectors of the new model [n, d_new]; `HalfEmbeddings` where there are millions.
+        old: Vectors of the old model [n, d_old].
+        weights: How much each pair counts [n], such as query traffic; all alike where None.
+        labels: The class of each item [n], for methods that can use one.
+        judged_by: Real pairs of image and caption, for methods that learn from others and can be judged by these (`XBT`).
 
-    >>> from embridge import Space
-    >>> new, old = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(m, "1", d)) for m, d in (("new", 3), ("old", 2)))
-    >>> len(Pairs(new, old).take(np.array([0, 2])))
-    2
+    Raises:
+        InvalidInput: There are no pairs, or both sides are of one space. Or the ids differ; the message names the first. Or
+            weights are not finite and above 0, or the real pairs are of other spaces.
+
+    Example:
+        >>> from embridge import Space
+        >>> new, old = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(m, "1", d)) for m, d in (("new", 3), ("old", 2)))
+        >>> len(Pairs(new, old).take(np.array([0, 2])))
+        2
     """
 
     new: Embeddings | HalfEmbeddings
@@ -88,12 +94,22 @@ class Pairs:
         return Pairs(self.new.take(rows), self.old.take(rows), weights, labels, self.judged_by)
 
     def hold_out(self, fraction: float, *, seed: int) -> tuple[Pairs, Pairs]:
-        """A random (training, validation) split; each part has at least one pair.
+        """Split at random into training and validation pairs; each part has at least one.
 
         The validation part has at most 5,000 pairs: more would only cost time.
+
+        Args:
+            fraction: Share of the pairs to validate on, in (0, 1).
+            seed: Of the random order.
+
+        Returns:
+            The training pairs and the validation pairs.
+
+        Raises:
+            InvalidInput: There is one pair alone, or the fraction is not in (0, 1).
         """
-        train, held = self.split(fraction, seed=seed)
-        return self.take(train), self.take(held)
+        train, validation = self.split(fraction, seed=seed)
+        return self.take(train), self.take(validation)
 
     def split(
         self, fraction: float, *, seed: int
@@ -103,9 +119,9 @@ class Pairs:
             raise InvalidInput("one pair came; at least two are needed, so that one can be held out for validation")
         if not 0 < fraction < 1:
             raise InvalidInput(f"hold_out: expected a fraction in (0, 1), came {fraction}")
-        held = min(max(1, round(fraction * len(self))), len(self) - 1, 5_000)
+        count = min(max(1, round(fraction * len(self))), len(self) - 1, 5_000)
         order = np.random.default_rng(seed).permutation(len(self))
-        return np.sort(order[held:]), np.sort(order[:held])
+        return np.sort(order[count:]), np.sort(order[:count])
 
     def unit_rows(
         self, rows: slice | np.ndarray
@@ -131,7 +147,16 @@ class Pairs:
 
 @runtime_checkable
 class Method(Protocol):
-    """A frozen dataclass of settings that can be fitted. See `embridge.testing.check_method`."""
+    """A frozen dataclass of settings that can be fitted; `embridge.testing.check_method` checks one.
+
+    Attributes:
+        paper: Where it comes from.
+
+    Example:
+        >>> from embridge.methods.procrustes import Procrustes
+        >>> isinstance(Procrustes(), Method)
+        True
+    """
 
     paper: ClassVar[str]
 
@@ -141,16 +166,40 @@ class Method(Protocol):
 
 
 def require_cosine(pairs: Pairs, method: str) -> None:
-    """Raise `InvalidInput` unless both spaces compare by cosine, or hold vectors of length one.
+    """Refuse pairs whose lengths matter: both spaces compare by cosine, or hold vectors of length one.
 
     A map fitted on directions says nothing of lengths, which dot products and distances of other vectors depend on.
+
+    Args:
+        pairs: What is to be fitted on.
+        method: What messages call the method.
+
+    Raises:
+        InvalidInput: A space compares by dot product or distance, and its vectors are of other lengths.
+
+    Example:
+        >>> from embridge import Space
+        >>> sides = (Embeddings.of(np.eye(2, dtype=np.float32), Space(m, "1", 2, "dot")) for m in ("new", "old"))
+        >>> require_cosine(Pairs(*sides), "procrustes")
     """
     for rows in (pairs.new, pairs.old):
         require_directions(rows, method)
 
 
 def require_directions(rows: Embeddings | HalfEmbeddings, method: str) -> None:
-    """The same of one side."""
+    """Refuse one side whose lengths matter; see `require_cosine`.
+
+    Args:
+        rows: The side.
+        method: What messages call the method.
+
+    Raises:
+        InvalidInput: The space compares by dot product or distance, and the vectors are of other lengths.
+
+    Example:
+        >>> from embridge import Space
+        >>> require_directions(Embeddings.of(np.eye(2, dtype=np.float32), Space("m", "1", 2, "dot")), "unpaired")
+    """
     if rows.space.metric == "cosine":
         return
     lengths = np.concatenate([np.linalg.norm(part.vectors, axis=1) for part in rows.chunks(_CHUNK_ROWS)])
@@ -164,7 +213,28 @@ def require_directions(rows: Embeddings | HalfEmbeddings, method: str) -> None:
 def backward_upgrade(
     bridge: Adapter, pairs: Pairs, method: str, *, settings: Any, seed: int, figures: Mapping[str, Any]
 ) -> Upgrade:
-    """An upgrade whose new model is untouched: identity head, ``bridge`` from new to old, full provenance."""
+    """Make the upgrade of a bridge from new to old; the new model is untouched, so its head is an identity.
+
+    Args:
+        bridge: The map.
+        pairs: What it was fitted on.
+        method: The name in the provenance.
+        settings: The method's dataclass.
+        seed: What it was fitted with.
+        figures: How it went.
+
+    Returns:
+        The upgrade, with its provenance.
+
+    Example:
+        >>> from embridge import Space
+        >>> from embridge.methods.procrustes import Procrustes, fit_rotation
+        >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))
+        >>> pairs = Pairs(new, old)
+        >>> bridge = fit_rotation(pairs, center=False)
+        >>> backward_upgrade(bridge, pairs, "procrustes", settings=Procrustes(), seed=0, figures={}).direction
+        'backward'
+    """
     provenance = _provenance(pairs, method, settings=settings, seed=seed, figures=figures)
     return Upgrade(Identity(pairs.new.space, pairs.new.space), bridge, provenance)
 
@@ -172,7 +242,27 @@ def backward_upgrade(
 def forward_upgrade(
     bridge: Adapter, pairs: Pairs, method: str, *, settings: Any, seed: int, figures: Mapping[str, Any]
 ) -> Upgrade:
-    """The same with ``bridge`` from old to new: it maps the stored gallery, and queries stay as the new model makes them."""
+    """Make the same of a bridge from old to new: it maps the stored gallery, and queries stay as the new model makes them.
+
+    Args:
+        bridge: The map.
+        pairs: What it was fitted on.
+        method: The name in the provenance.
+        settings: The method's dataclass.
+        seed: What it was fitted with.
+        figures: How it went.
+
+    Returns:
+        The upgrade, with its provenance.
+
+    Example:
+        >>> from embridge import Space
+        >>> from embridge.methods.procrustes import Procrustes
+        >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))
+        >>> bridge = Identity(old.space, new.space)
+        >>> forward_upgrade(bridge, Pairs(new, old), "fct", settings=Procrustes(), seed=0, figures={}).direction
+        'forward'
+    """
     provenance = _provenance(pairs, method, settings=settings, seed=seed, figures=figures)
     return Upgrade(Identity(pairs.new.space, pairs.new.space), bridge, provenance, direction="forward")
 

@@ -3,85 +3,42 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
 from typing import ClassVar
 
-import numpy as np
-
-from embridge.adapters.base import Adapter, normalized
 from embridge.adapters.upgrade import Upgrade
-from embridge.embeddings import float32_rows
 from embridge.errors import GateRefused, InvalidInput, MissingExtra, SettingsError
-from embridge.evaluation import Interval, Scope, Side, bootstrap_mean, compatible, evaluate
-from embridge.evaluation.relevance import Truth
-from embridge.evaluation.report import UPGRADED, Task
-from embridge.evaluation.statistics import Drawn
+from embridge.evaluation import bootstrap_mean, compatible
 from embridge.methods.base import Pairs, require_cosine
+from embridge.methods.candidate_scores import Scores, scores_of_pairs, scores_of_queries
+from embridge.methods.choice import Candidate, Choice, JudgedQueries, multiply_adds
 from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
-from embridge.shapes import Float64
 
-__all__ = ["CANDIDATES", "Candidate", "Choice", "Choose", "JudgedQueries", "choose", "multiply_adds"]
+__all__ = ["CANDIDATES", "Choose", "choose"]
 
 CANDIDATES = ("procrustes", "ridge", "low-rank", "mlp", "xbt")
 """Tried where nothing else is said; one whose extra is not installed is left out, and the table says so."""
-
-_QUERIES, _POOL, _OFFSETS = 1_000, 5_000, 3
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class JudgedQueries:
-    """Queries to choose by, as both models see them: not those that the result is reported on."""
-
-    old: Side
-    new: Side
-    relevance: Truth
-    scope: Scope = field(default_factory=Scope)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """How one method did. score and behind are None for one that could not be fitted; ``why`` says what became of it.
-
-    score: on held-out pairs or judged queries; behind: what it lacks to the best, with its interval; multiply_adds: what
-    mapping one vector costs.
-    """
-
-    method: str
-    score: Interval | None
-    behind: Interval | None
-    multiply_adds: int
-    seconds: float
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The table, the method taken (None: keep the old model), and the upgrade, fitted on all pairs."""
-
-    candidates: tuple[Candidate, ...]
-    method: str | None
-    upgrade: Upgrade | None
-    reason: str
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Column names and rows of text."""
-        columns = ["method", "score", "behind the best", "multiply-adds", "seconds", ""]
-        rows = []
-        for c in self.candidates:
-            score = "" if c.score is None else f"{c.score.value:.3f} ±{c.score.half:.3f}"
-            behind = "" if c.behind is None else f"{c.behind.value:.3f} ({c.behind.low:+.3f} to {c.behind.high:+.3f})"
-            rows.append([c.method, score, behind, f"{c.multiply_adds:,}", f"{c.seconds:.1f}", c.why])
-        return columns, rows
 
 
 @dataclass(frozen=True, slots=True)
 class Choose:
     """The chooser as a method: `choose` without judged queries.
 
-    cross_modal: the pairs are texts and images will be searched, see `choose`; settings: those of single candidates.
+    Attributes:
+        candidates: Names of the methods to try.
+        settings: Those of single candidates, by name.
+        cross_modal: The pairs are texts and images will be searched, see `choose`.
+        validation_fraction: Share of the pairs that is held out.
+
+    Example:
+        >>> import numpy as np
+        >>> from embridge import Embeddings, Space
+        >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+        >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, :4], Space("old", "1", 4)))
+        >>> Choose(candidates=("procrustes", "low-rank")).fit(pairs).provenance.method
+        'procrustes'
     """
 
     paper: ClassVar[str] = "model selection on held-out data"
@@ -92,11 +49,25 @@ class Choose:
     validation_fraction: float = 0.1
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """The chosen candidate, fitted on all pairs; its provenance names what it was chosen from."""
-        made = choose(pairs, self, seed=seed, progress=progress)
-        if made.upgrade is None:
-            raise GateRefused(made.reason)
-        return made.upgrade
+        """Fit the chosen candidate on all pairs; its provenance names what it was chosen from.
+
+        Args:
+            pairs: The same items as both models see them.
+            seed: Of the split, and of every candidate.
+            progress: Told of every candidate.
+
+        Returns:
+            The upgrade.
+
+        Raises:
+            GateRefused: No candidate finds more than chance.
+            SettingsError: No candidate could be fitted.
+            InvalidInput: A space does not compare directions, or there is one pair alone.
+        """
+        choice = choose(pairs, self, seed=seed, progress=progress)
+        if choice.upgrade is None:
+            raise GateRefused(choice.reason)
+        return choice.upgrade
 
 
 def choose(
@@ -110,23 +81,49 @@ def choose(
     """Fit every candidate on a part of the pairs and score it on the rest, or on judged queries where there are any.
 
     The score of held-out pairs is the reciprocal rank of each item's own old vector, among those of all items. Where the
-    pairs are texts of models that search images (``cross_modal``), half of it is of queries that are all moved by one
-    vector of length one, as images lie beside text: it shows maps that only know their text. Of judged queries it is the
-    scope's last metric, the mean of its directions; a candidate that makes a direction worse than the old model is out,
-    and where all are, the answer is to keep the old model. Without judged queries that cannot be known; then it is the
-    answer only where no candidate finds more than chance.
+    pairs are texts of models that search images (``cross_modal``), half of it is of queries that are all moved by one vector
+    of length one, as images lie beside text: it shows maps that only know their text.
+
+    The score of judged queries is the scope's last metric, the mean of its directions. A candidate that makes a direction
+    worse than the old model is out, and where all are, the answer is to keep the old model. Without judged queries that
+    cannot be known. Then it is the answer only where no candidate finds more than chance.
 
     The cheapest candidate is taken that the best one does not beat by an interval clear of nothing.
+
+    Args:
+        pairs: The same items as both models see them.
+        settings: What to try; the default candidates where None.
+        judged: Queries to choose by, where there are any.
+        seed: Of the split, of every candidate and of the intervals.
+        progress: Told of every candidate.
+
+    Returns:
+        The table, and the upgrade.
+
+    Raises:
+        SettingsError: No candidate could be fitted.
+        InvalidInput: A space does not compare directions, or there is one pair alone.
+
+    Example:
+        >>> import numpy as np
+        >>> from embridge import Embeddings, Space
+        >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+        >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, ::-1], Space("old", "1", 6)))
+        >>> choose(pairs, Choose(candidates=("procrustes", "mean-shift"))).method
+        'procrustes'
     """
     settings = settings or Choose()
     require_cosine(pairs, "choose")
     warn_if_few(pairs)
-    train, held = pairs.hold_out(settings.validation_fraction, seed=seed)
+    train, held_out = pairs.hold_out(settings.validation_fraction, seed=seed)
     fitted, left_out = _fit_all(settings, pairs if judged else train, seed, progress)
     if not fitted:
         raise SettingsError(f"choose: no candidate could be fitted: {'; '.join(c.why for c in left_out)}")
+    upgrades = {name: one.upgrade for name, one in fitted.items()}
     scores = (
-        _scores_of_pairs(fitted, train, held, settings, seed) if judged is None else _scores_of_queries(fitted, judged)
+        scores_of_pairs(upgrades, train, held_out, cross_modal=settings.cross_modal, seed=seed)
+        if judged is None
+        else scores_of_queries(upgrades, judged)
     )
     method, candidates = _decide(fitted, scores, seed)
     table = tuple(sorted(candidates, key=lambda c: -(c.score.value if c.score else 0))) + left_out
@@ -146,21 +143,6 @@ def choose(
 class _Fitted:
     upgrade: Upgrade
     seconds: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Scores:
-    """One value a query of every candidate, how queries are drawn (see `bootstrap_mean`), and who is out, and why."""
-
-    values: Mapping[str, Float64[np.ndarray, " q"]]
-    drawn: Drawn
-    refused: Mapping[str, str]
-
-
-def multiply_adds(upgrade: Upgrade) -> int:
-    """What mapping one vector costs: the products of its matrices."""
-    parts: tuple[Adapter, ...] = (upgrade.head, upgrade.bridge)
-    return sum(w.size for part in parts for w in part.weights().values() if w.ndim == 2)
 
 
 def _fit_all(
@@ -187,68 +169,7 @@ def _fit(settings: Choose, name: str, pairs: Pairs, seed: int, progress: Progres
         return make(name, settings.settings.get(name)).fit(pairs, seed=seed, progress=progress)
 
 
-def _scores_of_pairs(fitted: Mapping[str, _Fitted], train: Pairs, held: Pairs, settings: Choose, seed: int) -> _Scores:
-    """Reciprocal ranks of held-out items, plain and, for models that search images, moved."""
-    asked = held.take(np.arange(min(len(held), _QUERIES)))
-    pool = np.concatenate([asked.old.vectors, float32_rows(train.old, slice(_POOL))])
-    new = normalized(asked.new.vectors)
-    offsets = normalized(np.random.default_rng(seed).standard_normal((_OFFSETS, new.shape[1])).astype(np.float32))
-    values = {}
-    for name, one in fitted.items():
-        plain = _reciprocal_ranks(one.upgrade, asked, new, pool)
-        if settings.cross_modal:
-            moved = np.mean([_reciprocal_ranks(one.upgrade, asked, normalized(new + o), pool) for o in offsets], axis=0)
-            plain = (plain + moved) / 2
-        values[name] = plain
-    chance = (np.log(len(pool)) + 1) / len(pool)  # of a reciprocal rank
-    nothing = {name: "finds no more than chance" for name, v in values.items() if v.mean() <= 3 * chance}
-    return _Scores(values, Drawn(weights=asked.weights, groups=None), nothing)
-
-
-def _reciprocal_ranks(upgrade: Upgrade, asked: Pairs, new: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    """Of each query's own item, the first so many of the pool, by cosine; ties count against it."""
-    queries, gallery = upgrade.head.apply(new), pool
-    if upgrade.direction == "backward":
-        queries = upgrade.bridge.apply(queries)
-    else:
-        gallery = upgrade.bridge.apply(pool)
-    scores = normalized(queries) @ normalized(gallery).T
-    own = scores[np.arange(len(asked)), np.arange(len(asked))]
-    return 1 / (scores >= own[:, None]).sum(axis=1)
-
-
-def _scores_of_queries(fitted: Mapping[str, _Fitted], judged: JudgedQueries) -> _Scores:
-    """The scope's last metric in all directions, each direction counting alike; refused where it is worse than before."""
-    first, *others = fitted
-    controls = {name: fitted[name].upgrade for name in others}
-    report = evaluate(
-        judged.old, judged.new, fitted[first].upgrade, judged.relevance, scope=judged.scope, controls=controls
-    )
-    cells = {first: UPGRADED} | {name: f"{name}/old" for name in others}
-    values = {
-        n: np.concatenate([report.values(d, c, report.main) for d in report.directions]) for n, c in cells.items()
-    }
-    refused = {}
-    for name, cell in cells.items():
-        worse = [t.title for t in report.tasks if report.compatible(t.direction, report.main, cell).answer == "no"]
-        if worse:
-            refused[name] = f"is worse than the old model: {', '.join(worse)}"
-    weights = [np.ones(len(t.query_ids)) if t.weights is None else t.weights for t in report.tasks]
-    drawn = Drawn(weights=np.concatenate([w / w.sum() for w in weights]), groups=_groups(report.tasks))
-    return _Scores(values, drawn, refused)
-
-
-def _groups(tasks: Sequence[Task]) -> np.ndarray:
-    """The groups of all directions, one after the other; a query without others is a group of its own."""
-    made, first = [], 0
-    for task in tasks:
-        own = np.arange(len(task.query_ids)) if task.groups is None else task.groups
-        made.append(own + first)
-        first += len(task.query_ids)
-    return np.concatenate(made)
-
-
-def _decide(fitted: Mapping[str, _Fitted], scores: _Scores, seed: int) -> tuple[str | None, tuple[Candidate, ...]]:
+def _decide(fitted: dict[str, _Fitted], scores: Scores, seed: int) -> tuple[str | None, tuple[Candidate, ...]]:
     means = {name: bootstrap_mean(v, **scores.drawn, seed=seed) for name, v in scores.values.items()}
     open_to = [name for name in fitted if name not in scores.refused]
     best = max(open_to or fitted, key=lambda name: means[name].value)

@@ -12,6 +12,10 @@ __all__ = ["in_bfloat16", "require_device"]
 def require_device(device: str, method: str) -> None:
     """Refuse a device that cannot be used.
 
+    Args:
+        device: Its name in torch, such as ``cuda``.
+        method: What messages call the method.
+
     Raises:
         SettingsError: There is no such device here.
 
@@ -25,9 +29,11 @@ def require_device(device: str, method: str) -> None:
 
 
 def in_bfloat16(precision: str, device: str) -> bool:
-    """Whether a precision of ``auto``, ``float32`` or ``bfloat16`` means bfloat16 on that device.
+    """Whether bfloat16 is meant.
 
-    ``auto`` takes it wherever the processor has it.
+    Args:
+        precision: ``float32``, ``bfloat16``, or ``auto``, which takes bfloat16 wherever the processor has it.
+        device: Where it is to be used.
 
     Example:
         >>> in_bfloat16("float32", "cpu")

@@ -35,16 +35,12 @@ _SMALLEST_ERROR = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class FastFill:
-    """½ e^{−s} (‖h(x) − f_new‖² + CE(W_n h(x), label)) + ½ s, s = log σ² = w·h(x) + c (Jaeckle et al. 2023).
+    """½ e^{−s} (‖h(x) − f_new‖² + CE(W_n h(x), label)) + ½ s, s = log σ² = w·h(x) + c.
 
-    h is that of `FCT`, side information included, and so are its settings. The classification is there where the pairs
-    have labels: label_smoothing is that of its cross-entropy, temperature what cosines are divided by, and
-    classification_weight its weight. ``Deviation:`` W_n is the new model's own classifier in the paper, whose weight is 1;
-    here it is the unit class means of the new vectors, since an upgrade has vectors alone, and with weight 1 it draws the
-    mapped vectors away from where the new ones lie (R@1 on training images of CIFAR-100: .370 without, .381 with weight .1
-    and temperature .03, .338 with weight 1). With smoothing ε and K classes
-    it asks for a cosine τ·log(1 + K(1 − ε)/ε) above that of other classes, and no more: a small τ draws well separated
-    classes together. A held-out pair of a class that was not trained on has no classification term.
+    h is that of `FCT`, side information included, and so are its settings. The classification is there where the pairs have
+    labels. With smoothing ε and K classes it asks for a cosine τ·log(1 + K(1 − ε)/ε) above that of other classes, and no
+    more: a small τ draws well separated classes together. A held-out pair of a class that was not trained on has no
+    classification term.
 
     The forward upgrade carries s as ``upgrade.uncertainty``: the log of the squared error to expect, and of the
     classification error with it where there are labels. `embridge.rollout.by_uncertainty` sorts by it. Weights of the pairs
@@ -52,12 +48,32 @@ class FastFill:
 
     Requirements: the same items encoded by both models; labels if there are any. Related: `FCT`.
 
-    >>> from embridge import Embeddings, Space
-    >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
-    >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
-    >>> upgrade = FastFill(hidden_width=8, training=Training(epochs=1, min_steps=5)).fit(pairs)
-    >>> upgrade.uncertainty(pairs.old).vectors.shape
-    (200, 1)
+    Source: Jaeckle et al., "FastFill: efficient compatible model update", ICLR 2023 (arXiv 2303.04766).
+
+    ``Deviation:`` W_n is the new model's own classifier in the paper, whose weight is 1. Here it is the unit class means of
+    the new vectors, since an upgrade has vectors alone. With weight 1 it draws the mapped vectors away from where the new ones
+    lie: R@1 on training images of CIFAR-100 is .370 without, .381 with weight .1 and temperature .03, .338 with weight 1.
+
+    Attributes:
+        hidden_width: As in `FCT`.
+        skip: As in `FCT`.
+        center: As in `FCT`.
+        dropout: As in `FCT`.
+        classification_weight: Of the cross-entropy.
+        label_smoothing: ε, of the cross-entropy.
+        temperature: τ, what its cosines are divided by.
+        training: Settings of the optimiser.
+
+    Raises:
+        SettingsError: A value is out of range.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+        >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, :4], Space("old", "1", 4)))
+        >>> upgrade = FastFill(hidden_width=8, training=Training(epochs=1, min_steps=5)).fit(pairs)
+        >>> upgrade.uncertainty(pairs.old).vectors.shape
+        (200, 1)
     """
 
     paper: ClassVar[str] = "Jaeckle et al., FastFill: efficient compatible model update, ICLR 2023, arXiv 2303.04766"
@@ -77,7 +93,19 @@ class FastFill:
         check_network("fastfill", self)
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """Fit h and s together."""
+        """Fit h and s together.
+
+        Args:
+            pairs: The same items as both models see them.
+            seed: Of the split, the first weights, the dropout and the order of the batches.
+            progress: Told of every step.
+
+        Returns:
+            A forward upgrade.
+
+        Raises:
+            InvalidInput: A space does not compare directions, there is one pair alone, or all have vectors of zeros.
+        """
         require_cosine(pairs, "fastfill")
         warn_if_few(pairs)
         mapped = reversed_pairs(pairs)
@@ -103,8 +131,16 @@ class FastFill:
 def fastfill_loss(error: Tensor, spread: Tensor) -> Tensor:
     """½ e^{−s} error + ½ s, a row each [b]: least where s is the log of the error.
 
-    >>> fastfill_loss(torch.tensor([2.0]), torch.tensor([0.0]))
-    tensor([1.])
+    Args:
+        error: Squared error of each row [b].
+        spread: s of each row [b].
+
+    Returns:
+        The loss of each row [b].
+
+    Example:
+        >>> fastfill_loss(torch.tensor([2.0]), torch.tensor([0.0]))
+        tensor([1.])
     """
     return (torch.exp(-spread) * error + spread) / 2
 

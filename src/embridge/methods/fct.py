@@ -30,22 +30,36 @@ __all__ = ["FCT", "Network", "check_network", "fct_loss", "network", "with_side"
 
 @dataclass(frozen=True, slots=True)
 class FCT:
-    """h minimises mean ‖h(x) − f_new‖² over unit vectors, x being f_old or `with_side` of it (Ramanujan et al. 2022).
+    """h minimises mean ‖h(x) − f_new‖² over unit vectors, x being f_old or `with_side` of it.
 
-    h(x) = L2(W x + W₃·GELU(W₂·GELU(W₁·LN(x)))), hidden_width wide. skip: the linear path W, begun at the Procrustes map
-    of the pairs with W₃ at zero. ``Deviation:`` the paper's h has none (``skip=False``), batch norm in place of the layer
-    norm, and ReLU. center: as in `Procrustes`, for W. The rest is as in `ResidualMLP`; weights of the pairs weigh the loss.
-    Where no trained weights are better on held-out pairs than the Procrustes map, the upgrade is that map.
+    h(x) = L2(W x + W₃·GELU(W₂·GELU(W₁·LN(x)))). Weights of the pairs weigh the loss. Where no trained weights are better on
+    held-out pairs than the Procrustes map, the upgrade is that map. It is a forward one: ``upgrade.bridge`` maps the stored
+    gallery into the new space, and new queries search it as they are.
 
-    The upgrade is a forward one: ``upgrade.bridge`` maps the stored gallery into the new space, and new queries search it
-    as they are. Requirements: the same items encoded by both models; side information, where there is any, for the whole
-    gallery, from before the new model is known. Related: `FastFill`, which adds how sure h is of each item.
+    Requirements: the same items encoded by both models. Side information, where there is any, for the whole gallery, from
+    before the new model is known. Related: `FastFill`, which adds how sure h is of each item.
 
-    >>> from embridge import Embeddings, Space
-    >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
-    >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
-    >>> FCT(hidden_width=8, training=Training(epochs=1, min_steps=5)).fit(pairs).bridge(pairs.old).space == pairs.new.space
-    True
+    Source: Ramanujan et al., "Forward compatible training", CVPR 2022 (arXiv 2112.02805).
+
+    ``Deviation:`` the paper's h has no linear path (``skip=False``), batch norm in place of the layer norm, and ReLU.
+
+    Attributes:
+        hidden_width: Of both hidden layers.
+        skip: Add the linear path W, begun at the Procrustes map of the pairs with W₃ at zero.
+        center: As in `Procrustes`, for W.
+        dropout: Behind each hidden layer.
+        training: Settings of the optimiser.
+
+    Raises:
+        SettingsError: A value is out of range.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+        >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, :4], Space("old", "1", 4)))
+        >>> upgrade = FCT(hidden_width=8, training=Training(epochs=1, min_steps=5)).fit(pairs)
+        >>> upgrade.bridge(pairs.old).space == pairs.new.space
+        True
     """
 
     paper: ClassVar[str] = "Ramanujan et al., Forward compatible training, CVPR 2022, arXiv 2112.02805"
@@ -60,7 +74,19 @@ class FCT:
         check_network("fct", self)
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """Fit h; the weights kept are those with the lowest loss on held-out pairs."""
+        """Fit h; the weights kept are those with the lowest loss on held-out pairs.
+
+        Args:
+            pairs: The same items as both models see them.
+            seed: Of the split, the first weights, the dropout and the order of the batches.
+            progress: Told of every step.
+
+        Returns:
+            A forward upgrade.
+
+        Raises:
+            InvalidInput: A space does not compare directions, there is one pair alone, or all have vectors of zeros.
+        """
         require_cosine(pairs, "fct")
         warn_if_few(pairs)
         mapped = reversed_pairs(pairs)
@@ -79,15 +105,26 @@ class FCT:
 
 
 def with_side(embeddings: Embeddings, side: Embeddings, *, space: Space | None = None) -> Embeddings:
-    """[f_old; side] / √2, each part of length one: what a map with side information takes (d_old + d_side coordinates).
+    """Join old vectors and side information: [f_old; side] / √2, each part of length one.
 
-    Neither part drowns the other, whatever their lengths were. space: that of the result; by default it is named after
-    both models, revisions and recipes. Raises `InvalidInput` where the ids differ, or a space has another dim.
+    Neither part drowns the other, whatever their lengths were.
 
-    >>> old = Embeddings.of(np.eye(2, dtype=np.float32), Space("old", "1", 2))
-    >>> both = with_side(old, Embeddings.of(np.eye(2, 3, dtype=np.float32), Space("colours", "2", 3)))
-    >>> both.space.model, both.space.dim
-    ('old + colours', 5)
+    Args:
+        embeddings: Old vectors [n, d_old].
+        side: Side information of the same items [n, d_side].
+        space: That of the result; by default it is named after both models, revisions and recipes.
+
+    Returns:
+        What a map with side information takes [n, d_old + d_side].
+
+    Raises:
+        InvalidInput: The ids differ, or the space has another dim.
+
+    Example:
+        >>> old = Embeddings.of(np.eye(2, dtype=np.float32), Space("old", "1", 2))
+        >>> both = with_side(old, Embeddings.of(np.eye(2, 3, dtype=np.float32), Space("colours", "2", 3)))
+        >>> both.space.model, both.space.dim
+        ('old + colours', 5)
     """
     if embeddings.ids != side.ids:
         raise InvalidInput(
@@ -100,7 +137,12 @@ def with_side(embeddings: Embeddings, side: Embeddings, *, space: Space | None =
 
 @runtime_checkable
 class Network(Protocol):
-    """The settings that say what h looks like."""
+    """The settings that say what h looks like.
+
+    Example:
+        >>> isinstance(FCT(), Network)
+        True
+    """
 
     @property
     def hidden_width(self) -> int: ...
@@ -111,20 +153,57 @@ class Network(Protocol):
 
 
 def check_network(method: str, settings: Network) -> None:
-    """Raise `SettingsError` for a network that cannot be."""
+    """Refuse a network that cannot be.
+
+    Args:
+        method: What messages call the method.
+        settings: What to check.
+
+    Raises:
+        SettingsError: A value is out of range.
+
+    Example:
+        >>> check_network("fct", FCT())
+    """
     if settings.hidden_width < 1 or not 0 <= settings.dropout < 1:
         raise SettingsError(f"{method}: hidden_width or dropout out of range: {settings}")
 
 
 def network(settings: Network, fitted: Pairs, *, center: bool) -> Perceptron:
-    """h as it is before training, from the new to the old side of these (reversed) pairs."""
+    """Make h as it is before training.
+
+    Args:
+        settings: What it looks like.
+        fitted: Reversed pairs, see `reversed_pairs`; h leads from their new side to their old one.
+        center: Whether the map that the skip path begins at is centred.
+
+    Returns:
+        The module, with random first weights.
+
+    Example:
+        >>> old, new = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(f"{d}", "1", d)) for d in (2, 3))
+        >>> network(FCT(hidden_width=8), Pairs(old, new), center=False)(torch.eye(2)).shape
+        torch.Size([2, 3])
+    """
     start = fit_rotation(fitted, center=center) if settings.skip else None
     width = settings.hidden_width
     return Perceptron((fitted.new.space.dim, width, width, fitted.old.space.dim), start=start, dropout=settings.dropout)
 
 
 def fct_loss(module: nn.Module, rows: Rows) -> Tensor:
-    """Weighted mean of ‖L2(h(x)) − f_new‖²."""
+    """Weighted mean of ‖L2(h(x)) − f_new‖².
+
+    Args:
+        module: h.
+        rows: What it maps, and where to.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> fct_loss(nn.Identity(), Rows(torch.eye(2), torch.eye(2), torch.ones(2)))
+        tensor(0.)
+    """
     return rows.mean((F.normalize(module(rows.source), dim=1) - rows.target).square().sum(1))
 
 

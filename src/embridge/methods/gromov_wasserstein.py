@@ -14,9 +14,21 @@ _WARM, _COLD = 0.1, 0.003  # entropy, as a share of the spread of the costs, at 
 
 
 def cluster(x: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Spherical k-means of unit vectors, float32: unit centres [count, d] and the share of rows in each [count].
+    """Spherical k-means of unit vectors.
 
     The first centres are far apart (k-means++). A cluster that loses its rows starts again at the row worst served.
+
+    Args:
+        x: Float32 unit rows [n, d].
+        count: How many clusters, c.
+        rng: Draws the first centres.
+
+    Returns:
+        Unit centres [c, d], and the share of the rows in each [c].
+
+    Example:
+        >>> cluster(np.eye(2, dtype=np.float32), 2, np.random.default_rng(0))[1].tolist()
+        [0.5, 0.5]
     """
     centres = x[[rng.integers(len(x))]]
     distance = np.full(len(x), np.inf)
@@ -41,10 +53,26 @@ def cluster(x: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.nda
 def couple(
     new: tuple[np.ndarray, np.ndarray], old: tuple[np.ndarray, np.ndarray], profiles: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """How much of each new cluster goes to each old one [c, c], so that similar pairs go to similar pairs.
+    """Couple the clusters of two spaces so that similar pairs go to similar pairs.
 
     Minimises ``Σ (S_ik − S'_jl)² T_ij T_kl`` over couplings T of the cluster shares by mirror descent with entropy that
-    falls (Peyré, Cuturi & Solomon 2016), from the coupling of the similarity profiles.
+    falls, from the coupling of the similarity profiles.
+
+    Source: Peyré, Cuturi & Solomon 2016.
+
+    Args:
+        new: Centres [c, d_new] and shares [c], as `cluster` gives them.
+        old: The same of the old space.
+        profiles: Those of the new and of the old centres, as `similarity_profiles` gives them.
+
+    Returns:
+        How much of each new cluster goes to each old one [c, c].
+
+    Example:
+        >>> x = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+        >>> side, profile = (x, np.array([0.2, 0.3, 0.5])), similarity_profiles(x, x)
+        >>> couple(side, side, (profile, profile)).argmax(axis=1).tolist()
+        [0, 1, 2]
     """
     (centres, p), (centres_old, q) = new, old
     s, s_old = ((c @ c.T).astype(np.float64) for c in (centres, centres_old))
@@ -56,7 +84,19 @@ def couple(
 
 
 def similarity_profiles(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """The quantiles of each centre's similarity to all rows [c, 32]: what it sees, whichever way the space is turned."""
+    """The quantiles of each centre's similarity to all rows: what it sees, whichever way the space is turned.
+
+    Args:
+        x: Unit rows [n, d].
+        centres: Unit rows [c, d].
+
+    Returns:
+        32 quantiles of each centre [c, 32].
+
+    Example:
+        >>> similarity_profiles(np.eye(2), np.eye(2))[0, [0, -1]].tolist()
+        [0.0, 1.0]
+    """
     quantiles: np.ndarray = np.quantile(centres @ x.T, np.linspace(0, 1, _QUANTILES), axis=1).T
     return quantiles
 

@@ -27,7 +27,12 @@ Module_contra = TypeVar("Module_contra", bound=nn.Module, contravariant=True)
 
 @runtime_checkable
 class Judge(Protocol[Module_contra]):
-    """Says how good a module is; see `embridge.methods.training_loop.train`."""
+    """Says how good a module is; see `embridge.methods.training_loop.train`.
+
+    Example:
+        >>> isinstance(HeldOutLoss(torch.sum, torch.ones(3)), Judge)
+        True
+    """
 
     def values(self, module: Module_contra, /) -> Tensor:
         """One a query [q], or a single one; higher is better."""
@@ -128,7 +133,11 @@ class HeldOutImages:
 
 
 def surely_higher(values: Tensor, others: Tensor) -> bool:
-    """Whether the mean difference of paired values [q] is above 1.96 of its standard errors, and so above zero.
+    """Whether the mean difference of paired values is above 1.96 of its standard errors, and so above zero.
+
+    Args:
+        values: One a query [q].
+        others: What they are compared with [q].
 
     Example:
         >>> start = torch.tensor([0.5, 0.5, 0.5])

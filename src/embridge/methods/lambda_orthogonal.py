@@ -29,31 +29,45 @@ _THRESHOLD, _AT_DIM = 12.0, 1024
 
 @dataclass(frozen=True, slots=True)
 class LambdaOrthogonal:
-    """``y = x W + b`` with ‖y − f‖² + σ(a (g − λ)) · g, g = ‖W Wᵀ − I‖_F (Ricci et al. 2025).
+    """``y = x W + b`` with ‖y − f‖² + σ(a (g − λ)) · g, g = ‖W Wᵀ − I‖_F.
 
-    threshold: λ, how far W may leave the rotations before the penalty g sets in; None takes 12 · √(d / 1024), d being the
-    smaller dim, so that the squared singular values may leave one by .375 each whatever d is (12 is the paper's value near
-    d = 1024, where g grows as √d). sharpness: a. ``Deviation:`` where the dims differ the Gram matrix is that of the
-    smaller side: the other one can never be the identity. strict: W is a rotation throughout, or a partial isometry. It is
-    the top left part of a square orthogonal matrix of the larger dim (the smaller side padded with zeros), begun at the
-    Procrustes map and multiplied by e^{A − Aᵀ} a step. ``Deviation:`` the paper keeps one A for the whole training;
-    begun anew at A = 0, the gradient is exact and needs no derivative of the exponential, which takes a second a step at
-    768 dims, and reflections can be reached.
+    Weights of the pairs weigh every term but the penalty. Where no trained weights are better on held-out pairs than the
+    Procrustes map, the upgrade is that map, fitted on all pairs.
 
-    bias: learn b. direction: ``backward`` maps new vectors into the old space, ``forward`` stored old ones into the new.
-    contrastive_weight, temperature: of `contrastive_loss`, added where the pairs have labels. The rest is as in
-    `ResidualMLP`; weights of the pairs weigh every term but the penalty. Where no trained weights are better on held-out
-    pairs than the Procrustes map, the upgrade is that map, fitted on all pairs.
+    Requirements: the same items encoded by both models; labels if there are any. Related: `Procrustes`, which strict without
+    labels comes back to, and λ = 0 comes close to.
 
-    Requirements: the same items encoded by both models; labels if there are any. Related: `Procrustes`, which strict
-    without labels comes back to, and λ = 0 comes close to.
+    Source: Ricci et al., "λ-orthogonality regularization for compatible representation learning", NeurIPS 2025
+    (arXiv 2509.16664).
 
-    >>> from embridge import Embeddings, Space
-    >>> seen = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
-    >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 4)), Embeddings.of(seen[:, ::-1], Space("old", "1", 4)))
-    >>> upgrade = LambdaOrthogonal(training=Training(epochs=1, min_steps=5), direction="forward").fit(pairs)
-    >>> upgrade.bridge(pairs.old).space == pairs.new.space
-    True
+    ``Deviation:`` where the dims differ the Gram matrix is that of the smaller side: the other one can never be the identity.
+    ``Deviation:`` the paper keeps one A for the whole strict training. Begun anew at A = 0, the gradient is exact and needs no
+    derivative of the exponential, which takes a second a step at 768 dims, and reflections can be reached.
+
+    Attributes:
+        threshold: λ, how far W may leave the rotations before the penalty g sets in. None takes 12 · √(d / 1024), d being the
+            smaller dim, so that the squared singular values may leave one by .375 each whatever d is. 12 is the paper's value
+            near d = 1024, where g grows as √d.
+        sharpness: a.
+        strict: W is a rotation throughout, or a partial isometry: the top left part of a square orthogonal matrix of the
+            larger dim, begun at the Procrustes map and multiplied by e^{A − Aᵀ} a step.
+        bias: Learn b.
+        direction: ``backward`` maps new vectors into the old space, ``forward`` stored old ones into the new.
+        contrastive_weight: Of `contrastive_loss`, added where the pairs have labels.
+        temperature: Of the same.
+        training: Settings of the optimiser; the default has no weight decay, and a `Training` of your own should say so too.
+
+    Raises:
+        SettingsError: A value is out of range.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+        >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 4)), Embeddings.of(x[:, ::-1], Space("old", "1", 4)))
+        >>> short = Training(epochs=1, min_steps=5, weight_decay=0.0)
+        >>> upgrade = LambdaOrthogonal(training=short, direction="forward").fit(pairs)
+        >>> upgrade.bridge(pairs.old).space == pairs.new.space
+        True
     """
 
     paper: ClassVar[str] = (
@@ -78,7 +92,19 @@ class LambdaOrthogonal:
             raise SettingsError(f"lambda-orthogonal: sharpness, temperature or contrastive_weight out of range: {self}")
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """Fit by gradient; the weights kept are those with the lowest loss, penalty included, on held-out pairs."""
+        """Fit by gradient; the weights kept are those with the lowest loss, penalty included, on held-out pairs.
+
+        Args:
+            pairs: The same items as both models see them.
+            seed: Of the split and of the order of the batches.
+            progress: Told of every step.
+
+        Returns:
+            A backward or forward upgrade.
+
+        Raises:
+            InvalidInput: A space does not compare directions, there is one pair alone, or all have vectors of zeros.
+        """
         require_cosine(pairs, "lambda-orthogonal")
         warn_if_few(pairs)
         mapped = pairs if self.direction == "backward" else reversed_pairs(pairs)
@@ -91,8 +117,9 @@ class LambdaOrthogonal:
     def allowed(self, d_source: int, d_target: int) -> float:
         """λ between spaces of these dims.
 
-        >>> LambdaOrthogonal().allowed(1024, 2048), LambdaOrthogonal().allowed(256, 256), LambdaOrthogonal(0).allowed(8, 8)
-        (12.0, 6.0, 0)
+        Example:
+            >>> LambdaOrthogonal().allowed(1024, 2048), LambdaOrthogonal().allowed(256, 256), LambdaOrthogonal(0).allowed(8, 8)
+            (12.0, 6.0, 0)
         """
         return _THRESHOLD * (min(d_source, d_target) / _AT_DIM) ** 0.5 if self.threshold is None else self.threshold
 
@@ -115,8 +142,15 @@ class LambdaOrthogonal:
 def orthogonality_gap(weight: Tensor) -> Tensor:
     """‖W Wᵀ − I‖_F of the smaller side's Gram matrix.
 
-    >>> round(float(orthogonality_gap(2 * torch.eye(2, 5))), 4)  # two squared singular values of 4
-    4.2426
+    Args:
+        weight: W [d_source, d_target].
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> round(float(orthogonality_gap(2 * torch.eye(2, 5))), 4)  # two squared singular values of 4
+        4.2426
     """
     wide = weight if weight.shape[0] <= weight.shape[1] else weight.T
     return torch.linalg.matrix_norm(wide @ wide.T - torch.eye(len(wide), dtype=weight.dtype))
@@ -125,19 +159,42 @@ def orthogonality_gap(weight: Tensor) -> Tensor:
 def orthogonality_penalty(weight: Tensor, *, threshold: float, sharpness: float) -> Tensor:
     """σ(a (g − λ)) · g: next to nothing below λ, g above it.
 
-    >>> [round(float(orthogonality_penalty(2 * torch.eye(2), threshold=t, sharpness=10.0)), 3) for t in (3.0, 6.0)]
-    [4.243, 0.0]
+    Args:
+        weight: W [d_source, d_target].
+        threshold: λ.
+        sharpness: a.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> [round(float(orthogonality_penalty(2 * torch.eye(2), threshold=t, sharpness=10.0)), 3) for t in (3.0, 6.0)]
+        [4.243, 0.0]
     """
     gap = orthogonality_gap(weight)
     return torch.sigmoid(sharpness * (gap - threshold)) * gap
 
 
 def contrastive_loss(mapped: Tensor, rows: Rows, *, temperature: float) -> Tensor:
-    """Supervised contrast across the spaces: each mapped row [b, d] against the targets of its class, among all targets.
+    """Supervised contrast across the spaces: each mapped row against the targets of its class, among all targets.
 
-    −Σ_p v_p log softmax_p(cos(mapped_i, target_p) / τ) over the class of i, v being the shares of its rows made to sum to
-    one (Khosla et al. 2020, L_out; with anchors of one space and contrasts of the other, so that the own target counts).
+    −Σ_p v_p log softmax_p(cos(mapped_i, target_p) / τ) over the class of i, v being the shares of its rows made to sum to one.
     A pair of weight two is as two pairs, as an anchor and as a contrast.
+
+    Source: Khosla et al. 2020, L_out; with anchors of one space and contrasts of the other, so that the own target counts.
+
+    Args:
+        mapped: What the map makes of the rows [b, d].
+        rows: Their targets, shares and labels.
+        temperature: τ.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2), torch.tensor([0, 1]))
+        >>> float(contrastive_loss(torch.eye(2), rows, temperature=0.05)) < 1e-6
+        True
     """
     assert rows.label is not None
     logits = F.normalize(mapped, dim=1) @ rows.target.T / temperature
@@ -206,8 +263,8 @@ class _Rotation(_Affine):
         return super().to_adapter(start)
 
 
-def _bias(start: Linear, wanted: bool) -> nn.Parameter | None:
-    if not wanted:
+def _bias(start: Linear, learnt: bool) -> nn.Parameter | None:
+    if not learnt:
         return None
     return nn.Parameter(torch.zeros(start.target.dim) if start.bias is None else torch.from_numpy(start.bias.copy()))
 

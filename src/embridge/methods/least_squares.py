@@ -26,7 +26,21 @@ _ROUNDING = 1e-13  # share of the squared lengths below which a direction is rou
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What is tried on held-out pairs: every penalty, with centring, without it, or both (``center=None``)."""
+    """What is tried on held-out pairs: every penalty, with centring, without it, or both.
+
+    Attributes:
+        center: Centre, do not, or try both (None).
+        penalty: The one penalty to take; None tries all.
+        penalties: What is tried.
+        validation_fraction: Share of the pairs that is held out.
+
+    Raises:
+        SettingsError: A value is out of range.
+
+    Example:
+        >>> Grid(None, None, (0.1, 1.0), 0.1).listed()
+        [(False, 0.1), (False, 1.0), (True, 0.1), (True, 1.0)]
+    """
 
     center: bool | None
     penalty: float | None
@@ -50,10 +64,20 @@ class Grid:
 class Path:
     """``W(λ) = basis · diag(1 / (values + λ)) · projected``, float64, for every λ ≥ 0.
 
-    values [r]: the eigenvalues of XᵀX that are above rounding; basis [d_new, r]: their eigenvectors; projected: basisᵀXᵀY.
-    Both means are zero where nothing is centred. λ is ``penalty`` times the mean of all d_new eigenvalues, so that one
-    penalty means the same for more pairs, heavier weights or vectors closer together. With λ = 0 and fewer directions
-    than d_new, W is the solution of least length.
+    λ is ``penalty`` times the mean of all d_new eigenvalues, so that one penalty means the same for more pairs, heavier
+    weights or vectors closer together. With λ = 0 and fewer directions than d_new, W is the solution of least length.
+
+    Attributes:
+        mean_new: Mean of the new side [d_new]; zero where nothing is centred.
+        mean_old: Mean of the old side [d_old]; likewise.
+        basis: Eigenvectors of XᵀX [d_new, r].
+        values: Its eigenvalues that are above rounding [r].
+        projected: basisᵀXᵀY [r, d_old].
+
+    Example:
+        >>> path = Path(np.zeros(1), np.zeros(1), np.eye(1), np.array([2.0]), np.array([[4.0]]))
+        >>> path.shrunk(0.0).item(), path.shrunk(1.0).item()
+        (2.0, 1.0)
     """
 
     mean_new: np.ndarray
@@ -72,9 +96,31 @@ class Path:
 def choose(
     build: Callable[[Path, float], Adapter], pairs: Pairs, tried: Grid, *, seed: int, progress: Progress, name: str
 ) -> tuple[Adapter, dict[str, Any]]:
-    """The map of all pairs whose like, fitted without the held-out ones, scored best on them; and the figures.
+    """Choose by held-out pairs, then fit on all of them.
 
     Equal scores go to the higher mean cosine. A lone candidate needs no held-out pairs.
+
+    Args:
+        build: Makes the map of a path and a penalty.
+        pairs: What to fit on.
+        tried: The candidates.
+        seed: Of the split.
+        progress: Told of every candidate.
+        name: What progress calls them.
+
+    Returns:
+        The map of all pairs whose like, fitted without the held-out ones, scored best on them; and the figures.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> from embridge.adapters import Linear
+        >>> from embridge.progress import silent
+        >>> new, old = (Embeddings.of(np.eye(9, dtype=np.float32), Space(m, "1", 9)) for m in ("new", "old"))
+        >>> def build(path, penalty):
+        ...     return Linear(new.space, old.space, (path.basis @ path.shrunk(penalty)).astype(np.float32))
+        >>> grid = Grid(False, None, (0.1, 1.0), 0.3)
+        >>> choose(build, Pairs(new, old), grid, seed=0, progress=silent, name="ridge")[1]["centered"]
+        False
     """
     candidates = tried.listed()
     steps = len(candidates) + 1
@@ -82,14 +128,14 @@ def choose(
         (center, penalty), figures = candidates[0], {}
         every = _Moments.of(pairs) if len(pairs) >= pairs.new.space.dim else None
     else:
-        train, held = pairs.hold_out(tried.validation_fraction, seed=seed)
+        train, held_out = pairs.hold_out(tried.validation_fraction, seed=seed)
         known = _Moments.of(train) if len(pairs) >= pairs.new.space.dim else None
-        every = None if known is None else known + _Moments.of(held)
+        every = None if known is None else known + _Moments.of(held_out)
         scores = []
         centers = dict.fromkeys(center for center, _ in candidates)
         paths = {center: path_of(train, center=center, moments=known) for center in centers}
         for done, (center, penalty) in enumerate(candidates, start=1):
-            scores.append(_score(build(paths[center], penalty), held))
+            scores.append(_score(build(paths[center], penalty), held_out))
             progress(done, steps, name)
         best = max(range(len(scores)), key=scores.__getitem__)
         center, penalty = candidates[best]
@@ -100,14 +146,42 @@ def choose(
 
 
 def path_of(pairs: Pairs, *, center: bool, moments: _Moments | None = None) -> Path:
-    """From the moments where given or where pairs are no fewer than dims; else from the smaller matrix of inner products."""
+    """Decompose the pairs once, for every penalty.
+
+    The smaller matrix is decomposed: moments where pairs are no fewer than dims, else inner products of the pairs.
+
+    Args:
+        pairs: What to fit on.
+        center: Subtract the means.
+        moments: Sums over the pairs that are known already.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))
+        >>> path = path_of(Pairs(new, old), center=False)
+        >>> bool(np.allclose(path.basis @ path.shrunk(0.0), np.eye(3)))
+        True
+    """
     if moments is None and len(pairs) < pairs.new.space.dim:
         return _from_rows(pairs, center=center)
     return _from_moments(moments or _Moments.of(pairs), center=center)
 
 
 def require_spread(pairs: Pairs, method: str) -> None:
-    """Raise `InvalidInput` where all new vectors, or all old ones, point the same way: there is nothing to fit."""
+    """Refuse pairs of which all new vectors, or all old ones, point the same way: there is nothing to fit.
+
+    Args:
+        pairs: What is to be fitted on.
+        method: What messages call the method.
+
+    Raises:
+        InvalidInput: They do.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))
+        >>> require_spread(Pairs(new, old), "ridge")
+    """
     for what, side in (("new", pairs.new), ("old", pairs.old)):
         first = normalized(float32_rows(side, slice(1)))
         if all(np.abs(normalized(part.vectors) - first).max() < 1e-6 for part in side.chunks(_CHUNK_ROWS)):
@@ -157,10 +231,10 @@ def _from_moments(sums: _Moments, *, center: bool) -> Path:
     share = 1.0 if center else 0.0
     mean_new, mean_old = share * sums.new / sums.total, share * sums.old / sums.total
     values, basis = np.linalg.eigh(sums.gram - sums.total * np.outer(mean_new, mean_new))
-    kept = values > _ROUNDING * sums.total
-    basis = basis[:, kept]
+    spanned = values > _ROUNDING * sums.total
+    basis = basis[:, spanned]
     projected = basis.T @ (sums.cross - sums.total * np.outer(mean_new, mean_old))
-    return Path(mean_new, mean_old, basis, values[kept], projected)
+    return Path(mean_new, mean_old, basis, values[spanned], projected)
 
 
 def _from_rows(pairs: Pairs, *, center: bool) -> Path:
@@ -171,15 +245,15 @@ def _from_rows(pairs: Pairs, *, center: bool) -> Path:
     mean_new, mean_old = (share * (roots**2 @ side) / (roots @ roots) for side in (new, old))
     x, y = ((side - mean) * roots[:, None] for side, mean in ((new, mean_new), (old, mean_old)))
     values, u = np.linalg.eigh(x @ x.T)
-    kept = values > _ROUNDING * (roots @ roots)
-    u, lengths = u[:, kept], np.sqrt(values[kept])
-    return Path(mean_new, mean_old, x.T @ u / lengths, values[kept], lengths[:, None] * (u.T @ y))
+    spanned = values > _ROUNDING * (roots @ roots)
+    u, lengths = u[:, spanned], np.sqrt(values[spanned])
+    return Path(mean_new, mean_old, x.T @ u / lengths, values[spanned], lengths[:, None] * (u.T @ y))
 
 
-def _score(bridge: Adapter, held: Pairs) -> tuple[float, float]:
-    mapped = bridge.apply(held.new.vectors)
-    cosine = np.einsum("nd,nd->n", normalized(mapped), normalized(held.old.vectors)).mean()
-    return held_out_score(mapped, held.old.vectors), float(cosine)
+def _score(bridge: Adapter, held_out: Pairs) -> tuple[float, float]:
+    mapped = bridge.apply(held_out.new.vectors)
+    cosine = np.einsum("nd,nd->n", normalized(mapped), normalized(held_out.old.vectors)).mean()
+    return held_out_score(mapped, held_out.old.vectors), float(cosine)
 
 
 def _table(candidates: Sequence[tuple[bool, float]], scores: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:

@@ -25,21 +25,31 @@ __all__ = ["LowRank"]
 class LowRank:
     """``y = (x − μ_new) W V Vᵀ + μ_old``: W is `Ridge`'s, V the top ``rank`` eigenvectors of Wᵀ(XᵀX + λI)W.
 
-    Without a penalty these are the right singular vectors of the fitted values XW (Izenman 1975); with one, no other
-    map of that rank has less squared error plus λ‖W‖² (Mukherjee & Zhu 2011). Kept as two factors, so one vector costs
+    Without a penalty these are the right singular vectors of the fitted values XW. With one, no other map of that rank has
+    less squared error plus λ‖W‖² (Mukherjee & Zhu 2011). The map is kept as two factors: one vector costs
     ``rank · (d_new + d_old)`` multiplications rather than ``d_new · d_old``, and the file is as much smaller.
 
-    rank: at most this; where the map can have no such rank (dims, or directions in the pairs, are fewer) it is `Ridge`'s
-    own, and ``rank`` in the figures is what it has. penalty, penalties, center: as in `Ridge`, chosen for the map of that rank.
+    Requirements: as `Ridge`.
 
-    Requirements and errors: as `Ridge`.
+    Source: Izenman 1975, "Reduced-rank regression for the multivariate linear model".
 
-    >>> from embridge import Embeddings, Space
-    >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
-    >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
-    >>> upgrade = LowRank(rank=3).fit(pairs)
-    >>> [step.weight.shape for step in upgrade.bridge.steps]
-    [(6, 3), (3, 4)]
+    Attributes:
+        rank: At most this. Where the map can have no such rank (dims, or directions in the pairs, are fewer) it is `Ridge`'s
+            own, and ``rank`` in the figures is what it has.
+        center: As in `Ridge`, chosen for the map of that rank.
+        penalty: As in `Ridge`.
+        penalties: As in `Ridge`.
+        validation_fraction: Share of the pairs that is held out.
+
+    Raises:
+        SettingsError: A value is out of range.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+        >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, :4], Space("old", "1", 4)))
+        >>> [step.weight.shape for step in LowRank(rank=3).fit(pairs).bridge.steps]
+        [(6, 3), (3, 4)]
     """
 
     paper: ClassVar[str] = "Izenman 1975, Reduced-rank regression for the multivariate linear model"
@@ -56,7 +66,19 @@ class LowRank:
         self._grid()
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """Fit on all pairs, with the penalty and the centring that held-out ones liked best."""
+        """Fit on all pairs, with the penalty and the centring that were best on held-out ones.
+
+        Args:
+            pairs: The same items as both models see them.
+            seed: Of the split.
+            progress: Told of every candidate.
+
+        Returns:
+            A backward upgrade.
+
+        Raises:
+            InvalidInput: A space does not compare directions, or all vectors of a side point the same way.
+        """
         require_cosine(pairs, "low-rank")
         warn_if_few(pairs)
         require_spread(pairs, "low-rank")
@@ -72,10 +94,10 @@ class LowRank:
 def _factors(pairs: Pairs, rank: int, path: Path, penalty: float) -> Composed:
     shrunk = path.shrunk(penalty)
     _, vectors = np.linalg.eigh(path.projected.T @ shrunk)  # Wᵀ(XᵀX + λI)W, as basis has orthonormal columns
-    kept = vectors[:, ::-1][:, : max(1, min(rank, len(path.values)))]
-    down = path.basis @ (shrunk @ kept)
-    bias = path.mean_old - path.mean_new @ down @ kept.T
+    top = vectors[:, ::-1][:, : max(1, min(rank, len(path.values)))]
+    down = path.basis @ (shrunk @ top)
+    bias = path.mean_old - path.mean_new @ down @ top.T
     new, old = pairs.new.space, pairs.old.space
-    middle = Space(f"{old.model}, {kept.shape[1]} directions", old.revision, kept.shape[1], "dot")
+    middle = Space(f"{old.model}, {top.shape[1]} directions", old.revision, top.shape[1], "dot")
     first = Linear(new, middle, down.astype(np.float32), normalize_input=True)
-    return Composed([first, Linear(middle, old, np.ascontiguousarray(kept.T, np.float32), bias.astype(np.float32))])
+    return Composed([first, Linear(middle, old, np.ascontiguousarray(top.T, np.float32), bias.astype(np.float32))])

@@ -21,22 +21,28 @@ _CHUNK_ROWS = 4096
 
 @dataclass(frozen=True, slots=True)
 class MeanShift:
-    """``y = s ∘ (x − μ_new) + μ_old``, both sides L2-normalised first; s = 1, or per axis with ``diagonal``.
+    """``y = s ∘ (x − μ_new) + μ_old``; both sides are L2-normalised first.
 
-    Moving means closes the gap that modalities or releases of one model leave between them (Liang et al. 2022); it turns
-    nothing, so between models that were trained apart it scores at chance. That is what the control is for: another
-    method is worth its weights by what it adds to this. diagonal: s is the slope of least squares on each axis,
-    ``Σ(x − μ)(y − μ) / Σ(x − μ)²``; 1 on an axis where the new vectors do not vary. Weights of the pairs weigh all sums.
+    Moving means closes the gap that modalities or releases of one model leave between them. It turns nothing, so between
+    models that were trained apart it scores at chance. That is what this control is for: another method is worth its weights
+    by what it adds to this. Weights of the pairs weigh all sums.
 
-    Requirements: the same items encoded by both models, and equal dims (`InvalidInput` else); warns below ``2 · d_old``
-    pairs. Where all vectors are equal, their one difference is the shift. Related: `Procrustes` also turns.
+    Requirements: the same items encoded by both models, and equal dims; it warns below ``2 · d_old`` pairs. Where all vectors
+    are equal, their one difference is the shift. Related: `Procrustes` also turns.
 
-    >>> from embridge import Embeddings, Space
-    >>> new, old = Space("new", "1", 2), Space("old", "1", 2)
-    >>> sides = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32), np.array([[0, -1], [-1, 0]] * 2, np.float32)
-    >>> upgrade = MeanShift().fit(Pairs(Embeddings.of(sides[0], new), Embeddings.of(sides[1], old)))
-    >>> upgrade.to_index_space(Embeddings.of(sides[0][:2], new)).vectors.tolist()
-    [[0.0, -1.0], [-1.0, 0.0]]
+    Source: Liang et al. 2022, "Mind the gap" (arXiv 2203.02053): the shift of means alone.
+
+    Attributes:
+        diagonal: s is the slope of least squares on each axis, ``Σ(x − μ)(y − μ) / Σ(x − μ)²``; 1 on an axis where the new
+            vectors do not vary. Otherwise s is 1.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> new, old = Space("new", "1", 2), Space("old", "1", 2)
+        >>> sides = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32), np.array([[0, -1], [-1, 0]] * 2, np.float32)
+        >>> upgrade = MeanShift().fit(Pairs(Embeddings.of(sides[0], new), Embeddings.of(sides[1], old)))
+        >>> upgrade.to_index_space(Embeddings.of(sides[0][:2], new)).vectors.tolist()
+        [[0.0, -1.0], [-1.0, 0.0]]
     """
 
     paper: ClassVar[str] = "Liang et al. 2022, Mind the gap, arXiv 2203.02053 (the shift of means alone)"
@@ -44,7 +50,19 @@ class MeanShift:
     diagonal: bool = False
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """Fit on all pairs; nothing is random, and nothing is chosen."""
+        """Fit on all pairs; nothing is chosen.
+
+        Args:
+            pairs: The same items as both models see them.
+            seed: Changes nothing.
+            progress: Told of one step.
+
+        Returns:
+            A backward upgrade.
+
+        Raises:
+            InvalidInput: A space does not compare directions, or the dims differ.
+        """
         require_cosine(pairs, "mean-shift")
         new, old = pairs.new.space, pairs.old.space
         if new.dim != old.dim:

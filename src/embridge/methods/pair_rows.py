@@ -68,7 +68,14 @@ class Rows:
 
 
 def reversed_pairs(pairs: Pairs) -> Pairs:
-    """Exchange old and new, to fit a forward map as if it were a backward one."""
+    """Exchange old and new, to fit a forward map as if it were a backward one.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))
+        >>> reversed_pairs(Pairs(new, old)).new.space.model
+        'old'
+    """
     return Pairs(pairs.old, pairs.new, pairs.weights, pairs.labels)
 
 
@@ -77,8 +84,19 @@ def split_rows(pairs: Pairs, validation_fraction: float, *, seed: int) -> tuple[
 
     At most 2,000 held-out pairs, evenly spread, are looked at: the check comes often.
 
+    Args:
+        pairs: All pairs.
+        validation_fraction: Share to hold out.
+        seed: Of the split.
+
     Returns:
         The training pairs, the rows to train on, and the rows to validate on.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> new, old = (Embeddings.of(np.eye(4, dtype=np.float32), Space(m, "1", 4)) for m in ("new", "old"))
+        >>> [len(part) for part in split_rows(Pairs(new, old), 0.25, seed=0)]
+        [3, 3, 1]
     """
     fitted, held_out = pairs.hold_out(validation_fraction, seed=seed)
     count = min(len(held_out), _HELD_OUT_ROWS)

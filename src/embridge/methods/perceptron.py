@@ -20,8 +20,16 @@ __all__ = ["Perceptron"]
 class Perceptron(nn.Module):
     """Unit rows [b, widths[0]] to rows [b, widths[-1]], GELU (tanh form) between the layers.
 
-    start: a linear map that the skip path begins as, while the last layer begins at zero, so the module begins as that
-    map; it is learnt further. None: no skip path. scale: learn one factor a coordinate of the output, D, from one on.
+    Args:
+        widths: Of the input, of every hidden layer and of the output.
+        start: A linear map that the skip path begins as, while the last layer begins at zero. So the module begins as that
+            map; it is learnt further. None: no skip path.
+        scale: Learn one factor a coordinate of the output, D, from one on.
+        dropout: Behind each hidden layer.
+
+    Example:
+        >>> Perceptron((3, 8, 2), start=None)(torch.eye(3)).shape
+        torch.Size([3, 2])
     """
 
     def __init__(self, widths: Sequence[int], *, start: Linear | None, scale: bool = False, dropout: float = 0) -> None:

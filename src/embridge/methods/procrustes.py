@@ -22,21 +22,28 @@ _CHUNK_ROWS = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Procrustes:
-    """``y = (x − μ_new) R + μ_old`` with R = U Vᵀ from the thin SVD of XᵀY (Schönemann 1966; rectangular where d differ).
+    """``y = (x − μ_new) R + μ_old`` with R = U Vᵀ from the thin SVD of XᵀY; rectangular where the dims differ.
 
-    center: subtract the means before the fit and add the old one after it (True), do not (False), or choose by how
-    many held-out pairs find each other (None, the default): neither is safe everywhere. Both sides are L2-normalised
-    first; weights of the pairs weigh XᵀY and the means. Warns below ``2 · d_old`` pairs, where a rotation begins to fit noise.
+    Both sides are L2-normalised first. Weights of the pairs weigh XᵀY and the means. It warns below ``2 · d_old`` pairs,
+    where a rotation begins to fit noise.
 
     Requirements: the same items encoded by both models; nothing else. Related: `XBT`, which starts from this map.
 
-    >>> from embridge import Embeddings, Space
-    >>> from embridge.adapters.base import normalized
-    >>> new = Embeddings.of(np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32), Space("new", "1", 3))
-    >>> turned = normalized(new.vectors[:, [1, 2, 0]])
-    >>> upgrade = Procrustes(center=False).fit(Pairs(new, Embeddings.of(turned, Space("old", "1", 3))))
-    >>> bool(np.allclose(normalized(upgrade.to_index_space(new).vectors), turned, atol=1e-5))
-    True
+    Source: Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem".
+
+    Attributes:
+        center: Subtract the means before the fit and add the old one after it (True), do not (False), or choose by how many
+            held-out pairs find each other (None): neither is safe everywhere.
+        validation_fraction: Share of the pairs that is held out where centring is chosen.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> from embridge.adapters.base import normalized
+        >>> new = Embeddings.of(np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32), Space("new", "1", 3))
+        >>> turned = normalized(new.vectors[:, [1, 2, 0]])
+        >>> upgrade = Procrustes(center=False).fit(Pairs(new, Embeddings.of(turned, Space("old", "1", 3))))
+        >>> bool(np.allclose(normalized(upgrade.to_index_space(new).vectors), turned, atol=1e-5))
+        True
     """
 
     paper: ClassVar[str] = "Schönemann 1966, A generalized solution of the orthogonal Procrustes problem"
@@ -45,7 +52,19 @@ class Procrustes:
     validation_fraction: float = 0.1
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """Fit on all pairs; with ``center=None`` both forms are compared on held-out ones first."""
+        """Fit on all pairs; with ``center=None`` both forms are compared on held-out ones first.
+
+        Args:
+            pairs: The same items as both models see them.
+            seed: Of the split.
+            progress: Told of two steps.
+
+        Returns:
+            A backward upgrade.
+
+        Raises:
+            InvalidInput: A space does not compare directions.
+        """
         require_cosine(pairs, "procrustes")
         warn_if_few(pairs)
         center, figures = self.choose_centring(pairs, seed=seed)
@@ -57,23 +76,40 @@ class Procrustes:
         )
 
     def choose_centring(self, pairs: Pairs, *, seed: int) -> tuple[bool, dict[str, float]]:
-        """Whether to centre, and the held-out scores that say so (none where the setting or a lone pair decides)."""
+        """Choose by held-out pairs whether to centre.
+
+        Returns:
+            Whether to, and the held-out scores that say so; none where the setting or a lone pair decides.
+        """
         if self.center is not None or len(pairs) < 2:
             return bool(self.center), {}
         train, rows = pairs.split(self.validation_fraction, seed=seed)
-        held = pairs.take(rows)
+        held_out = pairs.take(rows)
         plain, centered = (
-            held_out_score(fit_rotation(pairs, center=c, rows=train).apply(held.new.vectors), held.old.vectors)
+            held_out_score(fit_rotation(pairs, center=c, rows=train).apply(held_out.new.vectors), held_out.old.vectors)
             for c in (False, True)
         )
         return centered > plain, {"validation_mrr_plain": plain, "validation_mrr_centered": centered}
 
 
 def fit_rotation(pairs: Pairs, *, center: bool, rows: Int64[np.ndarray, " k"] | None = None) -> Linear:
-    """``y = (x − μ_new) R + μ_old`` for L2-normalised x; without the means where not centred.
+    """Fit ``y = (x − μ_new) R + μ_old`` for L2-normalised x; without the means where not centred.
 
-    rows: the pairs to fit on; all where None. Sums are taken over a part of the pairs at a time, so that a million of them
-    need no more memory than a hundred thousand.
+    Sums are taken over a part of the pairs at a time, so that a million of them need no more memory than a hundred thousand.
+
+    Args:
+        pairs: What to fit on.
+        center: Subtract the means.
+        rows: The numbers of the pairs to fit on [k]; all where None.
+
+    Returns:
+        The map from new to old.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> new, old = (Embeddings.of(np.eye(2, dtype=np.float32), Space(m, "1", 2)) for m in ("new", "old"))
+        >>> fit_rotation(Pairs(new, old), center=False).weight.tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
     weights = pairs.weights if pairs.weights is None or rows is None else pairs.weights[rows]
     shares = None if weights is None else _shares(weights)

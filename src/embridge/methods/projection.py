@@ -21,9 +21,18 @@ __all__ = ["PartWay", "Projection"]
 
 
 class Projection(nn.Module):
-    """Unit rows [b, d_new] to unit rows [b, d_old]: ``L2(skip(z) + layers(LN(z)))``.
+    """ψ of XBT: unit rows [b, d_new] to unit rows [b, d_old], ``L2(skip(z) + layers(LN(z)))``.
 
-    skip: a fixed linear map; with it the last layer starts at zero, so the module starts as that map.
+    Args:
+        d_new: Dims of the input.
+        width: Of both hidden layers.
+        d_old: Dims of the output.
+        skip: A fixed linear map. With it the last layer starts at zero, so the module starts as that map.
+        dropout: Behind each hidden layer.
+
+    Example:
+        >>> Projection(3, 8, 2, skip=None, dropout=0.0)(torch.eye(3)).shape
+        torch.Size([3, 2])
     """
 
     def __init__(self, d_new: int, width: int, d_old: int, *, skip: Linear | None, dropout: float) -> None:

@@ -17,16 +17,27 @@ __all__ = ["RealPairs"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RealPairs:
-    """Row i of each side is of pair i; the new model asks, the old one has made what is searched.
+    """Image-text pairs as both models see them: row i of each side is of pair i.
 
-    new_images search old_texts, and new_texts search old_images, where these are given. groups [n]: rows of one group,
-    such as the captions of one photo, are no wrong answers to each other and count as one pair; each row its own where
-    None. Raises `InvalidInput` for sides of other lengths or spaces, and for fewer than two groups.
+    The new model asks, and the old one has made what is searched: new_images search old_texts, and new_texts search
+    old_images, where there are any.
 
-    >>> from embridge import Space
-    >>> new, old = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(m, "1", d)) for m, d in (("new", 3), ("old", 2)))
-    >>> RealPairs(new, new, old, groups=np.array([0, 0, 1])).directions
-    ('i2t',)
+    Attributes:
+        new_images: Images by the new model.
+        new_texts: Captions by the new model.
+        old_texts: Captions by the old model.
+        old_images: Images by the old model; None where it takes none.
+        groups: Rows of one group [n], such as the captions of one photo, are no wrong answers to each other and count as one
+            pair; each row its own where None.
+
+    Raises:
+        InvalidInput: The sides are of other lengths or spaces, or there are fewer than two groups.
+
+    Example:
+        >>> from embridge import Space
+        >>> new, old = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(m, "1", d)) for m, d in (("new", 3), ("old", 2)))
+        >>> RealPairs(new, new, old, groups=np.array([0, 0, 1])).directions
+        ('i2t',)
     """
 
     new_images: Embeddings
@@ -73,22 +84,27 @@ class RealPairs:
         bridge: Callable[[Float32[np.ndarray, "n d_new"]], Float32[np.ndarray, "n d_old"]],
         others: Float32[np.ndarray, "m d_old"] | None = None,
     ) -> Float64[np.ndarray, " g"]:
-        """One a group, in (0, 1], the mean of the directions: where each query's own answer stands, by cosine.
+        """Where each query's own answer stands, by cosine.
 
-        others: unit rows of the old model, of captions that are no answers; images are ranked among them too.
+        Args:
+            bridge: Maps new unit rows to old ones.
+            others: Unit rows of the old model, of captions that are no answers [m, d_old]; images are ranked among them too.
+
+        Returns:
+            One value a group [g], in (0, 1], the mean of the directions.
         """
-        asked = [(self.new_images, self.old_texts, others)]
+        searches = [(self.new_images, self.old_texts, others)]
         if self.old_images is not None:
-            asked.append((self.new_texts, self.old_images, None))
+            searches.append((self.new_texts, self.old_images, None))
         numbers = np.arange(len(self)) if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
         apart = numbers[:, None] != numbers[None, :]
         values = np.zeros(len(numbers))
-        for queries, gallery, more in asked:
+        for queries, gallery, more in searches:
             mapped = normalized(bridge(normalized(queries.vectors)))
             scores = mapped @ normalized(gallery.vectors).T
             own = scores.diagonal()[:, None]
             better = ((scores > own) & apart).sum(axis=1)
             if more is not None:
                 better += (mapped @ more.T > own).sum(axis=1)
-            values += 1 / (1 + better) / len(asked)
+            values += 1 / (1 + better) / len(searches)
         return np.bincount(numbers, weights=values) / np.bincount(numbers)

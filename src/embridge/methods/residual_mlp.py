@@ -26,26 +26,36 @@ __all__ = ["ResidualMLP", "residual_loss"]
 
 @dataclass(frozen=True, slots=True)
 class ResidualMLP:
-    """``y = L2(D (W x + W₂·GELU(W₁·LN(x))))``, W begun at the Procrustes map and W₂ at zero (Vejendla 2025).
+    """``y = L2(D (W x + W₂·GELU(W₁·LN(x))))``, W begun at the Procrustes map and W₂ at zero.
 
-    hidden_width: of the network. scale: learn D, one factor a coordinate (D = 1 otherwise). loss: ``cosine``,
-    mean(1 − cos); or ``mse``, the mean squared distance of the output, before L2, from the unit old vector. center: as in
-    `Procrustes`. epochs, min_steps: passes over the pairs; more where few pairs would give fewer optimiser steps than
-    that. patience: twentieths of the training without a better held-out loss before it stops.
+    Weights of the pairs weigh the loss, in training and on held-out pairs. Where no trained weights are better on held-out
+    pairs than the Procrustes map, the upgrade is that map, fitted on all pairs.
 
-    Weights of the pairs weigh the loss, in training and on held-out pairs. Where no trained weights are better on
-    held-out pairs than the Procrustes map, the upgrade is that map, fitted on all pairs.
+    Requirements: the same items encoded by both models. Related: `Procrustes`. `XBT`, whose linear path stays fixed and whose
+    noise lets a map learnt from text serve images.
 
-    Requirements: the same items encoded by both models. Related: `Procrustes`; `XBT`, whose linear path stays fixed and
-    whose noise lets a map learnt from text serve images.
+    Source: Vejendla, "Drift-Adapter", EMNLP 2025 (arXiv 2509.23471).
 
-    >>> import numpy as np
-    >>> from embridge import Embeddings, Space
-    >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
-    >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
-    >>> upgrade = ResidualMLP(hidden_width=8, training=Training(epochs=1, min_steps=5)).fit(pairs)
-    >>> upgrade.to_index_space(pairs.new).space == pairs.old.space
-    True
+    Attributes:
+        hidden_width: Of the network.
+        scale: Learn D, one factor a coordinate; otherwise D = 1.
+        loss: ``cosine``, mean(1 − cos); or ``mse``, the mean squared distance of the output, before L2, from the unit old
+            vector.
+        center: As in `Procrustes`, for W.
+        dropout: Behind the hidden layer.
+        training: Settings of the optimiser.
+
+    Raises:
+        SettingsError: A value is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from embridge import Embeddings, Space
+        >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+        >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, :4], Space("old", "1", 4)))
+        >>> upgrade = ResidualMLP(hidden_width=8, training=Training(epochs=1, min_steps=5)).fit(pairs)
+        >>> upgrade.to_index_space(pairs.new).space == pairs.old.space
+        True
     """
 
     paper: ClassVar[str] = "Vejendla, Drift-Adapter, EMNLP 2025, arXiv 2509.23471"
@@ -64,7 +74,19 @@ class ResidualMLP:
             raise SettingsError(f"mlp: hidden_width or dropout out of range: {self}")
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """Fit by gradient; the weights kept are those with the lowest loss on held-out pairs."""
+        """Fit by gradient; the weights kept are those with the lowest loss on held-out pairs.
+
+        Args:
+            pairs: The same items as both models see them.
+            seed: Of the split, the first weights, the dropout and the order of the batches.
+            progress: Told of every step.
+
+        Returns:
+            A backward upgrade.
+
+        Raises:
+            InvalidInput: A space does not compare directions, there is one pair alone, or all have vectors of zeros.
+        """
         require_cosine(pairs, "mlp")
         warn_if_few(pairs)
         center, chosen = Procrustes(self.center).choose_centring(pairs, seed=seed)
@@ -84,7 +106,21 @@ class ResidualMLP:
 
 
 def residual_loss(module: torch.nn.Module, rows: Rows, *, kind: str) -> Tensor:
-    """Weighted mean of 1 − cos (``cosine``) or of ‖output − target‖² (``mse``)."""
+    """Weighted mean of 1 − cos, or of squared distances.
+
+    Args:
+        module: The map.
+        rows: What it maps, and where to.
+        kind: ``cosine`` or ``mse``.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2))
+        >>> residual_loss(torch.nn.Identity(), rows, kind="cosine")
+        tensor(0.)
+    """
     mapped = module(rows.source)
     if kind == "mse":
         return rows.mean((mapped - rows.target).square().sum(1))

@@ -20,24 +20,34 @@ __all__ = ["Ridge"]
 
 @dataclass(frozen=True, slots=True)
 class Ridge:
-    """``y = (x − μ_new) W + μ_old``, W = (XᵀX + λI)⁻¹ XᵀY (Hoerl & Kennard 1970), both sides L2-normalised first.
+    """``y = (x − μ_new) W + μ_old``, W = (XᵀX + λI)⁻¹ XᵀY; both sides are L2-normalised first.
 
-    penalty: λ as a multiple of the mean eigenvalue of XᵀX, so that it means the same for any number of pairs; None
-    takes the best of ``penalties`` on held-out pairs, all of them from one eigendecomposition (of the smaller of XᵀX
-    and XXᵀ), then fits again on all pairs. center: as in `Procrustes`; it decides whether there is a bias. Weights of
-    the pairs weigh the squared errors and the means. As λ grows, a centred map tends to the old mean. Fewer pairs than
-    dims, repeated ones and vectors that do not fill their space are fine: with ``penalty=0`` the shortest W is taken.
+    Weights of the pairs weigh the squared errors and the means. As λ grows, a centred map tends to the old mean. Fewer pairs
+    than dims, repeated ones and vectors that do not fill their space are fine: with ``penalty=0`` the shortest W is taken.
 
-    Requirements: the same items encoded by both models, at least ``2 · d_old`` of them (a warning else); `InvalidInput`
-    where all vectors of a side point the same way. Related: `Procrustes` may only turn, which over-fits less and keeps
-    distances, so it carries over better to items of another kind than those fitted on; `LowRank` has fewer weights.
+    Requirements: the same items encoded by both models; it warns below ``2 · d_old`` of them. Related: `Procrustes` may only
+    turn, which over-fits less and keeps distances. So it carries over better to items of another kind than those fitted on.
+    `LowRank` has fewer weights.
 
-    >>> from embridge import Embeddings, Space
-    >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
-    >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4], Space("old", "1", 4)))
-    >>> upgrade = Ridge().fit(pairs)
-    >>> upgrade.provenance.figures["validation_mrr"] > 0.9
-    True
+    Source: Hoerl & Kennard 1970, "Ridge regression: biased estimation for nonorthogonal problems".
+
+    Attributes:
+        center: As in `Procrustes`; it decides whether there is a bias.
+        penalty: λ as a multiple of the mean eigenvalue of XᵀX, so that it means the same for any number of pairs. None takes
+            the best of ``penalties`` on held-out pairs, then fits again on all pairs. All of them come from one
+            eigendecomposition, of the smaller of XᵀX and XXᵀ.
+        penalties: What is tried.
+        validation_fraction: Share of the pairs that is held out.
+
+    Raises:
+        SettingsError: A value is out of range.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+        >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, :4], Space("old", "1", 4)))
+        >>> Ridge().fit(pairs).provenance.figures["validation_mrr"] > 0.9
+        True
     """
 
     paper: ClassVar[str] = "Hoerl & Kennard 1970, Ridge regression: biased estimation for nonorthogonal problems"
@@ -51,7 +61,19 @@ class Ridge:
         self._grid()
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """Fit on all pairs, with the penalty and the centring that held-out ones liked best."""
+        """Fit on all pairs, with the penalty and the centring that were best on held-out ones.
+
+        Args:
+            pairs: The same items as both models see them.
+            seed: Of the split.
+            progress: Told of every candidate.
+
+        Returns:
+            A backward upgrade.
+
+        Raises:
+            InvalidInput: A space does not compare directions, or all vectors of a side point the same way.
+        """
         require_cosine(pairs, "ridge")
         warn_if_few(pairs)
         require_spread(pairs, "ridge")

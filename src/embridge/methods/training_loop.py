@@ -26,7 +26,12 @@ Batch_co = TypeVar("Batch_co", covariant=True)
 
 @runtime_checkable
 class Data(Protocol[Batch_co]):
-    """What is trained on: as many rows as it is long, from which batches are taken."""
+    """What is trained on: as many rows as it is long, from which batches are taken.
+
+    Example:
+        >>> isinstance(Rows(torch.eye(2), torch.eye(2), torch.ones(2)), Data)
+        True
+    """
 
     def __len__(self) -> int: ...
 
@@ -45,6 +50,11 @@ class Task(Generic[Batch]):
         data: Where batches come from.
         judge: How good the module is.
         after_step: Called once the optimiser has moved the parameters.
+
+    Example:
+        >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2))
+        >>> Task(nn.Linear(2, 2), torch.sum, rows, HeldOutLoss(torch.sum, rows)).after_step is None
+        True
     """
 
     module: nn.Module
@@ -59,12 +69,16 @@ class Outcome:
     """How a training went.
 
     Attributes:
-        steps: How many were taken.
-        best_step: After which the weights kept were seen; 0 where training did not help.
-        start: What the judge said before the first step.
-        best: What it said of the weights kept.
-        scores: The mean of what it said, at the start and at every check.
+        steps: How many were done.
+        best_step: After which the best weights were seen; 0 where training did not help.
+        start: Values of the judge before the first step.
+        best: Values of the judge for the best weights.
+        scores: The mean of its values, at the start and at every check.
         samples_per_second: How fast it went.
+
+    Example:
+        >>> Outcome(20, 10, torch.zeros(1), torch.ones(1), (0.0, 1.0, 0.5), 1_000).best_step
+        10
     """
 
     steps: int
@@ -138,6 +152,13 @@ def train_by_loss(
 
     Returns:
         Figures: ``steps``, ``best_step``, ``validation_losses``, ``samples_per_second``.
+
+    Example:
+        >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2))
+        >>> module = nn.Linear(2, 2)
+        >>> loss = lambda rows: (module(rows.source) - rows.target).square().mean()
+        >>> train_by_loss(module, loss, (rows, rows), Training(min_steps=20), progress=(silent, "steps"))["steps"]
+        20
     """
     task = Task(module, loss, rows[0], HeldOutLoss(loss, rows[1]), after_step)
     outcome = train(task, training, progress=progress[0], what=progress[1])

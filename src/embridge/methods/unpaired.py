@@ -29,11 +29,20 @@ _PART = 0.75  # of the vocabulary in each start: on the same items several start
 class Unpaired:
     """Settings of `fit_unpaired`.
 
-    clusters: parts that are matched first; starts: how often everything is done from the beginning, at least 2, since
-    it is by their agreement that a failure shows; vocabulary: items a side in the refinement, half as many before that,
-    down to 500; neighbours: of CSLS; tolerated_degrees: how far apart the two best starts may put an item, on average,
-    without a warning. Where nothing can be matched it is 60 to 90 degrees; nearest neighbours among many similar items
-    change within 5.
+    Attributes:
+        clusters: Parts that are matched first.
+        starts: How often everything is done from the beginning, at least 2: it is by their agreement that a failure shows.
+        vocabulary: Items a side in the refinement; half as many before that, down to 500.
+        neighbours: Of CSLS.
+        tolerated_degrees: How far apart the two best starts may put an item, on average, without a warning. Where nothing can
+            be matched it is 60 to 90 degrees; nearest neighbours among many similar items change within 5.
+
+    Raises:
+        SettingsError: A value is out of range.
+
+    Example:
+        >>> Unpaired(clusters=20).vocabulary
+        3000
     """
 
     paper: ClassVar[str] = (
@@ -65,37 +74,52 @@ def fit_unpaired(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Upgrade:
-    """A backward upgrade ``y = s (x − μ_new) R + μ_old`` from two sets of items of one kind that need share none.
+    """Fit ``y = s (x − μ_new) R + μ_old`` to two sets of items of one kind that need share none.
 
-    Both sides are L2-normalised, centred and normalised again. Clusters of one side are matched with those of the other
-    by the similarities within each (`couple`); they give a first rotation R. Then, with more and more items, pairs that
-    are each other's nearest by CSLS (Conneau et al. 2018), ``2 cos(x, y) − r(x) − r(y)`` with r the mean cosine to the
-    10 nearest of the other side, are taken for translations of each other and R is fitted to them (`Procrustes`), until
-    their CSLS no longer rises. s is the ratio of the spreads. Of several starts the one is taken whose mutual
-    neighbours' CSLS, summed over all items, is highest, which needs no label.
+    Both sides are L2-normalised, centred and normalised again. Clusters of one side are matched with those of the other by the
+    similarities within each (`couple`); they give a first rotation R. Then come more and more items. Pairs that are each
+    other's nearest by CSLS (Conneau et al. 2018), ``2 cos(x, y) − r(x) − r(y)`` with r the mean cosine to the 10 nearest of
+    the other side, count as translations of each other. R is fitted to them (`Procrustes`), until their CSLS no longer rises.
+    s is the ratio of the spreads. Every start sees three quarters of the vocabulary, drawn anew. The best start is the one
+    whose mutual neighbours' CSLS, summed over all items, is highest, which needs no label; it is refined on all of the
+    vocabulary.
 
-    ``Deviation:`` Artetxe et al. start from sorted similarity profiles of single words and drop similarities at random
-    during the refinement; matching clusters is cheaper, and the randomness here is in the starts.
+    It warns where the two best starts disagree, and says how far: they then found nothing, or the data allow more than one
+    answer. On planted data no wrong map passed in silence, and a right one was sometimes warned of. Agreement is no proof:
+    judge the upgrade on queries before it serves. The ids of the items are not looked at; where both models have seen a few
+    hundred items, use `Pairs` and `Procrustes`. Memory beyond the input: about a hundred megabytes, ``vocabulary²`` numbers a
+    few times.
 
-    Every start sees three quarters of the vocabulary, drawn anew; the best is refined on all of it. Warns where the two
-    best starts disagree, and says how far: they then found nothing, or the data allow more than one answer. On planted
-    data no wrong map passed in silence, and a right one was sometimes warned of. Agreement is no proof: judge the
-    upgrade on queries before it serves. The ids of the items are not looked at; where both models have seen a few
-    hundred items, use `Pairs` and `Procrustes`.
+    Source: Artetxe et al. 2018 (arXiv 1805.06297) for the refinement; Alvarez-Melis & Jaakkola 2018 (arXiv 1809.00013) for
+    the start.
 
-    Raises `InvalidInput` for fewer than ``4 · clusters`` items a side, and where all vectors of a side point the same
-    way. Memory beyond the input: about a hundred megabytes, ``vocabulary²`` numbers a few times.
+    ``Deviation:`` Artetxe et al. start from sorted similarity profiles of single words and drop similarities at random during
+    the refinement. Matching clusters is cheaper, and the randomness here is in the starts.
 
-    >>> rng = np.random.default_rng(0)
-    >>> from embridge import Space
-    >>> centres, turn = rng.normal(size=(12, 8)), np.linalg.qr(rng.normal(size=(8, 8)))[0]
-    >>> a, b = (centres[rng.integers(12, size=300)] + 0.2 * rng.normal(size=(300, 8)) for _ in range(2))
-    >>> new = Embeddings.of(a.astype(np.float32), Space("new", "1", 8))
-    >>> old = Embeddings.of((b @ turn).astype(np.float32), Space("old", "1", 8))
-    >>> upgrade = fit_unpaired(new, old, Unpaired(clusters=24))
-    >>> mapped = normalized(upgrade.to_index_space(new).vectors)
-    >>> bool((mapped * normalized((a @ turn).astype(np.float32))).sum(axis=1).mean() > 0.95)
-    True
+    Args:
+        new: Items as the new model sees them [n, d_new].
+        old: Other items as the old model sees them [m, d_old].
+        settings: How; the defaults where None.
+        seed: Of everything that is drawn.
+        progress: Told of every start.
+
+    Returns:
+        A backward upgrade.
+
+    Raises:
+        InvalidInput: There are fewer than ``4 · clusters`` items a side, or all vectors of a side point the same way.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> from embridge import Space
+        >>> centres, turn = rng.normal(size=(12, 8)), np.linalg.qr(rng.normal(size=(8, 8)))[0]
+        >>> a, b = (centres[rng.integers(12, size=300)] + 0.2 * rng.normal(size=(300, 8)) for _ in range(2))
+        >>> new = Embeddings.of(a.astype(np.float32), Space("new", "1", 8))
+        >>> old = Embeddings.of((b @ turn).astype(np.float32), Space("old", "1", 8))
+        >>> upgrade = fit_unpaired(new, old, Unpaired(clusters=24))
+        >>> mapped = normalized(upgrade.to_index_space(new).vectors)
+        >>> bool((mapped * normalized((a @ turn).astype(np.float32))).sum(axis=1).mean() > 0.95)
+        True
     """
     settings = settings or Unpaired()
     if new.space == old.space:
@@ -103,16 +127,16 @@ def fit_unpaired(
     sides = [_Side.of(rows, settings) for rows in (new, old)]
     rng = np.random.default_rng(seed)
     judge = [_sample(side, settings.vocabulary, rng) for side in sides]
-    found = []
+    starts = []
     for start in range(settings.starts):
         samples = [sample[rng.permutation(len(sample))[: int(_PART * len(sample))]] for sample in judge]
         rotation = _refined(samples, _first_rotation(samples, settings.clusters, rng), settings.neighbours)
-        found.append((_score(judge, rotation, settings.neighbours), rotation))
+        starts.append((_score(judge, rotation, settings.neighbours), rotation))
         progress(start + 1, settings.starts, "unpaired")
-    found.sort(key=lambda one: -one[0])
-    figures = _figures(judge, found)
+    starts.sort(key=lambda one: -one[0])
+    figures = _figures(judge, starts)
     _warn_of_disagreement(figures, settings)
-    return _upgrade(sides, _refined(judge, found[0][1], settings.neighbours), settings, seed, figures)
+    return _upgrade(sides, _refined(judge, starts[0][1], settings.neighbours), settings, seed, figures)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,13 +221,13 @@ def _score(judge: list[np.ndarray], rotation: np.ndarray, neighbours: int) -> fl
     return float(csls.sum() / min(map(len, judge)))
 
 
-def _figures(judge: list[np.ndarray], found: list[tuple[float, np.ndarray]]) -> dict[str, Any]:
+def _figures(judge: list[np.ndarray], starts: list[tuple[float, np.ndarray]]) -> dict[str, Any]:
     """How well every start scored, and for the two best the share of other nearest neighbours and the angle between."""
-    one, two = (normalized(judge[0] @ rotation) for _, rotation in found[:2])
+    one, two = (normalized(judge[0] @ rotation) for _, rotation in starts[:2])
     differ = (one @ judge[1].T).argmax(axis=1) != (two @ judge[1].T).argmax(axis=1)
     angles = np.degrees(np.arccos(np.clip((one * two).sum(axis=1), -1, 1)))
     return {
-        "scores": [score for score, _ in found],
+        "scores": [score for score, _ in starts],
         "disagreement": float(differ.mean()),
         "mean_angle_degrees": float(angles.mean()),
     }

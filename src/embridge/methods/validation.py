@@ -17,14 +17,32 @@ _FEW_IMAGES = 100
 
 
 def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, "n d"]) -> float:
-    """Mean reciprocal rank (cut at 10) of each item's own old vector among all held-out ones."""
+    """Mean reciprocal rank (cut at 10) of each item's own old vector among all held-out ones.
+
+    Args:
+        mapped: New vectors behind the map [n, d].
+        old: Old vectors of the same items [n, d].
+
+    Returns:
+        A fraction.
+
+    Example:
+        >>> held_out_score(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32))
+        1.0
+    """
     ranking = top_k(mapped, old, min(10, len(old)))
     _, at_rank = np.nonzero(ranking.rows == np.arange(len(old))[:, None])
     return float((1.0 / (at_rank + 1)).sum() / len(old))
 
 
 def warn_if_few(pairs: Pairs) -> None:
-    """Warn below ``2 · d_old`` pairs."""
+    """Warn below ``2 · d_old`` pairs: a map begins to fit noise.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> new, old = (Embeddings.of(np.eye(8, 2, dtype=np.float32) + 1, Space(m, "1", 2)) for m in ("new", "old"))
+        >>> warn_if_few(Pairs(new, old))
+    """
     enough = 2 * pairs.old.space.dim
     if len(pairs) < enough:
         warnings.warn(
@@ -35,7 +53,15 @@ def warn_if_few(pairs: Pairs) -> None:
 
 
 def warn_if_few_images(real: RealPairs | None, method: str) -> None:
-    """Warn below a hundred real pairs to judge by."""
+    """Warn below a hundred real pairs to judge by: what is better can hardly be told from chance.
+
+    Args:
+        real: The pairs, or None.
+        method: What the warning calls the method.
+
+    Example:
+        >>> warn_if_few_images(None, "xbt")
+    """
     if real is not None and len(real) < _FEW_IMAGES:
         warnings.warn(
             f"{method}: {len(real)} image-text pairs to judge by; at least {_FEW_IMAGES} are advised: with fewer, what is "

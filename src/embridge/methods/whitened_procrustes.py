@@ -24,25 +24,33 @@ _FLOOR = 0.01  # of the largest variance, added to each: directions without any 
 class WhitenedProcrustes:
     """``y = s (x − μ_new) W R + kept_mean · μ_old``, W = (C + 0.01 λ_max I)^(−whitening), R = U Vᵀ of the SVD of W XᵀY.
 
-    Artetxe, Labaka & Agirre, "Generalizing and improving bilingual word embedding mappings with a multi-step framework of
-    linear transformations", AAAI 2018, section 3: whiten, rotate, colour again. C is the covariance of the L2-normalised
-    new vectors, s makes the deviations from the mean as long as those of the old vectors are.
+    C is the covariance of the L2-normalised new vectors. s makes the deviations from the mean as long as those of the old
+    vectors are. Weights of the pairs weigh C, XᵀY and the means.
 
-    whitening: 0.5 makes all directions alike, 0 is Procrustes. ``Deviation:`` the paper whitens both sides, and wholly; here
-    only the new one is, in part, and nothing is coloured again: nearer to 0.5 captions still find captions, and fewer images.
-    kept_mean: of μ_old, which all old vectors have in common and which draws queries to the same few rows; with 1 absolute
-    scores stay where they were. ``Deviation:`` the paper keeps all of it, or none. Below 1 it is for queries: rows that are
-    written through such a map do not lie where the old model's rows do. Weights of the pairs weigh C, XᵀY and the means.
+    Requirements: as `Procrustes`, which is the safe choice. This one found more where vectors have much in common, as those
+    of CLIP have, and a little less where they have not.
 
-    Requirements: as `Procrustes`, which is the safe choice; this one found more where vectors have much in common, as those
-    of CLIP have, and a little less where they have not. Raises `InvalidInput` where all vectors of a side point the same way.
+    Source: Artetxe, Labaka & Agirre, "Generalizing and improving bilingual word embedding mappings with a multi-step
+    framework of linear transformations", AAAI 2018, section 3: whiten, rotate, colour again.
 
-    >>> from embridge import Embeddings, Space
-    >>> rng = np.random.default_rng(0)
-    >>> seen = rng.normal(size=(200, 6)).astype(np.float32) + 2
-    >>> pairs = Pairs(Embeddings.of(seen, Space("new", "1", 6)), Embeddings.of(seen[:, :4] - 1, Space("old", "1", 4)))
-    >>> WhitenedProcrustes().fit(pairs).direction
-    'backward'
+    ``Deviation:`` the paper whitens both sides, and wholly. Here only the new one is, in part, and nothing is coloured again:
+    nearer to 0.5 captions still find captions, and fewer images. The paper keeps all of the mean, or none.
+
+    Attributes:
+        whitening: 0.5 makes all directions alike; 0 is Procrustes.
+        kept_mean: Of μ_old, which all old vectors have in common and which draws queries to the same few rows. With 1
+            absolute scores stay where they were. Below 1 the map is for queries: rows that are written through it do not lie
+            where the old model's rows do.
+
+    Raises:
+        SettingsError: A value is out of range.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32) + 2
+        >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, :4] - 1, Space("old", "1", 4)))
+        >>> WhitenedProcrustes().fit(pairs).direction
+        'backward'
     """
 
     paper: ClassVar[str] = (
@@ -61,7 +69,19 @@ class WhitenedProcrustes:
             )
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
-        """In closed form; nothing is held out, and the seed changes nothing."""
+        """Fit on all pairs in closed form; nothing is held out.
+
+        Args:
+            pairs: The same items as both models see them.
+            seed: Changes nothing.
+            progress: Told of one step.
+
+        Returns:
+            A backward upgrade.
+
+        Raises:
+            InvalidInput: A space does not compare directions, or all vectors of a side point the same way.
+        """
         require_cosine(pairs, "whitened-procrustes")
         warn_if_few(pairs)
         require_spread(pairs, "whitened-procrustes")

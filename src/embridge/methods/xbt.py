@@ -45,13 +45,14 @@ class XBT:
     Requirements: captions encoded by both models; no image, no label. Weights of the pairs weigh the loss, not the
     held-out score. Related: `Procrustes`, its starting point.
 
-    Source: Jang & Lim, "Cross-modal backward-compatible training", ICCV 2025 (arXiv 2405.14715), section 3.
+    Source: Jang & Lim, "Cross-modal backward-compatible training", ICCV 2025 (arXiv 2405.14715). This is our reading of
+    the paper: certain are one ψ for both modalities, text alone, and Gaussian noise. The widths, the loss and where the
+    noise enters are ours; docs/benchmarks say what each is worth.
 
-    ``Deviation:`` hidden_width: the paper's is 4 · d_new. Wider was not better on validation, and 4 · d_new takes
-    several times as long. skip: the paper names none. neighbour_weight: the paper has no such term, and puts the noise
-    into InfoNCE, which is what neighbour_weight 0 does. isometry_weight: the paper has none. caution: none in the paper;
-    after Wortsman et al., CVPR 2022 (arXiv 2109.01903), who average weights before and after. See docs/benchmarks for
-    what each is worth.
+    ``Deviation:`` our first reading was wider, 4 · d_new: it was not better on validation, and takes several times as
+    long. It had no skip path, and the noise in InfoNCE, which is what neighbour_weight 0 does. isometry_weight and
+    caution are ours too; caution after Wortsman et al., CVPR 2022 (arXiv 2109.01903), who average weights before and
+    after.
 
     Attributes:
         hidden_width: Width of the two hidden layers; 0 leaves the skip path alone, which is `Procrustes`.
