@@ -36,12 +36,14 @@ from embridge.settings import (
     load_settings,
 )
 from embridge.settings.reading import read_settings
+from embridge.settings.training import BackboneSettings, DataSettings, OldSettings
 from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.objectives import OBJECTIVES, objective_settings
 
 PACKAGES = ("evaluation", "methods", "query", "rollout", "export", "stores", "encoders", "testing", "jobs.demo")
 DOCS = ROOT / "docs"
 SETTINGS_PAGE = DOCS / "settings.md"
+TRAINING_PAGE = DOCS / "training-settings.md"
 OWN_MODELS = DOCS / "how-to" / "own-models.md"
 GATES = DOCS / "how-to" / "gates.md"
 REPORTS = DOCS / "how-to" / "reports.md"
@@ -112,27 +114,36 @@ def test_settings_load(page, tmp_path):
     for text in blocks(page, "yaml"):
         path = tmp_path / "settings.yaml"
         path.write_text(text)
-        if page == TRAIN:
+        if page in (TRAIN, TRAINING_PAGE):
             for name in ("old", "new", "alone"):
                 (tmp_path / "models" / name).mkdir(parents=True, exist_ok=True)
         if "\nobjective:" in text:
-            said = read_settings(path, TrainingSettings)
-            objective_settings(said.objective.name, said.objective.settings)
-            configured("training", CompatibleTraining, {k: v for k, v in said.training.items() if k != "augment"})
+            settings = read_settings(path, TrainingSettings)
+            objective_settings(settings.objective.name, settings.objective.settings)
+            configured("training", CompatibleTraining, {k: v for k, v in settings.training.items() if k != "augment"})
             continue
         settings = load_settings(path)
         make(settings.fit.method, settings.fit.settings)
 
 
 def test_every_settings_key_is_explained():
-    shown = [yaml.safe_load(text) for page in pages_with("yaml") if page != TRAIN for text in blocks(page, "yaml")]
+    shown = [
+        yaml.safe_load(text)
+        for page in pages_with("yaml")
+        if page not in (TRAIN, TRAINING_PAGE)
+        for text in blocks(page, "yaml")
+    ]
     assert keys_of(Settings) <= {key for document in shown for key in keys_in(document)}
     whole = max(blocks(SETTINGS_PAGE, "yaml"), key=len)
     assert keys_of(Settings) <= set(re.findall(r"(?:^ *(?:# )?|[{,] ?)(\w+):", whole, re.MULTILINE))
     sections = {"The file": Settings, "A model": ModelSettings, "A space": SpaceSettings}
-    sections |= {"fit": FitSettings, "evaluate": EvaluateSettings}
+    check_tables(SETTINGS_PAGE, sections | {"fit": FitSettings, "evaluate": EvaluateSettings})
+
+
+def check_tables(page, sections):
+    """The table under each heading has every key of a settings model, with its default."""
     for heading, model in sections.items():
-        rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\|", section(SETTINGS_PAGE, heading), re.MULTILINE)
+        rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\|", section(page, heading), re.MULTILINE)
         assert {key for key, _ in rows} == set(model.model_fields), heading
         for key, default_shown in rows:
             assert re.findall(r"`([^`]+)`", default_shown) == words_of(model.model_fields[key].default), key
@@ -146,10 +157,11 @@ def words_of(default):
 
 
 def test_every_settings_key_of_a_training_is_explained():
-    longest = max(blocks(TRAIN, "yaml"), key=len)
-    assert keys_of(TrainingSettings) - keys_of(SpaceSettings) <= set(
-        re.findall(r"^ *(?:# )?(\w+):", longest, re.MULTILINE)
-    )
+    whole = max(blocks(TRAINING_PAGE, "yaml"), key=len)
+    keys = set(re.findall(r"^ *(?:# )?(\w+):", whole, re.MULTILINE))
+    assert keys_of(TrainingSettings) - keys_of(SpaceSettings) <= keys
+    sections = {"The file": TrainingSettings, "data": DataSettings, "An old model": OldSettings}
+    check_tables(TRAINING_PAGE, sections | {"The objective and the backbone": BackboneSettings})
     rows = re.findall(r"^\| (`.*?) \|", section(TRAIN, "Which objective"), re.MULTILINE)
     assert set(OBJECTIVES) == {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
 
