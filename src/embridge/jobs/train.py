@@ -104,14 +104,7 @@ class _Plan:
             relabelled = Relabelled(self._items.data, labels, cluster_names(clusters))
             self._train, self._held = _parts(self._settings, relabelled)
         start = self._start(lambda model: model.vectors(self._cache))
-        return self._training.fit(
-            start.data,
-            start.network,
-            start.objective,
-            held_out=start.held_out,
-            seed=start.seed,
-            run=Run(cache=self._cache, progress=self._progress),
-        )
+        return self._training.train(start, Run(cache=self._cache, progress=self._progress))
 
     def measured(self, trained: Trained, upgrade: Upgrade | None) -> dict[str, float]:
         """Of the held-out items, the share whose nearest other one is of the right class."""

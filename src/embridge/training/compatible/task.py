@@ -65,7 +65,7 @@ def _preparation(start: Start, settings: CompatibleSettings, device: str) -> Pre
         warnings.warn(
             f"training: {layer} is a 1 × 1 convolution with a stride and fewer than 16 input channels, which torch cannot "
             "train in channels_last on a CPU: the network is trained in the contiguous layout, somewhat slower",
-            stacklevel=4,
+            stacklevel=5,
         )
     return Preparation(pixels, settings.augment.make(pixels.side), image_layout(start.network, device))
 

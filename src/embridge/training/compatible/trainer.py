@@ -80,13 +80,29 @@ class CompatibleTraining(CompatibleSettings):
             InvalidInput: The folder is of another training, an image cannot be read, or the loss is no longer finite.
             MissingExtra: A library of the extra ``train`` is not installed.
         """
+        return self.train(Start(data, backbone, objective, held_out, seed), run)
+
+    def train(self, start: Start, run: Run = UNRECORDED) -> Trained:
+        """Train parts that are checked already, as `fit` does.
+
+        Args:
+            start: The parts.
+            run: Where checkpoints lie, and who is told.
+
+        Returns:
+            The trained model, from which its upgrade is made.
+
+        Raises:
+            SettingsError: The settings ask for more than there is, or a file is in the way of the folder.
+            InvalidInput: The folder is of another training, an image cannot be read, or the loss is no longer finite.
+            MissingExtra: A library of the extra ``train`` is not installed.
+        """
         require("lightning", extra="train")
-        start = Start(data, backbone, objective, held_out, seed)
         self._check(start, run)
         device, name = pick_device(self.device), start.name(asdict(self))  # before the training changes the weights
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             task = CompatibleTask(start, self, device)
-            figures = self._train(task, self._loop(start, name, task.steps_per_epoch, device), run)
+            figures = self._figures(task, self._loop(start, name, task.steps_per_epoch, device), run)
             task.finish()
         return trained_from(start, self, figures)
 
@@ -123,7 +139,7 @@ class CompatibleTraining(CompatibleSettings):
             strategy=self.strategy,
         )
 
-    def _train(self, task: CompatibleTask, loop: Loop, run: Run) -> dict[str, Any]:
+    def _figures(self, task: CompatibleTask, loop: Loop, run: Run) -> dict[str, Any]:
         from embridge.training.lightning.loop import train  # Lightning takes seconds to import, and may not be there
 
         best = train(task, loop, run.placed("train", loop.name))

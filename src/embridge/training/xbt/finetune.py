@@ -115,7 +115,7 @@ class XBTFinetune(FinetuneSettings):
                 attached.to(encoder.device).eval()
                 bridge = TrainableBridge(upgrade.bridge).to(encoder.device)
                 task = XBTTask(start, self, attached, bridge, train=train, held_out=held_out)
-                figures = self._train(task, self._loop(start, name, task.steps_per_epoch), run)
+                figures = self._figures(task, self._loop(start, name, task.steps_per_epoch), run)
                 if figures["best_step"]:
                     save_lora(attached, home / _LORA, base=encoder.space.model)
         return self._upgrade(start, bridge, home / _LORA, figures)
@@ -172,7 +172,7 @@ class XBTFinetune(FinetuneSettings):
             workers=self.workers,
         )
 
-    def _train(self, task: XBTTask, loop: Loop, run: Run) -> dict[str, Any]:
+    def _figures(self, task: XBTTask, loop: Loop, run: Run) -> dict[str, Any]:
         from embridge.training.lightning.loop import train  # Lightning takes seconds to import, and may not be there
 
         best = train(task, loop, run)
