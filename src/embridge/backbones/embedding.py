@@ -108,7 +108,10 @@ class BasisChange(Embedding):
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Scale rows to length one; a row of zeros stays zero.
+    """Scale rows to length one.
+
+    A row of zeros stays zero, and its gradient is as if its length had been one. `torch.nn.functional.normalize` divides the
+    gradient of such a row by 1e-12, which ends a training.
 
     Args:
         x: Rows [b, d].

@@ -28,8 +28,16 @@ _BATCH, _STEPS, _EPOCHS, _LEARNING_RATE = 24, 50, 5, 0.01
 class ToyUpgrade:
     """What an objective under check is made for: 72 rows of 9 classes, the last 3 of which the old model does not know.
 
-    old: with prototypes [9, 8], embeddings [72, 8] and a classifier [9, 8]; labels [72]; paragon [72, 10]: unit vectors of a
-    new model without an old one; inputs [72, 16]: what a linear layer makes the features of.
+    Attributes:
+        old: The old model, with prototypes [9, 8], embeddings [72, 8] and a classifier [9, 8].
+        labels: The classes of the rows [72].
+        paragon: Unit vectors [72, 10] of a new model without an old one.
+        inputs: What a linear layer makes the features of [72, 16].
+
+    Example:
+        >>> known = torch.ones(2, dtype=torch.bool)
+        >>> ToyUpgrade(OldModel(torch.eye(2), known), torch.arange(2), torch.eye(2), torch.eye(2)).classes
+        2
     """
 
     old: OldModel
@@ -39,6 +47,7 @@ class ToyUpgrade:
 
     @property
     def classes(self) -> int:
+        """How many classes there are."""
         return len(self.old.prototypes)
 
 
@@ -47,10 +56,7 @@ MakeObjective = Callable[[ToyUpgrade], Objective]
 
 
 def check_objective(make: MakeObjective, *, draws: bool = False) -> list[str]:
-    """Assert the contract of `embridge.training.objectives.base.Objective`; returns the checks it skipped, and why.
-
-    make: called with a `ToyUpgrade`, several times. draws: the loss draws random numbers in each batch, so that the order of
-    the rows matters, and some rows may be left out.
+    """Assert the contract of `embridge.training.objectives.base.Objective`.
 
     - ``forward`` gives finite scalars by name, the same names for any batch: one row, one class, classes that the old model
       does not know; their sum has finite gradients, which reach the features of all rows of a batch and every parameter;
@@ -62,13 +68,24 @@ def check_objective(make: MakeObjective, *, draws: bool = False) -> list[str]:
     - ``begin_epoch`` leaves no gradient graph behind; 50 steps of Adam over 5 epochs on a linear layer lower the loss;
     - the state loaded into another objective of the same make gives the same terms.
 
-    >>> from embridge.training.objectives.l2 import L2
-    >>> check_objective(lambda toy: L2(toy.old, toy.classes))
-    []
+    Args:
+        make: Called with a `ToyUpgrade`, several times.
+        draws: The loss draws random numbers in each batch, so that the order of the rows matters and some rows may be left out.
+
+    Returns:
+        The checks that were skipped, and why.
+
+    Raises:
+        AssertionError: The objective breaks the contract; the message says where.
+
+    Example:
+        >>> from embridge.training.objectives.l2 import L2
+        >>> check_objective(lambda toy: L2(toy.old, toy.classes))
+        []
     """
     toy = _toy()
     with torch.random.fork_rng(devices=[]):
-        trained = _made(make, toy, 0)
+        trained = _seeded(make, toy, 0)
         name = type(trained).__name__
         _check_dims(name, trained, toy)
         _check_batches(name, trained, toy, draws=draws)
@@ -77,7 +94,7 @@ def check_objective(make: MakeObjective, *, draws: bool = False) -> list[str]:
         _check_training(name, trained, toy)
         _check_batches(name, trained, toy, draws=draws)
         _check_embeddings(name, trained)
-        _check_state(name, trained, _made(make, toy, 1), toy)
+        _check_state(name, trained, _seeded(make, toy, 1), toy)
     skipped = ("order of the rows", "gradients of all rows")
     return [f"{what}: this objective draws random numbers in each batch" for what in skipped] if draws else []
 
@@ -98,7 +115,7 @@ def _toy() -> ToyUpgrade:
     return ToyUpgrade(OldModel(prototypes, known, old, 3 * prototypes), labels, paragon, inputs)
 
 
-def _made(make: MakeObjective, toy: ToyUpgrade, seed: int) -> Objective:
+def _seeded(make: MakeObjective, toy: ToyUpgrade, seed: int) -> Objective:
     torch.manual_seed(seed)
     return make(toy)
 
@@ -179,8 +196,8 @@ def _check_order(name: str, objective: Objective, toy: ToyUpgrade, *, draws: boo
     _expect_same(one, again, f"{name}: the same batch twice")
     if not draws:
         torch.manual_seed(7)  # what draws all the same is found out
-        turned = copy.deepcopy(objective)(features[order], toy.labels[order], order)
-        _expect_same(one, turned, f"{name}: the rows of a batch in another order")
+        reordered = copy.deepcopy(objective)(features[order], toy.labels[order], order)
+        _expect_same(one, reordered, f"{name}: the rows of a batch in another order")
 
 
 def _expect_same(one: dict[str, Tensor], other: dict[str, Tensor], what: str) -> None:
@@ -236,8 +253,8 @@ def _check_state(name: str, objective: Objective, other: Objective, toy: ToyUpgr
     other.load_state_dict(objective.state_dict())
     index = torch.arange(_BATCH)
     features = _features(objective, _BATCH)
-    came, wanted = (_terms(o, features, toy, index) for o in (other, objective))
-    _expect_same(wanted, came, f"{name}: the terms after loading the state")
+    loaded, saved = (_terms(o, features, toy, index) for o in (other, objective))
+    _expect_same(saved, loaded, f"{name}: the terms after loading the state")
 
 
 def _stray(objective: Objective) -> list[str]:

@@ -8,7 +8,7 @@ from planted_classes import loss_of, planted, unit
 from embridge.training.objectives.advbct import AdvBCT, AdvBCTSettings, gradient_reversed, trimmed_radii
 
 
-def made(data, **settings):
+def build(data, **settings):
     return AdvBCT(data.old, 4, AdvBCTSettings(**settings), labels=data.labels).double()
 
 
@@ -32,7 +32,7 @@ def naive_radii(data):
 
 def test_the_boundary_is_its_formula():
     data = planted()
-    objective = made(data, boundary_weight=3.0, threshold=0.4)
+    objective = build(data, boundary_weight=3.0, threshold=0.4)
     radii, total = naive_radii(data), 0.0
     for row, i in zip(data.features.tolist(), data.index, strict=True):
         c = int(data.labels[i])
@@ -45,7 +45,7 @@ def test_the_boundary_is_its_formula():
 @pytest.mark.parametrize("epoch", [0, 1, 3])
 def test_the_adversarial_term_is_its_formula(epoch):
     data = planted()
-    objective = made(data, adversarial_weight=3.0)
+    objective = build(data, adversarial_weight=3.0)
     begin(objective, epoch, 4)
     total = 0.0
     for row, i in zip(data.features.tolist(), data.index, strict=True):
@@ -69,7 +69,7 @@ def test_the_elastic_radius_stays_between_the_old_one_and_the_threshold():
     outwards = torch.nn.functional.normalize(-data.old.prototypes[:1], dim=1)
     reach = distance(outwards[0].tolist(), centre)
     for elastic, radius in ((-50.0, radii[0]), (50.0, 0.5)):
-        objective = made(data)
+        objective = build(data)
         with torch.no_grad():
             objective.elastic.fill_(elastic)
         terms = loss_of(objective, data, features=outwards, index=torch.tensor([0]))
@@ -78,7 +78,7 @@ def test_the_elastic_radius_stays_between_the_old_one_and_the_threshold():
 
 def test_the_radius_is_learnt():
     data = planted()
-    objective = made(data)
+    objective = build(data)
     objective(data.features, data.labels[data.index], data.index)["boundary"].backward()
     assert objective.elastic.grad.abs().sum() > 0
 
@@ -86,7 +86,7 @@ def test_the_radius_is_learnt():
 def test_the_discriminator_learns_against_the_embeddings():
     """The same loss, minimised by the one side and maximised by the other, which is not touched in the first epoch."""
     data = planted()
-    objective, gradients = made(data), []
+    objective, gradients = build(data), []
     for epoch in (0, 2):
         begin(objective, epoch, 4)
         features = data.features.clone().requires_grad_()

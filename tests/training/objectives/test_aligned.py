@@ -26,7 +26,7 @@ def test_training_brings_new_embeddings_to_their_old_prototypes(name):
     data = planted()
     torch.manual_seed(0)
     objective = OBJECTIVES[name](data.old).double()
-    wanted = data.old.classifier if "classifier" in name else data.old.prototypes
+    expected = data.old.classifier if "classifier" in name else data.old.prototypes
     trained = data.labels < (3 if "classifier" in name else 4)
     generator = torch.Generator().manual_seed(5)
     features = torch.randn(ROWS, objective.feature_dim, dtype=torch.float64, generator=generator).requires_grad_()
@@ -34,7 +34,7 @@ def test_training_brings_new_embeddings_to_their_old_prototypes(name):
 
     def found():
         with torch.no_grad():
-            cosines = objective.comparable(objective.embed(features)) @ F.normalize(wanted, dim=1).T
+            cosines = objective.comparable(objective.embed(features)) @ F.normalize(expected, dim=1).T
         return (cosines.argmax(1) == data.labels)[trained].double().mean().item()
 
     before = found()

@@ -22,7 +22,7 @@ class Plain(Objective):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({"known": KNOWN[:2]}, r"3 prototypes need known as 3 booleans, came torch.bool of shape \(2,\)"),
         ({"known": KNOWN.float()}, r"3 prototypes need known as 3 booleans, came torch.float32 of shape \(3,\)"),
@@ -32,9 +32,9 @@ class Plain(Objective):
         ({"prototypes": torch.full((3, 4), torch.nan)}, r"prototypes are finite rows \[n, 4\], came \(3, 4\)"),
     ],
 )
-def test_an_old_model_that_does_not_fit_together_is_refused(given, message):
+def test_an_old_model_that_does_not_fit_together_is_refused(arguments, message):
     with pytest.raises(InvalidInput, match=f"old model: .*{message}"):
-        OldModel(**{"prototypes": torch.ones(3, 4), "known": KNOWN} | given)
+        OldModel(**{"prototypes": torch.ones(3, 4), "known": KNOWN} | arguments)
 
 
 @pytest.mark.parametrize(("embedding_dim", "old_dim"), [(3, 4), (3, 0)])
@@ -47,10 +47,10 @@ def test_the_first_coordinates_are_what_is_comparable():
     objective = Plain(feature_dim=5, embedding_dim=5, old_dim=3)
     rows = torch.randn(4, 5)
     rows[0] = 0
-    came = objective.comparable(rows)
-    torch.testing.assert_close(came.norm(dim=1), torch.tensor([0.0, 1.0, 1.0, 1.0]))
+    result = objective.comparable(rows)
+    torch.testing.assert_close(result.norm(dim=1), torch.tensor([0.0, 1.0, 1.0, 1.0]))
     bridge = objective.bridge(Space("new", "1", 5), Space("old", "1", 3))
-    np.testing.assert_allclose(bridge.apply(rows.numpy()), came, atol=1e-6)
+    np.testing.assert_allclose(bridge.apply(rows.numpy()), result, atol=1e-6)
 
 
 def test_nothing_is_refreshed_unless_an_objective_says_so():

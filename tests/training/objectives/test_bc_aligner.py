@@ -37,8 +37,8 @@ def test_the_bridge_points_where_comparable_does():
     objective = BCAligner(data.old, 4, BCAlignerSettings(dim=7))
     rows = data.features.float()
     mapped = objective.bridge(NEWEST, NEW).apply(rows.numpy())
-    came = F.normalize(torch.from_numpy(mapped), dim=1)
-    torch.testing.assert_close(objective.comparable(rows), came)
+    result = F.normalize(torch.from_numpy(mapped), dim=1)
+    torch.testing.assert_close(objective.comparable(rows), result)
 
 
 def test_earlier_bridges_pass_the_error_on():

@@ -22,14 +22,14 @@ def test_the_terms_are_their_formulas(targets):
     )
     objective = objective.double()
     own = objective.classifier.weight.tolist()
-    wanted = (data.old.classifier if targets == "classifier" else data.old.prototypes).tolist()
-    taken = range(3 if targets == "classifier" else 4)
+    expected = (data.old.classifier if targets == "classifier" else data.old.prototypes).tolist()
+    counted = range(3 if targets == "classifier" else 4)
     first, second = [], []
     for row, i in zip(data.features.tolist(), data.index, strict=True):
         y = int(data.labels[i])
         first.append(cross_entropy({c: 2 * dot(row, own[c]) for c in range(4)}, y))
-        if y in taken:
-            second.append(cross_entropy({c: 5 * dot(unit(row), wanted[c]) for c in taken}, y))
+        if y in counted:
+            second.append(cross_entropy({c: 5 * dot(unit(row), expected[c]) for c in counted}, y))
     terms = loss_of(objective, data)
     assert terms["classification"] == pytest.approx(sum(first) / len(first), rel=1e-9)
     assert terms["compatibility"] == pytest.approx(3 * sum(second) / len(second), rel=1e-9)

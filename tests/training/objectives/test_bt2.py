@@ -17,7 +17,7 @@ def features_for(data, dim):
     return 3 * torch.randn(len(data.index), dim, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
 
 
-def made(data, paragon=PARAGON, **settings):
+def build(data, paragon=PARAGON, **settings):
     torch.manual_seed(0)
     return BT2(data.old, CLASSES, BT2Settings(**{"extra": 2} | settings), paragon=paragon).double()
 
@@ -45,19 +45,19 @@ def cross_entropy(scores, y):
 @pytest.mark.parametrize("emphasis", [2.0, 0.5])
 def test_the_embedding_is_its_steps(extra, emphasis):
     data = planted()
-    objective = made(data, extra=extra, emphasis=emphasis)
+    objective = build(data, extra=extra, emphasis=emphasis)
     features = features_for(data, NEW + DIM)
-    came = objective.embed(features)
-    assert came.shape == (9, NEW + extra)
-    for row, f in zip(came.tolist(), features.tolist(), strict=True):
+    result = objective.embed(features)
+    assert result.shape == (9, NEW + extra)
+    for row, f in zip(result.tolist(), features.tolist(), strict=True):
         assert row == pytest.approx(naive_embedding(objective, f, extra, emphasis)[0], rel=1e-9)
 
 
 @pytest.mark.parametrize("unseen", ["using_old", "null"])
 def test_the_terms_are_their_formulas(unseen):
     data = planted()
-    objective = made(data, scale=2.0, prototype_scale=4.0, unseen=unseen)
-    features, taken = features_for(data, NEW + DIM), range(4 if unseen == "using_old" else 3)
+    objective = build(data, scale=2.0, prototype_scale=4.0, unseen=unseen)
+    features, counted = features_for(data, NEW + DIM), range(4 if unseen == "using_old" else 3)
     prototypes, classifier = data.old.prototypes.tolist(), objective.classifier.weight.tolist()
     losses = {"classification": [], "paragon": [], "compatibility": [], "alignment": []}
     for f, i in zip(features.tolist(), data.index, strict=True):
@@ -66,8 +66,8 @@ def test_the_terms_are_their_formulas(unseen):
         losses["classification"].append(cross_entropy({c: 2 * dot(classifier[c], v) for c in range(4)}, y))
         losses["paragon"].append(1 - dot(v, unit(PARAGON[i].tolist())))
         losses["alignment"].append(5 * (1 - dot(b, unit(data.rows[i].tolist()))))
-        if y in taken:
-            losses["compatibility"].append(10 * cross_entropy({c: 4 * dot(b, prototypes[c]) for c in taken}, y))
+        if y in counted:
+            losses["compatibility"].append(10 * cross_entropy({c: 4 * dot(b, prototypes[c]) for c in counted}, y))
     terms = loss_of(objective, data, features=features)
     assert terms == pytest.approx({name: sum(values) / len(values) for name, values in losses.items()}, rel=1e-9)
 
@@ -75,17 +75,17 @@ def test_the_terms_are_their_formulas(unseen):
 @pytest.mark.parametrize(("extra", "emphasis"), [(1, 2.0), (DIM, 2.0), (2, 0.5), (0, 2.0)])
 def test_every_embedding_has_one_length(extra, emphasis):
     data = planted()
-    objective = made(data, extra=extra, emphasis=emphasis)
+    objective = build(data, extra=extra, emphasis=emphasis)
     lengths = objective.embed(features_for(data, NEW + DIM)).norm(dim=1)
-    wanted = math.sqrt((extra > 0) + emphasis**2)
-    torch.testing.assert_close(lengths, torch.full((9,), wanted, dtype=torch.float64))
+    expected = math.sqrt((extra > 0) + emphasis**2)
+    torch.testing.assert_close(lengths, torch.full((9,), expected, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", ["cayley", "matrix_exp", "householder"])
 def test_nothing_that_the_new_head_knows_is_lost(name):
     """v comes back out of the embedding, after training too: both basis changes stay orthogonal."""
     data = planted()
-    objective = made(data, orthogonal_map=name)
+    objective = build(data, orthogonal_map=name)
     features = features_for(data, NEW + DIM)
     optimiser = torch.optim.Adam(objective.parameters(), lr=0.05, weight_decay=0.01)
     for _ in range(15):
@@ -103,13 +103,13 @@ def test_nothing_that_the_new_head_knows_is_lost(name):
 def test_without_extra_dims_and_of_the_old_length_it_is_a_rotation_of_the_new_head():
     data = planted()
     paragon = PARAGON[:, :DIM]
-    objective = made(data, paragon, extra=0, weights=(1.0, 1.0, 0.0, 0.0))
+    objective = build(data, paragon, extra=0, weights=(1.0, 1.0, 0.0, 0.0))
     features = features_for(data, 2 * DIM)
-    came, v = objective.embed(features), objective.new_head(features)
-    assert came.shape == (9, DIM)
-    torch.testing.assert_close(came @ came.T, 4 * v @ v.T)
+    result, v = objective.embed(features), objective.new_head(features)
+    assert result.shape == (9, DIM)
+    torch.testing.assert_close(result @ result.T, 4 * v @ v.T)
     turn = objective.old_basis.weight @ objective.new_basis.weight
-    torch.testing.assert_close(came, 2 * v @ turn.T)
+    torch.testing.assert_close(result, 2 * v @ turn.T)
     terms = loss_of(objective, data, features=features)
     assert terms["compatibility"] == terms["alignment"] == 0
 
@@ -117,7 +117,7 @@ def test_without_extra_dims_and_of_the_old_length_it_is_a_rotation_of_the_new_he
 def test_the_rest_after_the_old_dims_may_be_empty():
     """d + e = d_old: nothing is left behind the front, and not all of it."""
     data = planted()
-    objective = made(data, PARAGON[:, :3], extra=2)
+    objective = build(data, PARAGON[:, :3], extra=2)
     features = features_for(data, 3 + DIM)
     embeddings = objective.embed(features)
     assert embeddings.shape == (9, DIM)
@@ -126,7 +126,7 @@ def test_the_rest_after_the_old_dims_may_be_empty():
 
 def test_a_chain_keeps_the_whole_of_the_model_before():
     data = planted()
-    first = made(data)
+    first = build(data)
     rows = F.normalize(torch.randn(ROWS, first.embedding_dim), dim=1)
     old = OldModel(rows[:CLASSES], torch.ones(CLASSES, dtype=torch.bool), rows)
     second = BT2(old, CLASSES, BT2Settings(extra=3), paragon=torch.ones(ROWS, 7))
@@ -139,16 +139,16 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(
         SettingsError, match=r"expected extra <= old dim <= dim \+ extra, came extra=6, an old dim of 5"
     ):
-        made(data, extra=6)
+        build(data, extra=6)
     with pytest.raises(SettingsError, match=r"expected extra <= old dim <= dim \+ extra, came extra=1, .* dim=3"):
-        made(data, PARAGON[:, :3], extra=1)
+        build(data, PARAGON[:, :3], extra=1)
     with pytest.raises(InvalidInput, match=r"paragon vectors \[24, d\], a row for each old embedding, came \[24\]"):
-        made(data, PARAGON[:, 0])
+        build(data, PARAGON[:, 0])
     with pytest.raises(InvalidInput, match=r"paragon vectors \[24, d\], a row for each old embedding, came \[23, 6\]"):
-        made(data, PARAGON[:23])
+        build(data, PARAGON[:23])
     with pytest.raises(InvalidInput, match="bt2: expected finite paragon vectors"):
-        made(data, PARAGON.masked_fill(PARAGON > 0.5, math.nan))
+        build(data, PARAGON.masked_fill(PARAGON > 0.5, math.nan))
     with pytest.raises(InvalidInput, match="bt2 uses the old embeddings of the training rows"):
         BT2(OldModel(data.old.prototypes, data.old.known), CLASSES, paragon=PARAGON)
     with pytest.raises(SettingsError, match="bt2: emphasis is above 0, came 0"):
-        made(data, emphasis=0.0)
+        build(data, emphasis=0.0)

@@ -202,7 +202,7 @@ def test_what_draws_says_so_and_is_skipped():
 
 def test_the_check_leaves_the_random_state_as_it_was():
     torch.manual_seed(0)
-    wanted = torch.rand(3)
+    expected = torch.rand(3)
     torch.manual_seed(0)
     check_objective(OBJECTIVES["bct"])
-    assert torch.equal(torch.rand(3), wanted)
+    assert torch.equal(torch.rand(3), expected)

@@ -76,11 +76,11 @@ def test_rows_of_the_same_class_add_nothing():
 
 
 @pytest.mark.parametrize(
-    ("old", "classes", "dim", "came"),
+    ("old", "classes", "dim", "message"),
     [(True, 4, 6, "dim=6"), (False, 4, 2, "dim=2"), (False, 1, None, "classes=1"), (True, 4, 2, "dim=2")],
 )
-def test_the_simplex_has_to_fit(old, classes, dim, came):
-    with pytest.raises(SettingsError, match=f"hoc: .*came {came}"):
+def test_the_simplex_has_to_fit(old, classes, dim, message):
+    with pytest.raises(SettingsError, match=f"hoc: .*came {message}"):
         HOC(planted().old if old else None, classes, HOCSettings(dim=dim))
 
 

@@ -12,16 +12,16 @@ def test_the_terms_are_their_formulas(unseen):
     with torch.no_grad():
         objective.classifier.weight.mul_(5)
     prototypes = [unit(row) for row in data.old.prototypes.tolist()]
-    taken = range(4 if unseen == "using_old" else 3)
+    counted = range(4 if unseen == "using_old" else 3)
     apart = [
         sum((w - p) ** 2 for w, p in zip(unit(objective.classifier.weight[c].tolist()), prototypes[c], strict=True))
-        for c in taken
+        for c in counted
     ]
     outside = []
     for row, i in zip(data.features.tolist(), data.index, strict=True):
         c = int(data.labels[i])
         least = min(dot(old, prototypes[c]) for old in data.rows[data.labels == c].tolist())
-        if c in taken:
+        if c in counted:
             outside.append(max(least - dot(unit(row), prototypes[c]), 0))
     terms = loss_of(objective, data)
     assert terms["alignment"] == pytest.approx(100 * sum(apart) / len(apart), rel=1e-9)

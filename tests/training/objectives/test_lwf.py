@@ -19,8 +19,8 @@ def test_the_term_is_its_formula_over_the_known_classes(temperature):
     data = planted()
     weights, expected = data.old.classifier[:3].tolist(), 0.0  # class 3 is not known
     for new, old in zip(data.features.tolist(), data.rows[data.index].tolist(), strict=True):
-        came, wanted = (softmax([dot(v, x) / temperature for v in weights]) for x in (unit(new), old))
-        expected += sum(w * math.log(w / c) for w, c in zip(wanted, came, strict=True))
+        new_shares, old_shares = (softmax([dot(v, x) / temperature for v in weights]) for x in (unit(new), old))
+        expected += sum(w * math.log(w / c) for w, c in zip(old_shares, new_shares, strict=True))
     terms = loss_of(LwF(data.old, 4, LwFSettings(temperature=temperature, weight=3.0)), data)
     assert terms["compatibility"] == pytest.approx(3 * expected / len(data.index), rel=1e-9)
 

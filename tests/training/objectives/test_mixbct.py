@@ -7,7 +7,7 @@ from planted_classes import dot, loss_of, planted, unit
 from embridge.training.objectives.mixbct import MixBCT, MixBCTSettings, margin_logits, nearest_share
 
 
-def made(data, **settings):
+def build(data, **settings):
     return MixBCT(data.old, 4, MixBCTSettings(**settings), labels=data.labels).double()
 
 
@@ -25,7 +25,7 @@ def naive_arcface(cosines, right, margin, scale):
 @pytest.mark.parametrize(("margin", "scale"), [(0.5, 64.0), (1.5, 10.0), (0.0, 1.0)])
 def test_the_loss_is_its_formula_with_old_rows_in_their_places(margin, scale):
     data = planted()
-    objective = made(data, margin=margin, scale=scale)
+    objective = build(data, margin=margin, scale=scale)
     exchanged = objective.exchanged(data.index)
     weights, total = [unit(w) for w in objective.classifier.weight.tolist()], 0.0
     for k, (row, i) in enumerate(zip(data.features.tolist(), data.index, strict=True)):
@@ -37,7 +37,7 @@ def test_the_loss_is_its_formula_with_old_rows_in_their_places(margin, scale):
 @pytest.mark.parametrize("mixed", [0.0, 0.3, 0.75])
 def test_so_many_rows_are_exchanged_and_take_no_gradient(mixed):
     data = planted(batch=20)
-    objective, features = made(data, mixed=mixed), data.features.clone().requires_grad_()
+    objective, features = build(data, mixed=mixed), data.features.clone().requires_grad_()
     exchanged = objective.exchanged(data.index)
     assert int(exchanged.sum()) == int(mixed * 20)
     sum(objective(features, data.labels[data.index], data.index).values()).backward()
@@ -46,7 +46,7 @@ def test_so_many_rows_are_exchanged_and_take_no_gradient(mixed):
 
 def test_only_credible_rows_are_exchanged():
     data = planted(batch=24)
-    objective = made(data, mixed=1.0, credible=0.5)
+    objective = build(data, mixed=1.0, credible=0.5)
     chosen = torch.zeros(24, dtype=torch.bool)
     chosen[data.index] = objective.exchanged(data.index)
     for c in range(4):
@@ -58,14 +58,14 @@ def test_only_credible_rows_are_exchanged():
 
 def test_no_row_is_exchanged_of_a_class_that_is_left_out():
     data = planted(batch=24)
-    chosen = made(data, mixed=1.0, unseen="null").exchanged(data.index)
+    chosen = build(data, mixed=1.0, unseen="null").exchanged(data.index)
     assert not chosen[data.labels[data.index] == 3].any()
     assert chosen[data.labels[data.index] != 3].any()
 
 
 def test_over_the_epochs_every_credible_row_is_exchanged_about_as_often():
     index = torch.arange(24)
-    objective, counts = made(planted(), credible=1.0), torch.zeros(24)
+    objective, counts = build(planted(), credible=1.0), torch.zeros(24)
     for epoch in range(400):
         begin(objective, epoch)
         counts += objective.exchanged(index)
@@ -78,7 +78,7 @@ def test_epochs_and_seeds_exchange_others_and_the_same_ones_the_same():
     index = torch.arange(24)
     chosen = []
     for seed, epoch in ((0, 0), (0, 1), (1, 0), (0, 0)):
-        objective = made(planted(), seed=seed)
+        objective = build(planted(), seed=seed)
         begin(objective, epoch)
         chosen.append(tuple(objective.exchanged(index).tolist()))
     assert len(set(chosen)) == 3

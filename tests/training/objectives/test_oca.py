@@ -19,7 +19,7 @@ def features_for(data, dim):
     return 3 * torch.randn(len(data.index), dim, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
 
 
-def made(data, **settings):
+def build(data, **settings):
     """With a bias in its layer, which starts at zero."""
     torch.manual_seed(0)
     objective = OCA(data.old, CLASSES, OCASettings(**{"extra": EXTRA} | settings)).double()
@@ -35,18 +35,18 @@ def smoothed(scores, y, smoothing):
 @pytest.mark.parametrize("unseen", ["using_old", "null"])
 def test_the_terms_are_their_formulas(unseen):
     data = planted()
-    objective = made(data, scale=2.0, prototype_scale=4.0, unseen=unseen)
+    objective = build(data, scale=2.0, prototype_scale=4.0, unseen=unseen)
     turn, bias = objective.turn.weight.tolist(), objective.turn.bias.tolist()
     classifier, prototypes = objective.classifier.weight.tolist(), data.old.prototypes.tolist()
-    taken, features = range(4 if unseen == "using_old" else 3), features_for(data, DIM + EXTRA)
+    counted, features = range(4 if unseen == "using_old" else 3), features_for(data, DIM + EXTRA)
     losses = [[], [], []]
     for row, i in zip(features.tolist(), data.index, strict=True):
         y, h = int(data.labels[i]), unit(row)
         turned = [dot(t, h) + b for t, b in zip(turn, bias, strict=True)]
         losses[0].append(smoothed({c: 2 * dot(classifier[c], turned) for c in range(4)}, y, 0.1))
-        if y in taken:
+        if y in counted:
             front = unit(h[:DIM])
-            losses[1].append(smoothed({c: 4 * dot(front, prototypes[c]) for c in taken}, y, 0.1))
+            losses[1].append(smoothed({c: 4 * dot(front, prototypes[c]) for c in counted}, y, 0.1))
             losses[2].append(1 - dot(front, unit(prototypes[y])))
     terms = loss_of(objective, data, features=features)
     means = [sum(values) / len(values) for values in losses]
@@ -58,7 +58,7 @@ def test_the_terms_are_their_formulas(unseen):
 def test_held_to_rows_the_third_term_is_of_each_row_and_its_own_old_embedding():
     data = planted()
     weights = (5.0, 10.0, 5.0)
-    published, objective = (made(data, weights=weights, aligned_to=to) for to in ("prototypes", "rows"))
+    published, objective = (build(data, weights=weights, aligned_to=to) for to in ("prototypes", "rows"))
     features = features_for(data, DIM + EXTRA)
     old = data.old.embeddings.tolist()
     apart = [
@@ -74,18 +74,18 @@ def test_held_to_rows_the_third_term_is_of_each_row_and_its_own_old_embedding():
 def test_held_to_rows_classes_that_the_old_model_does_not_know_count_too():
     data = planted()
     features = features_for(data, DIM + EXTRA)
-    one, two = (made(data, aligned_to="rows", unseen=unseen) for unseen in ("using_old", "null"))
+    one, two = (build(data, aligned_to="rows", unseen=unseen) for unseen in ("using_old", "null"))
     alike = [loss_of(each, data, features=features)["alignment"] for each in (one, two)]
     assert alike[0] == pytest.approx(alike[1], rel=1e-12)
 
 
 def test_old_embeddings_are_no_part_of_what_is_saved():
-    assert not any("old_embeddings" in name for name in made(planted(), aligned_to="rows").state_dict())
+    assert not any("old_embeddings" in name for name in build(planted(), aligned_to="rows").state_dict())
 
 
 def test_the_prefix_is_renormalised_after_the_cut():
     data = planted()
-    objective = made(data)
+    objective = build(data)
     embeddings = objective.embed(features_for(data, DIM + EXTRA))
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(9, dtype=torch.float64))
     cut = embeddings[:, :DIM].norm(dim=1)
@@ -98,7 +98,7 @@ def test_the_prefix_is_renormalised_after_the_cut():
 
 def test_extra_dims_take_no_part_in_compatibility():
     data = planted()
-    objective, features = made(data), features_for(data, DIM + EXTRA)
+    objective, features = build(data), features_for(data, DIM + EXTRA)
     other = features.clone()
     other[:, DIM:] *= -4
     one, two = (loss_of(objective, data, features=x) for x in (features, other))
@@ -109,7 +109,7 @@ def test_extra_dims_take_no_part_in_compatibility():
 
 def test_the_layer_changes_no_distance():
     data = planted()
-    objective = made(data)
+    objective = build(data)
     h = objective.embed(features_for(data, DIM + EXTRA))
     torch.testing.assert_close(torch.cdist(objective.turn(h), objective.turn(h)), torch.cdist(h, h))
 
@@ -139,7 +139,7 @@ def test_the_maps_train_to_the_same_loss(name):
 def test_a_chain_keeps_the_whole_of_the_model_before():
     """The next model's prefix is all of this one's embedding."""
     data = planted()
-    first = made(data)
+    first = build(data)
     generator = torch.Generator().manual_seed(1)
     embeddings = F.normalize(torch.randn(4, first.embedding_dim, generator=generator), dim=1)
     second = OCA(OldModel(embeddings, torch.ones(4, dtype=torch.bool)), CLASSES, OCASettings(extra=3))
@@ -149,7 +149,7 @@ def test_a_chain_keeps_the_whole_of_the_model_before():
 
 def test_without_extra_dims_all_of_the_embedding_is_the_prefix():
     data = planted()
-    objective = made(data, extra=0)
+    objective = build(data, extra=0)
     rows = objective.embed(data.features)
     torch.testing.assert_close(objective.comparable(rows), rows)
 

@@ -38,7 +38,7 @@ def ancestors(data):
     return [version(data, 2, 1, known=2), version(data, 3, 2, known=3)]
 
 
-def made(name, data, **settings):
+def build(name, data, **settings):
     torch.manual_seed(0)
     return MAKERS[name](replace(data.old, ancestors=settings.pop("ancestors", ())), **settings).double()
 
@@ -57,20 +57,20 @@ def cross_entropy(scores, y, smoothing):
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_old_model_counts_for_two_thirds_and_those_before_it_for_the_rest(name, unseen):
     data = planted()
-    objective = made(name, data, ancestors=ancestors(data), prototype_scale=4.0, unseen=unseen)
+    objective = build(name, data, ancestors=ancestors(data), prototype_scale=4.0, unseen=unseen)
     features = features_for(objective)
     smoothing = 0.0 if name == "bt2" else 0.1
     confusion, apart = [], []
     for old in (*ancestors(data), data.old):
-        taken = [c for c in range(CLASSES) if unseen == "using_old" or old.known[c]]
+        counted = [c for c in range(CLASSES) if unseen == "using_old" or old.known[c]]
         prototypes, found, away = old.prototypes.tolist(), [], []
         for row, i in zip(objective.embed(features).tolist(), data.index.tolist(), strict=True):
             front, y = unit(row[: old.dim]), int(data.labels[i])
-            if y in taken:
-                found.append(cross_entropy({c: 4 * dot(front, prototypes[c]) for c in taken}, y, smoothing))
+            if y in counted:
+                found.append(cross_entropy({c: 4 * dot(front, prototypes[c]) for c in counted}, y, smoothing))
             if name != "oca":
                 away.append(1 - dot(front, unit(old.embeddings[i].tolist())))
-            elif y in taken:
+            elif y in counted:
                 away.append(1 - dot(front, unit(prototypes[y])))
         confusion.append(sum(found) / len(found))
         apart.append(sum(away) / len(away))
@@ -82,7 +82,7 @@ def test_the_old_model_counts_for_two_thirds_and_those_before_it_for_the_rest(na
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_other_terms_are_as_without_ancestors(name):
     data = planted()
-    beside, alone = made(name, data, ancestors=ancestors(data)), made(name, data)
+    beside, alone = build(name, data, ancestors=ancestors(data)), build(name, data)
     one, two = (loss_of(each, data, features=features_for(each)) for each in (beside, alone))
     differ = {term for term in one if one[term] != pytest.approx(two[term], rel=1e-12)}
     assert differ == {"compatibility", "alignment"}
@@ -100,16 +100,16 @@ def test_the_first_version_is_met_better_where_it_is_held_to(name):
     data.old = OldModel(means, data.old.known, rows)
 
     def met(**settings):
-        objective = made(name, data, **settings)
+        objective = build(name, data, **settings)
         features = features_for(objective, ROWS).requires_grad_()
         optimiser = torch.optim.Adam([features, *objective.parameters()], lr=0.03)
         for _ in range(200):
             optimiser.zero_grad()
             sum(objective(features, data.labels, torch.arange(ROWS)).values()).backward()
             optimiser.step()
-        wanted = first.prototypes[data.labels] if name == "oca" else first.embeddings
+        expected = first.prototypes[data.labels] if name == "oca" else first.embeddings
         with torch.no_grad():
-            return F.cosine_similarity(objective.embed(features)[:, :3], wanted).mean().item()
+            return F.cosine_similarity(objective.embed(features)[:, :3], expected).mean().item()
 
     assert met(ancestors=[first]) > met() + 0.03
 
@@ -118,16 +118,16 @@ def test_means_of_the_new_model_are_taken_once_for_all_versions():
     data = planted()
     old = [replace(each, known=torch.tensor([True, True, True, False])) for each in (*ancestors(data), data.old)]
     objective = OCA(replace(old[-1], ancestors=old[:-1]), CLASSES, OCASettings(extra=2, unseen="using_new")).double()
-    asked, rows = [], objective.embed(features_for(objective, ROWS))
+    calls, rows = [], objective.embed(features_for(objective, ROWS))
 
     def embedded():
-        asked.append(1)
+        calls.append(1)
         return rows, data.labels
 
     objective.begin_epoch(0, 2, embedded)
-    assert asked == []
+    assert calls == []
     objective.begin_epoch(1, 2, embedded)
-    assert len(asked) == 1
+    assert len(calls) == 1
     for each, loss in zip(old, objective.held.to_prototypes, strict=True):
         cut = F.normalize(rows[data.labels == 3][:, : each.dim], dim=1).mean(0)
         torch.testing.assert_close(loss.prototypes[3], cut)
@@ -152,10 +152,10 @@ def test_rows_of_ancestors_are_needed_where_each_item_is_held_to_its_own(name):
     data = planted()
     without = [replace(ancestors(data)[0], embeddings=None)]
     if name == "oca":
-        assert made(name, data, ancestors=without).held.dims == (2, DIM)
+        assert build(name, data, ancestors=without).held.dims == (2, DIM)
         return
     with pytest.raises(InvalidInput, match=rf"^{name.split(',')[0]}\b.* uses the old embeddings of the training rows"):
-        made(name, data, ancestors=without)
+        build(name, data, ancestors=without)
 
 
 @pytest.mark.parametrize("make", [BCT, L2, NDPP, RACT], ids=lambda make: make.__name__)

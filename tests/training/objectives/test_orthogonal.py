@@ -122,10 +122,10 @@ def test_no_bias_unless_asked_for():
 
 
 @pytest.mark.usefixtures("as_in_production")
-@pytest.mark.parametrize("given", [{"orthogonal_map": "qr"}, {"start": "zero"}])
-def test_other_settings_are_refused(given):
+@pytest.mark.parametrize("arguments", [{"orthogonal_map": "qr"}, {"start": "zero"}])
+def test_other_settings_are_refused(arguments):
     with pytest.raises(SettingsError, match="the map is cayley, matrix_exp or householder, the start identity or rand"):
-        Orthogonal(DIM, **given)
+        Orthogonal(DIM, **arguments)
 
 
 def test_no_dim_is_refused():

@@ -62,8 +62,8 @@ def test_ndpp_is_its_formula(twice, with_new, k):
     usable[3] = False
     if q is not None:
         q[7] = 0
-    came = moved_from_neighbours(Prototypes(p, q, usable), neighbours=k, old_step=0.4, new_step=0.1, twice=twice)
-    np.testing.assert_allclose(came, naive_ndpp(p, q, usable, k, 0.4, 0.1, twice=twice), atol=1e-5)
+    result = moved_from_neighbours(Prototypes(p, q, usable), neighbours=k, old_step=0.4, new_step=0.1, twice=twice)
+    np.testing.assert_allclose(result, naive_ndpp(p, q, usable, k, 0.4, 0.1, twice=twice), atol=1e-5)
 
 
 def test_classes_are_taken_in_parts_without_a_difference(monkeypatch):
@@ -121,9 +121,9 @@ def naive_hinge(moved, new, pairs, margin, *, cosine):
 def test_the_hinge_is_its_formula(cosine, with_new):
     moved, new = 1.5 * confusable(10, 6, 0, spread=1.0), confusable(10, 6, 0) if with_new else None
     pairs = random_pairs(torch.arange(10), 40, torch.Generator().manual_seed(0))
-    came = pair_hinge(moved, new, pairs, margin=0.6, cosine=cosine)
-    assert came.item() > 0.01
-    assert came.item() == pytest.approx(naive_hinge(moved, new, pairs, 0.6, cosine=cosine), rel=1e-5)
+    result = pair_hinge(moved, new, pairs, margin=0.6, cosine=cosine)
+    assert result.item() > 0.01
+    assert result.item() == pytest.approx(naive_hinge(moved, new, pairs, 0.6, cosine=cosine), rel=1e-5)
 
 
 def test_odpp_turns_prototypes_apart_and_does_not_shorten_them():

@@ -40,31 +40,31 @@ def test_the_loss_is_its_formula(unseen, smoothing, scale):
     loss = PrototypeLoss("it", data.old, scale=scale, label_smoothing=smoothing, unseen=unseen).double()
     prototypes = data.old.prototypes.tolist()
     usable = range(4 if unseen == "using_old" else 3)
-    wanted = naive(rows_of(data).tolist(), prototypes, labels.tolist(), usable, scale=scale, smoothing=smoothing)
-    assert loss(rows_of(data), labels).item() == pytest.approx(wanted, rel=1e-9)
+    expected = naive(rows_of(data).tolist(), prototypes, labels.tolist(), usable, scale=scale, smoothing=smoothing)
+    assert loss(rows_of(data), labels).item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_means_of_the_new_model_stand_for_classes_that_the_old_one_does_not_know():
     data = planted()
     labels = data.labels[data.index]
     loss = PrototypeLoss("it", data.old, scale=5.0, unseen="using_new").double()
-    asked = []
+    calls = []
 
     def embedded():
-        asked.append(1)
+        calls.append(1)
         return torch.cat([3 * data.rows[:, 1:], data.rows], dim=1), data.labels
 
     def comparable(embeddings):
         return 2 * embeddings[:, :5]
 
     loss.begin_epoch(0, embedded, comparable)
-    assert not asked
+    assert not calls
     assert loss.usable.tolist() == [True, True, True, False]
     loss.begin_epoch(1, embedded, comparable)
     new = [unit(row) for row in torch.cat([3 * data.rows[:, 1:], data.rows], 1)[data.labels == 3][:, :5].tolist()]
     prototypes = [*data.old.prototypes.tolist()[:3], [sum(v) / len(new) for v in zip(*new, strict=True)]]
-    wanted = naive(rows_of(data).tolist(), prototypes, labels.tolist(), range(4), scale=5.0)
-    assert loss(rows_of(data), labels).item() == pytest.approx(wanted, rel=1e-6)
+    expected = naive(rows_of(data).tolist(), prototypes, labels.tolist(), range(4), scale=5.0)
+    assert loss(rows_of(data), labels).item() == pytest.approx(expected, rel=1e-6)
     loss.take(ClassMeans(-data.old.prototypes, torch.ones(4)))
     torch.testing.assert_close(loss.prototypes[:3], data.old.prototypes[:3])
     torch.testing.assert_close(loss.prototypes[3], -data.old.prototypes[3])
@@ -80,7 +80,7 @@ def test_only_the_prototype_of_a_row_is_moved():
     data = planted()
     labels, moved = data.labels[data.index], data.old.prototypes.flip(0)
     loss = PrototypeLoss("it", data.old, scale=3.0).double()
-    wanted = naive(
+    expected = naive(
         rows_of(data).tolist(),
         data.old.prototypes.tolist(),
         labels.tolist(),
@@ -88,15 +88,15 @@ def test_only_the_prototype_of_a_row_is_moved():
         scale=3.0,
         moved=moved.tolist(),
     )
-    assert loss(rows_of(data), labels, moved).item() == pytest.approx(wanted, rel=1e-9)
+    assert loss(rows_of(data), labels, moved).item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_it_is_torchs_cross_entropy_where_all_classes_are_used():
     data = planted()
     labels = data.labels[data.index]
     loss = PrototypeLoss("it", data.old, scale=7.0, label_smoothing=0.2).double()
-    wanted = F.cross_entropy(7 * rows_of(data) @ data.old.prototypes.T, labels, label_smoothing=0.2)
-    torch.testing.assert_close(loss(rows_of(data), labels), wanted)
+    expected = F.cross_entropy(7 * rows_of(data) @ data.old.prototypes.T, labels, label_smoothing=0.2)
+    torch.testing.assert_close(loss(rows_of(data), labels), expected)
 
 
 def test_random_rows_are_at_chance():

@@ -148,9 +148,9 @@ def test_neighbours_are_those_of_a_naive_loop(k, own):
     scores, found = nearest(queries, gallery, k, allowed=allowed, own=torch.arange(8) if own else None)
     assert scores.shape == found.shape == (8, min(k, 8))
     for i in range(8):
-        wanted = sorted((-float(queries[i] @ gallery[j]), j) for j in range(8) if allowed[j] and not (own and j == i))[
-            :k
-        ]
-        assert found[i, : len(wanted)].tolist() == [j for _, j in wanted]
-        np.testing.assert_allclose(scores[i, : len(wanted)], [-s for s, _ in wanted], atol=1e-6)
-        assert scores[i, len(wanted) :].tolist() == [0.0] * (scores.shape[1] - len(wanted))
+        expected = sorted(
+            (-float(queries[i] @ gallery[j]), j) for j in range(8) if allowed[j] and not (own and j == i)
+        )[:k]
+        assert found[i, : len(expected)].tolist() == [j for _, j in expected]
+        np.testing.assert_allclose(scores[i, : len(expected)], [-s for s, _ in expected], atol=1e-6)
+        assert scores[i, len(expected) :].tolist() == [0.0] * (scores.shape[1] - len(expected))

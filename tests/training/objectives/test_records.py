@@ -27,8 +27,8 @@ USING = {
 
 def make(name, old, **settings):
     torch.manual_seed(0)
-    given = {"labels": planted().labels, "paragon": PARAGON}
-    return make_objective(name, old, CLASSES, SETTINGS.get(name, {}) | settings, **given)
+    arguments = {"labels": planted().labels, "paragon": PARAGON}
+    return make_objective(name, old, CLASSES, SETTINGS.get(name, {}) | settings, **arguments)
 
 
 def without(old, needs):
@@ -62,10 +62,10 @@ def test_what_is_needed_is_enough(name):
 def test_what_is_needed_cannot_be_left_out(name, need):
     data = planted()
     if need in ("labels", "paragon"):
-        given = {"labels": data.labels, "paragon": PARAGON}
-        del given[need]
+        arguments = {"labels": data.labels, "paragon": PARAGON}
+        del arguments[need]
         with pytest.raises(InvalidInput, match=f"{name} needs {need}"):
-            make_objective(name, data.old, CLASSES, SETTINGS.get(name, {}), **given)
+            make_objective(name, data.old, CLASSES, SETTINGS.get(name, {}), **arguments)
         return
     old = None if need == "old model" else without(data.old, record_of(name).needs - {need})
     with pytest.raises(InvalidInput, match=f"^{name} .*(old model|old embeddings|old classifier)"):

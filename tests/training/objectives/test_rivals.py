@@ -100,9 +100,9 @@ def test_zero_features_get_a_gradient_of_ordinary_size(kind):
 @pytest.mark.parametrize("kind", RIVALS)
 def test_training_brings_all_but_the_independent_embeddings_to_their_old_prototypes(kind):
     data = planted()
-    told = {"temperature": 0.1} if kind is LwF else {}
+    changed = {"temperature": 0.1} if kind is LwF else {}
     old = replace(data.old, classifier=data.old.prototypes, known=torch.ones(CLASSES, dtype=torch.bool))
-    objective = make(kind, data, old, **told)
+    objective = make(kind, data, old, **changed)
     features = torch.randn(ROWS, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).requires_grad_()
     optimizer = torch.optim.Adam([features, *objective.parameters()], lr=0.03)
 

@@ -26,8 +26,8 @@ def naive_info_nce(a, b, temperature, groups):
 @pytest.mark.parametrize("groups", [[0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 1, 2]])
 def test_the_terms_are_their_formulas(groups):
     images, texts, targets = (unit(6, 4, seed) for seed in range(3))
-    given = None if len(set(groups)) == 6 else torch.tensor(groups)
-    terms = XBTImageText(temperature=0.1, keep_weight=3.0)(images, texts, targets, given)
+    codes = None if len(set(groups)) == 6 else torch.tensor(groups)
+    terms = XBTImageText(temperature=0.1, keep_weight=3.0)(images, texts, targets, codes)
     moved = sum(1 - float(texts[i] @ targets[i]) for i in range(6)) / 6
     assert terms["image_to_old_text"].item() == pytest.approx(
         naive_info_nce(images, targets, 0.1, groups) / 2, rel=1e-9

@@ -93,12 +93,12 @@ def record_of(name: str) -> ObjectiveRecord:
     return OBJECTIVES[name]
 
 
-def objective_settings(name: str, given: Mapping[str, Any]) -> Settings:
+def objective_settings(name: str, settings: Mapping[str, Any]) -> Settings:
     """Settings of the objective of that name, from a mapping as YAML gives it.
 
     Args:
         name: One of `OBJECTIVES`.
-        given: Settings by name; lists stand for tuples.
+        settings: By name, as YAML gives them; lists stand for tuples.
 
     Returns:
         The settings dataclass of the objective.
@@ -111,8 +111,8 @@ def objective_settings(name: str, given: Mapping[str, Any]) -> Settings:
         L2Settings(weight=3.0, scale=1.0)
     """
     record = record_of(name)
-    settings: Settings = configured(name, _named(record, f"{record.attribute}Settings"), given)
-    return settings
+    checked: Settings = configured(name, _named(record, f"{record.attribute}Settings"), settings)
+    return checked
 
 
 def make_objective(

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from embridge.backbones.embedding import unit_rows
 from embridge.training.objectives.base import Embedded, OldModel
-from embridge.training.objectives.classified import Classified, mean_over, rows_by_class, unit
+from embridge.training.objectives.classified import Classified, mean_over, rows_by_class
 from embridge.training.objectives.prototypes import OldUnseen, resolve_unseen
 from embridge.training.objectives.requirements import needed_embeddings, needed_labels, needed_old
 from embridge.training.objectives.settings import Count, NotNegative, Positive, Settings
@@ -119,7 +120,7 @@ class AdvBCT(Classified):
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)
-        new = unit(embeddings)
+        new = unit_rows(embeddings)
         radii = self.radii + torch.sigmoid(self.elastic) * (self.threshold - self.radii)
         distances = torch.linalg.vector_norm(new - self.centres[labels], dim=1)
         outside = (distances - radii[labels]).clamp_min(0)

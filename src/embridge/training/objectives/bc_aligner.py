@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from embridge.adapters.base import Adapter
 from embridge.adapters.linear import Linear
+from embridge.backbones.embedding import unit_rows
 from embridge.errors import InvalidInput
 from embridge.space import Space
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.classified import Classified, unit
+from embridge.training.objectives.classified import Classified
 from embridge.training.objectives.requirements import needed_embeddings, needed_old
 from embridge.training.objectives.settings import Count, NotNegative, Positive, Settings
 
@@ -100,7 +101,7 @@ class BCAligner(Classified):
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)
-        error = self.backward_map(unit(embeddings)) - self.old_embeddings[index]
+        error = self.backward_map(unit_rows(embeddings)) - self.old_embeddings[index]
         squared = error.square().sum(1)
         for i in range(self.steps - 1):
             error = error @ self.get_buffer(f"earlier_{i}")
@@ -111,7 +112,7 @@ class BCAligner(Classified):
         }
 
     def comparable(self, embeddings: Tensor) -> Tensor:
-        return unit(self.backward_map(unit(embeddings)))
+        return unit_rows(self.backward_map(unit_rows(embeddings)))
 
     def bridge(self, new: Space, old: Space) -> Adapter:
         """B as a numpy adapter; its rows point where those of `comparable` do, and are not of length one."""

@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from embridge.backbones.embedding import unit_rows
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import Embedded, OldModel
-from embridge.training.objectives.classified import Classified, unit
+from embridge.training.objectives.classified import Classified
 from embridge.training.objectives.prototype_loss import PrototypeLoss
 from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import needed_old
@@ -97,7 +98,7 @@ class BCT(Classified):
         embeddings = self.embed(features)
         return {
             "classification": self.classification(embeddings, labels),
-            "compatibility": self.weight * self.to_old(unit(embeddings), labels),
+            "compatibility": self.weight * self.to_old(unit_rows(embeddings), labels),
         }
 
 

@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from embridge.backbones.embedding import BasisChange, Embedding
+from embridge.backbones.embedding import BasisChange, Embedding, unit_rows
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.objectives.base import Embedded, Objective, OldModel
-from embridge.training.objectives.classified import unit
 from embridge.training.objectives.older_versions import OlderVersions
 from embridge.training.objectives.orthogonal import Orthogonal, OrthogonalMap
 from embridge.training.objectives.prototypes import Unseen
@@ -117,7 +116,7 @@ class BT2(Objective):
     def embed(self, features: Tensor) -> Tensor:
         mixed = self.emphasis * self.new_basis(self.new_head(features))
         if self.old_head is not None:
-            mixed = torch.cat([unit(self.old_head(features.relu())), mixed], dim=1)
+            mixed = torch.cat([unit_rows(self.old_head(features.relu())), mixed], dim=1)
         front = self.old_basis(mixed[:, : self.old_dim])
         return torch.cat([front, mixed[:, self.old_dim :]], dim=1)
 
@@ -132,14 +131,14 @@ class BT2(Objective):
 
     def new_head(self, features: Tensor) -> Tensor:
         """v [b, d]: what the new model would be indexed by if there were no old one."""
-        return unit(features[:, : self.dim])
+        return unit_rows(features[:, : self.dim])
 
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
         self.held.begin_epoch(epoch, embedded)
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         new, embeddings = self.new_head(features), self.embed(features)
-        away = 1 - (new * unit(self.paragon[index])).sum(1)
+        away = 1 - (new * unit_rows(self.paragon[index])).sum(1)
         confusion, distance = self.held(embeddings, labels, index)
         classification, paragon, compatibility, alignment = self.weights
         return {

@@ -10,7 +10,7 @@ from embridge.errors import SettingsError
 from embridge.training.objectives.base import Objective, OldModel
 from embridge.training.objectives.settings import check_settings
 
-__all__ = ["Classified", "mean_over", "rows_by_class", "unit"]
+__all__ = ["Classified", "mean_over", "rows_by_class"]
 
 
 class Classified(Objective):
@@ -56,26 +56,6 @@ class Classified(Objective):
     def classification(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The cross-entropy of a batch of embeddings [b, d] with labels [b]."""
         return F.cross_entropy(self.scale * self.classifier(embeddings), labels)
-
-
-def unit(x: Tensor) -> Tensor:
-    """Scale rows to length one.
-
-    A row of zeros stays zero, and its gradient is as if its length had been one. `torch.nn.functional.normalize` divides the
-    gradient of such a row by 1e-12, which ends a training.
-
-    Args:
-        x: Rows [b, d].
-
-    Returns:
-        Unit rows [b, d].
-
-    Example:
-        >>> unit(torch.tensor([[0.0, 2.0], [0.0, 0.0]])).tolist()
-        [[0.0, 1.0], [0.0, 0.0]]
-    """
-    lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    return x / lengths.masked_fill(lengths == 0, 1)
 
 
 def mean_over(values: Tensor, counted: Tensor) -> Tensor:

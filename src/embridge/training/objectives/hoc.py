@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from embridge.backbones.embedding import unit_rows
 from embridge.errors import SettingsError
 from embridge.training.objectives.base import Objective, OldModel
-from embridge.training.objectives.classified import unit
 from embridge.training.objectives.requirements import needed_embeddings, needed_old
 from embridge.training.objectives.settings import NotNegative, Positive, Settings
 
@@ -95,7 +95,7 @@ class HOC(Objective):
         classification = F.cross_entropy(self.scale * embeddings @ self.vertices.T, labels)
         if self.old_embeddings is None:
             return {"classification": classification}
-        losses = higher_order_loss(unit(embeddings), self.old_embeddings[index], labels, sharpness=self.sharpness)
+        losses = higher_order_loss(unit_rows(embeddings), self.old_embeddings[index], labels, sharpness=self.sharpness)
         return {
             "classification": self.classification_weight * classification,
             "compatibility": self.compatibility_weight * losses.mean(),

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from embridge.backbones.embedding import unit_rows
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.classified import Classified, unit
+from embridge.training.objectives.classified import Classified
 from embridge.training.objectives.requirements import needed_embeddings, needed_old
 from embridge.training.objectives.settings import NotNegative, Positive, Settings
 
@@ -74,7 +75,7 @@ class L2(Classified):
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)
-        distances = (unit(embeddings) - self.old_embeddings[index]).square().sum(1)
+        distances = (unit_rows(embeddings) - self.old_embeddings[index]).square().sum(1)
         return {
             "classification": self.classification(embeddings, labels),
             "compatibility": self.weight * distances.mean(),

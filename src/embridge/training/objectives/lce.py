@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from embridge.backbones.embedding import unit_rows
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.classified import Classified, mean_over, unit
+from embridge.training.objectives.classified import Classified, mean_over
 from embridge.training.objectives.prototypes import OldUnseen, resolve_unseen
 from embridge.training.objectives.requirements import needed_embeddings, needed_labels, needed_old
 from embridge.training.objectives.settings import NotNegative, Positive, Settings
@@ -71,7 +72,7 @@ class LCE(Classified):
     """
 
     paper: ClassVar[str] = "Meng et al., Learning compatible embeddings, ICCV 2021, arXiv 2108.01958"
-    taken: Tensor
+    usable: Tensor
     prototypes: Tensor
     least: Tensor
 
@@ -84,19 +85,19 @@ class LCE(Classified):
         super().__init__("lce", old, classes, scale=settings.scale)
         labels, prototypes = needed_labels("lce", old, labels), F.normalize(old.prototypes, dim=1)
         self.alignment_weight, self.boundary_weight = settings.alignment_weight, settings.boundary_weight
-        self.register_buffer("taken", resolve_unseen(old.prototypes, old.known, settings.unseen)[1])
+        self.register_buffer("usable", resolve_unseen(old.prototypes, old.known, settings.unseen)[1])
         self.register_buffer("prototypes", prototypes)
         self.register_buffer("least", least_cosines(embeddings, labels, prototypes))
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)
-        distances = (unit(self.classifier.weight) - self.prototypes).square().sum(1)
-        cosines = (unit(embeddings) * self.prototypes[labels]).sum(1)
+        distances = (unit_rows(self.classifier.weight) - self.prototypes).square().sum(1)
+        cosines = (unit_rows(embeddings) * self.prototypes[labels]).sum(1)
         outside = (self.least[labels] - cosines).clamp_min(0)
         return {
             "classification": self.classification(embeddings, labels),
-            "alignment": self.alignment_weight * mean_over(distances, self.taken),
-            "boundary": self.boundary_weight * mean_over(outside, self.taken[labels]),
+            "alignment": self.alignment_weight * mean_over(distances, self.usable),
+            "boundary": self.boundary_weight * mean_over(outside, self.usable[labels]),
         }
 
 

@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
+from embridge.backbones.embedding import unit_rows
 from embridge.errors import InvalidInput
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.classified import Classified, unit
+from embridge.training.objectives.classified import Classified
 from embridge.training.objectives.requirements import needed_embeddings, needed_old
 from embridge.training.objectives.settings import NotNegative, Positive, Settings
 
@@ -84,7 +85,7 @@ class LwF(Classified):
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)
-        rows = unit(embeddings), self.old_embeddings[index]
+        rows = unit_rows(embeddings), self.old_embeddings[index]
         new, old = (F.log_softmax(x @ self.old_classifier.T / self.temperature, dim=1) for x in rows)
         divergence = F.kl_div(new, old, log_target=True, reduction="batchmean")
         return {

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from embridge.backbones.embedding import unit_rows
 from embridge.training.objectives.base import Embedded, OldModel
-from embridge.training.objectives.classified import Classified, rows_by_class, unit
+from embridge.training.objectives.classified import Classified, rows_by_class
 from embridge.training.objectives.prototypes import OldUnseen, resolve_unseen
 from embridge.training.objectives.requirements import needed_embeddings, needed_labels, needed_old
 from embridge.training.objectives.settings import NotNegative, Positive, Settings, Share, Whole
@@ -103,8 +104,8 @@ class MixBCT(Classified):
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         exchanged = self.exchanged(index)[:, None]
-        rows = torch.where(exchanged, self.old_embeddings[index], unit(self.embed(features)))
-        cosines = rows @ unit(self.classifier.weight).T
+        rows = torch.where(exchanged, self.old_embeddings[index], unit_rows(self.embed(features)))
+        cosines = rows @ unit_rows(self.classifier.weight).T
         logits = margin_logits(cosines, labels, margin=self.margin, scale=self.scale)
         return {"classification": F.cross_entropy(logits, labels)}
 

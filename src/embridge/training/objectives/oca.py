@@ -8,9 +8,8 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from embridge.backbones.embedding import Embedding, UnitLength
+from embridge.backbones.embedding import Embedding, UnitLength, unit_rows
 from embridge.training.objectives.base import Embedded, Objective, OldModel
-from embridge.training.objectives.classified import unit
 from embridge.training.objectives.older_versions import OlderVersions
 from embridge.training.objectives.orthogonal import Orthogonal, OrthogonalMap
 from embridge.training.objectives.prototypes import Unseen
@@ -117,7 +116,7 @@ class OCA(Objective):
         )
 
     def embed(self, features: Tensor) -> Tensor:
-        return unit(features)
+        return unit_rows(features)
 
     def embedding(self) -> Embedding:
         return UnitLength()

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from embridge.backbones.embedding import unit_rows
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.classified import unit
 from embridge.training.objectives.perturbation import Prototypes, shift_apart
 from embridge.training.objectives.perturbed import Perturbed, PerturbedSettings
 from embridge.training.objectives.settings import Share, Whole
@@ -92,4 +92,4 @@ class ODPP(Perturbed):
         )
         self.shift.copy_(shift)
         moved = prototypes.old + shift
-        return unit(moved) if self.hinge == "cosine" else moved
+        return unit_rows(moved) if self.hinge == "cosine" else moved

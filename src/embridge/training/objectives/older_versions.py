@@ -9,8 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from embridge.backbones.embedding import unit_rows
 from embridge.training.objectives.base import Embedded, OldModel
-from embridge.training.objectives.classified import mean_over, unit
+from embridge.training.objectives.classified import mean_over
 from embridge.training.objectives.prototype_loss import PrototypeLoss
 from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import needed_embeddings
@@ -87,9 +88,9 @@ class OlderVersions(nn.Module):
             confusions.append(loss(front, labels))
             if self.rows:
                 targets = self.get_buffer(f"embeddings_{number}")[index]
-                distances.append((1 - (front * unit(targets)).sum(1)).mean())
+                distances.append((1 - (front * unit_rows(targets)).sum(1)).mean())
             else:
-                away = 1 - (front * unit(loss.prototypes[labels])).sum(1)
+                away = 1 - (front * unit_rows(loss.prototypes[labels])).sum(1)
                 distances.append(mean_over(away, loss.usable[labels]))
         return _together(confusions), _together(distances)
 
@@ -103,4 +104,4 @@ def _together(terms: list[Tensor]) -> Tensor:
 
 
 def _front(x: Tensor, dim: int) -> Tensor:
-    return unit(x[:, :dim])
+    return unit_rows(x[:, :dim])

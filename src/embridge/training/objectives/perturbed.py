@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from embridge.backbones.embedding import unit_rows
 from embridge.training.objectives.base import Embedded, OldModel
-from embridge.training.objectives.classified import Classified, unit
+from embridge.training.objectives.classified import Classified
 from embridge.training.objectives.perturbation import Prototypes
 from embridge.training.objectives.prototype_loss import PrototypeLoss
 from embridge.training.objectives.prototypes import ClassMeans, Unseen, class_means
@@ -82,7 +83,7 @@ class Perturbed(Classified):
         old = needed_old(name, old, classes)
         super().__init__(name, old, classes, scale=settings.scale)
         self.weight, self.ema, self.refresh_share = settings.weight, settings.ema, _REFRESHED
-        old = replace(old, prototypes=unit(old.prototypes))
+        old = replace(old, prototypes=unit_rows(old.prototypes))
         self.to_old = PrototypeLoss(name, old, scale=1 / settings.temperature, unseen=settings.unseen)
         self.register_buffer("moved", self.to_old.prototypes.clone())
         self.register_buffer("new_prototypes", torch.zeros_like(self.moved))
@@ -104,7 +105,7 @@ class Perturbed(Classified):
         found = class_means([(self.comparable(embeddings), labels)], classes=len(self.moved), renormalise=True)
         now = found.means.to(self.new_prototypes)
         first = (self.new_prototypes == 0).all(dim=1, keepdim=True)
-        averaged = unit(self.ema * self.new_prototypes + (1 - self.ema) * now)
+        averaged = unit_rows(self.ema * self.new_prototypes + (1 - self.ema) * now)
         self.new_prototypes.copy_(torch.where(first, now, averaged))
         self.to_old.take(ClassMeans(self.new_prototypes, found.counts))
 
@@ -112,5 +113,5 @@ class Perturbed(Classified):
         embeddings = self.embed(features)
         return {
             "classification": self.classification(embeddings, labels),
-            "compatibility": self.weight * self.to_old(unit(embeddings), labels, self.moved),
+            "compatibility": self.weight * self.to_old(unit_rows(embeddings), labels, self.moved),
         }

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from embridge.backbones.embedding import unit_rows
 from embridge.training.objectives.base import OldModel
-from embridge.training.objectives.classified import Classified, unit
+from embridge.training.objectives.classified import Classified
 from embridge.training.objectives.requirements import needed_embeddings, needed_old
 from embridge.training.objectives.settings import Count, NotNegative, Positive, Settings
 
@@ -80,7 +81,7 @@ class RACT(Classified):
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)
-        new, old = unit(embeddings), self.old_embeddings[index]
+        new, old = unit_rows(embeddings), self.old_embeddings[index]
         same = labels[:, None] == labels[None, :]
         logits = torch.cat(
             [(new * old).sum(1, keepdim=True), self._nearest(new, old, same), self._nearest(new, new, same)], 1

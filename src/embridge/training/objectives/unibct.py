@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from embridge.backbones.embedding import unit_rows
 from embridge.errors import InvalidInput
 from embridge.training.objectives.base import Embedded, OldModel
-from embridge.training.objectives.classified import Classified, rows_by_class, unit
+from embridge.training.objectives.classified import Classified, rows_by_class
 from embridge.training.objectives.prototype_loss import PrototypeLoss
 from embridge.training.objectives.prototypes import OldUnseen
 from embridge.training.objectives.requirements import needed_embeddings, needed_old
@@ -115,7 +116,7 @@ class UniBCT(Classified):
         embeddings = self.embed(features)
         return {
             "classification": self.classification(embeddings, labels),
-            "compatibility": self.weight * self.to_old(unit(embeddings), labels),
+            "compatibility": self.weight * self.to_old(unit_rows(embeddings), labels),
         }
 
 
@@ -144,7 +145,7 @@ def refined_prototypes(
         >>> refined.mul(100).round().tolist()
         [[50.0, 50.0], [0.0, 0.0]]
     """
-    refined, new = prototypes.clone(), unit(new)
+    refined, new = prototypes.clone(), unit_rows(new)
     for c, mine in rows_by_class(labels):
         count, rows = len(mine), old[mine]
         if count > 1:
