@@ -23,9 +23,17 @@ _EXPECTED = "text with one caption a line, csv, tsv, jsonl or parquet with a col
 
 @dataclass(frozen=True, slots=True)
 class Captions:
-    """Distinct captions in the order of their first appearance, and how often each came; what was dropped is counted.
+    """Distinct captions, in the order of their first appearance.
 
-    blanks: lines or cells with nothing in them. files: how many were read.
+    Attributes:
+        counts: How often each came.
+        blanks: Lines or cells with nothing in them, which were dropped.
+        files: How many were read.
+
+    Example:
+        >>> captions = Captions({"a black cat": 2, "two boats": 1}, blanks=0, files=1)
+        >>> len(captions), captions.repeats
+        (2, 1)
     """
 
     counts: Mapping[str, int]
@@ -51,18 +59,28 @@ class Captions:
 
 
 def read_all_captions(path: Path | str, *, column: str | None = None) -> Captions:
-    """Every caption of a file, or of the files in a folder and those below it, in the order of their names.
+    """Read every caption of a file, or of the files in a folder and those below it, in the order of their names.
 
-    The suffix says the kind: ``.csv``, ``.tsv``, ``.jsonl`` and ``.parquet`` hold a column (``caption``, else ``text``,
-    else the one named), anything else is text with one caption a line; all but Parquet may be gzipped (``.csv.gz``). A
-    ``.tsv`` has no quotes. White space around a caption is dropped. Of a folder, files of other kinds and hidden ones are
-    left alone. What is held is each distinct caption once. Raises `InvalidInput` naming the file, and the line where there
-    is one.
+    The suffix says the kind. ``.csv``, ``.tsv``, ``.jsonl`` and ``.parquet`` hold a column: ``caption``, else ``text``, else
+    the one named. Anything else is text with one caption a line. All but Parquet may be gzipped (``.csv.gz``). A ``.tsv`` has
+    no quotes. White space around a caption is dropped. Of a folder, files of other kinds and hidden ones are left alone. Each
+    distinct caption is in memory once.
 
-    >>> _ = Path("shop.csv").write_text("id,caption\\n1,a black cat\\n2,two boats\\n3,a black cat\\n")
-    >>> captions = read_all_captions("shop.csv")
-    >>> captions.texts, str(captions)
-    (['a black cat', 'two boats'], '2 captions; 1 repeats and 0 blanks dropped')
+    Args:
+        path: The file or the folder.
+        column: The column of the captions, where it is called otherwise.
+
+    Returns:
+        The captions, and what was dropped.
+
+    Raises:
+        InvalidInput: A file cannot be read; the message names it, and the line where there is one.
+
+    Example:
+        >>> _ = Path("shop.csv").write_text("id,caption\\n1,a black cat\\n2,two boats\\n3,a black cat\\n")
+        >>> captions = read_all_captions("shop.csv")
+        >>> captions.texts, str(captions)
+        (['a black cat', 'two boats'], '2 captions; 1 repeats and 0 blanks dropped')
     """
     path = Path(path)
     require_file(path, _EXPECTED)

@@ -19,14 +19,21 @@ __all__ = ["ImageTextPairs", "read_image_text"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTextPairs:
-    """``captions[i]`` describes ``images[i]``: a path, a PIL image, or a uint8 array (all of them may be one array).
+    """Image-text pairs: ``captions[i]`` describes ``images[i]``.
 
-    groups [n]: pairs of one group are no wrong answers to each other, and are held out together; see `group_numbers`.
-    Raises `InvalidInput` for no pairs, for lengths that differ, and for a caption that is not a text.
+    Attributes:
+        captions: n texts.
+        images: n paths, PIL images, or uint8 arrays; all of them may be one array.
+        groups: Int64 [n]. Pairs of one group are no wrong answers to each other, and are held out together; see
+            `group_numbers`.
 
-    >>> pairs = ImageTextPairs(["a cat", "a tabby", "a dog"], ["1.jpg", "1.jpg", "2.jpg"])
-    >>> len(pairs), pairs.group_numbers().tolist()
-    (3, [0, 0, 2])
+    Raises:
+        InvalidInput: There are no pairs, the lengths differ, or a caption is not a text.
+
+    Example:
+        >>> pairs = ImageTextPairs(["a cat", "a tabby", "a dog"], ["1.jpg", "1.jpg", "2.jpg"])
+        >>> len(pairs), pairs.group_numbers().tolist()
+        (3, [0, 0, 2])
     """
 
     captions: Sequence[str]
@@ -89,13 +96,21 @@ class ImageTextPairs:
 
 
 def read_image_text(path: Path | str) -> ImageTextPairs:
-    """Read columns ``text`` and ``image`` of judged pairs, as `read_pairs` does; images lie beside the file.
+    """Read image-text pairs from the columns ``text`` and ``image`` of a table; images lie beside the file.
 
-    Raises `InvalidInput` as `read_pairs` does, for pairs of texts alone, and for an image that is not there.
+    Args:
+        path: The table, see `read_pairs`.
 
-    >>> _ = Path("cat.jpg").write_bytes(b""), Path("pairs.csv").write_text("text,image\\na black cat,cat.jpg\\n")
-    >>> read_image_text("pairs.csv").captions
-    ['a black cat']
+    Returns:
+        The pairs, their images as paths.
+
+    Raises:
+        InvalidInput: The table cannot be read, its pairs are of texts alone, or an image is not there.
+
+    Example:
+        >>> _ = Path("cat.jpg").write_bytes(b""), Path("pairs.csv").write_text("text,image\\na black cat,cat.jpg\\n")
+        >>> read_image_text("pairs.csv").captions
+        ['a black cat']
     """
     read = read_pairs(path)
     if not read.cross_modal:

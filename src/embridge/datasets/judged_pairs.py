@@ -16,9 +16,16 @@ _COLUMNS = {("text", "image"): True, ("query", "document"): False}
 
 @dataclass(frozen=True, slots=True)
 class JudgedPairs:
-    """(query, item) pairs; ``cross_modal`` where the items are images.
+    """(query, item) pairs: which item answers which query.
 
-    columns: further columns of the table, one text a pair: language, category, clicks.
+    Attributes:
+        pairs: One a row.
+        cross_modal: Whether the items are images.
+        columns: Further columns of the table, one text a pair: language, category, clicks.
+
+    Example:
+        >>> JudgedPairs((("shoe", "a"), ("shoe", "b")), cross_modal=False).items
+        ['a', 'b']
     """
 
     pairs: tuple[tuple[str, str], ...]
@@ -78,7 +85,24 @@ def read_pairs(path: Path | str, *, columns: Sequence[str] = ()) -> JudgedPairs:
 
 
 def pairs_of(table: Table, *, columns: Sequence[str] = ()) -> JudgedPairs:
-    """The same of a table that was read."""
+    """The judged pairs of a table that was read, see `read_pairs`.
+
+    Args:
+        table: What `read_table` gave.
+        columns: Further columns to keep.
+
+    Returns:
+        The pairs, in the order of the rows.
+
+    Raises:
+        InvalidInput: The columns are others, or a query or an item is blank.
+
+    Example:
+        >>> from embridge.datasets.tables import read_table
+        >>> _ = Path("judged.csv").write_text("query,document\\nshoe,d7\\n")
+        >>> pairs_of(read_table("judged.csv")).pairs
+        (('shoe', 'd7'),)
+    """
     for (query, item), cross_modal in _COLUMNS.items():
         if {query, item} <= set(table.names):
             values = table.columns([query, item, *columns])

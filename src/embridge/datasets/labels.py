@@ -33,7 +33,24 @@ def read_labels(path: Path | str, *, column: str = "label") -> dict[str, str]:
 
 
 def labels_of(table: Table, *, column: str = "label") -> dict[str, str]:
-    """The same of a table that was read."""
+    """The labels of a table that was read, see `read_labels`.
+
+    Args:
+        table: What `read_table` gave.
+        column: The column of the labels.
+
+    Returns:
+        The label of each id.
+
+    Raises:
+        InvalidInput: A column is not there, a cell is blank, or an id has two labels.
+
+    Example:
+        >>> from embridge.datasets.tables import read_table
+        >>> _ = Path("labels.csv").write_text("id,label,kind\\n17.jpg,cat,animal\\n")
+        >>> labels_of(read_table("labels.csv"), column="kind")
+        {'17.jpg': 'animal'}
+    """
     values = table.columns(["id", column])
     require_filled(table.path, [values["id"], values[column]])
     labels: dict[str, str] = {}

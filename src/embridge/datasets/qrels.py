@@ -22,17 +22,25 @@ _SHOWN = 40
 
 
 def read_qrels(path: Path | str) -> list[tuple[str, str, float]]:
-    """(query id, item id, grade) rows, in order: what `Relevance.from_grades` takes.
+    """Read graded judgements as TREC and BEIR publish them: what `Relevance.from_grades` takes.
 
-    TREC: four columns between white space, query, iteration, item and grade, without a header. BEIR: three between
-    tabs, under the header query-id, corpus-id, score. Which one it is, the first line says. Blank lines are skipped.
+    TREC: four columns between white space, query, iteration, item and grade, without a header. BEIR: three between tabs, under
+    the header query-id, corpus-id, score. The first line says which one it is. Blank lines are skipped.
 
-    Raises `InvalidInput` for a file that is missing, not UTF-8 text or without a judgement, and for a line with another
-    number of columns, a blank one, or a grade that is not a finite number.
+    Args:
+        path: The file, UTF-8 text.
 
-    >>> _ = Path("qrels.trec").write_text("q1 0 d7 2\\nq1 0 d9 0\\n")
-    >>> read_qrels("qrels.trec")
-    [('q1', 'd7', 2.0), ('q1', 'd9', 0.0)]
+    Returns:
+        (query id, item id, grade) rows, in order.
+
+    Raises:
+        InvalidInput: The file is missing, not UTF-8 text or without a judgement, or a line has another number of columns, a
+            blank one, or a grade that is not a finite number.
+
+    Example:
+        >>> _ = Path("qrels.trec").write_text("q1 0 d7 2\\nq1 0 d9 0\\n")
+        >>> read_qrels("qrels.trec")
+        [('q1', 'd7', 2.0), ('q1', 'd9', 0.0)]
     """
     path = Path(path)
     require_file(path, "qrels as TREC or BEIR write them")

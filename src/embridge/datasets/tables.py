@@ -79,7 +79,20 @@ def read_table(path: Path | str) -> Table:
 
 
 def require_filled(path: Path | str, columns: Sequence[Sequence[str]]) -> None:
-    """Raise `InvalidInput` for columns without rows, and for a blank cell, naming its row (counted from 0)."""
+    """Require columns that have rows and no blank cell.
+
+    Args:
+        path: The table, for the message.
+        columns: Their values.
+
+    Raises:
+        InvalidInput: There are no rows, or a cell is blank; the message names its row, counted from 0.
+
+    Example:
+        >>> require_filled("pairs.csv", [("shoe", "hat"), ("d1", "")])
+        Traceback (most recent call last):
+        embridge.errors.InvalidInput: pairs.csv: row 1 has a blank cell; fill it in
+    """
     rows = list(zip(*columns, strict=True))
     blank = next((i for i, row in enumerate(rows) if not all(row)), None)
     if blank is not None or not rows:
@@ -87,10 +100,17 @@ def require_filled(path: Path | str, columns: Sequence[Sequence[str]]) -> None:
 
 
 def finite_number(text: str) -> float | None:
-    """The number that a text says, or None where it says no finite one.
+    """The number that a text says.
 
-    >>> finite_number("2.5"), finite_number("inf"), finite_number("many")
-    (2.5, None, None)
+    Args:
+        text: A cell of a table.
+
+    Returns:
+        The number, or None where the text says no finite one.
+
+    Example:
+        >>> finite_number("2.5"), finite_number("inf"), finite_number("many")
+        (2.5, None, None)
     """
     try:
         number = float(text)

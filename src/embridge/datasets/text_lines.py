@@ -14,13 +14,21 @@ __all__ = ["decoded_lines", "read_captions"]
 
 
 def read_captions(path: Path | str) -> list[str]:
-    """The distinct, non-blank lines, stripped, in the order of their first appearance.
+    """Read the distinct lines of a text, stripped, in the order of their first appearance; blank ones are dropped.
 
-    Raises `InvalidInput` for a file that is missing, not UTF-8 text, or without a caption.
+    Args:
+        path: UTF-8 text, plain or gzipped (.gz), one caption a line.
 
-    >>> _ = Path("captions.txt").write_text("a black cat\\n\\n two boats\\na black cat\\n")
-    >>> read_captions("captions.txt")
-    ['a black cat', 'two boats']
+    Returns:
+        The captions.
+
+    Raises:
+        InvalidInput: The file is missing, not UTF-8 text, or without a caption.
+
+    Example:
+        >>> _ = Path("captions.txt").write_text("a black cat\\n\\n two boats\\na black cat\\n")
+        >>> read_captions("captions.txt")
+        ['a black cat', 'two boats']
     """
     lines = (line for _, text in decoded_lines(path) for line in text.split("\r"))
     captions = list(dict.fromkeys(line for raw in lines if (line := raw.strip())))
@@ -30,13 +38,21 @@ def read_captions(path: Path | str) -> list[str]:
 
 
 def decoded_lines(path: Path | str) -> Iterator[tuple[int, str]]:
-    """(number, line) of a text file, counted from 1, each with its line end; a mark of the byte order is dropped.
+    """Read a text a line at a time.
 
-    Raises `InvalidInput` for a file that is missing or cannot be read, and for a line that is not UTF-8, naming it.
+    Args:
+        path: UTF-8 text, plain or gzipped (.gz). A mark of the byte order is dropped.
 
-    >>> _ = Path("captions.txt").write_bytes(b"a black cat\\r\\ntwo boats")
-    >>> list(decoded_lines("captions.txt"))
-    [(1, 'a black cat\\r\\n'), (2, 'two boats')]
+    Returns:
+        (number, line), counted from 1, each line with its end.
+
+    Raises:
+        InvalidInput: The file is missing or cannot be read, or a line is not UTF-8; the message names it.
+
+    Example:
+        >>> _ = Path("captions.txt").write_bytes(b"a black cat\\r\\ntwo boats")
+        >>> list(decoded_lines("captions.txt"))
+        [(1, 'a black cat\\r\\n'), (2, 'two boats')]
     """
     path = Path(path)
     require_file(path, "UTF-8 text, one caption a line")

@@ -19,7 +19,19 @@ Role = Literal["query", "document"]
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Says which modalities it takes, and puts them all into ``space``. See `embridge.testing.check_encoder`."""
+    """What turns items into vectors of one space. See `embridge.testing.check_encoder`.
+
+    Attributes:
+        space: Where the vectors lie.
+        modalities: What is taken: ``text``, ``image`` or both.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> from embridge.encoders import CachedEncoder
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a cat", "a dog"])
+        >>> isinstance(CachedEncoder(text=rows), Encoder)
+        True
+    """
 
     @property
     def space(self) -> Space:
@@ -43,7 +55,24 @@ class Encoder(Protocol):
 
 
 def require_items(items: Sequence[Any] | np.ndarray, encoder: Encoder, modality: Modality) -> None:
-    """Raise `InvalidInput` unless there are items, and of a modality that the encoder takes."""
+    """Require items, and of a modality that the encoder takes.
+
+    Args:
+        items: What is to be encoded.
+        encoder: By what.
+        modality: As what.
+
+    Raises:
+        InvalidInput: There are no items, one is no string where text is meant, or the modality is not taken.
+
+    Example:
+        >>> from embridge import Embeddings, Space
+        >>> from embridge.encoders import CachedEncoder
+        >>> rows = Embeddings.of(np.eye(1, 2, dtype=np.float32), Space("toy", "1", 2), ["a cat"])
+        >>> require_items(["a cat"], CachedEncoder(text=rows), "image")
+        Traceback (most recent call last):
+        embridge.errors.InvalidInput: toy takes text, not 'image'
+    """
     if modality not in encoder.modalities:
         raise InvalidInput(f"{encoder.space.model} takes {' and '.join(sorted(encoder.modalities))}, not {modality!r}")
     if isinstance(items, str):

@@ -19,10 +19,18 @@ __all__ = ["CachedEncoder"]
 class CachedEncoder:
     """Looks vectors up: texts and images by the ids (or the captions themselves) they were stored under.
 
-    >>> from embridge.space import Space
-    >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a cat", "a dog"])
-    >>> CachedEncoder(text=rows).encode(["a dog"], modality="text").tolist()
-    [[0.0, 1.0]]
+    Args:
+        text: Vectors of texts.
+        image: Vectors of images, of the same space.
+
+    Raises:
+        InvalidInput: There are no vectors, or they are of two spaces.
+
+    Example:
+        >>> from embridge.space import Space
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a cat", "a dog"])
+        >>> CachedEncoder(text=rows).encode(["a dog"], modality="text").tolist()
+        [[0.0, 1.0]]
     """
 
     def __init__(self, *, text: Embeddings | None = None, image: Embeddings | None = None) -> None:

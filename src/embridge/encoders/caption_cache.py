@@ -36,20 +36,33 @@ def encode_once(
     shard_rows: int = _SHARD_ROWS,
     progress: Progress = silent,
 ) -> HalfEmbeddings:
-    """The captions as the encoder sees them, of length one, from ``folder`` where they were encoded before.
+    """Encode captions, or take them from a folder where they were encoded before.
 
-    Each space, role and list of captions has a folder of its own in it: a file of float16 vectors, and a journal that
-    names the shards of ``shard_rows`` captions which are whole. Killed at any moment, the next call goes on after the last
-    of these, to the same bytes. To clear the cache, delete the folder.
+    Each space, role and list of captions has a folder of its own in it: a file of float16 vectors of length one, and a journal
+    that names the shards which are whole. Killed at any moment, the next call goes on after the last of these, to the same
+    bytes. To clear the cache, delete the folder.
 
-    Raises `InvalidInput` where the disk has no room for all of it, before anything is encoded; for a cache that was
-    altered; and for vectors without a cosine whose lengths vary, since lengths are not kept.
+    Args:
+        encoder: What encodes them; its weights are not needed where all are there.
+        captions: n texts.
+        folder: The cache.
+        role: Whether captions are encoded as queries or as documents.
+        shard_rows: Captions in a shard.
+        progress: Hears how many are done.
 
-    >>> from embridge.encoders import CachedEncoder
-    >>> from embridge import Embeddings
-    >>> toy = Embeddings.of(2 * np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a cat", "a dog"])
-    >>> encode_once(CachedEncoder(text=toy), ["a dog", "a cat"], "cache").vectors.tolist()
-    [[0.0, 1.0], [1.0, 0.0]]
+    Returns:
+        The vectors [n, d], a memory map.
+
+    Raises:
+        InvalidInput: The disk has no room for all of it (before anything is encoded), the cache was altered, or vectors
+            without a cosine have lengths that vary, since lengths are not stored.
+
+    Example:
+        >>> from embridge.encoders import CachedEncoder
+        >>> from embridge import Embeddings
+        >>> toy = Embeddings.of(2 * np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a cat", "a dog"])
+        >>> encode_once(CachedEncoder(text=toy), ["a dog", "a cat"], "cache").vectors.tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
     """
     if not captions or shard_rows < 1:
         raise InvalidInput(f"nothing to encode: {len(captions)} captions in shards of {shard_rows} came")
@@ -61,10 +74,18 @@ def encode_once(
 
 
 def needed_bytes(rows: int, dim: int) -> int:
-    """What the vectors of so many captions take on disk.
+    """What the vectors of captions take on disk.
 
-    >>> needed_bytes(1_000_000, 768)
-    1536000000
+    Args:
+        rows: How many captions.
+        dim: Numbers in a vector.
+
+    Returns:
+        Bytes.
+
+    Example:
+        >>> needed_bytes(1_000_000, 768)
+        1536000000
     """
     return 2 * rows * dim
 

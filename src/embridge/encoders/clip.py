@@ -35,17 +35,32 @@ _PIXEL_SETTINGS = (
 
 @final
 class ClipEncoder:
-    """A transformers model with ``get_text_features`` and ``get_image_features``, from a folder or a hub id.
+    """A dual encoder of transformers, with ``get_text_features`` and ``get_image_features``, from a folder or a hub id.
 
-    Vectors are L2-normalised float32. ``device`` is ``auto`` (an accelerator where there is one), ``cpu``, ``cuda`` …
-    The space's revision is a hash of the weights (folder) or the commit (hub), so two checkpoints of one name never mix.
-    A folder with a bridge folded in (`embridge.export`) is of the space that it says.
-    Texts longer than the model takes are cut at its limit, as the model's authors do; ``longest_text`` says where.
-    Images are resized by Pillow even where torchvision is installed, so that every machine computes the same vectors.
-    A score of the model's own is ``score_scale`` · cosine + ``score_bias`` (see `score_terms`); None for what it lacks.
-    lora: a folder in peft's format to attach, such as `Upgrade.lora`; the space then names it in its recipe.
+    Vectors are L2-normalised float32. The space's revision is a hash of the weights (folder) or the commit (hub), so two
+    checkpoints of one name never mix. A folder with a bridge folded in (`embridge.export`) is of the space that it says. Texts
+    longer than the model takes are cut at its limit, as the model's authors do; ``longest_text`` says where. Images are resized
+    by Pillow even where torchvision is installed, so that every machine computes the same vectors. A score of the model's own is
+    ``score_scale`` · cosine + ``score_bias`` (see `score_terms`); None for what it lacks.
 
     Needs the extra ``clip``, and ``finetune`` for a LoRA. Works with transformers 4.57 and 5.
+
+    Args:
+        name: The folder or the hub id.
+        device: ``auto`` (an accelerator where there is one), ``cpu``, ``cuda`` …
+        batch_size: Items that are encoded at once.
+        revision: Which commit of a hub id.
+        lora: A folder in peft's format to attach, such as `Upgrade.lora`; the space then names it in its recipe.
+        progress: Hears how many items are done.
+
+    Raises:
+        SettingsError: The model is no dual encoder, or the device is not there.
+        InvalidInput: The model cannot be found, or lacks weights, a tokenizer or an image processor.
+
+    Example:
+        >>> from embridge.datasets import glyph_models
+        >>> ClipEncoder(glyph_models.folder("old")).encode(["latin small letter a"], modality="text").shape
+        (1, 64)
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text", "image"})
@@ -183,7 +198,23 @@ class ClipEncoder:
 def space_from_files(name: str | Path, *, revision: str | None = None, lora: str | Path | None = None) -> Space | None:
     """The space of an encoder, read from the files beside its weights.
 
-    The weights are hashed, not loaded. Returns None for a kind of model whose config does not say how long a vector is.
+    The weights are hashed, not loaded.
+
+    Args:
+        name: The folder or the hub id.
+        revision: Which commit of a hub id.
+        lora: A LoRA that will be attached.
+
+    Returns:
+        The space; None for a kind of model whose config does not say how long a vector is.
+
+    Raises:
+        InvalidInput: As `ClipEncoder`.
+
+    Example:
+        >>> from embridge.datasets import glyph_models
+        >>> space_from_files(glyph_models.folder("new")).dim
+        128
     """
     found = locate(name, revision)
     transformers = require("transformers", extra="clip")

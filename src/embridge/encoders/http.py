@@ -32,16 +32,31 @@ _SAID_CHARACTERS = 200
 
 @final
 class HttpEncoder:
-    """``MODEL@URL``: texts are sent to ``URL/embeddings``, and come back as L2-normalised float32.
+    """A model behind HTTP, ``MODEL@URL``: texts are sent to ``URL/embeddings``, and come back as L2-normalised float32.
 
-    key_variable: the environment variable that holds the key, sent as a bearer token and shown nowhere; no key where None.
-    dim: length of a vector, asked for with one request where None. revision: of the model; the URL where None, since one
-    name may mean other weights elsewhere. encoding: how numbers travel; both forms are read, whichever was asked for.
-    Status 408, 429, 500, 502, 503 and 504, broken answers and lost connections are tried again, ``tries`` times in all,
-    after ``pause_seconds``, twice that, and so on up to a minute, or after what Retry-After says. Needs the extra ``http``.
+    Status 408, 429, 500, 502, 503 and 504, broken answers and lost connections are tried again, after ``pause_seconds``, twice
+    that, and so on up to a minute, or after what Retry-After says. Needs the extra ``http``.
 
-    Raises `SettingsError` for a name, key or setting that cannot be meant, and `ServiceError` for a service that refuses,
-    stays silent, or answers with another number of vectors, another dim, or NaN.
+    Args:
+        name: MODEL@URL.
+        device: ``auto`` alone, since the model runs elsewhere.
+        batch_size: Texts in a request.
+        key_variable: The environment variable that holds the key, sent as a bearer token and shown nowhere; no key where None.
+        dim: Numbers in a vector, asked for with one request where None.
+        revision: Of the model; the URL where None, since one name may mean other weights elsewhere.
+        encoding: How numbers travel; both forms are read.
+        tries: How often a request is sent at most.
+        timeout_seconds: Of a request.
+        pause_seconds: Before the second try.
+        progress: Hears how many texts are done.
+
+    Raises:
+        SettingsError: A name, key or setting cannot be meant.
+        ServiceError: The service refuses, stays silent, or answers with another number of vectors, another dim, or NaN.
+
+    Example:
+        >>> HttpEncoder("mini@https://models.example/v1", dim=384).space.dim
+        384
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text"})

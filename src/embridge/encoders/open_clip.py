@@ -32,16 +32,32 @@ _PIXEL_SETTINGS = ("size", "mean", "std", "interpolation", "resize_mode", "fill_
 class OpenClipEncoder:
     """A model of open_clip: FOLDER, OWNER/NAME on the hub, ARCHITECTURE:TAG or ARCHITECTURE:FILE.
 
-    FOLDER holds ``open_clip_config.json``, the weights, and the tokenizer where that is not open_clip's own; TAG names
-    weights that open_clip knows (``ViT-B-32:laion2b_s34b_b79k``); FILE is a checkpoint, preprocessed for as open_clip does
-    by default. Weights are safetensors; a pickle is read only where it holds nothing but weights.
+    FOLDER holds ``open_clip_config.json``, the weights, and the tokenizer where that is not open_clip's own. TAG names weights
+    that open_clip knows (``ViT-B-32:laion2b_s34b_b79k``). FILE is a checkpoint, preprocessed for as open_clip does by default.
+    Weights are safetensors; a pickle is read only where it holds nothing but weights.
 
     Vectors are L2-normalised float32: those of the library's own ``encode_image`` and ``encode_text`` on what its own
-    preprocessing, which resizes by Pillow, and tokenizer make. ``device`` is as in `ClipEncoder`. The space's revision is a
-    hash of the weights, and the commit for a hub id. Texts longer than the model takes are cut at its limit, as the model's
-    authors do; ``longest_text`` says where. ``score_scale`` and ``score_bias`` are as in `ClipEncoder`.
+    preprocessing, which resizes by Pillow, and tokenizer make. The space's revision is a hash of the weights, and the commit for
+    a hub id. Texts longer than the model takes are cut at its limit, as the model's authors do; ``longest_text`` says where.
+    ``score_scale`` and ``score_bias`` are as in `ClipEncoder`.
 
     Needs the extra ``open-clip``, and a torchvision built for the torch that is installed, which open_clip imports.
+
+    Args:
+        name: The model, as above.
+        device: As in `ClipEncoder`.
+        batch_size: Items that are encoded at once.
+        revision: Which commit of a hub id.
+        progress: Hears how many items are done.
+
+    Raises:
+        SettingsError: The name is none of these.
+        InvalidInput: Weights are missing or hold code, or the model cannot be made.
+        MissingExtra: open_clip, or a torchvision that works with this torch, is not installed.
+
+    Example:
+        >>> OpenClipEncoder.modalities == {"text", "image"}
+        True
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text", "image"})

@@ -22,12 +22,16 @@ class Provider:
         attribute: The name of that class.
         extra: The extra of embridge that its libraries come with.
         modalities: What its encoders take.
+        called: What people call such a model.
         takes_lora: Whether a LoRA in peft's format can be attached, and trained.
         over_http: Whether the model runs elsewhere, so that its name is no folder, and it has a key and a dim.
         only_folders: Whether a model is always a folder on this machine, never an id on a hub.
         takes_weight_files: Whether a name may be ARCHITECTURE:FILE.
-        called: What people call such a model.
         space_from_files: A function of its module that tells the space without loading weights; empty where there is none.
+
+    Example:
+        >>> [name for name, provider in PROVIDERS.items() if provider.takes_lora]
+        ['clip']
     """
 
     module: str

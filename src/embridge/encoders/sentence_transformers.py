@@ -25,8 +25,23 @@ _PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": (
 class SentenceTransformerEncoder:
     """A sentence-transformers model from a folder or a hub id; L2-normalised float32.
 
-    Queries are encoded with the model's ``query`` prompt and documents with its ``document`` prompt, where it has them,
-    as the library's own ``encode_query`` and ``encode_document`` do. Needs the extra ``text``.
+    Queries are encoded with the model's ``query`` prompt and documents with its ``document`` prompt, where it has them, as the
+    library's own ``encode_query`` and ``encode_document`` do. Needs the extra ``text``.
+
+    Args:
+        name: The folder or the hub id.
+        device: As in `ClipEncoder`.
+        batch_size: Texts that are encoded at once.
+        revision: Which commit of a hub id.
+        progress: Hears how many texts are done.
+
+    Raises:
+        InvalidInput: The model cannot be found or loaded.
+
+    Example:
+        >>> SentenceTransformerEncoder("./none")
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: there is no folder ./none; a model is named by its folder, or by its id on the hub
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text"})

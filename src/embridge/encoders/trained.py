@@ -22,14 +22,31 @@ __all__ = ["TrainedEncoder", "space_from_files"]
 
 @final
 class TrainedEncoder:
-    """Images to the vectors of a model of `embridge.training.compatible.trainer`: its folder, or the `TrainedModel` itself.
+    """Images to the vectors of a model that this library trained: its folder, or the `TrainedModel` itself.
 
-    Vectors are L2-normalised float32. ``device`` is as in `ClipEncoder`. The space's revision is a hash of the weights. A
-    model that was given itself is moved to the device and no longer trains. network: of a model whose backbone is the
-    user's own, which a folder does not hold. Needs the extra ``train``.
+    Vectors are L2-normalised float32. The space's revision is a hash of the weights. A model that is passed itself is moved to
+    the device and no longer trains. Needs the extra ``train``.
 
-    Raises `SettingsError` for a model of vectors: the head of its upgrade is what runs that; `ArtefactError` for a folder
-    that is truncated, altered or foreign.
+    Args:
+        model: The folder, or the model.
+        device: As in `ClipEncoder`.
+        batch_size: Images that are encoded at once.
+        network: That of a model whose backbone is the user's own, which a folder does not hold.
+        progress: Hears how many images are done.
+
+    Raises:
+        SettingsError: The model is of vectors; the head of its upgrade is what runs that.
+        ArtefactError: The folder is truncated, altered or foreign.
+
+    Example:
+        >>> import torch
+        >>> from embridge.backbones.embedding import AsGiven
+        >>> from embridge.backbones.pixels import Pixels
+        >>> from embridge.backbones.resnet import SmallResNet
+        >>> from embridge.backbones.saved import TrainedModel
+        >>> model = TrainedModel("toy", SmallResNet(4, width=4, depth=8), AsGiven(), dim=4, pixels=Pixels(8))
+        >>> TrainedEncoder(model, device="cpu").encode(np.zeros((2, 8, 8), np.uint8), modality="image").shape
+        (2, 4)
     """
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
@@ -83,6 +100,21 @@ class TrainedEncoder:
 
 
 def space_from_files(name: str | Path) -> Space | None:
-    """The space of a trained model, as its config says it; no weights are loaded. Raises as `TrainedEncoder` does."""
+    """The space of a trained model, as its config says it; no weights are loaded.
+
+    Args:
+        name: The model's folder.
+
+    Returns:
+        The space.
+
+    Raises:
+        ArtefactError: The folder is truncated, altered or foreign.
+
+    Example:
+        >>> space_from_files("no-such-folder")
+        Traceback (most recent call last):
+        embridge.errors.ArtefactError: no-such-folder is not a trained model: expected config.json and model.safetensors in it
+    """
     space: Space = require("embridge.backbones.saved", extra="train").space_of_folder(name)
     return space

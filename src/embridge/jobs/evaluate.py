@@ -30,8 +30,8 @@ NAMED_FOR_EVALUATION = (
 def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summary:
     """Measure the upgrade of the settings; write the report, its page, and the figures into the upgrade's folder.
 
-    Of files of vectors the whole files are searched, whether judged or not; encoders see what the pairs name. Each model
-    is loaded once, and each file read once.
+    Of files of vectors the whole files are searched, whether judged or not; encoders see what the pairs name. Each model is
+    loaded once, and each file read once.
 
     Args:
         settings: The settings file, read by `load_settings`.
@@ -43,6 +43,24 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     Raises:
         SettingsError: The settings lack what is needed.
         InvalidInput: The data cannot be used.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from embridge.datasets import glyph_models, glyphs
+        >>> from embridge.jobs.fit import fit_upgrade
+        >>> from embridge.settings import load_settings
+        >>> names = [glyphs.caption(c) for c in glyphs.split()["train"][:300]]
+        >>> _ = Path("captions.txt").write_text("\\n".join(names))
+        >>> _ = Path("judged.csv").write_text("query,document\\n" + "".join(f"{n},{n}\\n" for n in names[:20]))
+        >>> models = "\\n".join(f"{side}: clip:{glyph_models.folder(side)}" for side in ("old", "new"))
+        >>> _ = Path("settings.yaml").write_text(
+        ...     models + "\\nfit: {captions: captions.txt, method: procrustes}\\n"
+        ...     "evaluate: {judged: judged.csv, metrics: [recall_at_1], cells: []}\\n"
+        ... )
+        >>> settings = load_settings("settings.yaml")
+        >>> _ = fit_upgrade(settings)
+        >>> evaluate_upgrade(settings).figure("", "old/old", "recall_at_1").interval.value
+        1.0
     """
     options = settings.evaluate
     if options is None:

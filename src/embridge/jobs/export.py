@@ -27,6 +27,14 @@ def export_upgrade(
 
     Raises:
         SettingsError: There is nothing to write, no folder for what is folded, or a LoRA that cannot be folded.
+
+    Example:
+        >>> from embridge import Space
+        >>> from embridge.adapters import Identity, Prefix, Provenance
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> folder = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")).save("upgrade")
+        >>> export_upgrade(folder, onnx="bridge.onnx")
+        {'onnx': PosixPath('bridge.onnx')}
     """
     if onnx is None and fold_into is None:
         raise SettingsError(

@@ -42,9 +42,9 @@ _NAMED_FOR_FIT = (
 def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     """Encode the captions with both models (or read their vectors), fit, and write the upgrade's folder.
 
-    With ``fit.finetune_pairs`` the new model is then finetuned (`XBTFinetune`), on top of the bridge. A run that was
-    stopped goes on from what is in the cache: encoded captions, and the last checkpoint. Each model is loaded once, and
-    each file read once.
+    With ``fit.finetune_pairs`` the new model is then finetuned (`XBTFinetune`), on top of the bridge. A run that was stopped
+    goes on from what is in the cache: encoded captions, and the last checkpoint. Each model is loaded once, and each file read
+    once.
 
     Args:
         settings: The settings file, read by `load_settings`.
@@ -56,6 +56,17 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     Raises:
         SettingsError: The settings lack what is needed, before any work.
         InvalidInput: The data cannot be used, or the upgrade's folder holds other things.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from embridge.settings import load_settings
+        >>> from embridge.datasets import glyph_models, glyphs
+        >>> _ = Path("captions.txt").write_text("\\n".join(glyphs.caption(c) for c in glyphs.split()["train"][:300]))
+        >>> models = "\\n".join(f"{side}: clip:{glyph_models.folder(side)}" for side in ("old", "new"))
+        >>> _ = Path("settings.yaml").write_text(models + "\\nfit: {captions: captions.txt, method: procrustes}\\n")
+        >>> fitted = fit_upgrade(load_settings("settings.yaml"))
+        >>> fitted.upgrade.provenance.method, Path("upgrade/upgrade.json").exists()
+        ('procrustes', True)
     """
     refuse_foreign_folder(settings.upgrade, marker=MANIFEST)
     _require_named_files(settings)

@@ -18,9 +18,17 @@ __all__ = ["Fitted"]
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What `fit_upgrade` made: the upgrade (None: keep the old model), and the table where a choice was made.
+    """What `fit_upgrade` made.
 
-    score: what the candidates were compared by. captions: what was read, where captions were named.
+    Attributes:
+        upgrade: The upgrade; None where the old model should be kept.
+        choice: The table, where a choice was made.
+        score: What the candidates were compared by.
+        captions: What was read, where captions were named.
+
+    Example:
+        >>> Fitted(upgrade=None, choice=None).sentence
+        'nothing was written'
     """
 
     upgrade: Upgrade | None

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from embridge.errors import InvalidInput, SettingsError
+from embridge.jobs.inspection import Inspection
 from embridge.nearest import top_k
 from embridge.progress import Progress, silent
 from embridge.space import Space
-from embridge.stores.ann_recall import AnnRecall, ann_recall, draw_queries
+from embridge.stores.ann_recall import ann_recall, draw_queries
 from embridge.stores.base import Store, scan_parts
 from embridge.vector_files import raw_chunks, read_space
 
-__all__ = ["Inspection", "inspect_file", "inspect_path", "inspect_store"]
+__all__ = ["inspect_file", "inspect_path", "inspect_store"]
 
 _CHUNK_ROWS = 16_384
 _SAMPLE_ROWS = 4_096
@@ -28,58 +28,24 @@ _MANY_ALIKE, _FEW_ALIKE = 0.01, 10  # a share of the rows, and the fewest rows
 _CHECKED_K = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What was found. ``problems`` make the vectors unusable as they are; ``suspicions`` want a look.
-
-    norms: (smallest, mean, largest) of the finite rows. index_check: the store's search against exact search, where
-    it was asked for and there are two rows to search for each other.
-    """
-
-    where: str
-    space: Space | None
-    rows: int
-    dim: int
-    dtype: str
-    norms: tuple[float, float, float]
-    not_finite_rows: int
-    zero_rows: int
-    duplicate_ids: int
-    duplicate_vectors: int
-    problems: tuple[str, ...]
-    suspicions: tuple[str, ...]
-    index_check: AnnRecall | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        space_id = None if self.space is None else self.space.id
-        index_check = None if self.index_check is None else self.index_check.to_dict()
-        return asdict(replace(self, index_check=None)) | {"space_id": space_id, "index_check": index_check}
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Columns and rows for a table."""
-        small, mean, large = self.norms
-        rows = [
-            ["space", str(self.space or "not said in the file")],
-            ["rows", f"{self.rows:,}"],
-            ["dim, dtype", f"{self.dim}, {self.dtype}"],
-            ["norms: smallest, mean, largest", f"{small:.4f}, {mean:.4f}, {large:.4f}"],
-            ["rows with NaN or infinity", f"{self.not_finite_rows:,}"],
-            ["rows of zeros", f"{self.zero_rows:,}"],
-            ["repeated ids", f"{self.duplicate_ids:,}"],
-            ["repeated vectors", f"{self.duplicate_vectors:,}"],
-        ]
-        if (check := self.index_check) is not None:
-            rows += [
-                [f"recall at {check.k} against exact search", f"{check.mean.value:.3f} ± {check.mean.half:.3f}"],
-                ["queries checked, median milliseconds", f"{len(check.shares):,}, {check.search_p50_milliseconds:.2f}"],
-            ]
-        rows += [["problem", text] for text in self.problems] + [["look at", text] for text in self.suspicions]
-        return ["", ""], rows
-
-
 def inspect_file(path: Path | str) -> Inspection:
-    """Inspect an npy, Parquet or Arrow file in chunks; unlike `read`, bad rows are counted, not refused."""
+    """Inspect an npy, Parquet or Arrow file in chunks; unlike `embridge.vector_files.read`, bad rows are counted, not refused.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InvalidInput: The file cannot be read at all.
+
+    Example:
+        >>> _ = np.save("rows.npy", np.array([[1.0, np.nan], [0.0, 0.0]], np.float32))
+        >>> found = inspect_file("rows.npy")
+        >>> found.not_finite_rows, found.zero_rows
+        (1, 1)
+    """
     return _inspect(str(path), read_space(path), raw_chunks(path, rows=_CHUNK_ROWS))
 
 
@@ -88,8 +54,25 @@ def inspect_store(
 ) -> list[Inspection]:
     """Inspect every space of a store.
 
-    check_index: so many stored rows, drawn with the seed, are searched for in the store and exactly, each without
-    itself, to measure recall at 10 (see `ann_recall`).
+    Args:
+        store: The store.
+        name: What it is called in the results.
+        check_index: So many stored rows, drawn with the seed, are searched for in the store and exactly, each without itself,
+            to measure recall at 10 (see `ann_recall`).
+        seed: Of these rows.
+        progress: Hears how many are done.
+
+    Returns:
+        What was found, one a space.
+
+    Example:
+        >>> from embridge import Embeddings
+        >>> from embridge.stores.memory import MemoryStore
+        >>> store, rows = MemoryStore(), Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3))
+        >>> store.add_space(rows.space)
+        >>> store.upsert(rows)
+        >>> [found.rows for found in inspect_store(store, "memory")]
+        [3]
     """
     found = []
     for space in store.spaces():
@@ -238,9 +221,25 @@ def _groups(neighbours: np.ndarray) -> np.ndarray:
 def inspect_path(
     path: Path | str, *, check_index: int = 0, seed: int = 0, progress: Progress = silent
 ) -> list[Inspection]:
-    """A file of vectors, or a folder that holds a store, whose search can be checked too (see `inspect_store`).
+    """Inspect a file of vectors, or every space of a store.
 
-    Raises `SettingsError` where the search of a file is to be checked.
+    Args:
+        path: The file, or the store's folder.
+        check_index: For a store, see `inspect_store`.
+        seed: Of the rows that are searched for.
+        progress: Hears how many are done.
+
+    Returns:
+        What was found: one of a file, one a space of a store.
+
+    Raises:
+        SettingsError: The search of a file is to be checked.
+        InvalidInput: There is nothing under that name.
+
+    Example:
+        >>> _ = np.save("rows.npy", np.eye(3, dtype=np.float32))
+        >>> [found.dim for found in inspect_path("rows.npy")]
+        [3]
     """
     from embridge.stores import open_store  # the vendor's library loads only when it is used
 

@@ -19,7 +19,7 @@ __all__ = ["Comparison", "compare_reports", "show_report"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the second of two reports changes against the first.
+    """What the second of two reports changes against the first, see `compare_reports`.
 
     Attributes:
         files: Both reports.
@@ -27,6 +27,10 @@ class Comparison:
         changes: The difference of each figure, with its interval.
         tables: The same for people.
         sentence: What that shows.
+
+    Example:
+        >>> Comparison((Path("a.json"), Path("b.json")), ("a", "b"), (), (), "they are identical").to_dict()["changes"]
+        []
     """
 
     files: tuple[Path, Path]
@@ -55,6 +59,22 @@ def show_report(file: Path | str, *, page: Path | str | None = None, items: Path
 
     Raises:
         ArtefactError: The file is no report, truncated or altered.
+
+    Example:
+        >>> import numpy as np
+        >>> from embridge import Embeddings, Space
+        >>> from embridge.adapters import Identity, Prefix, Provenance, Upgrade
+        >>> from embridge.evaluation import Relevance, Side, evaluate
+        >>> from embridge.evaluation.report_files import save_report
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> def side(space):
+        ...     rows = np.eye(2, space.dim, dtype=np.float32)
+        ...     return Side(Embeddings.of(rows, space, ["x", "y"]), Embeddings.of(rows, space, ["a", "b"]))
+        >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
+        >>> report = evaluate(side(old), side(new), upgrade, Relevance.from_pairs([("x", "a"), ("y", "b")]))
+        >>> _ = save_report(report, "report.json")
+        >>> show_report("report.json", page="report.html").verdict.decision
+        'not enough evidence'
     """
     summary = load_summary(file)
     if page is not None:
@@ -75,6 +95,22 @@ def compare_reports(first: Path | str, second: Path | str) -> Comparison:
     Raises:
         ArtefactError: A file is no report, truncated or altered.
         InvalidInput: The reports are of other queries.
+
+    Example:
+        >>> import numpy as np
+        >>> from embridge import Embeddings, Space
+        >>> from embridge.adapters import Identity, Prefix, Provenance, Upgrade
+        >>> from embridge.evaluation import Relevance, Side, evaluate
+        >>> from embridge.evaluation.report_files import save_report
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> def side(space):
+        ...     rows = np.eye(2, space.dim, dtype=np.float32)
+        ...     return Side(Embeddings.of(rows, space, ["x", "y"]), Embeddings.of(rows, space, ["a", "b"]))
+        >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
+        >>> report = evaluate(side(old), side(new), upgrade, Relevance.from_pairs([("x", "a"), ("y", "b")]))
+        >>> _ = save_report(report, "report.json")
+        >>> compare_reports("report.json", "report.json").to_dict()["schema"]
+        'embridge.comparison/1'
     """
     files = Path(first), Path(second)
     reports = load_report(files[0]), load_report(files[1])

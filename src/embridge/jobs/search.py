@@ -18,7 +18,18 @@ __all__ = ["Found", "search_store"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The hits of one query: ids, scores, payload columns."""
+    """The hits of one query.
+
+    Attributes:
+        query: The text, or the path of the picture.
+        ids: Best first.
+        scores: One an id, in the space's own metric.
+        payload: The columns of the hits.
+
+    Example:
+        >>> Found("a cat", ("7",), (0.5,), {"title": ["Cats"]}).table()
+        (['id', 'score', 'title'], [['7', '0.5000', 'Cats']])
+    """
 
     query: str
     ids: tuple[str, ...]
@@ -51,7 +62,7 @@ def search_store(
     encoder: str | None = None,
     image: bool = False,
 ) -> Found:
-    """Encode the query, map it through the upgrade if there is one, and search.
+    """Encode a query, map it through an upgrade if there is one, and search.
 
     Args:
         store: The store's folder.
@@ -67,6 +78,18 @@ def search_store(
     Raises:
         SettingsError: Nothing says which encoder to take.
         SpaceMismatch: The query's vector is not of the space that the upgrade, or the store, expects.
+
+    Example:
+        >>> from embridge.datasets import glyph_models
+        >>> from embridge.encoders import load
+        >>> old = load(f"clip:{glyph_models.folder('old')}")
+        >>> names = ["latin small letter a", "digit seven"]
+        >>> rows = Embeddings.of(old.encode(names, modality="text"), old.space, names)
+        >>> opened = open_store("store", create=True)
+        >>> opened.add_space(rows.space)
+        >>> opened.upsert(rows)
+        >>> search_store("store", "digit seven", k=1, encoder=f"clip:{glyph_models.folder('old')}").ids
+        ('digit seven',)
     """
     opened = open_store(store)
     bridge = None if upgrade is None else Upgrade.load(upgrade)

@@ -44,6 +44,20 @@ def train_model(settings: TrainingSettings, *, progress: Progress = silent) -> T
     Raises:
         SettingsError: The settings do not fit together, before any work.
         InvalidInput: The data cannot be used, or a folder of other things is in the model's or the upgrade's place.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from embridge.settings import load_training_settings
+        >>> draw = np.random.default_rng(0)
+        >>> np.savez("images.npz", images=draw.integers(0, 256, (16, 8, 8, 3), np.uint8), labels=np.arange(16) % 2)
+        >>> _ = Path("train.yaml").write_text(
+        ...     "data: {images: images.npz, side: 8}\\n"
+        ...     "objective: {name: independent, settings: {dim: 4}}\\n"
+        ...     "backbone: {name: small-resnet, settings: {width: 4, depth: 8}}\\n"
+        ...     "training: {epochs: 1, batch_size: 8, device: cpu, augment: {crop_padding: 1}}\\n"
+        ... )
+        >>> train_model(load_training_settings("train.yaml")).trained.space.dim
+        4
     """
     require_free_places(settings)
     require_fitting(settings)

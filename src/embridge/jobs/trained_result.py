@@ -19,8 +19,23 @@ class TrainedResult:
         trained: The model.
         upgrade: Its upgrade; None without an old model.
         nearest: The share of held-out items whose nearest other one is of their class, by query model and gallery model.
-        clusters: How many clusters stand in the place of classes, None where there are classes. The shares then favour the
-            old model, whose clusters they are.
+        clusters: How many clusters stand in the place of classes, None where there are classes. The shares then favour the old
+            model, whose clusters they are.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from embridge.jobs.train import train_model
+        >>> from embridge.settings import load_training_settings
+        >>> np.savez("images.npz", images=np.zeros((16, 8, 8, 3), np.uint8), labels=np.arange(16) % 2)
+        >>> _ = Path("train.yaml").write_text(
+        ...     "data: {images: images.npz, side: 8, held_out: 0.5}\\n"
+        ...     "objective: {name: independent, settings: {dim: 4}}\\n"
+        ...     "backbone: {name: small-resnet, settings: {width: 4, depth: 8}}\\n"
+        ...     "training: {epochs: 1, batch_size: 8, device: cpu, augment: {crop_padding: 1}}\\n"
+        ... )
+        >>> train_model(load_training_settings("train.yaml")).table()[0]
+        ['queries/gallery', 'nearest is of its class']
     """
 
     trained: Trained

@@ -19,7 +19,17 @@ _Read = TypeVar("_Read", bound=BaseModel)
 
 
 class Strict(BaseModel):
-    """A section of a settings file, which has the keys that it says and no others."""
+    """A section of a settings file: it has the keys that it says and no others.
+
+    Attributes:
+        renamed: Keys of earlier versions, and what they are called now.
+
+    Example:
+        >>> class Point(Strict):
+        ...     x: int
+        >>> Point(x=1).x
+        1
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +49,24 @@ class _OnceEachLoader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
 
 
 def read_settings(path: Path | str, kind: type[_Read]) -> _Read:
-    """Read a YAML file as settings of this kind, with every path made absolute; see `load_settings`."""
+    """Read a YAML file as settings of one kind, with every path made absolute.
+
+    Args:
+        path: The file. Paths in it count from its folder.
+        kind: The class of the settings.
+
+    Returns:
+        The settings, checked.
+
+    Raises:
+        SettingsError: The file is missing or no YAML, or a key is unknown, renamed, missing or wrong; the message names all.
+
+    Example:
+        >>> from embridge.settings import Settings
+        >>> _ = Path("settings.yaml").write_text("old: http:a@https://a.example/v1\\nnew: http:b@https://b.example/v1\\n")
+        >>> read_settings("settings.yaml", Settings).fit.method
+        'choose'
+    """
     path = Path(path)
     if not path.exists():
         raise SettingsError(f"{path} does not exist; expected a YAML settings file")
@@ -81,7 +108,21 @@ def _section(kind: Any, path: tuple[str | int, ...]) -> Any:
 
 
 def require_files(settings: BaseModel, *keys: str) -> None:
-    """Raise `SettingsError` for a file that the settings name under one of these keys and that does not exist."""
+    """Require the files that settings name under some keys.
+
+    Args:
+        settings: What was read.
+        *keys: Dotted keys; one that names nothing is passed over.
+
+    Raises:
+        SettingsError: A file does not exist.
+
+    Example:
+        >>> from embridge.settings import FitSettings
+        >>> require_files(FitSettings(captions="none.txt"), "captions")
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: captions: none.txt does not exist
+    """
     for key in keys:
         named: Any = settings
         for part in key.split("."):

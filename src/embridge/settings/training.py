@@ -25,7 +25,15 @@ __all__ = [
 
 
 class RowsSettings(VectorsSettings):
-    """A model's vectors of the items, one for each."""
+    """A model's vectors of the items, one for each.
+
+    Attributes:
+        vectors: A file with them, where no encoder is named.
+
+    Example:
+        >>> RowsSettings(vectors="old.npy").encoder is None
+        True
+    """
 
     files = ("vectors",)
 
@@ -33,20 +41,56 @@ class RowsSettings(VectorsSettings):
 
 
 class VersionSettings(RowsSettings):
-    """A model whose vectors are stored, and what it knew."""
+    """A model whose vectors are stored, and what it knew.
+
+    Attributes:
+        known: The classes that it was trained on; all where None.
+        renormalise: Whether its prototypes are brought to length one.
+
+    Example:
+        >>> VersionSettings(vectors="old.npy", known=("cat", "dog")).known
+        ('cat', 'dog')
+    """
 
     known: tuple[str | int, ...] | None = None
     renormalise: bool = False
 
 
 class OldSettings(VersionSettings):
-    """The model that the new one is trained beside."""
+    """The model that the new one is trained beside.
+
+    Attributes:
+        classifier: A file of numpy with its classifier's weights [c, d], for objectives that use them.
+
+    Example:
+        >>> OldSettings.model_validate("trained:models/old").classifier is None
+        True
+    """
 
     classifier: Path | None = None
 
 
 class DataSettings(Strict):
-    """Items, each of a class: images, or vectors of a frozen model."""
+    """Items, each of a class: images, or vectors of a frozen model.
+
+    Attributes:
+        images: A folder of folders, each a class, or arrays of numpy (.npz, .npy).
+        dataset: A folder that ``save_to_disk`` of the library datasets wrote.
+        split: Which of its splits.
+        columns: Its columns of images and labels.
+        vectors: A file of vectors.
+        space: What they are of, where the file does not say.
+        cast: Whether vectors that are not float32 are made so.
+        labels: A file of numpy with the classes of the items.
+        classes: The names of the classes.
+        clusters: So many clusters of the old model's vectors stand in the place of classes, where there are none.
+        side: Pixels that images are resized to.
+        held_out: The share of the items that is not trained on.
+
+    Example:
+        >>> DataSettings(images="photos", clusters=100).side
+        32
+    """
 
     renamed: ClassVar[dict[str, str]] = {"cells": "clusters"}
 
@@ -81,7 +125,16 @@ class DataSettings(Strict):
 
 
 class ObjectiveSettings(Strict):
-    """The loss by name, with its settings; a name alone takes the defaults."""
+    """The loss by name, with its settings; a name alone takes the defaults.
+
+    Attributes:
+        name: See `embridge.training.objectives.OBJECTIVES`.
+        settings: The objective's own settings.
+
+    Example:
+        >>> ObjectiveSettings.model_validate("bct").settings
+        {}
+    """
 
     name: str
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -107,7 +160,27 @@ class BackboneSettings(ObjectiveSettings):
 
 
 class TrainingSettings(Strict):
-    """The whole file. Paths, those of models' folders too, are relative to its folder."""
+    """The whole settings file of ``embridge train``.
+
+    Paths, those of models' folders too, are relative to its folder.
+
+    Attributes:
+        data: What is trained on.
+        objective: The loss.
+        old: The model that the new one is trained beside.
+        ancestors: The versions before the old model, which the new one is held to as well.
+        paragon: The same new model trained alone, for objectives that use it.
+        backbone: The network.
+        training: The settings of `CompatibleTraining`.
+        seed: Of all that is random.
+        cache: Where the old model's vectors and checkpoints are kept.
+        model: The folder of the trained model.
+        upgrade: The folder of the upgrade.
+
+    Example:
+        >>> TrainingSettings.model_validate({"data": {"images": "photos"}, "objective": "independent"}).seed
+        0
+    """
 
     data: DataSettings
     objective: ObjectiveSettings
@@ -123,7 +196,22 @@ class TrainingSettings(Strict):
 
 
 def load_training_settings(path: Path | str) -> TrainingSettings:
-    """Read and check a settings file of ``embridge train``; raises `SettingsError` naming every key that is wrong."""
+    """Read and check a settings file of ``embridge train``.
+
+    Args:
+        path: The YAML file.
+
+    Returns:
+        The settings, with every path absolute.
+
+    Raises:
+        SettingsError: Something in it is wrong, a file is missing, or the model would replace another; the message says which.
+
+    Example:
+        >>> _ = Path("photos").mkdir(), Path("train.yaml").write_text("data: {images: photos}\\nobjective: independent\\n")
+        >>> load_training_settings("train.yaml").objective.name
+        'independent'
+    """
     settings = read_settings(path, TrainingSettings)
     if settings.upgrade == settings.model or settings.upgrade in settings.model.parents:
         raise SettingsError(

@@ -19,7 +19,19 @@ __all__ = ["EvaluateSettings", "FitSettings", "ModelSettings", "Settings", "load
 
 
 class ModelSettings(VectorsSettings):
-    """A model by what each use of it needs: captions to fit by, queries and a gallery to judge by."""
+    """A model by what each use of it needs: captions to fit by, queries and a gallery to judge by.
+
+    Attributes:
+        key_variable: The environment variable with the key of a service behind HTTP.
+        dim: Numbers in a vector of that service, asked for where None.
+        captions: A file with the vectors of the captions.
+        queries: A file with the vectors of the queries.
+        gallery: A file with the vectors of the gallery.
+
+    Example:
+        >>> ModelSettings(queries="q.npy", gallery="g.npy").encoder is None
+        True
+    """
 
     files = ("captions", "queries", "gallery")
 
@@ -38,7 +50,26 @@ class ModelSettings(VectorsSettings):
 
 
 class FitSettings(Strict):
-    """How the bridge is fitted."""
+    """How the bridge is fitted.
+
+    Attributes:
+        captions: A file or folder of captions, which both encoders encode.
+        column: Which column of a table holds them.
+        weigh_repeats: Whether a caption counts as often as it comes.
+        cache: Where encoded captions and checkpoints are kept.
+        method: A method by name, see `embridge.methods.METHODS`.
+        settings: The method's own settings.
+        judged: A table of judged pairs to choose a method by.
+        metrics: What they are judged by; the last decides.
+        validation_pairs: Image-text pairs that XBT is judged by while it trains.
+        finetune_pairs: Image-text pairs that the new model is finetuned on, after the bridge.
+        finetune: The settings of that, see `XBTFinetune`.
+        seed: Of all that is random.
+
+    Example:
+        >>> FitSettings().method
+        'choose'
+    """
 
     renamed: ClassVar[dict[str, str]] = {"pairs": "finetune_pairs"}
 
@@ -57,7 +88,30 @@ class FitSettings(Strict):
 
 
 class EvaluateSettings(Strict):
-    """What the upgrade is judged by, what is measured, and what must hold."""
+    """What the upgrade is judged by, what is measured, and what must hold.
+
+    Attributes:
+        judged: A table of judged pairs; or else one of qrels, labels, neighbours.
+        qrels: Graded judgements as TREC and BEIR write them.
+        labels: A table of labels; items of the query's own label are right.
+        neighbours: So many nearest items by the new model are right, where nobody judged anything.
+        clicks: The column of the pairs that says how often each was clicked.
+        slices: Columns by which figures are shown apart.
+        metrics: See `embridge.evaluation.MEASURES`.
+        cells: Cells besides the four of every report; those that make sense where None.
+        cascade_items: How many items a cascade encodes again for a query.
+        curve: Whether to draw the backfill curve.
+        orders: Files of ids, in whose order a backfill could go.
+        gates: What must hold, such as ``recall_at_10 new/old >= old/old``.
+        precisions: For which the thresholds of scores are shown.
+        thresholds: Scores at which precision is shown.
+        unjudged: What becomes of queries with nothing relevant.
+        seed: Of the bootstrap and of random orders.
+
+    Example:
+        >>> EvaluateSettings(judged="judged.csv").metrics
+        ('recall_at_1', 'recall_at_5', 'recall_at_10')
+    """
 
     renamed: ClassVar[dict[str, str]] = {"pairs": "judged"}
 
@@ -112,7 +166,24 @@ class EvaluateSettings(Strict):
 
 
 class Settings(Strict):
-    """The whole file. Paths, those of models' folders too, are relative to its folder."""
+    """The whole settings file of ``embridge fit`` and ``evaluate``.
+
+    Paths, those of models' folders too, are relative to its folder.
+
+    Attributes:
+        old: The model of the stored vectors.
+        new: The model that takes its place.
+        new_without_lora: The new model without the LoRA of the upgrade, where ``new`` is files of vectors with it.
+        fit: How the bridge is fitted.
+        evaluate: What the upgrade is judged by.
+        upgrade: The folder of the upgrade.
+        report: The file of the report; the page and the table of values lie beside it.
+
+    Example:
+        >>> settings = Settings.model_validate({"old": "clip:models/old", "new": "clip:models/new"})
+        >>> settings.with_fit(method="procrustes").fit.method
+        'procrustes'
+    """
 
     renamed: ClassVar[dict[str, str]] = {"native": "new_without_lora"}
 
@@ -142,5 +213,20 @@ class Settings(Strict):
 
 
 def load_settings(path: Path | str) -> Settings:
-    """Read and check a settings file; raises `SettingsError` naming every key that is wrong."""
+    """Read and check a settings file of ``embridge fit`` and ``evaluate``.
+
+    Args:
+        path: The YAML file.
+
+    Returns:
+        The settings, with every path absolute.
+
+    Raises:
+        SettingsError: Something in it is wrong; the message names every such key.
+
+    Example:
+        >>> _ = Path("settings.yaml").write_text("old: http:a@https://a.example/v1\\nnew: http:b@https://b.example/v1\\n")
+        >>> load_settings("settings.yaml").new.encoder
+        'http:b@https://b.example/v1'
+    """
     return read_settings(path, Settings)

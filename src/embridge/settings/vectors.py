@@ -13,7 +13,19 @@ __all__ = ["SpaceSettings", "VectorsSettings"]
 
 
 class SpaceSettings(Strict):
-    """What vectors in files are of, where the files do not say."""
+    """What vectors in files are of, where the files do not say.
+
+    Attributes:
+        model: The model's name.
+        revision: Which weights.
+        dim: Numbers in a vector.
+        metric: What vectors are compared by.
+        recipe: What else changes vectors: prefix, pooling, preprocessing.
+
+    Example:
+        >>> SpaceSettings(model="mini", dim=384).to_space().dim
+        384
+    """
 
     model: str
     revision: str = ""
@@ -26,7 +38,24 @@ class SpaceSettings(Strict):
 
 
 class VectorsSettings(Strict):
-    """Vectors of a model: its encoder by name, or files with the vectors it made, whose keys each kind names as ``files``."""
+    """Vectors of a model: its encoder by name, or files with the vectors it made.
+
+    An encoder's name alone may stand in the place of a section.
+
+    Attributes:
+        files: The keys that name files, of each kind of section.
+        encoder: PROVIDER:MODEL, see `embridge.encoders.load`.
+        device: ``auto``, ``cpu``, ``cuda`` …
+        batch_size: Items that are encoded at once.
+        revision: Which commit of a model on a hub.
+        space: What vectors in files are of, where the files do not say.
+        cast: Whether vectors that are not float32 are made so.
+
+    Example:
+        >>> from embridge.settings import ModelSettings
+        >>> ModelSettings.model_validate("clip:models/old").encoder
+        'clip:models/old'
+    """
 
     files: ClassVar[tuple[str, ...]]
 

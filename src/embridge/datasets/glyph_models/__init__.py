@@ -9,5 +9,16 @@ __all__ = ["folder"]
 
 
 def folder(name: Literal["old", "new"]) -> Path:
-    """The folder of the old (64-d) or the new (128-d) model, for ``clip:FOLDER``."""
+    """The folder of a tiny CLIP, for ``clip:FOLDER``.
+
+    Args:
+        name: ``old`` (64-d) or ``new`` (128-d).
+
+    Returns:
+        The folder, inside the package.
+
+    Example:
+        >>> folder("old").name
+        'old'
+    """
     return Path(__file__).parent / name
