@@ -113,11 +113,6 @@ class Objective(nn.Module, ABC):
         refresh_share: How much of the training set `begin_epoch` embeds; see `Embedded`.
         paper: Where the loss comes from.
 
-    Args:
-        feature_dim: As above.
-        embedding_dim: As above.
-        old_dim: As above.
-
     Raises:
         InvalidInput: The old dim is not in 1 … embedding_dim.
 
