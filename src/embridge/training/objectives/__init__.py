@@ -76,6 +76,7 @@ OBJECTIVES: dict[str, ObjectiveRecord] = {
         length="any",
     ),
 }
+"""Every objective by its name in a settings file, with what it asks for and ends in."""
 
 
 def record_of(name: str) -> ObjectiveRecord:

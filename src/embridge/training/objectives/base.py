@@ -108,7 +108,7 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         feature_dim: How many dims the backbone has to give.
-        embedding_dim: Of what `embed` makes: it is written to the index and asked with.
+        embedding_dim: Of what `embed` makes: it is written to the index and queried with.
         old_dim: Of the old model.
         refresh_share: How much of the training set `begin_epoch` embeds; see `Embedded`.
         paper: Where the loss comes from.

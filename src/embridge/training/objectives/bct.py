@@ -19,6 +19,7 @@ from embridge.training.objectives.settings import NotNegative, Positive, Setting
 __all__ = ["BCT", "BCTSettings", "Targets"]
 
 Targets = Literal["prototypes", "classifier"]
+"""What of the old model stands for the classes: its class means, or the weights of its classifier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

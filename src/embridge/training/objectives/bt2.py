@@ -56,9 +56,9 @@ class BT2(Objective):
 
     Features f are [b, d + d_old]. The new head is v = L2(f[:d]). The old head is u = L2(A ReLU(f) + a), of which only the first
     ``extra`` = e coordinates are used, so A has e rows. r = [L2(u[:e]); P(C v)]; b = Q r[:d_old]; P and Q are here square
-    orthogonal layers without a bias. ``φ = [b; r[d_old:]]`` [b, d + e] is what is written to the index and asked with. Its length
-    is √(1 + C²) for every row (C without extra dims). Its first d_old coordinates lie in the old space, and v can be had back
-    from it: nothing that the new model knows is lost to compatibility.
+    orthogonal layers without a bias. ``φ = [b; r[d_old:]]`` [b, d + e] is what is written to the index and queried with. Its
+    length is √(1 + C²) for every row (C without extra dims). Its first d_old coordinates lie in the old space, and v can be had
+    back from it: nothing that the new model knows is lost to compatibility.
 
     Source:
         Zhou, Li et al., "BT²: backward-compatible training with basis transformation", ICCV 2023 (arXiv 2211.03989), section 4.

@@ -19,6 +19,7 @@ from embridge.training.objectives.settings import BelowOne, NotNegative, Positiv
 __all__ = ["OCA", "AlignedTo", "OCASettings"]
 
 AlignedTo = Literal["prototypes", "rows"]
+"""What an embedding is aligned to: the prototype of its class, or its own old embedding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ class OCA(Objective):
     """Hold the front of the new vector to the old prototypes, and leave the dims behind it free.
 
     ``5 · CE(s · W T⊥(h), y) + 10 · CE(t · x̂ Pᵀ, y) + 5 · mean(1 − cos(P_y, x̂))`` with h = L2(features) [b, d_old + extra] and
-    x̂ = L2(h[:d_old]). h is what is written to the index and asked with. T⊥, a square orthogonal layer with a bias, is part of
+    x̂ = L2(h[:d_old]). h is what is written to the index and queried with. T⊥, a square orthogonal layer with a bias, is part of
     the training path only: the classifier may mix old and new dims, and no distance between rows of h changes by that. Over
     several upgrades each adds its extra dims behind. The features come from a linear layer, without a ReLU behind it.
 

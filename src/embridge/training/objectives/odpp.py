@@ -17,6 +17,7 @@ from embridge.training.objectives.settings import Share, Whole
 __all__ = ["ODPP", "Hinge", "ODPPSettings"]
 
 Hinge = Literal["cosine", "dot"]
+"""What of a pair is compared with the margin: its cosine, or its dot product."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

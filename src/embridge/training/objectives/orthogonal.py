@@ -14,7 +14,9 @@ from embridge.errors import SettingsError
 __all__ = ["Orthogonal", "OrthogonalMap", "OrthogonalStart"]
 
 OrthogonalMap = Literal["cayley", "matrix_exp", "householder"]
+"""How an orthogonal matrix is made of a free one; see `Orthogonal`."""
 OrthogonalStart = Literal["identity", "random"]
+"""What an orthogonal matrix is before training."""
 
 
 class Orthogonal(nn.Module):

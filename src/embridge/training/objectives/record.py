@@ -8,10 +8,15 @@ from typing import Literal
 __all__ = ["BridgeKind", "Cost", "Items", "Length", "Need", "ObjectiveRecord"]
 
 BridgeKind = Literal["identity", "prefix", "backward map", "none"]
+"""What makes new embeddings comparable with old ones."""
 Length = Literal["old", "old + extra", "paragon + extra", "any"]
+"""Of the new embeddings."""
 Cost = Literal["step", "refresh"]
+"""What an objective takes beside the backbone: a little of each step, or a pass over training items too."""
 Need = Literal["old model", "old embeddings", "old classifier", "labels", "paragon"]
+"""What an objective may ask for."""
 Items = Literal["images", "vectors"]
+"""What a model may be trained on."""
 
 _NOTHING: frozenset[Need] = frozenset()
 _ALL_ITEMS: frozenset[Items] = frozenset({"images", "vectors"})

@@ -33,11 +33,17 @@ _RULES: dict[Rule, Callable[[float], bool]] = {
 }
 
 Positive = Annotated[float, "above 0"]
+"""A number above 0."""
 NotNegative = Annotated[float, "0 or more"]
+"""A number of 0 or more."""
 Share = Annotated[float, "0 to 1"]
+"""A number of 0 to 1, both allowed."""
 BelowOne = Annotated[float, "at least 0 and below 1"]
+"""A number of 0 to 1, 1 not allowed."""
 Count = Annotated[int, "a whole number of at least 1"]
+"""A whole number of 1 or more."""
 Whole = Annotated[int, "0 or more"]
+"""A whole number of 0 or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
