@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sys
 
 os.environ["EMBRIDGE_CHECK_SHAPES"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # for the processes that tests start
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -17,7 +19,11 @@ import pytest
 from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
+sys.dont_write_bytecode = False  # or each of many processes compiles the library again
+
 install_import_hook("embridge", "shape_checker.check")
+
+pytest_plugins = ["run_summary"]
 
 settings.register_profile("embridge", deadline=None, max_examples=40, derandomize=True, database=None)
 settings.load_profile("embridge")
