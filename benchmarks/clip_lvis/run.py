@@ -24,9 +24,9 @@ from benchmarks.protocols.maps import fitted, read_maps
 from benchmarks.protocols.text_queries import text_report
 from benchmarks.record import write_result
 from embridge import Embeddings
-from embridge.evaluation import Relevance
+from embridge.evaluation import Relevance, Side, choose_alpha
 from embridge.methods import Pairs, make
-from embridge.query import Fusion, FusionKind, choose_alpha
+from embridge.query import Fusion, FusionKind
 
 
 def chosen_fusions(pairs: Pairs, gallery: Embeddings, config: Mapping[str, Any], *, seed: int) -> dict[str, Fusion]:
@@ -35,9 +35,9 @@ def chosen_fusions(pairs: Pairs, gallery: Embeddings, config: Mapping[str, Any],
     names, metric = np.arange(fitted_names, len(pairs)), config["fusion_metric"]
     upgrade = make("procrustes").fit(pairs.take(np.arange(fitted_names)), seed=seed)
     old, bridged = pairs.old.take(names), upgrade.to_index_space(pairs.new.take(names))
-    relevance = Relevance.from_pairs((i, i) for i in old.ids)
+    side, relevance = Side(old, gallery), Relevance.from_pairs((i, i) for i in old.ids)
     return {
-        f"{NAMES.get(kind, kind)}/old": choose_alpha(old, bridged, gallery, relevance, metric=metric, kind=kind)
+        f"{NAMES.get(kind, kind)}/old": choose_alpha(side, bridged, relevance, metric=metric, kind=kind)
         for kind in get_args(FusionKind)
     }
 

@@ -9,6 +9,7 @@ fused queries, were chosen on the 500 validation characters.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -73,7 +74,8 @@ def measured(
     """On the old index; among rows that the bridge writes (``added``); and the model alone, with its LoRA (``self``)."""
     relevance, judged = relevance_of(sides["old"]), (sides["old"], sides["asking"])
     scope = Scope(seed=seed, cells=tuple(MORE_CELLS) if controls else ())
-    report = evaluate(*judged, upgrade, relevance, native=sides["native"], scope=scope)
+    new = replace(judged[1], without_lora=sides["native"])
+    report = evaluate(judged[0], new, upgrade, relevance, scope=scope)
     if controls:
         support = sides["old support"], sides["native support"]
         support = (*support, relevance_of(support[0]))

@@ -19,8 +19,8 @@ from benchmarks.protocols.turns import resized, speed_options, timed_by_turns
 from benchmarks.record import read_config, row, write_result
 from embridge.adapters import Identity, Linear, Provenance, Upgrade
 from embridge.embeddings import Embeddings
-from embridge.evaluation import Relevance
-from embridge.query import Merge, MixedSearch, fit_calibration, over
+from embridge.evaluation import Relevance, Side, fit_calibration
+from embridge.query import Merge, MixedSearch, over
 from embridge.space import Space
 
 Config = Mapping[str, Any]
@@ -46,8 +46,8 @@ def measured(case: Config, config: Config) -> Rows:
         return lambda: way.search(queries, k)
 
     support = queries.take(range(min(_SUPPORT, len(queries))))
-    sides = (upgrade.head(support), sample[0]), (upgrade.to_index_space(support), sample[1])
-    truth = Relevance.from_neighbours(*sides[0], config["k"])
+    sides = Side(upgrade.head(support), sample[0]), Side(upgrade.to_index_space(support), sample[1])
+    truth = Relevance.from_neighbours(sides[0].queries, sides[0].gallery, config["k"])
     merges: dict[str, Merge] = {
         "mixed calibrated": fit_calibration("calibrated", *sides, truth),
         "mixed distance-rank": fit_calibration("distance-rank", *sides),

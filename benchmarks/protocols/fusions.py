@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import get_args
 
 from embridge import Embeddings, Upgrade, top_k
-from embridge.evaluation import Cell, Relevance, Report, Side
-from embridge.query import FusionKind, choose_alpha
+from embridge.evaluation import Cell, Relevance, Report, Side, choose_alpha
+from embridge.query import FusionKind
 
 __all__ = ["NAMES", "with_fusions"]
 
@@ -30,14 +30,14 @@ def with_fusions(
     """
     cells = list(report.cells)
     for i, direction in enumerate(report.directions):
-        judged_old, old_queries, bridged, known = _facing(*sides, relevance, upgrade, reverse=i == 1)
-        support_old, *queries, right = _facing(*support, upgrade, reverse=i == 1)
-        judged = known.judge(old_queries.ids, judged_old.ids)
+        old, bridged, known = _facing(*sides, relevance, upgrade, reverse=i == 1)
+        support_parts = _facing(*support, upgrade, reverse=i == 1)
+        judged = known.judge(old.queries.ids, old.gallery.ids)
         depth = report.cells[0].rows.shape[1]
         for kind in get_args(FusionKind):
-            fusion = choose_alpha(*queries, support_old, right, metric=metric, kind=kind)
-            fused = fusion.apply(old_queries, bridged)
-            hits = top_k(fused.vectors, judged_old.vectors, depth)
+            fusion = choose_alpha(*support_parts, metric=metric, kind=kind)
+            fused = fusion.apply(old.queries, bridged)
+            hits = top_k(fused.vectors, old.gallery.vectors, depth)
             name = f"{NAMES.get(kind, kind)}/old"
             cells.append(Cell(direction, name, hits.rows, hits.scores, judged.gains(hits.rows)))
     return replace(report, cells=tuple(cells))
@@ -45,8 +45,8 @@ def with_fusions(
 
 def _facing(
     old: Side, new: Side, relevance: Relevance, upgrade: Upgrade, *, reverse: bool
-) -> tuple[Embeddings, Embeddings, Embeddings, Relevance]:
-    """The old gallery, the old queries, the bridged ones, and what is right, of one direction."""
+) -> tuple[Side, Embeddings, Relevance]:
+    """The old side, the bridged queries, and what is right, of one direction."""
     if reverse:
         old, new, relevance = old.reversed(), new.reversed(), relevance.inverted()
-    return old.gallery, old.queries, upgrade.to_index_space(new.queries), relevance
+    return old, upgrade.to_index_space(new.queries), relevance

@@ -18,13 +18,13 @@ def unit(x):
 @pytest.fixture(scope="session")
 def world():
     generator = np.random.default_rng(0)
-    truth, mix = generator.normal(size=(ITEMS, 12)), generator.normal(size=(12, 8)) / 12**0.5
+    things, mix = generator.normal(size=(ITEMS, 12)), generator.normal(size=(12, 8)) / 12**0.5
 
     def side(space, image_noise, text_noise):
-        captions = np.repeat(truth, 2, axis=0)
+        captions = np.repeat(things, 2, axis=0)
         basis = np.eye(12) if space == NEW else mix
         texts = unit((captions + text_noise * generator.normal(size=captions.shape)) @ basis)
-        images = unit((truth + image_noise * generator.normal(size=truth.shape)) @ basis)
+        images = unit((things + image_noise * generator.normal(size=things.shape)) @ basis)
         text_ids = [f"caption {i}" for i in range(2 * ITEMS)]
         return Side(
             Embeddings.of(texts, space, text_ids), Embeddings.of(images, space, [f"photo {i}" for i in range(ITEMS)])
@@ -45,5 +45,6 @@ def report(world):
         orders={"random": None, "as it comes": [f"photo {i}" for i in range(ITEMS)]},
         slices={"half": {f"caption {i}": "first" if i < ITEMS else "second" for i in range(2 * ITEMS)}},
         about={"measured on": "made-up data"},
+        controls={"same": world[2]},
     )
-    return evaluate(*world, scope=scope, controls={"same": world[2]})
+    return evaluate(*world, scope=scope)

@@ -53,24 +53,27 @@ def test_a_good_order_is_above_a_bad_one(world):
 def mixed():
     generator = np.random.default_rng(0)
     sides = [
-        tuple(
-            Embeddings.of(
-                generator.normal(size=(n, d)).astype(np.float32),
-                Space(name, "", d, metric),
-                [f"{n}.{i}" for i in range(n)],
+        Side(
+            *(
+                Embeddings.of(
+                    generator.normal(size=(n, d)).astype(np.float32),
+                    Space(name, "", d, metric),
+                    [f"{n}.{i}" for i in range(n)],
+                )
+                for n in (40, 90)
             )
-            for n in (40, 90)
         )
         for name, d, metric in (("new", 12, "l2"), ("old", 8, "cosine"))
     ]
     return lambda **settings: Mixed(*sides, **settings)
 
 
-@pytest.mark.parametrize("scale", ["raw", "standard"])
+@pytest.mark.parametrize("merge", ["raw", "rrf", "standard"])
 @pytest.mark.parametrize("marked", [True, False])
-def test_all_or_nothing_is_exactly_one_search(mixed, scale, marked):
-    made = mixed(scale=scale)
-    queries, gallery = made.new if marked else made.bridged
+def test_all_or_nothing_is_exactly_one_search(mixed, merge, marked):
+    made = mixed(merge=merge)
+    side = made.new if marked else made.bridged
+    queries, gallery = side.queries, side.gallery
     ranking = made.ranking(np.full(90, marked), 10)
     np.testing.assert_array_equal(
         ranking.rows, top_k(queries.vectors, gallery.vectors, 10, metric=gallery.space.metric).rows
@@ -78,10 +81,12 @@ def test_all_or_nothing_is_exactly_one_search(mixed, scale, marked):
 
 
 def test_raw_merging_is_the_naive_loop(mixed):
-    made = mixed(scale="raw")
+    made = mixed(merge="raw")
     done = np.random.default_rng(1).random(90) < 0.4
     ranking = made.ranking(done, 10)
-    (q_new, g_new), (q_old, g_old) = ([x.vectors.astype(float) for x in side] for side in (made.new, made.bridged))
+    (q_new, g_new), (q_old, g_old) = (
+        [x.vectors.astype(float) for x in (side.queries, side.gallery)] for side in (made.new, made.bridged)
+    )
     for i in range(40):
         far = -((q_new[i] - g_new) ** 2).sum(axis=1)
         near = g_old @ q_old[i] / np.linalg.norm(g_old, axis=1) / np.linalg.norm(q_old[i])
@@ -92,7 +97,7 @@ def test_raw_merging_is_the_naive_loop(mixed):
 def test_standard_scores_are_of_one_size(mixed):
     """Raw, a negative squared distance never beats a cosine; with scores put on one scale both parts are found."""
     done = np.arange(90) % 2 == 0
-    raw, standard = (mixed(scale=scale).ranking(done, 10).rows % 2 == 0 for scale in ("raw", "standard"))
+    raw, standard = (mixed(merge=merge).ranking(done, 10).rows % 2 == 0 for merge in ("raw", "standard"))
     assert raw.mean() == 0
     assert 0.25 < standard.mean() < 0.75
 
@@ -100,7 +105,7 @@ def test_standard_scores_are_of_one_size(mixed):
 def test_the_curve_of_any_order_is_that_of_the_report(world, report):
     old, new, upgrade, relevance = world
     judged = relevance.judge(new.queries.ids, new.gallery.ids)
-    mixed = Mixed((new.queries, new.gallery), (upgrade.to_index_space(new.queries), old.gallery))
+    mixed = Mixed(new, Side(upgrade.to_index_space(new.queries), old.gallery))
     values = backfill_curve(mixed, np.arange(300), judged, "recall_at_10")
     points = report.curves("t2i")["as it comes"]
     for own, (_, cell) in zip(values, points, strict=True):
@@ -113,17 +118,17 @@ def test_an_order_names_every_row_once(world, order):
     old, new, upgrade, relevance = world
     some = [Side(s.queries, s.gallery.take([0, 1, 2])) for s in (old, new)]
     judged = relevance.judge(new.queries.ids, some[1].gallery.ids)
-    mixed = Mixed((new.queries, some[1].gallery), (upgrade.to_index_space(new.queries), some[0].gallery))
+    mixed = Mixed(some[1], Side(upgrade.to_index_space(new.queries), some[0].gallery))
     with pytest.raises(InvalidInput, match=r"gallery rows once|one a row is needed"):
         backfill_curve(mixed, np.array(order), judged, "recall_at_1")
 
 
 def test_constant_scores_do_not_divide_by_nothing():
     space = Space("flat", "", 2)
-    same = tuple(Embeddings.of(np.ones((5, 2), np.float32), space, [f"{x}{i}" for i in range(5)]) for x in "qg")
+    same = Side(*(Embeddings.of(np.ones((5, 2), np.float32), space, [f"{x}{i}" for i in range(5)]) for x in "qg"))
     ranking = Mixed(same, same).ranking(np.arange(5) < 2, 5)
     assert np.isfinite(ranking.scores).all()
-    np.testing.assert_array_equal(ranking.rows, np.tile(np.arange(5), (5, 1)))
+    np.testing.assert_array_equal(ranking.rows, np.tile([0, 2, 1, 3, 4], (5, 1)))  # by rank, then the new one first
 
 
 def test_what_only_float64_tells_apart_keeps_its_order_at_both_ends():
@@ -133,6 +138,6 @@ def test_what_only_float64_tells_apart_keeps_its_order_at_both_ends():
     queries = Embeddings.of(np.array([[1, -1e-3]], np.float32), space, ["q"])
     exact = top_k(queries.vectors, gallery.vectors, 4).rows
     assert exact.tolist() == [[1, 2, 0, 3]]
-    mixed = Mixed((queries, gallery), (queries, gallery))
+    mixed = Mixed(Side(queries, gallery), Side(queries, gallery))
     for done in (np.ones(4, bool), np.zeros(4, bool)):
         np.testing.assert_array_equal(mixed.ranking(done, 4).rows, exact)

@@ -70,7 +70,7 @@ def test_what_cannot_be_compared_is_refused(world, report):
     easier = evaluate(*fewer, upgrade, relevance, scope=Scope(directions=("t2i",), unjudged="skip"))
     graded = Relevance({q: dict.fromkeys(items, 2.0) for q, items in relevance.gains.items()})
     weighted = replace(relevance, weights={"caption 0": 5.0})
-    others = (evaluate(old, new, upgrade, truth, scope=scope) for truth in (graded, weighted))
+    others = (evaluate(old, new, upgrade, relevance, scope=scope) for relevance in (graded, weighted))
     for made in (easier, *others):
         with pytest.raises(InvalidInput, match="judged by different pairs or galleries"):
             compare(report, made)

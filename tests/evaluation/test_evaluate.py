@@ -96,7 +96,7 @@ def test_random_vectors_are_at_chance_in_every_cell_and_metric():
     upgrade = Upgrade(
         Identity(spaces[1], spaces[1]), Linear(spaces[1], spaces[0], np.eye(8, dtype=np.float32)), Provenance("x")
     )
-    truth = Relevance.from_pairs((f"q{i}", f"g{i % 200}") for i in range(1_000))
+    relevance = Relevance.from_pairs((f"q{i}", f"g{i % 200}") for i in range(1_000))
     scope = Scope(
         metrics=(
             "mrr_at_20",
@@ -111,7 +111,7 @@ def test_random_vectors_are_at_chance_in_every_cell_and_metric():
         cells=("fused/old", "cascade"),
         cascade_items=20,
     )
-    made = evaluate(*sides, upgrade, truth, scope=scope)
+    made = evaluate(*sides, upgrade, relevance, scope=scope)
     ranks = np.arange(1, 201)
     chance = {"mrr_at_20": np.sum(1 / ranks[:20]) / 200, "ndcg_at_10": np.sum(1 / np.log2(ranks[:10] + 1)) / 200}
     chance |= {f"map{x}_at_10": np.sum(1 / ranks[:10]) / 200 for x in ("", "_min")}
@@ -137,8 +137,8 @@ def test_perfect_vectors_score_one_in_every_metric():
         "recall_share_at_1",
         "recall_at_1",
     )
-    truth = Relevance.from_pairs((f"q{i}", f"g{i}") for i in range(120))
-    made = evaluate(*sides, upgrade, truth, scope=Scope(metrics=metrics, cells=("ceiling", "fused/old")))
+    relevance = Relevance.from_pairs((f"q{i}", f"g{i}") for i in range(120))
+    made = evaluate(*sides, upgrade, relevance, scope=Scope(metrics=metrics, cells=("ceiling", "fused/old")))
     for figures in made.figures().values():
         assert {name: set(f.values()) for name, f in figures.items()} == {name: {1.0} for name in figures}
 
@@ -172,8 +172,8 @@ def test_equal_ids_alone_do_not_make_one_set():
         for s in (space, other)
     ]
     upgrade = Upgrade(Identity(other, other), Linear(other, space, np.eye(4, dtype=np.float32)), Provenance("x"))
-    truth = Relevance.from_pairs((str(i), str(i)) for i in range(50))
-    made = evaluate(*sides, upgrade, truth, scope=Scope(metrics=("recall_at_50",), directions=("",)))
+    relevance = Relevance.from_pairs((str(i), str(i)) for i in range(50))
+    made = evaluate(*sides, upgrade, relevance, scope=Scope(metrics=("recall_at_50",), directions=("",)))
     assert made.mean("", "old/old", "recall_at_50") == 1.0
 
 
@@ -183,8 +183,8 @@ def test_pairs_that_name_an_item_right_for_itself_make_two_sets():
     rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     sides = [Side(Embeddings.of(rows, s), Embeddings.of(rows, s)) for s in (space, other)]
     upgrade = Upgrade(Identity(other, other), Linear(other, space, np.eye(4, dtype=np.float32)), Provenance("x"))
-    truth = Relevance.from_pairs((str(i), str(i)) for i in range(20))
-    made = evaluate(*sides, upgrade, truth, scope=Scope(metrics=("recall_at_1",), directions=("",)))
+    relevance = Relevance.from_pairs((str(i), str(i)) for i in range(20))
+    made = evaluate(*sides, upgrade, relevance, scope=Scope(metrics=("recall_at_1",), directions=("",)))
     assert made.mean("", "old/old", "recall_at_1") == 1.0
     neighbours = Relevance.from_neighbours(sides[0].queries, sides[0].gallery, 3)
     assert not neighbours.names_itself
@@ -217,7 +217,7 @@ def tuned(world, tmp_path):
     return side, Upgrade(Identity(space, space), bridge, Provenance("known"), lora=tmp_path)
 
 
-def test_a_backfill_is_of_the_native_model_and_the_bridge_of_the_tuned_one(world, tuned):
+def test_a_backfill_is_of_the_model_without_lora_and_the_bridge_of_the_model_with_it(world, tuned):
     """Every cell of the model without its LoRA stays as it was, a cascade and a curve rank by it, a control asks by it."""
     old, new, upgrade, relevance = world
     side, with_lora = tuned
@@ -225,8 +225,9 @@ def test_a_backfill_is_of_the_native_model_and_the_bridge_of_the_tuned_one(world
     rough = Linear(side.queries.space, old.queries.space, rng.normal(size=(12, 8)).astype(np.float32))
     scope = Scope(cells=("cascade",), cascade_items=30, orders={"random": None})
     plain = evaluate(*world, scope=scope)
-    same = evaluate(old, side, with_lora, relevance, native=new, scope=scope, controls={"stage 1": upgrade})
-    chance = evaluate(old, side, replace(with_lora, bridge=rough), relevance, native=new, scope=scope)
+    both = replace(side, without_lora=new)
+    same = evaluate(old, both, with_lora, relevance, scope=replace(scope, controls={"stage 1": upgrade}))
+    chance = evaluate(old, both, replace(with_lora, bridge=rough), relevance, scope=scope)
     for direction in ("t2i", "i2t"):
         for name in plain.names(direction):
             for made in (same, chance):
@@ -236,33 +237,34 @@ def test_a_backfill_is_of_the_native_model_and_the_bridge_of_the_tuned_one(world
         np.testing.assert_array_equal(same.cell(direction, "stage 1/old").rows, plain.cell(direction, "new/old").rows)
         assert chance.mean(direction, "new/old", "recall_at_10") < 0.1
         assert chance.mean(direction, "mixed@0.0000/random", "recall_at_10") < 0.1
-    assert same.about["native"] == str(new.queries.space) != same.about["new"]
-    assert "native" not in plain.about
+    assert same.about["new_without_lora"] == str(new.queries.space) != same.about["new"]
+    assert "new_without_lora" not in plain.about
 
 
-def test_native_vectors_are_asked_as_often_as_the_others(world, tuned):
+def test_vectors_without_lora_are_asked_as_often_as_the_others(world, tuned):
     old, new, _, relevance = world
     side, with_lora = tuned
     some = Relevance.from_pairs([("caption 0", "photo 0"), ("caption 9", "photo 4")])
-    made = evaluate(old, side, with_lora, some, native=new, scope=replace(T2I, unjudged="skip"))
+    made = evaluate(old, replace(side, without_lora=new), with_lora, some, scope=replace(T2I, unjudged="skip"))
     assert made.task("t2i").skipped == 2 * len(new.gallery) - 2
     assert made.cell("t2i", "new/new").rows.shape == (2, 10)
     few = Side(new.queries, new.gallery.take(np.arange(5)))
     with pytest.raises(InvalidInput, match="gallery items: both models must see the same items"):
-        evaluate(old, side, with_lora, relevance, native=few)
+        evaluate(old, replace(side, without_lora=few), with_lora, relevance)
 
 
 def test_sides_of_other_models_are_refused(world, tuned):
     old, new, upgrade, relevance = world
     side, with_lora = tuned
-    for native, wanted in ((side, with_lora), (side, upgrade), (old, with_lora)):
+    for plain, of in ((side, with_lora), (side, upgrade), (old, with_lora)):
         with pytest.raises(
-            SpaceMismatch, match="native, once the upgrade's LoRA is attached: expected vectors of new@1"
+            SpaceMismatch, match="new side without LoRA, once the upgrade's LoRA is attached: expected vectors of new@1"
         ):
-            evaluate(old, side, wanted, relevance, native=native)
+            evaluate(old, replace(side, without_lora=plain), of, relevance)
     with pytest.raises(SpaceMismatch, match=r"queries for this upgrade: expected vectors of new@1 .* differ in recipe"):
         evaluate(old, new, with_lora, relevance)
-    assert evaluate(old, new, upgrade, relevance, native=new, scope=T2I).mean("t2i", "new/new", "recall_at_1") > 0.5
+    same = replace(new, without_lora=new)
+    assert evaluate(old, same, upgrade, relevance, scope=T2I).mean("t2i", "new/new", "recall_at_1") > 0.5
 
 
 def test_a_forward_upgrade_maps_the_gallery(world):
@@ -321,9 +323,9 @@ def test_weights_of_a_log_weigh_queries(world):
 
 def test_neighbour_truth_is_named_for_what_it_is(world):
     old, new, upgrade, _ = world
-    truth = Relevance.from_neighbours(new.queries, new.gallery, 10)
-    made = evaluate(old, new, upgrade, truth, scope=T2I)
-    assert made.task("t2i").truth == "the 10 nearest items by new, not people"
+    relevance = Relevance.from_neighbours(new.queries, new.gallery, 10)
+    made = evaluate(old, new, upgrade, relevance, scope=T2I)
+    assert made.task("t2i").source == "the 10 nearest items by new, not people"
     assert made.mean("t2i", "new/new", "recall_at_1") == 1.0
 
 

@@ -39,7 +39,7 @@ def with_hostile_ids(summary):
     return replace(
         summary,
         verdict=replace(summary.verdict, decision="keep the old model", sentence=f"Keep the old model: {bad}"),
-        asked=tuple(replace(a, title=f"{a.title} {bad}", truth=bad) for a in summary.asked),
+        asked=tuple(replace(a, title=f"{a.title} {bad}", source=bad) for a in summary.asked),
         flips=tuple(
             replace(f, query=bad, right=(bad,) * 9, old_hits=(bad, "b"), new_hits=("b",)) for f in summary.flips
         ),

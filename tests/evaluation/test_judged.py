@@ -97,7 +97,7 @@ def test_nothing_relevant_has_no_gains():
 
 
 def test_queries_with_the_same_right_items_are_one_group():
-    truth = Relevance.from_pairs(
+    relevance = Relevance.from_pairs(
         [
             ("a", "x"),
             ("b", "x"),
@@ -111,9 +111,9 @@ def test_queries_with_the_same_right_items_are_one_group():
         ]
     )
     queries = list("abcdefgh")
-    groups = truth.judge(queries, list("xyz")).groups
+    groups = relevance.judge(queries, list("xyz")).groups
     same = {(p, q) for i, p in enumerate(queries) for j, q in enumerate(queries) if i < j and groups[i] == groups[j]}
     assert same == {("a", "b"), ("d", "e")}
-    assert truth.judge(list("acf"), list("xyz")).groups is None
+    assert relevance.judge(list("acf"), list("xyz")).groups is None
     labels = LabelRelevance(dict.fromkeys("ab", "one"), dict.fromkeys("xy", "one"))
     assert labels.judge(list("ab"), list("xy")).groups is None

@@ -7,7 +7,7 @@ from sklearn.metrics import auc
 from embridge.errors import InvalidInput
 from embridge.evaluation.landmarks import (
     SETTINGS,
-    LandmarkTruth,
+    LandmarkRelevance,
     landmark_average_precision,
     landmark_precision_at_k,
     without_junk,
@@ -29,7 +29,7 @@ def world(seed, *, queries=4, items=25):
 
 def truth_of(letters):
     lists = (tuple(np.flatnonzero(row == letter) for row in letters) for letter in "ehj")
-    return LandmarkTruth(*lists)
+    return LandmarkRelevance(*lists)
 
 
 def naive(ranking, letters, setting, ks):
@@ -51,11 +51,11 @@ def naive(ranking, letters, setting, ks):
     return [total / len(positions), *at]
 
 
-def figures(rows, truth, setting, ks=(1, 5, 10), empty="skip"):
+def figures(rows, relevance, setting, ks=(1, 5, 10), empty="skip"):
     return np.stack(
         [
-            landmark_average_precision(rows, truth, setting, empty=empty),
-            *(landmark_precision_at_k(rows, truth, setting, k, empty=empty) for k in ks),
+            landmark_average_precision(rows, relevance, setting, empty=empty),
+            *(landmark_precision_at_k(rows, relevance, setting, k, empty=empty) for k in ks),
         ],
         axis=1,
     )
@@ -88,28 +88,28 @@ def test_average_precision_is_the_area_under_precision_and_recall(setting):
 @ALL
 def test_junk_counts_as_if_it_had_never_been_there(setting):
     rows, letters = world(2, queries=1)
-    truth = truth_of(letters)
-    junk = np.concatenate([getattr(truth, name)[0] for name in SETTINGS[setting][1]])
+    relevance = truth_of(letters)
+    junk = np.concatenate([getattr(relevance, name)[0] for name in SETTINGS[setting][1]])
     assert len(junk) >= 3
-    came = figures(rows, truth, setting)
+    came = figures(rows, relevance, setting)
     for ranking in (
         np.concatenate([junk, rows[0][~np.isin(rows[0], junk)]]),  # all of it first
         rows[0][~np.isin(rows[0], junk)],
     ):
-        np.testing.assert_array_equal(figures(ranking[None], truth, setting), came)
+        np.testing.assert_array_equal(figures(ranking[None], relevance, setting), came)
 
 
 def test_an_example_by_hand():
     """Rows 0 and 1 easy, 2 hard, 3 junk; ranked 3, 0, 4, 2, 5, 1."""
-    truth = LandmarkTruth((np.array([0, 1]),), (np.array([2]),), (np.array([3]),))
+    relevance = LandmarkRelevance((np.array([0, 1]),), (np.array([2]),), (np.array([3]),))
     rows = np.array([[3, 0, 4, 2, 5, 1]])
     easy = (1 + (1 / 3 + 2 / 4) / 2) / 2  # 0, 4, 5, 1
     medium = (1 + (1 / 2 + 2 / 3) / 2 + (2 / 4 + 3 / 5) / 2) / 3  # 0, 4, 2, 5, 1
     hard = (0 + 1 / 2) / 2  # 4, 2, 5
-    assert figures(rows, truth, "easy")[0] == pytest.approx([easy, 1, 2 / 4, 2 / 4])
-    assert figures(rows, truth, "medium")[0] == pytest.approx([medium, 1, 3 / 5, 3 / 5])
-    assert figures(rows, truth, "hard")[0] == pytest.approx([hard, 0, 1 / 2, 1 / 2])
-    gains, relevant = without_junk(rows, truth, "hard")
+    assert figures(rows, relevance, "easy")[0] == pytest.approx([easy, 1, 2 / 4, 2 / 4])
+    assert figures(rows, relevance, "medium")[0] == pytest.approx([medium, 1, 3 / 5, 3 / 5])
+    assert figures(rows, relevance, "hard")[0] == pytest.approx([hard, 0, 1 / 2, 1 / 2])
+    gains, relevant = without_junk(rows, relevance, "hard")
     assert gains.tolist() == [[0, 1, 0, 0, 0, 0]]
     assert relevant.tolist() == [1]
 
@@ -152,37 +152,39 @@ def test_gallery_and_queries_may_be_permuted(setting):
 
 
 def test_a_query_without_a_positive_follows_the_stated_rule():
-    truth = LandmarkTruth((np.array([0]), np.array([0])), (np.array([1]), np.empty(0, int)), (np.empty(0, int),) * 2)
+    relevance = LandmarkRelevance(
+        (np.array([0]), np.array([0])), (np.array([1]), np.empty(0, int)), (np.empty(0, int),) * 2
+    )
     rows = np.array([[1, 0], [1, 0]])
-    assert figures(rows, truth, "hard", empty="zero").tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
-    np.testing.assert_array_equal(figures(rows, truth, "hard")[1], [np.nan] * 4)
+    assert figures(rows, relevance, "hard", empty="zero").tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(figures(rows, relevance, "hard")[1], [np.nan] * 4)
     for function, more in ((landmark_average_precision, ()), (landmark_precision_at_k, (5,))):
         with pytest.raises(InvalidInput, match="1 of 2 queries have no relevant item, first query 1"):
-            function(rows, truth, "hard", *more, empty="error")
+            function(rows, relevance, "hard", *more, empty="error")
 
 
 def test_no_query_has_no_value():
-    assert figures(np.empty((0, 3), np.int64), LandmarkTruth((), (), ()), "easy").shape == (0, 4)
+    assert figures(np.empty((0, 3), np.int64), LandmarkRelevance((), (), ()), "easy").shape == (0, 4)
 
 
 def test_a_ranking_that_is_not_the_whole_gallery_is_refused():
-    truth = LandmarkTruth((np.array([0, 1]),), (np.empty(0, int),), (np.empty(0, int),))
+    relevance = LandmarkRelevance((np.array([0, 1]),), (np.empty(0, int),), (np.empty(0, int),))
     for rows in ([[0, 2]], [[0, 1, 2, 1]]):
         with pytest.raises(
             InvalidInput, match="ranking of query 0 lacks or repeats a positive; rank the whole gallery"
         ):
-            landmark_average_precision(np.array(rows), truth, "easy", empty="skip")
+            landmark_average_precision(np.array(rows), relevance, "easy", empty="skip")
     with pytest.raises(InvalidInput, match="expected rankings of 1 queries, came 2"):
-        without_junk(np.array([[0, 1], [0, 1]]), truth, "easy")
+        without_junk(np.array([[0, 1], [0, 1]]), relevance, "easy")
     with pytest.raises(InvalidInput, match="k is at least 1, came 0"):
-        landmark_precision_at_k(np.array([[0, 1]]), truth, "easy", 0, empty="skip")
+        landmark_precision_at_k(np.array([[0, 1]]), relevance, "easy", 0, empty="skip")
 
 
 def test_lists_that_do_not_agree_are_refused():
     one, other = (np.array([0, 1]),), (np.array([1]),)
     with pytest.raises(InvalidInput, match="query 0 has row 1 more than once"):
-        LandmarkTruth(one, (np.empty(0, int),), other)
+        LandmarkRelevance(one, (np.empty(0, int),), other)
     with pytest.raises(InvalidInput, match="query 0 has row 1 more than once"):
-        LandmarkTruth((np.array([1, 1]),), (np.empty(0, int),), (np.empty(0, int),))
+        LandmarkRelevance((np.array([1, 1]),), (np.empty(0, int),), (np.empty(0, int),))
     with pytest.raises(InvalidInput, match="rows of the same queries, came 1, 1 and 0 lists"):
-        LandmarkTruth(one, other, ())
+        LandmarkRelevance(one, other, ())

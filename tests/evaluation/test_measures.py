@@ -60,20 +60,22 @@ def world(kind, *, queries=60, items=200, dim=16, noise=0.8):
     query_ids, item_ids = [f"q{i}" for i in range(queries)], [f"g{j}" for j in range(items)]
     if kind == "labels":
         named = (dict(zip(ids, map(str, of), strict=True)) for ids, of in ((query_ids, of_query), (item_ids, of_item)))
-        truth = LabelRelevance(*named)
+        relevance = LabelRelevance(*named)
     else:
         likely = np.where(of_query[:, None] == of_item, 0.3, 0.01)
         grades = generator.integers(1, 4, likely.shape) * (generator.random(likely.shape) < likely)
-        truth = Relevance.from_grades(
+        relevance = Relevance.from_grades(
             (query_ids[i], item_ids[j], int(grades[i, j])) for i, j in zip(*np.nonzero(grades), strict=True)
         )
     vectors = [side.astype(np.float32) for side in sides]
-    return SimpleNamespace(queries=vectors[0], gallery=vectors[1], truth=truth, query_ids=query_ids, item_ids=item_ids)
+    return SimpleNamespace(
+        queries=vectors[0], gallery=vectors[1], relevance=relevance, query_ids=query_ids, item_ids=item_ids
+    )
 
 
 def of_rows(rows, of):
     """Every measure, a value a query, of rankings."""
-    judged = of.truth.judge(of.query_ids, of.item_ids)
+    judged = of.relevance.judge(of.query_ids, of.item_ids)
     gains, ideal = judged.gains(rows), judged.ideal(rows.shape[1])
     return {name: measure(name).values(gains, judged.relevant, ideal) for name in EVERY}
 
@@ -94,7 +96,7 @@ def assert_same(came, expected):
 @TRUTHS
 def test_every_measure_is_the_metric_it_says(kind):
     of = world(kind)
-    judged = of.truth.judge(of.query_ids, of.item_ids)
+    judged = of.relevance.judge(of.query_ids, of.item_ids)
     gains, ideal = judged.gains(top_k(of.queries, of.gallery, K).rows), judged.ideal(K)
     count, zero = {"relevant": judged.relevant}, {"empty": "zero"}
     for k in (1, 3, K):
@@ -159,18 +161,18 @@ def test_duplicated_rows_come_after_the_first():
     """By label a copy is right as the first is; by pair only the first is, and its rank doubles, less one."""
     copies = [f"copy of g{j}" for j in range(200)]
     of = world("labels")
-    labels = {**of.truth.gallery, **{f"copy of {name}": label for name, label in of.truth.gallery.items()}}
+    labels = {**of.relevance.gallery, **{f"copy of {name}": label for name, label in of.relevance.gallery.items()}}
     twice = changed(of, gallery=np.tile(of.gallery, (2, 1)), item_ids=of.item_ids + copies)
-    by_label = changed(twice, truth=LabelRelevance(of.truth.queries, labels))
+    by_label = changed(twice, relevance=LabelRelevance(of.relevance.queries, labels))
     came, expected = measured(by_label, k=20), measured(of)
     np.testing.assert_array_equal(came["recall_at_1"], expected["recall_at_1"])
     rows = [top_k(w.queries, w.gallery, k).rows for w, k in ((by_label, 20), (of, 10))]
-    gains = [w.truth.judge(w.query_ids, w.item_ids).gains(r) for w, r in zip((by_label, of), rows, strict=True)]
+    gains = [w.relevance.judge(w.query_ids, w.item_ids).gains(r) for w, r in zip((by_label, of), rows, strict=True)]
     np.testing.assert_array_equal(gains[0], np.repeat(gains[1], 2, axis=1))
     of = world("pairs")
-    by_pair = changed(twice, truth=of.truth, queries=of.queries, gallery=np.tile(of.gallery, (2, 1)))
+    by_pair = changed(twice, relevance=of.relevance, queries=of.queries, gallery=np.tile(of.gallery, (2, 1)))
     hits = [
-        metrics.first_hits(w.truth.judge(w.query_ids, w.item_ids).gains(top_k(w.queries, w.gallery, k).rows))
+        metrics.first_hits(w.relevance.judge(w.query_ids, w.item_ids).gains(top_k(w.queries, w.gallery, k).rows))
         for w, k in ((by_pair, 20), (of, 10))
     ]
     np.testing.assert_array_equal(hits[0], np.where(hits[1] > 0, 2 * hits[1] - 1, 0))
@@ -190,7 +192,7 @@ def test_random_vectors_score_at_chance(kind):
     for name in EVERY:
         error = (2 * by_lot[name].var() / 1_200) ** 0.5
         assert came[name].mean() == pytest.approx(by_lot[name].mean(), abs=4 * error), name
-    relevant = of.truth.judge(of.query_ids, of.item_ids).relevant
+    relevant = of.relevance.judge(of.query_ids, of.item_ids).relevant
     for k in (1, 3, K):  # and from the hypergeometric distribution
         hit = np.mean([1 - comb(400 - r, k) / comb(400, k) for r in relevant.tolist()])
         assert came[f"recall_at_{k}"].mean() == pytest.approx(hit, abs=4 * (hit * (1 - hit) / 1_200) ** 0.5)
@@ -202,7 +204,7 @@ def test_random_vectors_score_at_chance(kind):
 def test_constant_vectors_do_not_score_above_chance():
     same, ids = np.ones((100, 8), np.float32), [str(i) for i in range(100)]
     one_to_one = Relevance.from_pairs(zip(ids, ids, strict=True))
-    came = measured(SimpleNamespace(queries=same, gallery=same, truth=one_to_one, query_ids=ids, item_ids=ids))
+    came = measured(SimpleNamespace(queries=same, gallery=same, relevance=one_to_one, query_ids=ids, item_ids=ids))
     for k in (1, 3, K):
         assert came[f"recall_at_{k}"].mean() == pytest.approx(k / 100)
         assert came[f"mrr_at_{k}"].mean() == pytest.approx(sum(1 / rank for rank in range(1, k + 1)) / 100)
@@ -212,7 +214,7 @@ def test_constant_vectors_do_not_score_above_chance():
 def test_a_perfect_order_scores_one_and_its_reverse_nothing(kind):
     """Scores are the gains themselves."""
     of = world(kind, items=80)
-    judged = of.truth.judge(of.query_ids, of.item_ids)
+    judged = of.relevance.judge(of.query_ids, of.item_ids)
     gains = judged.gains(np.tile(np.arange(80), (60, 1)))
     kept = (judged.relevant > 0) & (judged.relevant <= K)
     assert kept.sum() > 30
@@ -240,7 +242,7 @@ def test_a_perfect_order_scores_one_and_its_reverse_nothing(kind):
 def test_k_beyond_the_gallery_is_the_gallery(kind):
     of = world(kind, items=5)
     came = measured(of)
-    judged = of.truth.judge(of.query_ids, of.item_ids)
+    judged = of.relevance.judge(of.query_ids, of.item_ids)
     right = judged.relevant > 0
     assert 0 < right.sum() < 60
     for name in ("recall_at_10", "recall_share_at_10"):

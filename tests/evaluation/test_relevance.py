@@ -22,16 +22,16 @@ def same(a, b):
 
 
 def test_pairs_count_one_each_however_often_they_come():
-    truth = Relevance.from_pairs([("q", "a"), ("q", "b"), ("r", "a"), ("q", "a")])
-    assert truth.gains == {"q": {"a": 1.0, "b": 1.0}, "r": {"a": 1.0}}
-    assert not truth.weights
-    assert truth.source == "judged pairs"
+    relevance = Relevance.from_pairs([("q", "a"), ("q", "b"), ("r", "a"), ("q", "a")])
+    assert relevance.gains == {"q": {"a": 1.0, "b": 1.0}, "r": {"a": 1.0}}
+    assert not relevance.weights
+    assert relevance.source == "judged pairs"
 
 
 def test_grades_of_zero_and_less_are_not_relevant():
-    truth = Relevance.from_grades([("q", "a", 2), ("q", "b", 0), ("q", "c", -2), ("r", "a", 0)])
-    assert truth.gains == {"q": {"a": 2.0}}
-    assert truth.source == "qrels"
+    relevance = Relevance.from_grades([("q", "a", 2), ("q", "b", 0), ("q", "c", -2), ("r", "a", 0)])
+    assert relevance.gains == {"q": {"a": 2.0}}
+    assert relevance.source == "qrels"
     assert Relevance.from_grades([("q", "a", 1)], source="people").source == "people"
 
 
@@ -65,19 +65,23 @@ def test_what_is_no_number_is_refused(make, hole):
 
 @given(CLICKS)
 def test_a_log_is_its_naive_loop(clicks):
-    truth = Relevance.from_log(clicks)
+    relevance = Relevance.from_log(clicks)
     for query in {q for q, _, _ in clicks}:
         items = {i for q, i, _ in clicks if q == query}
-        assert truth.gains[query] == {item: sum(n for q, i, n in clicks if (q, i) == (query, item)) for item in items}
-        assert truth.weights[query] == sum(n for q, _, n in clicks if q == query)
-    assert set(truth.gains) == set(truth.weights) == {q for q, _, _ in clicks}
-    assert truth.source == "click log"
+        assert relevance.gains[query] == {
+            item: sum(n for q, i, n in clicks if (q, i) == (query, item)) for item in items
+        }
+        assert relevance.weights[query] == sum(n for q, _, n in clicks if q == query)
+    assert set(relevance.gains) == set(relevance.weights) == {q for q, _, _ in clicks}
+    assert relevance.source == "click log"
 
 
 def test_a_query_of_the_log_counts_as_often_as_it_was_clicked():
-    truth = Relevance.from_log([("shoe", "a", 3), ("shoe", "b", 1), ("shoe", "a", 2), ("hat", "c", 1), ("cap", "c", 0)])
-    assert truth.judge(["hat", "shoe"], ["a", "b", "c"]).weights.tolist() == [1, 6]
-    assert truth.judge(["shoe", "cap"], ["a"]).weights.tolist() == [6, 1]  # what no click names counts once
+    relevance = Relevance.from_log(
+        [("shoe", "a", 3), ("shoe", "b", 1), ("shoe", "a", 2), ("hat", "c", 1), ("cap", "c", 0)]
+    )
+    assert relevance.judge(["hat", "shoe"], ["a", "b", "c"]).weights.tolist() == [1, 6]
+    assert relevance.judge(["shoe", "cap"], ["a"]).weights.tolist() == [6, 1]  # what no click names counts once
     assert Relevance.from_pairs([("shoe", "a")]).judge(["shoe"], ["a"]).weights is None
 
 
@@ -91,13 +95,13 @@ def test_neighbours_are_the_models_own_top_k_and_say_so():
         Embeddings.of(generator.normal(size=(n, 8)).astype(np.float32), space, [f"{kind}{i}" for i in range(n)])
         for kind, n in (("q", 20), ("g", 50))
     )
-    truth = Relevance.from_neighbours(queries, gallery, 7)
+    relevance = Relevance.from_neighbours(queries, gallery, 7)
     hits = search(queries, gallery, 7)
-    assert {q: set(items) for q, items in truth.gains.items()} == dict(
+    assert {q: set(items) for q, items in relevance.gains.items()} == dict(
         zip(queries.ids, map(set, hits.ids), strict=True)
     )
-    assert truth.source == "the 7 nearest items by small-model, not people"
-    judged = truth.judge(queries.ids, gallery.ids)
+    assert relevance.source == "the 7 nearest items by small-model, not people"
+    judged = relevance.judge(queries.ids, gallery.ids)
     own = np.array([[gallery.ids.index(item) for item in items] for items in hits.ids])
     assert judged.gains(own).all()
     assert Relevance.from_neighbours(queries, gallery, 99).source.startswith("the 50 nearest")
@@ -112,10 +116,10 @@ def test_neighbours_are_the_models_own_top_k_and_say_so():
 
 @given(CLICKS)
 def test_inverting_twice_is_nothing(clicks):
-    for truth in (Relevance.from_log(clicks), Relevance.from_pairs((q, i) for q, i, _ in clicks)):
-        assert same(truth.inverted().inverted(), truth)
-        turned = truth.inverted()
-        assert {(i, q, g) for q, items in truth.gains.items() for i, g in items.items()} == {
+    for relevance in (Relevance.from_log(clicks), Relevance.from_pairs((q, i) for q, i, _ in clicks)):
+        assert same(relevance.inverted().inverted(), relevance)
+        turned = relevance.inverted()
+        assert {(i, q, g) for q, items in relevance.gains.items() for i, g in items.items()} == {
             (q, i, g) for q, items in turned.gains.items() for i, g in items.items()
         }
 
@@ -126,10 +130,10 @@ def test_an_inverted_log_weighs_an_item_by_its_clicks():
 
 
 def test_inverted_labels_exchange_the_sides():
-    truth = LabelRelevance({"q": "cat"}, {"a": "cat", "b": "dog"})
-    assert truth.inverted().judge(["a", "b"], ["q"]).relevant.tolist() == [1, 0]
-    twice = truth.inverted().inverted()
-    assert (twice.queries, twice.gallery, twice.source) == (truth.queries, truth.gallery, truth.source)
+    relevance = LabelRelevance({"q": "cat"}, {"a": "cat", "b": "dog"})
+    assert relevance.inverted().judge(["a", "b"], ["q"]).relevant.tolist() == [1, 0]
+    twice = relevance.inverted().inverted()
+    assert (twice.queries, twice.gallery, twice.source) == (relevance.queries, relevance.gallery, relevance.source)
 
 
 # ---- judge
@@ -148,14 +152,14 @@ def check(judged, gain, query_ids, gallery_ids):
 
 @given(CLICKS, SOME_IDS, SOME_IDS, st.booleans())
 def test_judged_pairs_are_their_naive_loop(clicks, query_ids, gallery_ids, one_set):
-    truth = Relevance.from_log(clicks)
+    relevance = Relevance.from_log(clicks)
 
     def gain(query, item):
-        return 0 if one_set and query == item else truth.gains.get(query, {}).get(item, 0)
+        return 0 if one_set and query == item else relevance.gains.get(query, {}).get(item, 0)
 
-    judged = truth.judge(query_ids, gallery_ids, one_set=one_set)
+    judged = relevance.judge(query_ids, gallery_ids, one_set=one_set)
     check(judged, gain, query_ids, gallery_ids)
-    assert judged.weights.tolist() == [truth.weights.get(query, 1) for query in query_ids]
+    assert judged.weights.tolist() == [relevance.weights.get(query, 1) for query in query_ids]
 
 
 @given(LABELS, LABELS, SOME_IDS, SOME_IDS, st.booleans())

@@ -31,8 +31,8 @@ def test_a_report_is_read_back_whole(report, saved):
     assert again.metrics == report.metrics
     assert again.about == report.about
     for mine, theirs in zip(report.tasks, again.tasks, strict=True):
-        assert (mine.direction, mine.query_ids, mine.gallery, mine.truth) == (
-            theirs.direction, theirs.query_ids, theirs.gallery, theirs.truth,
+        assert (mine.direction, mine.query_ids, mine.gallery, mine.source) == (
+            theirs.direction, theirs.query_ids, theirs.gallery, theirs.source,
         )  # fmt: skip
         np.testing.assert_array_equal(mine.relevant, theirs.relevant)
         np.testing.assert_array_equal(mine.ideal, theirs.ideal)
@@ -42,6 +42,22 @@ def test_a_report_is_read_back_whole(report, saved):
         np.testing.assert_array_equal(np.array(names)[mine.rows], np.array(other)[theirs.rows])
         for field in ("scores", "gains"):
             np.testing.assert_array_equal(getattr(mine, field), getattr(theirs, field))
+
+
+def test_a_report_of_before_its_names_were_settled_is_read(report, saved, tmp_path):
+    """It said ``truth`` for who says what is right, and ``native`` for the new model without its LoRA."""
+    path = tmp_path / "old.json"
+    shutil.copy(saved[0].with_suffix(".parquet"), tmp_path / saved[0].with_suffix(".parquet").name)
+    written = json.loads(saved[0].read_text())
+    for asked in written["asked"]:
+        asked["truth"] = asked.pop("source")
+    written["about"] |= {"native": "new@1", "data": written["about"]["data"] | {"native": "0123"}}
+    path.write_text(json.dumps(written))
+    for about in (load_summary(path).about, load_report(path).about):
+        assert about["new_without_lora"] == "new@1"
+        assert about["data"] == report.about["data"] | {"new_without_lora": "0123"}
+    assert [task.source for task in load_report(path).tasks] == [task.source for task in report.tasks]
+    assert load_summary(path).asked == saved[1].asked
 
 
 def test_every_figure_is_computed_again_from_the_file(saved):
@@ -63,12 +79,12 @@ def test_pandas_computes_a_figure_from_the_parquet_alone(saved):
 def test_graded_weighted_and_whole_rankings_come_back(world, relevance, tmp_path):
     old, new, upgrade, pairs = world
     triples = [(q, i, 1.0 + int(q.split()[1]) % 3) for q, items in pairs.gains.items() for i in items]
-    truth = {
+    relevance = {
         "labels": LabelRelevance({q: i for q, i, _ in triples}, {i: i for _, i, _ in triples}),
         "grades": Relevance.from_grades(triples),
         "log": Relevance.from_log(triples),
     }[relevance]
-    made = evaluate(old, new, upgrade, truth, scope=Scope(metrics=("map", "ndcg_at_5", "recall_at_1")))
+    made = evaluate(old, new, upgrade, relevance, scope=Scope(metrics=("map", "ndcg_at_5", "recall_at_1")))
     summary = save_report(made, tmp_path / "r.json")
     assert summarise(load_report(tmp_path / "r.json")) == summary
 

@@ -145,15 +145,15 @@ def made(queries, items, *, noise=0.3, order=(0, 1, 2, 3)):
     sides = [Side(*(Embeddings.of(x, s, i) for x, i in zip((asked, vectors), ids, strict=True))) for s in spaces]
     bridge = Linear(spaces[1], spaces[0], np.eye(4, dtype=np.float32)[list(order)])
     upgrade = Upgrade(Identity(spaces[1], spaces[1]), bridge, Provenance("x"))
-    truth = Relevance.from_pairs((f"q{i}", f"g{i % items}") for i in range(queries))
-    return sides, upgrade, truth
+    relevance = Relevance.from_pairs((f"q{i}", f"g{i % items}") for i in range(queries))
+    return sides, upgrade, relevance
 
 
 def test_cautions_name_what_makes_figures_doubtful(world):
-    sides, upgrade, truth = made(30, 18, order=(1, 0, 2, 3))
+    sides, upgrade, relevance = made(30, 18, order=(1, 0, 2, 3))
     slices = {"half": {f"q{i}": "a" if i < 25 else "b" for i in range(30)}}
     found = summarise(
-        evaluate(*sides, upgrade, truth, scope=Scope(directions=("",), slices=slices)), precisions=()
+        evaluate(*sides, upgrade, relevance, scope=Scope(directions=("",), slices=slices)), precisions=()
     ).cautions
     assert [text.split(": ", 1)[1].split(";")[0] for text in found] == [
         "only 30 queries were asked",
@@ -170,8 +170,8 @@ def test_cautions_name_what_makes_figures_doubtful(world):
 
 def test_a_bridge_that_changes_nothing_is_not_called_wrong():
     """A model trained to be compatible needs none; naive is the same search."""
-    sides, upgrade, truth = made(60, 60)
-    assert summarise(evaluate(*sides, upgrade, truth, scope=Scope(directions=("",))), precisions=()).cautions == ()
+    sides, upgrade, relevance = made(60, 60)
+    assert summarise(evaluate(*sides, upgrade, relevance, scope=Scope(directions=("",))), precisions=()).cautions == ()
 
 
 def test_queries_that_were_not_asked_are_counted(world, tmp_path):
@@ -200,9 +200,9 @@ def test_thresholds_that_rest_on_few_hits_come_with_a_caution(report):
 
 
 def test_one_query_and_a_gallery_of_one_have_figures():
-    sides, upgrade, truth = made(1, 1)
+    sides, upgrade, relevance = made(1, 1)
     summary = summarise(
-        evaluate(*sides, upgrade, truth, scope=Scope(directions=("",), cells=("fused/old", "cascade", "ceiling")))
+        evaluate(*sides, upgrade, relevance, scope=Scope(directions=("",), cells=("fused/old", "cascade", "ceiling")))
     )
     assert summary.verdict.decision == "not enough evidence"
     assert summary.figure("", "naive", "recall_at_1").interval.value == 1.0
@@ -213,8 +213,8 @@ def test_one_query_and_a_gallery_of_one_have_figures():
 
 def test_where_nothing_is_ever_found_there_are_no_ratios():
     sides, upgrade, _ = made(60, 100)
-    truth = Relevance.from_pairs((f"q{i}", f"g{99 - i}") for i in range(60))
-    summary = summarise(evaluate(*sides, upgrade, truth, scope=Scope(metrics=("recall_at_1",), directions=("",))))
+    relevance = Relevance.from_pairs((f"q{i}", f"g{99 - i}") for i in range(60))
+    summary = summarise(evaluate(*sides, upgrade, relevance, scope=Scope(metrics=("recall_at_1",), directions=("",))))
     ratios = summary.ratios[0]
     assert (ratios.retention, ratios.break_even, ratios.update_gain) == (None, None, None)
     json.dumps(summary_to_dict(summary), allow_nan=False)
@@ -254,8 +254,8 @@ def test_markdown_survives_hostile_names(world):
     sides = [
         Side(Embeddings.of(s.queries.vectors, s.queries.space, list(names.values())), s.gallery) for s in (old, new)
     ]
-    truth = Relevance.from_pairs((names[q], i) for q, items in relevance.gains.items() for i in items)
-    text = report_markdown(summarise(evaluate(*sides, upgrade, truth, scope=Scope(directions=("t2i",)))))
+    relevance = Relevance.from_pairs((names[q], i) for q, items in relevance.gains.items() for i in items)
+    text = report_markdown(summarise(evaluate(*sides, upgrade, relevance, scope=Scope(directions=("t2i",)))))
     header = next(i for i, line in enumerate(text.splitlines()) if line.startswith("| query that lost"))
     columns = text.splitlines()[header].replace("\\|", "").count("|")
     for line in text.splitlines()[header : header + 6]:
@@ -281,6 +281,6 @@ def test_scores_beyond_float32_leave_a_report_whole(metric, scale, tmp_path):
         Side(*(Embeddings.of(x, space, names) for x, names in zip(rows, ids, strict=True))) for space in (old, new)
     )
     upgrade = Upgrade(Identity(new, new), Linear(new, old, np.eye(3, dtype=np.float32)), Provenance("none"))
-    truth = Relevance.from_pairs((f"q{i}", f"g{i}") for i in range(30))
-    made = evaluate(*sides, upgrade, truth, scope=Scope(cells=("cascade",), orders={"random": None}))
+    relevance = Relevance.from_pairs((f"q{i}", f"g{i}") for i in range(30))
+    made = evaluate(*sides, upgrade, relevance, scope=Scope(cells=("cascade",), orders={"random": None}))
     assert save_report(made, tmp_path / "report.json") == load_summary(tmp_path / "report.json")

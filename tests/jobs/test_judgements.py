@@ -60,7 +60,7 @@ def test_pairs_with_slices_of_a_column(project):
     assert done.exit_code == 0, done.stderr
     summary = load_summary(project.folder / "report.json")
     assert {(s.label, s.queries) for s in summary.slices} == {("de", 30), ("en", 30)}
-    assert summary.asked[0].truth == "judged pairs"
+    assert summary.asked[0].source == "judged pairs"
     assert summary.asked[0].gallery == 200
     assert "cascade" not in summary.asked[0].cells  # 100 of 200 documents would be half a backfill
 
@@ -70,7 +70,7 @@ def test_clicks_weigh_queries(project):
     done = project(judged="pairs.csv", clicks="clicks")
     assert done.exit_code == 0, done.stderr
     report = load_report(project.folder / "report.json")
-    assert report.task("").truth == "click log"
+    assert report.task("").source == "click log"
     assert set(report.task("").labels("frequency")) == {"head", "torso", "tail"}
     weights = dict(zip(report.task("").query_ids, report.task("").weights, strict=True))
     assert weights["q9"] == 10.0
@@ -97,7 +97,7 @@ def test_qrels_with_grades(project, beir):
     done = project(qrels="qrels.txt", metrics=["map", "ndcg_at_10"])
     assert done.exit_code == 0, done.stderr
     report = load_report(project.folder / "report.json")
-    assert report.task("").truth == "qrels"
+    assert report.task("").source == "qrels"
     assert set(report.task("").relevant.tolist()) == {2}
     assert report.task("").ideal[0, :3].tolist() == [2.0, 1.0, 0.0]
     done = project(qrels="qrels.txt", metrics=["recall_at_10"])
@@ -111,7 +111,7 @@ def test_labels_of_queries_and_items(project):
     done = project(labels="labels.csv", metrics=["cmc_at_1", "map"], slices=["length"])
     assert done.exit_code == 0, done.stderr
     report = load_report(project.folder / "report.json")
-    assert report.task("").truth == "labels"
+    assert report.task("").source == "labels"
     assert set(report.task("").relevant.tolist()) == {20}
     assert report.mean("", "new/new", "map") > 0.2  # chance is .1
     assert set(report.task("").labels("length")) == {"long", "short"}

@@ -100,9 +100,9 @@ def judged(make_pairs):
             for d, noise in zip(documents, (old_noise, new_noise), strict=True)
         ]
         sides = [Side(q, d) for q, d in zip(queries, documents, strict=True)]
-        truth = Relevance.from_pairs((f"q{i}", f"d{i}") for i in range(400))
+        relevance = Relevance.from_pairs((f"q{i}", f"d{i}") for i in range(400))
         scope = Scope(metrics=("recall_at_1",), directions=("",))
-        return pairs.take(np.arange(400)), JudgedQueries(*sides, truth, scope)
+        return pairs.take(np.arange(400)), JudgedQueries(*sides, relevance, scope)
 
     return make
 

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from embridge import Embeddings, Space
 from embridge.adapters import Upgrade
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
-from embridge.evaluation import LabelRelevance, Mixed, backfill_auc, backfill_curve
+from embridge.evaluation import LabelRelevance, Mixed, Side, backfill_auc, backfill_curve
 from embridge.methods import Pairs, Training
 from embridge.methods.fastfill import FastFill, _cross_entropy, fastfill_loss
 from embridge.methods.procrustes import Procrustes
@@ -112,10 +112,10 @@ def test_the_most_uncertain_come_first(fitted):
 def test_its_order_backfills_better_than_chance(fitted):
     pairs = noisy_pairs(500, seed=3)
     queries = Embeddings.of(noisy_pairs(200, seed=4).new.vectors, pairs.new.space, [f"q{i}" for i in range(200)])
-    truth = dict(zip(pairs.old.ids, map(str, pairs.labels), strict=True))
+    labels = dict(zip(pairs.old.ids, map(str, pairs.labels), strict=True))
     asked = {name: str(i % 20) for i, name in enumerate(queries.ids)}
-    judged = LabelRelevance(asked, truth).judge(queries.ids, pairs.old.ids)
-    mixed = Mixed((queries, pairs.new), (queries, fitted.bridge(pairs.old)))
+    judged = LabelRelevance(asked, labels).judge(queries.ids, pairs.old.ids)
+    mixed = Mixed(Side(queries, pairs.new), Side(queries, fitted.bridge(pairs.old)))
     row = {name: i for i, name in enumerate(pairs.old.ids)}
 
     def area(order):

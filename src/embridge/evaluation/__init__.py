@@ -1,7 +1,9 @@
 """Measuring an upgrade."""
 
 from embridge.evaluation.backfill_curve import Mixed, backfill_auc, backfill_curve, cut_offs
+from embridge.evaluation.calibrate import fit_calibration, isotonic
 from embridge.evaluation.cells import MORE_CELLS
+from embridge.evaluation.choose_fusion import choose_alpha, split_support
 from embridge.evaluation.compare import compare
 from embridge.evaluation.compatibility import (
     Comparison,
@@ -19,7 +21,7 @@ from embridge.evaluation.evaluate import evaluate
 from embridge.evaluation.gates import GateResult, check_gates, require_gates
 from embridge.evaluation.landmarks import (
     SETTINGS,
-    LandmarkTruth,
+    LandmarkRelevance,
     Setting,
     landmark_average_precision,
     landmark_precision_at_k,
@@ -27,7 +29,7 @@ from embridge.evaluation.landmarks import (
 )
 from embridge.evaluation.measures import MEASURES, measure
 from embridge.evaluation.metrics import average_precision, cmc_at_k, first_hits, mrr, ndcg_at_k, recall_at_k
-from embridge.evaluation.relevance import LabelRelevance, Relevance
+from embridge.evaluation.relevance import AnyRelevance, LabelRelevance, Relevance
 from embridge.evaluation.report import Cell, Report, Task
 from embridge.evaluation.report_files import load_report, load_summary, save_report
 from embridge.evaluation.scope import CROSS_MODAL, Scope
@@ -52,12 +54,13 @@ __all__ = [
     "MEASURES",
     "MORE_CELLS",
     "SETTINGS",
+    "AnyRelevance",
     "Cell",
     "Comparison",
     "GateResult",
     "Interval",
     "LabelRelevance",
-    "LandmarkTruth",
+    "LandmarkRelevance",
     "Mixed",
     "Relevance",
     "Report",
@@ -76,6 +79,7 @@ __all__ = [
     "bootstrap_mean",
     "break_even",
     "check_gates",
+    "choose_alpha",
     "cmc_at_k",
     "compare",
     "compatible",
@@ -83,10 +87,12 @@ __all__ = [
     "decide",
     "evaluate",
     "first_hits",
+    "fit_calibration",
     "flip_rates",
     "flips",
     "forward_compatibility",
     "frequency_slices",
+    "isotonic",
     "ks_distance",
     "landmark_average_precision",
     "landmark_precision_at_k",
@@ -105,6 +111,7 @@ __all__ = [
     "retention",
     "save_report",
     "sequence_matrix",
+    "split_support",
     "summarise",
     "tar_at_far",
     "threshold_for_precision",

@@ -1,4 +1,7 @@
-"""The cells of a report: which queries search which gallery, and what they find."""
+"""The cells of a report: which queries search which gallery, and what they find.
+
+Fusion, cascade and mixed search call what `embridge.query` calls, so that a report measures what a server finds.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from embridge.errors import InvalidInput
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.one_set import without_rows
 from embridge.evaluation.sides import Side
-from embridge.nearest import Ranking, rerank, top_k
+from embridge.nearest import Ranking, top_k
+from embridge.query.cascade import rank_again
+from embridge.query.fusion import nlerp
 from embridge.shapes import Int64
 from embridge.space import Space, require_same
 
@@ -27,51 +32,52 @@ MORE_CELLS = {
 }
 """Cells on request, and what they are."""
 
+_CASCADE_VALUES = 1 << 22  # of the vectors that are ranked again at once
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bench:
     """Both sides of one direction and the upgrade between them.
 
-    native: the new model as a backfill would write it; ``new`` unless the upgrade is of the model with a LoRA. own [q]: where
-    queries and gallery are one set, each query's own gallery row, which it may not find; else None.
+    own [q]: where queries and gallery are one set, each query's own gallery row, which it may not find; else None.
     """
 
     old: Side
     new: Side
-    native: Side
     upgrade: Upgrade
     own: Int64[np.ndarray, " q"] | None = None
 
-    def bridged(self, upgrade: Upgrade | None = None) -> tuple[Embeddings, Embeddings]:
+    def bridged(self, upgrade: Upgrade | None = None) -> Side:
         """The new queries and the old gallery with the bridge between them."""
         upgrade = upgrade or self.upgrade
         require_same(upgrade.old_space, self.old.gallery.space, what="the old gallery of this upgrade")
-        side = self.native if upgrade.new_space == self.native.queries.space else self.new  # a control may have no LoRA
+        plain = self.new.plain  # a control may have no LoRA
+        side = plain if upgrade.new_space == plain.queries.space else self.new
         if upgrade.direction == "forward":
-            return upgrade.head(side.queries), upgrade.bridge(self.old.gallery)
-        return upgrade.to_index_space(side.queries), self.old.gallery
+            return Side(upgrade.head(side.queries), upgrade.bridge(self.old.gallery))
+        return Side(upgrade.to_index_space(side.queries), self.old.gallery)
 
-    def backfilled(self) -> tuple[Embeddings, Embeddings]:
-        """The native new queries and the re-encoded gallery, as the upgrade's head writes them where it is of them."""
-        queries, gallery = self.native.queries, self.native.gallery
-        if queries.space != self.upgrade.new_space:  # the upgrade is of the model with a LoRA
-            return queries, gallery
-        return self.upgrade.head(queries), self.upgrade.head(gallery)
+    def backfilled(self) -> Side:
+        """The new queries and the re-encoded gallery, as a backfill writes them: without a LoRA, by the upgrade's head."""
+        side = self.new.plain
+        if side.queries.space != self.upgrade.new_space:  # the upgrade is of the model with a LoRA
+            return side
+        return Side(self.upgrade.head(side.queries), self.upgrade.head(side.gallery))
 
-    def search(self, queries: Embeddings, gallery: Embeddings, depth: int) -> Ranking:
+    def search(self, side: Side, depth: int) -> Ranking:
         """The best gallery rows of every query, but not its own."""
-        metric = gallery.space.metric
+        queries, gallery, metric = side.queries.vectors, side.gallery.vectors, side.gallery.space.metric
         if self.own is None:
-            return top_k(queries.vectors, gallery.vectors, depth, metric=metric)
-        return without_rows(top_k(queries.vectors, gallery.vectors, depth + 1, metric=metric), self.own)
+            return top_k(queries, gallery, depth, metric=metric)
+        return without_rows(top_k(queries, gallery, depth + 1, metric=metric), self.own)
 
     def cells(
         self, controls: Mapping[str, Upgrade], more: Sequence[str], judged: Judged
-    ) -> dict[str, Callable[[], tuple[Embeddings, Embeddings]]]:
+    ) -> dict[str, Callable[[], Side]]:
         """Name → queries and gallery, made when called; in the order of a table."""
         extra = {"fused/old": self._fused, "ceiling": lambda: self._ceiling(judged)}
         return (
-            {"old/old": lambda: (self.old.queries, self.old.gallery), "new/old": self.bridged}
+            {"old/old": lambda: self.old, "new/old": self.bridged}
             | {f"{name}/old": partial(self.bridged, control) for name, control in controls.items()}
             | {name: extra[name] for name in more if name in extra}
             | {"new/new": self.backfilled, "naive": self._naive}
@@ -79,30 +85,36 @@ class Bench:
 
     def cascade(self, items: int, depth: int) -> Ranking:
         """The bridge's best ``items`` (at least ``depth``), ranked again by the new model's own scores."""
-        found = self.search(*self.bridged(), max(items, depth)).rows
-        queries, gallery = self.backfilled()
-        return rerank(queries.vectors, gallery.vectors, found, depth, metric=gallery.space.metric)
+        candidates, side = self.search(self.bridged(), max(items, depth)).rows, self.backfilled()
+        queries, gallery, metric = side.queries.vectors, side.gallery.vectors, side.gallery.space.metric
+        step = max(1, _CASCADE_VALUES // (candidates.shape[1] * gallery.shape[1]))
+        parts = [slice(start, start + step) for start in range(0, len(queries), step)]
+        ranked = [rank_again(queries[part], gallery[candidates[part]], depth, metric=metric) for part in parts]
+        places, scores = (np.concatenate([getattr(r, name) for r in ranked]) for name in ("rows", "scores"))
+        return Ranking(np.take_along_axis(candidates, places, axis=1), scores)
 
-    def _naive(self) -> tuple[Embeddings, Embeddings]:
-        queries, gallery = self.native.queries, self.old.gallery
+    def _naive(self) -> Side:
+        queries, gallery = self.new.plain.queries, self.old.gallery
         shared = min(queries.space.dim, gallery.space.dim)
         space = Space("no bridge", "", shared, gallery.space.metric)
-        return queries.with_vectors(_cut(queries, shared), space), gallery.with_vectors(_cut(gallery, shared), space)
+        return Side(
+            queries.with_vectors(_cut(queries, shared), space), gallery.with_vectors(_cut(gallery, shared), space)
+        )
 
-    def _fused(self) -> tuple[Embeddings, Embeddings]:
-        bridged, gallery = self.bridged()
-        if self.upgrade.direction == "forward" or gallery.space.metric != "cosine":
+    def _fused(self) -> Side:
+        bridged = self.bridged()
+        if self.upgrade.direction == "forward" or bridged.gallery.space.metric != "cosine":
             raise InvalidInput(
                 "fused/old is the mean of two unit vectors of the old space: it needs a backward upgrade and cosine"
             )
-        mixed = _unit(self.old.queries.vectors) + _unit(bridged.vectors)
-        return bridged.with_vectors(mixed.astype(np.float32), gallery.space), gallery
+        return Side(nlerp(self.old.queries, bridged.queries, 0.5), bridged.gallery)
 
-    def _ceiling(self, judged: Judged) -> tuple[Embeddings, Embeddings]:
-        queries, gallery = self.bridged()
+    def _ceiling(self, judged: Judged) -> Side:
+        bridged = self.bridged()
+        queries, gallery = bridged.queries, bridged.gallery
         rows = _unit(gallery.vectors) if gallery.space.metric == "cosine" else gallery.vectors
         means = judged.sums(rows.astype(np.float32)) / np.maximum(judged.relevant, 1)[:, None]
-        return queries.with_vectors(means.astype(np.float32), gallery.space), gallery
+        return Side(queries.with_vectors(means.astype(np.float32), gallery.space), gallery)
 
 
 def _cut(rows: Embeddings, dim: int) -> np.ndarray:

@@ -28,7 +28,7 @@ from embridge.shapes import Float32, Float64, Int64
 
 __all__ = [
     "SETTINGS",
-    "LandmarkTruth",
+    "LandmarkRelevance",
     "Setting",
     "landmark_average_precision",
     "landmark_precision_at_k",
@@ -42,11 +42,11 @@ SETTINGS: dict[Setting, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "medium": (("easy", "hard"), ("junk",)),
     "hard": (("hard",), ("junk", "easy")),
 }
-"""The lists of `LandmarkTruth` that are positives, and those that are junk."""
+"""The lists of `LandmarkRelevance` that are positives, and those that are junk."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LandmarkTruth:
+class LandmarkRelevance:
     """The gallery rows labelled easy, hard and junk, a list a query.
 
     Raises `InvalidInput` for lists of unequal length, and for a row that a query has twice.
@@ -71,22 +71,22 @@ class LandmarkTruth:
 
 
 def without_junk(
-    rows: Int64[np.ndarray, "q n"], truth: LandmarkTruth, setting: Setting
+    rows: Int64[np.ndarray, "q n"], relevance: LandmarkRelevance, setting: Setting
 ) -> tuple[Float32[np.ndarray, "q n"], Int64[np.ndarray, " q"]]:
     """The gains of the rankings left when junk is removed, zeros after them, and how many positives each query has.
 
     They are what the functions of `embridge.evaluation.metrics` take. Raises `InvalidInput` where a ranking lacks or
     repeats a positive, since it is not the whole gallery then.
 
-    >>> truth = LandmarkTruth((np.array([2]),), (np.array([0]),), (np.array([1]),))
-    >>> [array.tolist() for array in without_junk(np.array([[1, 2, 3, 0]]), truth, "medium")]
+    >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
+    >>> [array.tolist() for array in without_junk(np.array([[1, 2, 3, 0]]), relevance, "medium")]
     [[[1.0, 0.0, 1.0, 0.0]], [2]]
     """
-    if len(rows) != len(truth.easy):
-        raise InvalidInput(f"landmarks: expected rankings of {len(truth.easy)} queries, came {len(rows)}")
+    if len(rows) != len(relevance.easy):
+        raise InvalidInput(f"landmarks: expected rankings of {len(relevance.easy)} queries, came {len(rows)}")
     gains, relevant = np.zeros(rows.shape, np.float32), np.zeros(len(rows), np.int64)
     for query, ranking in enumerate(rows):
-        positives, junk = (truth.rows(query, lists) for lists in SETTINGS[setting])
+        positives, junk = (relevance.rows(query, lists) for lists in SETTINGS[setting])
         kept = ranking[~np.isin(ranking, junk)]
         gains[query, : len(kept)] = np.isin(kept, positives)
         relevant[query] = len(positives)
@@ -99,17 +99,17 @@ def without_junk(
 
 
 def landmark_average_precision(
-    rows: Int64[np.ndarray, "q n"], truth: LandmarkTruth, setting: Setting, *, empty: Empty
+    rows: Int64[np.ndarray, "q n"], relevance: LandmarkRelevance, setting: Setting, *, empty: Empty
 ) -> Float64[np.ndarray, " q"]:
     """Average precision over the whole ranking without junk, by trapezoids; the mean of it is the benchmark's mAP.
 
     The benchmark leaves out a query without a positive in the setting: ``empty="skip"``, which gives it NaN.
 
-    >>> truth = LandmarkTruth((np.array([2]),), (np.array([0]),), (np.array([1]),))
-    >>> float(landmark_average_precision(np.array([[1, 2, 3, 0]]), truth, "medium", empty="skip")[0].round(4))
+    >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
+    >>> float(landmark_average_precision(np.array([[1, 2, 3, 0]]), relevance, "medium", empty="skip")[0].round(4))
     0.7917
     """
-    gains, relevant = without_junk(rows, truth, setting)
+    gains, relevant = without_junk(rows, relevance, setting)
     depth = max(gains.shape[1], 1)
     return average_precision(
         gains, depth, relevant=relevant, denominator="relevant", estimator="trapezoid", empty=empty
@@ -117,17 +117,17 @@ def landmark_average_precision(
 
 
 def landmark_precision_at_k(
-    rows: Int64[np.ndarray, "q n"], truth: LandmarkTruth, setting: Setting, k: int, *, empty: Empty
+    rows: Int64[np.ndarray, "q n"], relevance: LandmarkRelevance, setting: Setting, k: int, *, empty: Empty
 ) -> Float64[np.ndarray, " q"]:
     """The share of positives in the top k of the ranking without junk; the mean of it is mP@k, at k of 1, 5 and 10.
 
     k is limited to the rank of the query's last positive, so that a perfect ranking of fewer scores 1.
 
-    >>> truth = LandmarkTruth((np.array([2]),), (np.array([0]),), (np.array([1]),))
-    >>> [float(landmark_precision_at_k(np.array([[1, 2, 3, 0]]), truth, s, 10, empty="skip")[0]) for s in ("easy", "hard")]
+    >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
+    >>> [float(landmark_precision_at_k(np.array([[1, 2, 3, 0]]), relevance, s, 10, empty="skip")[0]) for s in ("easy", "hard")]
     [1.0, 0.5]
     """
-    gains, relevant = without_junk(rows, truth, setting)
+    gains, relevant = without_junk(rows, relevance, setting)
     from_the_end = first_hits(np.ascontiguousarray(gains[:, ::-1]))
     last = np.where(relevant > 0, gains.shape[1] + 1 - from_the_end, 0)
     # found within the top k over its limit: recall, had the query so many positives

@@ -8,7 +8,7 @@ from embridge.embeddings import Embeddings
 from embridge.nearest import Ranking
 from embridge.shapes import Int64
 
-__all__ = ["is_one_set", "own_rows", "without_rows"]
+__all__ = ["is_one_set", "own_rows", "share_items", "without_rows"]
 
 
 def is_one_set(queries: Embeddings, gallery: Embeddings) -> bool:
@@ -17,6 +17,13 @@ def is_one_set(queries: Embeddings, gallery: Embeddings) -> bool:
         return True
     rows = own_rows(queries, gallery)
     return bool((rows >= 0).all()) and np.array_equal(queries.vectors, gallery.vectors[rows])
+
+
+def share_items(queries: Embeddings, gallery: Embeddings) -> bool:
+    """Whether some query is an item of the gallery, by id and by vector; the gallery may be a sample."""
+    rows = own_rows(queries, gallery)
+    both = np.flatnonzero(rows >= 0)
+    return bool((queries.vectors[both] == gallery.vectors[rows[both]]).all(axis=1).any())
 
 
 def own_rows(queries: Embeddings, gallery: Embeddings) -> Int64[np.ndarray, " q"]:

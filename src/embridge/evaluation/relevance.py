@@ -16,7 +16,7 @@ from embridge.evaluation.one_set import is_one_set, own_rows, without_rows
 from embridge.nearest import top_k
 from embridge.space import require_same
 
-__all__ = ["LabelRelevance", "Relevance", "Truth"]
+__all__ = ["AnyRelevance", "LabelRelevance", "Relevance"]
 
 _SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _SHOWN = 3
@@ -137,8 +137,8 @@ class LabelRelevance:
 
     An item whose id is not listed has no label, and nothing is relevant to it.
 
-    >>> truth = LabelRelevance({"q": "cat"}, {"a": "cat", "b": "dog"})
-    >>> truth.judge(["q"], ["b", "a"]).gains(np.array([[0, 1]])).tolist()
+    >>> relevance = LabelRelevance({"q": "cat"}, {"a": "cat", "b": "dog"})
+    >>> relevance.judge(["q"], ["b", "a"]).gains(np.array([[0, 1]])).tolist()
     [[0.0, 1.0]]
     """
 
@@ -167,7 +167,7 @@ class LabelRelevance:
         return JudgedByLabel.of(codes[0], codes[1], own)
 
 
-Truth = Relevance | LabelRelevance
+AnyRelevance = Relevance | LabelRelevance
 """What `evaluate` judges by."""
 
 

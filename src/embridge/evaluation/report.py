@@ -28,7 +28,7 @@ class Task:
 
     gallery_ids: the items that any ranking holds; gallery: how many were searched; relevant [q] and ideal [q, depth]:
     how many items are right for each query, and the best possible gains; weights: how much each query counts; slices:
-    column → a label for each query, empty for none; truth: who says what is right; groups: queries
+    column → a label for each query, empty for none; source: who says what is right; groups: queries
     that ask for the very same items, such as the captions of one photo, are drawn together by the bootstrap; skipped: how
     many queries were not asked, since nothing is right for them.
     """
@@ -41,7 +41,7 @@ class Task:
     ideal: Float32[np.ndarray, "q depth"]
     weights: Float64[np.ndarray, " q"] | None = None
     slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    truth: str = "judged pairs"
+    source: str = "judged pairs"
     groups: Int64[np.ndarray, " q"] | None = None
     skipped: int = 0
 

@@ -102,12 +102,24 @@ def _read(path: Path) -> tuple[Summary, dict[str, Any]]:
     if not isinstance(read, dict) or read.get("schema") != "embridge.report/2":
         came = read.get("schema") if isinstance(read, dict) else type(read).__name__
         raise ArtefactError(f"{path}: expected schema embridge.report/2, came {came!r}; evaluate again")
+    _with_present_names(read)
     try:
         return TypeAdapter(Summary).validate_python(read), read
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ArtefactError(f"{path} is not a whole report ({where}: {first['msg']}); evaluate again") from error
+
+
+def _with_present_names(read: dict[str, Any]) -> None:
+    """Reports written before these names were settled: who says what is right, and the model without its LoRA."""
+    for asked in read.get("asked") or ():
+        if isinstance(asked, dict) and "truth" in asked:
+            asked["source"] = asked.pop("truth")
+    about = read.get("about")
+    for fields in (about, about.get("data")) if isinstance(about, dict) else ():
+        if isinstance(fields, dict) and "native" in fields:
+            fields["new_without_lora"] = fields.pop("native")
 
 
 def _write_values(report: Report, path: Path) -> None:
@@ -200,7 +212,7 @@ def _read_task(file: Any, groups: Mapping[str, list[int]], asked: Asked) -> tupl
         _matrix(table["ideal"]).to_numpy(zero_copy_only=False).reshape(len(table), -1),
         None if table["weight"].null_count else table["weight"].to_numpy(),
         {name.removeprefix(_SLICE): tuple(table[name].to_pylist()) for name in slices},
-        asked.truth,
+        asked.source,
         None if table["group"].null_count else table["group"].to_numpy(),
         asked.skipped,
     )

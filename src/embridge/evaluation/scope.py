@@ -7,39 +7,50 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.evaluation.cells import MORE_CELLS
 from embridge.evaluation.measures import FULL, measure
 
-__all__ = ["CROSS_MODAL", "Scope"]
+__all__ = ["CROSS_MODAL", "Scope", "Unjudged"]
 
 CROSS_MODAL = ("t2i", "i2t")
+Unjudged = Literal["error", "skip", "zero"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """What to measure.
+    """What to measure of an upgrade.
 
-    metrics: names of `embridge.evaluation.measure`; the verdict goes by the last.
-    directions: one, or two: the second exchanges queries and gallery (text to image, then image to text).
-    cells: any of `MORE_CELLS` besides old/old, new/old, new/new and naive.
-    orders: backfill orders to draw a curve of: name → gallery ids, first to last; None for a random order.
-    slices: column → query id → label.
-    unjudged: what becomes of a query with nothing relevant in the gallery: refused, not asked, or counted as failed.
-    depth: how many hits a query to keep; at least the largest k is kept.
-    cascade_items: how many items the cascade re-encodes for a query.
-    about: plain JSON to keep in the report.
+    Attributes:
+        metrics: Names that `measure` knows; the verdict goes by the last.
+        directions: One, or two: the second exchanges queries and gallery (text to image, then image to text).
+        cells: Any of `MORE_CELLS`, besides old/old, new/old, new/new and naive.
+        controls: Other upgrades between the same models: name → upgrade, each a cell NAME/old.
+        orders: Backfill orders to draw a curve of: name → gallery ids, first to last; None for a random order.
+        slices: Column → query id → label.
+        unjudged: What becomes of a query with nothing relevant in the gallery: ``error`` refuses it, ``skip`` leaves it
+            out, ``zero`` counts it as failed.
+        depth: How many hits of a query to keep; at least the largest k is kept.
+        cascade_items: How many items the cascade re-encodes for a query.
+        seed: Draws the random order and the resamples of every interval.
+        about: Plain JSON to keep in the report.
 
-    >>> Scope(metrics=["ndcg_at_10"], directions=[""]).deepest
-    10
+    Raises:
+        SettingsError: There is no such metric or cell, or a number is out of range.
+
+    Example:
+        >>> Scope(metrics=["ndcg_at_10"], directions=[""]).deepest
+        10
     """
 
     metrics: Sequence[str] = ("recall_at_1", "recall_at_5", "recall_at_10")
     directions: Sequence[str] = CROSS_MODAL
     cells: Sequence[str] = ()
+    controls: Mapping[str, Upgrade] = field(default_factory=dict)
     orders: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    unjudged: Literal["error", "skip", "zero"] = "error"
+    unjudged: Unjudged = "error"
     depth: int = 1
     cascade_items: int = 100
     seed: int = 0

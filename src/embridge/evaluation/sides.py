@@ -19,17 +19,36 @@ __all__ = ["Side", "fingerprint", "require_same_items"]
 class Side:
     """Queries and gallery of one model, in its one space.
 
-    >>> from embridge import Space
-    >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
-    >>> Side(rows, rows).one_set
-    True
+    Attributes:
+        queries: Embeddings [q].
+        gallery: Embeddings [n].
+        without_lora: The same items as the model sees them without its LoRA, where it has one. A full backfill is
+            written so.
+
+    Raises:
+        SpaceMismatch: Queries and gallery are of two spaces.
+        InvalidInput: The side without the LoRA holds other items.
+
+    Example:
+        >>> from embridge import Space
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
+        >>> Side(rows, rows).one_set
+        True
     """
 
     queries: Embeddings
     gallery: Embeddings
+    without_lora: Side | None = None
 
     def __post_init__(self) -> None:
         require_same(self.gallery.space, self.queries.space, what="the queries of a side")
+        if self.without_lora is not None:
+            require_same_items(self, self.without_lora)
+
+    @property
+    def plain(self) -> Side:
+        """What the model sees without a LoRA."""
+        return self if self.without_lora is None else self.without_lora
 
     @property
     def one_set(self) -> bool:
@@ -38,11 +57,11 @@ class Side:
 
     def reversed(self) -> Side:
         """The gallery asks, the queries answer."""
-        return Side(self.gallery, self.queries)
+        return Side(self.gallery, self.queries, self.without_lora and self.without_lora.reversed())
 
     def asking(self, rows: np.ndarray) -> Side:
         """Only those queries; the gallery stays whole."""
-        return Side(self.queries.take(rows), self.gallery)
+        return Side(self.queries.take(rows), self.gallery, self.without_lora and self.without_lora.asking(rows))
 
 
 def require_same_items(old: Side, new: Side) -> None:

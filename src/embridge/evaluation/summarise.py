@@ -79,7 +79,7 @@ def _asked(report: Report, task: Task) -> Asked:
     names = tuple(
         sorted(report.names(task.direction), key=lambda name: name == CEILING)
     )  # it is no system, and stands below them
-    return Asked(task.direction, task.title, len(task.query_ids), task.gallery, task.truth, names, task.skipped)
+    return Asked(task.direction, task.title, len(task.query_ids), task.gallery, task.source, names, task.skipped)
 
 
 def _figure(report: Report, direction: str, cell: str, metric: str) -> Figure:
@@ -242,10 +242,10 @@ def _cautions(report: Report, task: Task) -> list[str]:
         made.append(f"{task.title}: only {queries} queries were asked; intervals from so few are too narrow")
     if 2 * k >= task.gallery:
         made.append(f"{task.title}: k = {k} is half of the gallery of {task.gallery} or more; chance finds much there")
-    if task.truth.endswith("not people"):
-        made.append(f"{task.title}: what is right is {task.truth}: this measures imitation, not quality")
+    if task.source.endswith("not people"):
+        made.append(f"{task.title}: what is right is {task.source}: this measures imitation, not quality")
     any_of = [m for m in report.metrics if measure(m).kind in ("recall", "cmc")]
-    if any_of and task.truth == "qrels" and task.relevant.mean() > 1:
+    if any_of and task.source == "qrels" and task.relevant.mean() > 1:
         made.append(
             f"{task.title}: {any_of[-1]} counts any relevant item; by qrels, where several are, recall mostly means the "
             f"share of them that is found: recall_share_at_{measure(any_of[-1]).k}"

@@ -32,13 +32,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked in one direction; cells are in the order of a table. skipped: queries without a right item."""
+    """What was asked in one direction; cells are in the order of a table.
+
+    source: who says what is right; skipped: queries without a right item.
+    """
 
     direction: str
     title: str
     queries: int
     gallery: int
-    truth: str
+    source: str
     cells: tuple[str, ...]
     skipped: int = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError, require
@@ -72,10 +73,11 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     require_answerable(options, judgements)
     old = side_of(settings.old, judgements, models)
     new, without_lora = sides_of_new(settings, upgrade, judgements, models)
-    best = without_lora or new
+    new = replace(new, without_lora=without_lora)
+    best = new.plain
     relevance = judgements.relevance or Relevance.from_neighbours(best.queries, best.gallery, options.neighbours or 1)
     scope = _scope(settings, options, judgements, upgrade, old)
-    report = evaluate(old, new, upgrade, relevance, native=without_lora, scope=scope, progress=progress)
+    report = evaluate(old, new, upgrade, relevance, scope=scope, progress=progress)
     summary = save_report(
         report, settings.report, gates=options.gates, precisions=options.precisions, thresholds=options.thresholds
     )

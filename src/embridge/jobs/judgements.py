@@ -15,7 +15,7 @@ from embridge.datasets.text_lines import read_captions
 from embridge.errors import SettingsError
 from embridge.evaluation import CROSS_MODAL, LabelRelevance, Relevance, frequency_slices
 from embridge.evaluation.gates import parse_gate
-from embridge.evaluation.relevance import Truth
+from embridge.evaluation.relevance import AnyRelevance
 from embridge.settings import EvaluateSettings
 
 __all__ = ["Judgements", "read_judgements", "read_orders", "require_answerable", "require_apart"]
@@ -31,7 +31,7 @@ class Judgements:
     where judgements are of ids alone.
     """
 
-    relevance: Truth | None
+    relevance: AnyRelevance | None
     queries: list[str] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
     cross_modal: bool = False

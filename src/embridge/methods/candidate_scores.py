@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -112,8 +112,8 @@ def scores_of_queries(upgrades: Mapping[str, Upgrade], judged: JudgedQueries) ->
         {}
     """
     first, *others = upgrades
-    controls = {name: upgrades[name] for name in others}
-    report = evaluate(judged.old, judged.new, upgrades[first], judged.relevance, scope=judged.scope, controls=controls)
+    scope = replace(judged.scope, controls={name: upgrades[name] for name in others})
+    report = evaluate(judged.old, judged.new, upgrades[first], judged.relevance, scope=scope)
     cells = {first: UPGRADED} | {name: f"{name}/old" for name in others}
     values = {
         n: np.concatenate([report.values(d, c, report.main) for d in report.directions]) for n, c in cells.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from embridge.adapters.base import Adapter
 from embridge.adapters.upgrade import Upgrade
 from embridge.evaluation import Interval, Scope, Side
-from embridge.evaluation.relevance import Truth
+from embridge.evaluation.relevance import AnyRelevance
 
 __all__ = ["Candidate", "Choice", "JudgedQueries", "multiply_adds"]
 
@@ -34,7 +34,7 @@ class JudgedQueries:
 
     old: Side
     new: Side
-    relevance: Truth
+    relevance: AnyRelevance
     scope: Scope = field(default_factory=Scope)
 
 

@@ -13,17 +13,43 @@ import numpy as np
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, WrongDirection
-from embridge.nearest import Hits, top_k
+from embridge.nearest import Hits, Ranking, rerank
 from embridge.query.arrays import Search, hits_of, require_k
 from embridge.query.vector_cache import VectorCache
-from embridge.space import require_same
+from embridge.shapes import Float32
+from embridge.space import Metric, require_same
 
-__all__ = ["Cascade", "Encode", "Price"]
+__all__ = ["Cascade", "Encode", "Price", "rank_again"]
 
 Encode = Callable[[Sequence[str]], Embeddings]
 """Item ids → the new model's vectors of those items, by the same ids in the same order."""
 
 _TIMED = 10_000  # last queries whose times are kept
+
+
+def rank_again(
+    queries: Float32[np.ndarray, "q d"], candidates: Float32[np.ndarray, "q m d"], k: int, *, metric: Metric
+) -> Ranking:
+    """Rank each query's own candidates by the new model's scores; equal ones keep the order they came in.
+
+    Args:
+        queries: Float32 [q, d].
+        candidates: The new model's vectors of what the bridge found for each query, best first.
+        k: How many to keep.
+        metric: How the new space is compared.
+
+    Returns:
+        Places in the query's candidates and scores [q, min(k, m)], best first.
+
+    Example:
+        >>> items = np.array([[[0, 1], [1, 0], [1, 1]]], np.float32)
+        >>> rank_again(np.array([[1, 0]], np.float32), items, 2, metric="cosine").rows.tolist()
+        [[1, 2]]
+    """
+    count, width, dim = candidates.shape
+    places = np.arange(count * width).reshape(count, width)
+    best = rerank(queries, candidates.reshape(-1, dim), places, k, metric=metric)
+    return Ranking(best.rows - places[:, :1], best.scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +144,8 @@ class Cascade:
         scores = np.empty(0, np.float32)
         if names:
             rows = self.upgrade.head(self._vectors(names))
-            best = top_k(query.vectors, rows.vectors, k, metric=rows.space.metric)
-            ids, scores = tuple(names[row] for row in best.rows[0]), best.scores[0]
+            best = rank_again(query.vectors, rows.vectors[None], k, metric=rows.space.metric)
+            ids, scores = tuple(names[place] for place in best.rows[0]), best.scores[0]
         self._queries += 1
         self._wanted += len(names)
         self._milliseconds.append(1_000 * (perf_counter() - began))

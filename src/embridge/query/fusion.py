@@ -99,7 +99,7 @@ def cosines(old: Embeddings, bridged: Embeddings) -> Float64[np.ndarray, " q"]:
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """A way to fuse queries, for one old space; `embridge.query.choose_alpha` finds one on a support set.
+    """A way to fuse queries, for one old space; `embridge.evaluation.choose_alpha` finds one on a support set.
 
     alpha: of ``slerp`` and ``nlerp``; bias and slope: of ``adaptive``. metric, support (ids of the queries it was chosen
     on: leave them out of any evaluation) and scores ((α, mean of the metric on the support) of the grid) say where it

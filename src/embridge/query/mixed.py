@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, get_args
 
 import numpy as np
 
@@ -16,14 +15,10 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, WrongDirection
 from embridge.nearest import Hits
 from embridge.query.arrays import Over, Search, hits_of, require_k
-from embridge.query.calibration import Calibration, Curve
-from embridge.space import require_same
+from embridge.query.merging import Merge, Part, best_of_both, comparable, require_merge
 
-__all__ = ["Merge", "MixedSearch", "Plain"]
+__all__ = ["MixedSearch"]
 
-Plain = Literal["rrf", "raw"]
-Merge = Calibration | Plain
-_RRF_K = 60  # Cormack, Clarke and Büttcher 2009
 _GROWTH = 4
 _COPIED = 1 << 28  # bytes of old rows that may be set apart for some queries
 _LOOKED_AT, _COVERED = 32, 0.95  # queries whose lists tell how deep to begin, and how many of them that is enough for
@@ -71,14 +66,7 @@ class MixedSearch:
     def __post_init__(self) -> None:
         if self.upgrade.direction != "backward":
             raise WrongDirection("old rows are searched as they are, which needs a backward upgrade, not a forward one")
-        old, new = self.upgrade.old_space, self.upgrade.head.target
-        if isinstance(self.merge, Calibration):
-            require_same(old, self.merge.old_space, what="the old side of the calibration")
-            require_same(new, self.merge.new_space, what="the new side of the calibration")
-        elif self.merge not in get_args(Plain):
-            raise InvalidInput(f"merge is a Calibration or one of {', '.join(get_args(Plain))}, not {self.merge!r}")
-        elif self.merge == "raw" and old.metric != new.metric:
-            raise InvalidInput(f"raw scores by {old.metric} and by {new.metric} have nothing in common; calibrate them")
+        require_merge(self.merge, self.upgrade.old_space, self.upgrade.head.target)
         if self.most_fetched < 1:
             raise InvalidInput(f"most_fetched is at least 1, came {self.most_fetched}")
 
@@ -150,11 +138,8 @@ class MixedSearch:
         """Whether, of an old list, the first ``depth`` rows are enough: k rows come before any below."""
         new, old = values
         old = old[: int(np.searchsorted(rows, depth))]
-        if self.merge == "rrf":
-            bound = 1 / (_RRF_K + 1 + len(old))
-        else:
-            last = whole[1][depth - 1 : depth].astype(np.float64)
-            bound = float((self._curve("old")(last) if isinstance(self.merge, Calibration) else last)[0])
+        last = whole[1][depth - 1 : depth].astype(np.float64)
+        bound = float(comparable(self.merge, "old", last, np.array([len(old)]))[0])  # for what comes next
         return len(old) >= k or int((new > bound).sum() + (old > bound).sum()) >= k
 
     def _without_new(self, lists: list[Found], new: list[tuple[str, ...]]) -> list[np.ndarray]:
@@ -166,20 +151,13 @@ class MixedSearch:
             for (names, _), seen in zip(lists, map(set, new), strict=True)
         ]
 
-    def _values(self, side: Literal["old", "new"], lists: list[Found]) -> list[Found]:
+    def _values(self, part: Part, lists: list[Found]) -> list[Found]:
         """The same lists with comparable values, never rising."""
         lengths = [len(names) for names, _ in lists]
         scores = np.concatenate([scores for _, scores in lists]).astype(np.float64)
-        if self.merge == "rrf":
-            values = np.concatenate([1 / (_RRF_K + 1 + np.arange(length)) for length in lengths])
-        else:
-            values = self._curve(side)(scores) if isinstance(self.merge, Calibration) else scores
-        parts = np.split(values, np.cumsum(lengths)[:-1])
-        return [(names, np.minimum.accumulate(part)) for (names, _), part in zip(lists, parts, strict=True)]
-
-    def _curve(self, side: Literal["old", "new"]) -> Curve:
-        assert isinstance(self.merge, Calibration)
-        return self.merge.old if side == "old" else self.merge.new
+        values = comparable(self.merge, part, scores, np.concatenate([np.arange(length) for length in lengths]))
+        of_list = np.split(values, np.cumsum(lengths)[:-1])
+        return [(names, np.minimum.accumulate(own)) for (names, _), own in zip(lists, of_list, strict=True)]
 
 
 def _lists(hits: Hits) -> list[Found]:
@@ -195,6 +173,5 @@ def _at(found: Found, places: np.ndarray) -> Found:
 def _merged(new: Found, old: Found, k: int) -> Found:
     """The k best of two lists."""
     names, values = new[0] + old[0], np.concatenate([new[1], old[1]])
-    rank = np.concatenate([np.arange(len(new[0])), np.arange(len(old[0]))])
-    order = np.lexsort((rank, -values))[:k]  # stable: of equal value and rank, the new one
-    return tuple(names[place] for place in order), values[order].astype(np.float32)
+    places = best_of_both(new[1], old[1], k)
+    return tuple(names[place] for place in places), values[places].astype(np.float32)

@@ -26,7 +26,7 @@ from embridge.training.objectives.odpp import ODPP, ODPPSettings
 
 RANDOM = np.random.default_rng(0)
 LABELS = {str(i): "abc"[i % 3] for i in range(30)}
-TRUTH = LabelRelevance(LABELS, LABELS)
+RELEVANCE = LabelRelevance(LABELS, LABELS)
 SCOPE = Scope(metrics=["cmc_at_1", "map_at_5"], directions=[""])
 
 
@@ -58,8 +58,8 @@ def step_by_step(chain, rows, old):
     return rows
 
 
-def matrix_of(chain, sides, truth=TRUTH):
-    return compatibility_matrices(chain_reports(chain, sides, truth, scope=SCOPE))[""]
+def matrix_of(chain, sides, relevance=RELEVANCE):
+    return compatibility_matrices(chain_reports(chain, sides, relevance, scope=SCOPE))[""]
 
 
 # The way from one version to another
@@ -189,10 +189,12 @@ def test_each_pair_is_measured_as_its_upgrade_is():
     sides = [Side(rows_of(space, 10, seed=1), rows_of(space)) for space in chain.spaces]
     reports = {
         (t, s): report
-        for t, s, report in chain_reports(chain, sides, TRUTH, scope=SCOPE, progress=lambda *said: told.append(said))
+        for t, s, report in chain_reports(
+            chain, sides, RELEVANCE, scope=SCOPE, progress=lambda *said: told.append(said)
+        )
     }
     assert set(reports) == {(1, 0), (2, 0), (2, 1)}
-    alone = evaluate(sides[0], sides[2], chain.upgrade(0), TRUTH, scope=SCOPE)
+    alone = evaluate(sides[0], sides[2], chain.upgrade(0), RELEVANCE, scope=SCOPE)
     assert reports[2, 0].figures() == alone.figures()
     assert told[-1] == (3, 3, "pairs of versions")
     assert len(told) == 3
@@ -279,8 +281,8 @@ def test_trained_versions_search_the_galleries_of_all_before(name, tmp_path):
     np.testing.assert_allclose(chain.upgrade(0).to_index_space(seen[2]).vectors, walked.vectors, atol=1e-5)
     assert isinstance(chain.upgrade(0).bridge, Composed if name == "bc-aligner" else Prefix)
     labels = dict(zip(seen[0].ids, (SCRIPTS[label] for label in data.labels), strict=True))
-    truth, sides = LabelRelevance(labels, labels), [Side(rows, rows) for rows in seen]
-    matrix = matrix_of(chain, sides, truth)["cmc_at_1"]
+    relevance, sides = LabelRelevance(labels, labels), [Side(rows, rows) for rows in seen]
+    matrix = matrix_of(chain, sides, relevance)["cmc_at_1"]
     assert matrix[np.tril_indices(3, -1)].mean() > 0.3  # a fifth by chance
     crossed = [float(matrix[t, s] > matrix[s, s]) for t, s in ((1, 0), (2, 0), (2, 1))]
     assert average_compatibility(matrix, ties="fail") == pytest.approx(np.mean(crossed))

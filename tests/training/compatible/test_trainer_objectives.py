@@ -54,9 +54,11 @@ def test_the_loss_falls_and_the_report_has_its_cells(name, toy, tmp_path):
     encoder, upgrade = load(f"trained:{folder}", device="cpu"), Upgrade.load(folder / "upgrade")
     assert (upgrade.new_space, upgrade.old_space) == (encoder.space, old_encoder().space)
     data = items("test")
-    truth = LabelRelevance(*[{f"item {row}": SCRIPTS[c] for row, c in enumerate(data.labels)}] * 2)
+    relevance = LabelRelevance(*[{f"item {row}": SCRIPTS[c] for row, c in enumerate(data.labels)}] * 2)
     scope = Scope(metrics=["recall_at_1"], directions=["images"])
-    figures = evaluate(side(old_encoder(), data), side(encoder, data), upgrade, truth, scope=scope).figures()["images"]
+    figures = evaluate(side(old_encoder(), data), side(encoder, data), upgrade, relevance, scope=scope).figures()[
+        "images"
+    ]
     assert set(figures) == {"old/old", "new/old", "new/new", "naive"}
     assert figures["new/new"]["recall_at_1"] > 0.3  # a fifth by chance
 

@@ -132,7 +132,7 @@ def _verdict(summary: Summary) -> Markup:
 def _asked(summary: Summary) -> Markup:
     label = measure(summary.main).label
     told = "; ".join(
-        f"{a.title}, {a.queries:,} queries over {a.gallery:,} items, right by {a.truth}" for a in summary.asked
+        f"{a.title}, {a.queries:,} queries over {a.gallery:,} items, right by {a.source}" for a in summary.asked
     )
     count = len(summary.cautions)
     cautions = f" {count} caution{'s' if count > 1 else ''} below." if count else ""

@@ -250,9 +250,9 @@ def _measure(
         Side(texts[1], new_images),
         upgrade,
         Relevance.from_pairs(zip(names, held_out.ids, strict=True)),
-        controls={"procrustes": control},
         scope=Scope(
             cells=("fused/old", "cascade", "ceiling"),
+            controls={"procrustes": control},
             orders={"random": None},
             slices={"first word": _first_words(names, held_out.ids)},
             about={"measured on": "1,000 held-out characters of DejaVu and STIX"},

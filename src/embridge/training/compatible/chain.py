@@ -15,7 +15,7 @@ from embridge.adapters.prefix import Prefix
 from embridge.adapters.upgrade import MANIFEST, Upgrade
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch, WrongDirection
 from embridge.evaluation.evaluate import evaluate
-from embridge.evaluation.relevance import Truth
+from embridge.evaluation.relevance import AnyRelevance
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED, Report
 from embridge.evaluation.scope import Scope
 from embridge.evaluation.sequences import sequence_matrix
@@ -126,7 +126,7 @@ class Chain:
 def chain_reports(
     chain: Chain,
     sides: Sequence[Side],
-    truth: Truth,
+    relevance: AnyRelevance,
     *,
     scope: Scope | None = None,
     progress: Progress = silent,
@@ -145,7 +145,7 @@ def chain_reports(
     rows = [_written(side, head) for side, head in zip(sides, heads, strict=True)]
     pairs = [(t, s) for t in range(len(chain)) for s in range(t)]
     for done, (t, s) in enumerate(pairs, 1):
-        yield t, s, evaluate(rows[s], sides[t], chain.upgrade(s, new=t), truth, scope=scope)
+        yield t, s, evaluate(rows[s], sides[t], chain.upgrade(s, new=t), relevance, scope=scope)
         progress(done, len(pairs), "pairs of versions")
 
 
