@@ -18,8 +18,18 @@ __all__ = ["atomic_file", "atomic_folder", "refuse_foreign_folder", "require_fil
 def atomic_file(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it takes the name only if the block ends well.
 
-    >>> with atomic_file("/tmp/embridge-example.txt") as temporary:
-    ...     _ = temporary.write_text("whole")
+    Args:
+        path: The file to write or to replace.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        InvalidInput: A part of the way to it is a file.
+
+    Example:
+        >>> with atomic_file("example.txt") as temporary:
+        ...     _ = temporary.write_text("whole")
     """
     path = Path(path)
     _make_parent(path)
@@ -40,9 +50,22 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 def atomic_folder(path: Path | str, *, marker: str) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; it takes the name only if the block ends well.
 
-    An existing folder is replaced only if it holds ``marker``, the file that shows it is one of the same kind, or is
-    empty; anything else is refused with `InvalidInput`. A crash between the two renames leaves the old folder beside
-    the new name as ``.NAME.old``, and the next write restores it first.
+    A crash between the two renames leaves the old folder beside the new name as ``.NAME.old``, and the next write restores
+    it first.
+
+    Args:
+        path: The folder to write or to replace.
+        marker: The file that shows that an existing folder is one of the same kind and may be replaced.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        InvalidInput: There is something else: a file, or a folder with content but without the marker.
+
+    Example:
+        >>> with atomic_folder("example", marker="kind.json") as temporary:
+        ...     _ = (temporary / "kind.json").write_text("{}")
     """
     path = Path(path)
     _make_parent(path)
@@ -70,7 +93,18 @@ def atomic_folder(path: Path | str, *, marker: str) -> Iterator[Path]:
 
 
 def refuse_foreign_folder(path: Path | str, *, marker: str) -> None:
-    """Raise `InvalidInput` if ``path`` is a file, or a folder with content but without ``marker``."""
+    """Refuse to write where something else is.
+
+    Args:
+        path: The folder to be written.
+        marker: The file that a folder of the same kind holds.
+
+    Raises:
+        InvalidInput: It is a file, or a folder with content but without the marker.
+
+    Example:
+        >>> refuse_foreign_folder("nothing-there", marker="kind.json")
+    """
     path = Path(path)
     if path.is_file():
         raise InvalidInput(f"{path} is a file; a folder is to be written there. Choose another name")
@@ -81,7 +115,20 @@ def refuse_foreign_folder(path: Path | str, *, marker: str) -> None:
 
 
 def require_file(path: Path | str, expected: str) -> None:
-    """Raise `InvalidInput` if nothing is at ``path``, so that a missing file is not taken for a damaged one."""
+    """Refuse a path at which nothing is, so that a missing file is not taken for a damaged one.
+
+    Args:
+        path: The file.
+        expected: What the message says was expected there.
+
+    Raises:
+        InvalidInput: Nothing is there.
+
+    Example:
+        >>> require_file("none.npy", "vectors")
+        Traceback (most recent call last):
+        embridge.errors.InvalidInput: none.npy does not exist; expected vectors
+    """
     if not Path(path).exists():
         raise InvalidInput(f"{path} does not exist; expected {expected}")
 

@@ -20,15 +20,23 @@ _CHUNK_ROWS = 65_536
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """``vectors[i]`` belongs to ``ids[i]`` and lies in ``space``.
+    """Vectors of one space with their ids: ``vectors[i]`` belongs to ``ids[i]``.
 
-    ids: n unique, non-empty strings. vectors: float32 [n, d], finite, in any memory order; a memory map stays one. They
-    are neither copied, cast nor normalised. Raises `InvalidInput` with the first offending row.
+    Vectors are checked here and trusted afterwards. They are neither copied, cast nor normalised.
 
-    >>> space = Space("toy", "1", 2)
-    >>> rows = Embeddings(("a", "b"), np.eye(2, dtype=np.float32), space)
-    >>> len(rows), rows.take([1]).ids
-    (2, ('b',))
+    Args:
+        ids: n unique, non-empty strings.
+        vectors: Finite float32 [n, d], in any memory order; a memory map stays one.
+        space: The space that the vectors lie in.
+
+    Raises:
+        InvalidInput: A vector or an id cannot be used; the message names the first row.
+
+    Example:
+        >>> space = Space("toy", "1", 2)
+        >>> rows = Embeddings(("a", "b"), np.eye(2, dtype=np.float32), space)
+        >>> len(rows), rows.take([1]).ids
+        (2, ('b',))
     """
 
     ids: tuple[str, ...]
@@ -71,15 +79,24 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HalfEmbeddings:
-    """As `Embeddings`, for sets that would fill the memory: float16 [m, d], in most cases a memory map.
+    """Embeddings in float16, for sets that would fill the memory.
 
-    rows [n]: which of them are meant, in that order; all where None. So a part of a million rows costs row numbers alone.
-    ids: n strings. A vector of length one keeps its direction to about 3e-4 in float16. Raises `InvalidInput` for values
-    that are not float16, not finite, or of another shape.
+    A vector of length one keeps its direction to about 3e-4.
 
-    >>> stored = HalfEmbeddings(("a", "b"), np.eye(2, dtype=np.float16), Space("toy", "1", 2))
-    >>> stored.take([1]).vectors
-    array([[0., 1.]], dtype=float32)
+    Args:
+        ids: n strings.
+        halves: Finite float16 [m, d], in most cases a memory map.
+        space: The space that the vectors lie in.
+        rows: Int64 [n]: which of the m rows are meant, in that order; all where None. So a part of a million rows costs
+            row numbers alone.
+
+    Raises:
+        InvalidInput: The values are not float16, not finite, or of another shape.
+
+    Example:
+        >>> stored = HalfEmbeddings(("a", "b"), np.eye(2, dtype=np.float16), Space("toy", "1", 2))
+        >>> stored.take([1]).vectors
+        array([[0., 1.]], dtype=float32)
     """
 
     ids: tuple[str, ...]
@@ -133,12 +150,39 @@ class HalfEmbeddings:
 
 
 def float32_rows(side: Embeddings | HalfEmbeddings, rows: slice | np.ndarray) -> Float32[np.ndarray, "k d"]:
-    """Some rows of either kind; nothing is copied where that can be helped."""
+    """Some rows of either kind of embeddings; nothing is copied where that can be helped.
+
+    Args:
+        side: Embeddings in float32 or float16.
+        rows: A slice, or row numbers [k].
+
+    Returns:
+        Float32 [k, d].
+
+    Example:
+        >>> float32_rows(HalfEmbeddings(("a",), np.ones((1, 2), np.float16), Space("toy", "1", 2)), slice(None))
+        array([[1., 1.]], dtype=float32)
+    """
     return side.vectors[rows] if isinstance(side, Embeddings) else side.read(rows)
 
 
 def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
-    """All parts, one after the other; they must share a space and no id."""
+    """All parts, one after the other.
+
+    Args:
+        parts: At least one; they share a space and no id.
+
+    Returns:
+        Embeddings of all rows, in that order.
+
+    Raises:
+        InvalidInput: There is no part, an id repeats, or the spaces differ.
+
+    Example:
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a", "b"])
+        >>> concatenate([rows.take([1]), rows.take([0])]).ids
+        ('b', 'a')
+    """
     if not parts:
         raise InvalidInput("nothing to concatenate: no parts came")
     spaces = {part.space for part in parts}
@@ -150,7 +194,19 @@ def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
 
 
 def require_vectors(vectors: object, *, dim: int | None, what: str) -> None:
-    """Raise `InvalidInput` unless ``vectors`` is a finite float32 array [n, dim] (any dim where None)."""
+    """Refuse what is no finite float32 array [n, dim].
+
+    Args:
+        vectors: Anything.
+        dim: The length that a row must have; any where None.
+        what: What the message calls the vectors.
+
+    Raises:
+        InvalidInput: It is no such array.
+
+    Example:
+        >>> require_vectors(np.eye(2, dtype=np.float32), dim=2, what="the queries")
+    """
     if not isinstance(vectors, np.ndarray):
         raise InvalidInput(f"{what}: expected a numpy array, came {type(vectors).__name__}; use numpy.asarray")
     if vectors.dtype != np.float32:

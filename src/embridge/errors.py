@@ -88,7 +88,20 @@ class MissingExtra(EmbridgeError, ImportError):
 def require(module: str, *, extra: str) -> ModuleType:
     """Import an optional dependency, or say which extra brings it.
 
-    Raises `MissingExtra` when the module, or one it needs, is not installed.
+    Args:
+        module: The module's full name.
+        extra: The extra of this package that installs it.
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingExtra: The module, or one it needs, is not installed.
+
+    Example:
+        >>> require("nothing_of_this_name", extra="demo")
+        Traceback (most recent call last):
+        embridge.errors.MissingExtra: nothing_of_this_name is needed here ... install it with: pip install 'embridge[demo]'
     """
     try:
         return importlib.import_module(module)

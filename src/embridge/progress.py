@@ -15,4 +15,13 @@ class Progress(Protocol):
 
 
 def silent(done: int, total: int, what: str) -> None:
-    """Say nothing."""
+    """Say nothing: the progress of whoever does not ask for any.
+
+    Args:
+        done: Units done.
+        total: Units in total.
+        what: What is being done.
+
+    Example:
+        >>> silent(1, 2, "fit")
+    """

@@ -20,8 +20,18 @@ _LIBRARIES = ("embridge", "numpy", "torch", "transformers", "sentence-transforme
 class Provenance:
     """Where an upgrade comes from: enough to make it again and to explain it.
 
-    settings, versions and figures are plain JSON; data is a fingerprint of what it was fitted on; encoders names the
-    ``old`` and ``new`` encoder as `embridge.encoders.load` takes them, where they are known.
+    Attributes:
+        method: The method's name.
+        settings: Its settings, as plain JSON.
+        seed: What its random draws began with.
+        data: A fingerprint of what it was fitted on.
+        versions: Python and the libraries it was made with.
+        figures: What was measured while fitting, as plain JSON.
+        encoders: The ``old`` and the ``new`` encoder as `embridge.encoders.load` takes them, where they are known.
+
+    Example:
+        >>> Provenance("procrustes", settings={"center": False}).seed
+        0
     """
 
     method: str
@@ -34,13 +44,29 @@ class Provenance:
 
 
 def library_versions() -> dict[str, str]:
-    """What a provenance says of the software it was made with."""
+    """What a provenance says of the software it was made with.
+
+    Returns:
+        Python's version, and those of the libraries that vectors depend on, by name.
+
+    Example:
+        >>> sorted(library_versions())[:3]
+        ['embridge', 'numpy', 'python']
+    """
     found = {"python": platform.python_version()}
     return found | {name: number for name in _MADE_WITH if (number := _version(name))}
 
 
 def environment() -> dict[str, Any]:
-    """Python, the versions of the libraries that are installed, the processor, and how many there are."""
+    """Software and machine, for figures that are to be compared.
+
+    Returns:
+        Python, the versions of the libraries that are installed, the processor, and how many there are.
+
+    Example:
+        >>> list(environment())
+        ['python', 'libraries', 'cpu', 'cores']
+    """
     return {
         "python": platform.python_version(),
         "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
@@ -50,7 +76,15 @@ def environment() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, as far as the system tells it.
+
+    Returns:
+        The name; that of the architecture where there is no other.
+
+    Example:
+        >>> bool(processor())
+        True
+    """
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.exists() else []
     named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -19,14 +19,22 @@ Metric = Literal["cosine", "dot", "l2"]
 class Space:
     """One model's vector space: everything that must agree before two vectors may be compared.
 
-    model: the model's name; revision: a commit or a hash of its weights; dim: length of a vector; metric: how two
-    vectors are compared (``cosine`` normalises both, ``l2`` is the negative squared distance, so more is always
-    nearer); recipe: whatever else changes the vectors (prefix, pooling, preprocessing).
+    Attributes:
+        model: The model's name.
+        revision: A commit, or a hash of its weights.
+        dim: Length of a vector.
+        metric: How two vectors are compared. ``cosine`` normalises both, ``l2`` is the negative squared distance: more is
+            always nearer.
+        recipe: Whatever else changes the vectors, such as prefix, pooling and preprocessing.
 
-    >>> Space("clip-vit-b32", "3d74acf", 512).id
-    '5e20addef883'
-    >>> Space("clip-vit-b32", "3d74acf", 512) == Space("clip-vit-b32", "other", 512)
-    False
+    Raises:
+        InvalidInput: A field is of another type or out of range.
+
+    Example:
+        >>> Space("clip-vit-b32", "3d74acf", 512).id
+        '5e20addef883'
+        >>> Space("clip-vit-b32", "3d74acf", 512) == Space("clip-vit-b32", "other", 512)
+        False
     """
 
     model: str
@@ -67,15 +75,22 @@ class Space:
 
 
 def require_same(expected: Space, came: Space, *, what: str) -> None:
-    """Raise `SpaceMismatch` unless the two spaces are one.
+    """Refuse vectors of another space.
 
-    ``what`` names the vectors in the message: ``require_same(store_space, queries.space, what="the queries")``.
+    Args:
+        expected: The space that there must be.
+        came: The space that there is.
+        what: What the message calls the vectors, such as ``the queries``.
 
-    >>> old, new = Space("clip-vit-b32", "3d74acf", 512), Space("clip-vit-b32", "other", 512)
-    >>> require_same(old, old, what="the queries")
-    >>> require_same(old, new, what="the queries")
-    Traceback (most recent call last):
-    embridge.errors.SpaceMismatch: the queries: expected vectors of clip-vit-b32@3d74acf (512-d cosine, space 5e20addef883)...
+    Raises:
+        SpaceMismatch: The two differ.
+
+    Example:
+        >>> old, new = Space("clip-vit-b32", "3d74acf", 512), Space("clip-vit-b32", "other", 512)
+        >>> require_same(old, old, what="the queries")
+        >>> require_same(old, new, what="the queries")
+        Traceback (most recent call last):
+        embridge.errors.SpaceMismatch: the queries: expected vectors of clip-vit-b32@3d74acf (512-d cosine, space 5e20addef883)...
     """
     if expected == came:
         return

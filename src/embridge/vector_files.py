@@ -25,11 +25,23 @@ _SPACE_KEY = b"embridge.space"
 
 
 def write_vectors(rows: Embeddings, path: Path | str) -> Path:
-    """Write ids, vectors and space; the suffix chooses the format. The file appears whole or not at all.
+    """Write ids, vectors and space; the file appears whole or not at all.
 
-    >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
-    >>> write_vectors(rows, "rows.parquet").name
-    'rows.parquet'
+    Args:
+        rows: What to write.
+        path: The file; its suffix, ``.npy``, ``.parquet`` or ``.arrow``, chooses the format.
+
+    Returns:
+        The path.
+
+    Raises:
+        InvalidInput: The suffix is none of these.
+        MissingExtra: Parquet and Arrow need the extra ``parquet``.
+
+    Example:
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
+        >>> write_vectors(rows, "rows.npy").name
+        'rows.npy'
     """
     path = Path(path)
     suffix = _suffix(path)
@@ -53,19 +65,28 @@ def write_vectors(rows: Embeddings, path: Path | str) -> Path:
 
 
 def read_vectors(path: Path | str, *, space: Space | None = None, cast: bool = False) -> Embeddings:
-    """Read one file whole (npy and Arrow as a memory map).
+    """Read one file whole; npy and Arrow as a memory map.
 
-    space: what the file must hold; needed where the file does not say. cast: convert float16 or float64 to float32,
-    which is refused otherwise. Raises `InvalidInput` for a file that is missing, truncated or not of its format, and
-    `SpaceMismatch` where the file says another space.
+    Args:
+        path: A file of `write_vectors`, or a bare ``.npy``.
+        space: What the file must hold; needed where the file does not say.
+        cast: Convert float16 or float64 to float32, which is refused otherwise.
 
-    >>> space = Space("toy", "1", 2)
-    >>> _ = write_vectors(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]), "rows.npy")
-    >>> read_vectors("rows.npy").ids, read_vectors("rows.npy").space == space
-    (('a', 'b'), True)
-    >>> np.save("bare.npy", np.eye(2, dtype=np.float16))  # says neither ids nor space, and is no float32
-    >>> read_vectors("bare.npy", space=space, cast=True).ids
-    ('0', '1')
+    Returns:
+        Its rows; numbered where the file has no ids.
+
+    Raises:
+        InvalidInput: The file is missing, truncated or not of its format.
+        SpaceMismatch: The file says another space.
+
+    Example:
+        >>> space = Space("toy", "1", 2)
+        >>> _ = write_vectors(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]), "rows.npy")
+        >>> read_vectors("rows.npy").ids, read_vectors("rows.npy").space == space
+        (('a', 'b'), True)
+        >>> np.save("bare.npy", np.eye(2, dtype=np.float16))  # says neither ids nor space, and is no float32
+        >>> read_vectors("bare.npy", space=space, cast=True).ids
+        ('0', '1')
     """
     path = Path(path)
     if _stored_suffix(path) == ".npy":
@@ -86,11 +107,25 @@ def read_vectors(path: Path | str, *, space: Space | None = None, cast: bool = F
 def read_chunks(
     path: Path | str, *, rows: int = 65_536, space: Space | None = None, cast: bool = False
 ) -> Iterator[Embeddings]:
-    """Read in parts of at most ``rows`` rows, holding one at a time; ids are unique within a part.
+    """Read in parts and hold one at a time; ids are unique within a part.
 
-    >>> _ = write_vectors(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3)), "rows.npy")
-    >>> [len(part) for part in read_chunks("rows.npy", rows=2)]
-    [2, 1]
+    Args:
+        path: As for `read_vectors`.
+        rows: How many rows a part has at most.
+        space: As for `read_vectors`.
+        cast: As for `read_vectors`.
+
+    Yields:
+        The parts, in order.
+
+    Raises:
+        InvalidInput: As `read_vectors`, or ``rows`` is below 1.
+        SpaceMismatch: The file says another space.
+
+    Example:
+        >>> _ = write_vectors(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3)), "rows.npy")
+        >>> [len(part) for part in read_chunks("rows.npy", rows=2)]
+        [2, 1]
     """
     path = Path(path)
     if rows < 1:
@@ -109,9 +144,22 @@ def read_chunks(
 
 
 def raw_chunks(path: Path | str, *, rows: int = 65_536) -> Iterator[tuple[tuple[str, ...] | None, np.ndarray]]:
-    """(ids, vectors) in parts, unchecked and uncast, for looking at files that `read_vectors` would refuse.
+    """Read in parts, unchecked and uncast, to look at files that `read_vectors` would refuse.
 
-    ids is None where the file has none.
+    Args:
+        path: As for `read_vectors`.
+        rows: How many rows a part has at most.
+
+    Yields:
+        Ids and vectors of a part; None for ids where the file has none.
+
+    Raises:
+        InvalidInput: The file is missing or not of its format.
+
+    Example:
+        >>> np.save("bare.npy", np.full((3, 2), np.nan))
+        >>> [(ids, len(vectors)) for ids, vectors in raw_chunks("bare.npy", rows=2)]
+        [(None, 2), (None, 1)]
     """
     path = Path(path)
     if _stored_suffix(path) == ".npy":
@@ -124,11 +172,21 @@ def raw_chunks(path: Path | str, *, rows: int = 65_536) -> Iterator[tuple[tuple[
 
 
 def read_space(path: Path | str) -> Space | None:
-    """The space a file says it holds, or None where it says none; reads no vectors.
+    """The space that a file says it holds; reads no vectors.
 
-    >>> np.save("bare.npy", np.eye(2, dtype=np.float32))
-    >>> read_space("bare.npy") is None
-    True
+    Args:
+        path: As for `read_vectors`.
+
+    Returns:
+        The space, or None where the file says none.
+
+    Raises:
+        InvalidInput: The file is missing, or what it says is no space.
+
+    Example:
+        >>> np.save("bare.npy", np.eye(2, dtype=np.float32))
+        >>> read_space("bare.npy") is None
+        True
     """
     path = Path(path)
     if _stored_suffix(path) == ".npy":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from embridge.stores import MemoryStore, Store
+from embridge.stores import STORES, MemoryStore, Store
 from embridge.stores.lancedb import LanceStore
 from embridge.testing import check_store
 
@@ -26,3 +26,11 @@ def memory(spaces, location):
 def test_contract(make, skipped, tmp_path):
     assert check_store(make) == skipped
     assert isinstance(make([], tmp_path / "store"), Store)
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_the_record_of_a_store_says_what_a_new_one_can_do(name, tmp_path):
+    record = STORES[name]
+    store = {"memory": memory, "lancedb": lance}[name]([], tmp_path / "store")
+    assert (type(store).__module__, type(store).__name__) == (record.module, record.attribute)
+    assert store.capabilities == record.capabilities

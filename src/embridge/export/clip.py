@@ -24,16 +24,34 @@ _NOT_COPIED = frozenset({"config.json", SPACE_FILE})
 
 
 def fold_clip(bridge: Adapter, name: str | Path, out: Path | str, *, revision: str | None = None) -> Path:
-    """Write the model ``name`` (a folder or a hub id) with the bridge in its two projections as the folder ``out``.
+    """Write a CLIP model with the bridge folded into its two projections, as a folder.
 
     ``projection ← projection @ bridge``: the same layers, so a query costs what it cost before. Text and images are folded
-    alike, since a CLIPModel has one ``projection_dim`` and queries come in both. plain transformers reads the folder;
+    alike, since a CLIPModel has one ``projection_dim`` and queries come in both. Plain transformers reads the folder;
     ``embridge.encoders.load("clip:OUT")`` does too, and calls its space ``bridge.target``, as ``embridge-space.json`` there
     says. Weights are written in float32: rounding the product to the half precision of a checkpoint would move it.
 
-    bridge: without bias (Linear, Identity, Prefix, or Composed of such), from the model's space to one that compares by
-    cosine. For an upgrade, `embridge.export.query_path` gives it. Raises `SettingsError` for a bridge or a model that
-    cannot be folded, `SpaceMismatch` for a bridge of another model. Needs the extra ``clip``.
+    Args:
+        bridge: Without bias (Linear, Identity, Prefix, or Composed of such), from the model's space to one that compares by
+            cosine. For an upgrade, `embridge.export.query_path` gives it.
+        name: The model: a folder or a hub id.
+        out: The folder to write.
+        revision: The model's revision on the hub.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SettingsError: The bridge or the model cannot be folded.
+        SpaceMismatch: The bridge is of another model.
+        MissingExtra: The extra ``clip`` is not installed.
+
+    Example:
+        >>> from embridge.adapters import Linear
+        >>> from embridge.datasets import glyph_models
+        >>> space = ClipEncoder(glyph_models.folder("old"), device="cpu").space
+        >>> fold_clip(Linear(space, space, np.eye(64, dtype=np.float32)), glyph_models.folder("old"), "folded").name
+        'folded'
     """
     matrix = one_matrix(bridge)
     encoder = ClipEncoder(name, device="cpu", revision=revision)

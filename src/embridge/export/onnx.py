@@ -30,14 +30,24 @@ _IR_VERSION = 8  # that of opset 18; onnx would write its newest, which older ru
 def to_onnx(adapter: Adapter, path: Path | str) -> Path:
     """Write the adapter as an ONNX file, whole or not at all, after onnx's own checker has read it back.
 
-    adapter: of any kind; for an upgrade `embridge.export.query_path` gives it. The file takes ``vectors`` (float32
-    [batch, d_source]) to ``mapped`` (float32 [batch, d_target]), with any number of rows; it maps what the encoder gives,
-    L2-normalised or not, as ``adapter.apply`` does. Its metadata hold both spaces as JSON (``embridge.source``,
-    ``embridge.target``) with their ids, since a runtime checks shapes and not spaces. Needs the extra ``export``.
+    The file takes ``vectors`` (float32 [batch, d_source]) to ``mapped`` (float32 [batch, d_target]), with any number of rows;
+    it maps what the encoder gives, L2-normalised or not, as ``adapter.apply`` does. Its metadata hold both spaces as JSON
+    (``embridge.source``, ``embridge.target``) with their ids, since a runtime checks shapes and not spaces.
 
-    >>> from embridge import Space
-    >>> to_onnx(Prefix(Space("new", "1", 3), Space("old", "1", 2)), "bridge.onnx").name
-    'bridge.onnx'
+    Args:
+        adapter: Of any kind; for an upgrade `embridge.export.query_path` gives it.
+        path: The file.
+
+    Returns:
+        The path.
+
+    Raises:
+        MissingExtra: The extra ``export`` is not installed.
+
+    Example:
+        >>> from embridge import Space
+        >>> to_onnx(Prefix(Space("new", "1", 3), Space("old", "1", 2)), "bridge.onnx").name
+        'bridge.onnx'
     """
     onnx = require("onnx", extra="export")
     model = onnx_model(adapter)

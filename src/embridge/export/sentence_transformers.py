@@ -22,16 +22,36 @@ __all__ = ["fold_sentence_transformer"]
 def fold_sentence_transformer(
     bridge: Adapter, name: str | Path, out: Path | str, *, revision: str | None = None
 ) -> Path:
-    """Write the model ``name`` (a folder or a hub id) with the bridge as ``Dense`` modules as the folder ``out``.
+    """Write a sentence model with the bridge as ``Dense`` modules, as a folder.
 
-    A bridge without bias becomes one Dense and a Normalize. A bias (and ``normalize_input``) is exact too: a Normalize
-    goes before it. Prompts and pooling stay as they are. Plain sentence-transformers reads the folder;
+    A bridge without bias becomes one Dense and a Normalize. A bias (and ``normalize_input``) is exact too: a Normalize goes
+    before it. Prompts and pooling stay as they are. Plain sentence-transformers reads the folder;
     ``embridge.encoders.load("sentence-transformers:OUT")`` does too, and calls its space ``bridge.target``, as
     ``embridge-space.json`` there says. Weights are written in float32.
 
-    bridge: Linear, Identity, Prefix, or Composed of such, from the model's space to one that compares by cosine. For an
-    upgrade, `embridge.export.query_path` gives it. Raises `SettingsError` for a bridge that cannot be folded,
-    `SpaceMismatch` for one of another model. Needs the extra ``text``.
+    Args:
+        bridge: Linear, Identity, Prefix, or Composed of such, from the model's space to one that compares by cosine. For an
+            upgrade, `embridge.export.query_path` gives it.
+        name: The model: a folder or a hub id.
+        out: The folder to write.
+        revision: The model's revision on the hub.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SettingsError: The bridge cannot be folded.
+        SpaceMismatch: The bridge is of another model.
+        MissingExtra: The extra ``text`` is not installed.
+
+    Example:
+        >>> from embridge import Space
+        >>> from embridge.adapters import MLP
+        >>> from embridge.adapters.mlp import Layer
+        >>> layers = [Layer(np.eye(2, dtype=np.float32), np.zeros(2, np.float32))] * 2
+        >>> fold_sentence_transformer(MLP(Space("new", "1", 2), Space("old", "1", 2), layers), "models/new", "folded")
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: ...
     """
     stages = affine_stages(bridge)
     encoder = SentenceTransformerEncoder(name, device="cpu", revision=revision)

@@ -25,7 +25,16 @@ _RERANKED = 4_096  # queries at once
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The k best gallery rows of every query, best first: ``rows`` [q, k] and their ``scores`` [q, k]."""
+    """The k best gallery rows of every query, best first.
+
+    Attributes:
+        rows: Row numbers, int64 [q, k].
+        scores: Their scores, float32 [q, k].
+
+    Example:
+        >>> Ranking(np.array([[1, 0]]), np.array([[0.9, 0.2]], np.float32)).rows.shape
+        (1, 2)
+    """
 
     rows: Int64[np.ndarray, "q k"]
     scores: Float32[np.ndarray, "q k"]
@@ -33,16 +42,42 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The same by name: ``ids[i][j]`` is the j-th best item for query i, ``scores[i, j]`` its score."""
+    """The k best items of every query by id, best first.
+
+    Attributes:
+        ids: ``ids[i][j]`` is the j-th best item for query i.
+        scores: ``scores[i, j]`` is its score; float32 [q, k].
+
+    Example:
+        >>> Hits((("a", "b"),), np.array([[0.9, 0.2]], np.float32)).ids[0][0]
+        'a'
+    """
 
     ids: tuple[tuple[str, ...], ...]
     scores: Float32[np.ndarray, "q k"]
 
 
 def search(queries: Embeddings, gallery: Embeddings, k: int, *, engine: Engine = "numpy") -> Hits:
-    """The k nearest gallery items of every query; both must lie in one space.
+    """Find the k nearest gallery items of every query, exactly.
 
-    k larger than the gallery gives the whole gallery. Raises `SpaceMismatch`, and `InvalidInput` for an empty gallery.
+    Args:
+        queries: Rows of the gallery's space.
+        gallery: At least one row.
+        k: How many items a query gets; more than the gallery has gives all of it.
+        engine: ``numpy``, or ``faiss`` for the same answer with the extra ``faiss``.
+
+    Returns:
+        Ids and scores, best first.
+
+    Raises:
+        SpaceMismatch: Queries and gallery lie in two spaces.
+        InvalidInput: The gallery is empty, or k is below 1.
+
+    Example:
+        >>> from embridge.space import Space
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a", "b"])
+        >>> search(rows, rows, 1).ids
+        (('a',), ('b',))
     """
     require_same(gallery.space, queries.space, what="the queries")
     ranking = top_k(queries.vectors, gallery.vectors, k, metric=gallery.space.metric, engine=engine)
@@ -58,13 +93,27 @@ def top_k(
     metric: Metric = "cosine",
     engine: Engine = "numpy",
 ) -> Ranking:
-    """The k best rows of ``gallery`` for every query: cosine, dot product or negative squared distance.
+    """Find the k nearest gallery rows of every query, exactly.
 
-    Equal scores are ordered by row. A vector of zeros has cosine 0 with everything. Memory beyond the two arrays is
-    some megabytes, and about the answer's. ``engine="faiss"`` proposes candidates with ``faiss.IndexFlat``: same answer.
+    Equal scores are ordered by row. A vector of zeros has cosine 0 with everything. Memory beyond the two arrays is some
+    megabytes, and about the answer's.
 
-    >>> top_k(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), 1).rows.tolist()
-    [[0], [1]]
+    Args:
+        queries: Float32 [q, d].
+        gallery: Float32 [n, d]; a memory map is read in chunks.
+        k: How many rows a query gets; more than n gives all.
+        metric: ``cosine``, ``dot`` or ``l2``, the negative squared distance.
+        engine: ``numpy``, or ``faiss``, which proposes candidates with ``faiss.IndexFlat``: same answer.
+
+    Returns:
+        Rows and scores [q, k], best first.
+
+    Raises:
+        InvalidInput: The gallery is empty, k is below 1, or the arrays are not float32 of one d.
+
+    Example:
+        >>> top_k(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), 1).rows.tolist()
+        [[0], [1]]
     """
     if k < 1 or not len(gallery):
         raise InvalidInput(f"expected k >= 1 and a gallery with rows, came k={k} and {len(gallery)} rows")
@@ -93,11 +142,22 @@ def rerank(
     *,
     metric: Metric = "cosine",
 ) -> Ranking:
-    """The k best of each query's own candidate rows, with the scores and the order that `top_k` gives them.
+    """Order each query's own candidate rows, with the scores and the order that `top_k` gives them.
 
-    >>> points = np.array([[1, 0], [1, 1], [0, 1]], np.float32)
-    >>> rerank(points[:1], points, np.array([[2, 1]]), 1).rows.tolist()
-    [[1]]
+    Args:
+        queries: Float32 [q, d].
+        gallery: Float32 [n, d].
+        candidates: Row numbers of the gallery, int64 [q, m].
+        k: How many rows a query gets; at most m.
+        metric: ``cosine``, ``dot`` or ``l2``.
+
+    Returns:
+        Rows and scores [q, k], best first.
+
+    Example:
+        >>> points = np.array([[1, 0], [1, 1], [0, 1]], np.float32)
+        >>> rerank(points[:1], points, np.array([[2, 1]]), 1).rows.tolist()
+        [[1]]
     """
     shape = len(queries), min(k, candidates.shape[1])
     rows, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)

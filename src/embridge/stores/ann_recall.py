@@ -27,8 +27,15 @@ _CHUNK_ROWS = 16_384
 class AnnRecall:
     """How much of the exact top k the store's search returned.
 
-    shares: by query; mean: of them, with its interval over queries; search_p50_milliseconds: the median time of one
-    query in the store.
+    Attributes:
+        k: How many items a query got.
+        shares: The share of each query, float64 [q].
+        mean: Their mean, with its interval over queries.
+        search_p50_milliseconds: The median time of one query in the store.
+
+    Example:
+        >>> AnnRecall(10, np.ones(2), Interval(1.0, 1.0, 1.0), 0.5).to_dict()["recall"]
+        1.0
     """
 
     k: int
@@ -53,20 +60,32 @@ def ann_recall(
 ) -> AnnRecall:
     """Measure the store's search against exact search; the gallery streams through memory in parts.
 
-    A returned item counts if its exact score is at least the k-th best one, so that of items with that very score any
-    may be returned. A store with fewer than k rows is asked for all it has. Rows of zeros, which cosine does not rank,
-    may be returned but need not be. A store that is exact scores 1, but for items nearer to the k-th than float32 tells.
+    A returned item counts if its exact score is at least the k-th best one, so that of items with that very score any may
+    be returned. A store with fewer than k rows is asked for all it has. Rows of zeros, which cosine does not rank, may be
+    returned but need not be. A store that is exact scores 1, but for items nearer to the k-th than float32 tells. Nothing
+    else may write to the store meanwhile.
 
-    one_set: the queries are rows of the store, and each is left out of both lists. seed: of the interval. Nothing else
-    may write to the store meanwhile. Raises `InvalidInput` for no queries, k below 1, queries of zeros under cosine and
-    a store without rows to find.
+    Args:
+        store: The store.
+        queries: At least one; under cosine none of zeros.
+        k: How many items a query gets.
+        one_set: The queries are rows of the store, and each is left out of both lists.
+        seed: Of the interval.
+        progress: Told of both searches.
 
-    >>> from embridge.stores import MemoryStore
-    >>> store = MemoryStore(Space("toy", "1", 2))
-    >>> rows = Embeddings.of(np.array([[1, 0], [0, 1], [1, 1]], np.float32), Space("toy", "1", 2))
-    >>> store.upsert(rows)
-    >>> ann_recall(store, rows, 1, one_set=True).mean.value
-    1.0
+    Returns:
+        Shares by query, their mean and the time of a query.
+
+    Raises:
+        InvalidInput: There are no queries, k is below 1, a query is zeros under cosine, or the store has no rows to find.
+
+    Example:
+        >>> from embridge.stores import MemoryStore
+        >>> store = MemoryStore(Space("toy", "1", 2))
+        >>> rows = Embeddings.of(np.array([[1, 0], [0, 1], [1, 1]], np.float32), Space("toy", "1", 2))
+        >>> store.upsert(rows)
+        >>> ann_recall(store, rows, 1, one_set=True).mean.value
+        1.0
     """
     _require_usable(queries, k)
     wanted = k + 1 if one_set else k
@@ -89,17 +108,30 @@ def ann_recall(
 
 
 def draw_queries(store: Store, space: Space, count: int, *, seed: int = 0) -> Embeddings:
-    """Up to ``count`` stored rows, drawn evenly; under cosine none of zeros. For `ann_recall` with ``one_set``.
+    """Draw stored rows evenly, as queries for `ann_recall` with ``one_set``.
 
-    Raises `InvalidInput` where there is none. Stored rows lie where the index has rows; queries of another modality
-    often do not, and an index may find less for them: measure with real ones where you have them.
+    Stored rows lie where the index has rows; queries of another modality often do not, and an index may find less for
+    them: measure with real ones where you have them.
 
-    >>> from embridge.stores import MemoryStore
-    >>> space = Space("toy", "1", 3)
-    >>> store = MemoryStore(space)
-    >>> store.upsert(Embeddings.of(np.eye(3, dtype=np.float32), space))
-    >>> len(draw_queries(store, space, 2))
-    2
+    Args:
+        store: The store.
+        space: The space of the rows.
+        count: How many at most.
+        seed: Of the draw.
+
+    Returns:
+        Up to ``count`` rows; under cosine none of zeros.
+
+    Raises:
+        InvalidInput: The store has no such row.
+
+    Example:
+        >>> from embridge.stores import MemoryStore
+        >>> space = Space("toy", "1", 3)
+        >>> store = MemoryStore(space)
+        >>> store.upsert(Embeddings.of(np.eye(3, dtype=np.float32), space))
+        >>> len(draw_queries(store, space, 2))
+        2
     """
     generator = np.random.default_rng(seed)
     draws, ids = np.empty(0), np.empty(0, object)

@@ -19,9 +19,18 @@ Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``column operator value`` on the payload; ``in`` takes a tuple of values.
+    """A condition on the payload: ``column operator value``.
 
-    >>> cheap_shoes = (Condition("kind", "in", ("shoe", "boot")), Condition("price", "<", 50))
+    Attributes:
+        column: A payload column.
+        operator: ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=`` or ``in``.
+        value: What to compare with; a tuple of values for ``in``.
+
+    Raises:
+        InvalidInput: It is no condition.
+
+    Example:
+        >>> cheap_shoes = (Condition("kind", "in", ("shoe", "boot")), Condition("price", "<", 50))
     """
 
     column: str
@@ -42,7 +51,17 @@ Filter = tuple[Condition, ...]
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a store can do, as data: contract checks skip visibly what it cannot."""
+    """What a store can do, as data: contract checks skip visibly what it cannot.
+
+    Attributes:
+        exact: Search finds the nearest rows, always.
+        filter: Search takes conditions on the payload.
+        persistent: What was written is there after the process ends.
+
+    Example:
+        >>> Capabilities(exact=True, filter=True, persistent=False).exact
+        True
+    """
 
     exact: bool
     filter: bool
@@ -95,14 +114,23 @@ class Store(Protocol):
 
 
 def scan_parts(store: Store, space: Space, *, rows: int) -> Iterator[Embeddings]:
-    """All rows of a space in order of id, in parts of at most ``rows``.
+    """Read all rows of a space in order of id, in parts.
 
-    >>> import numpy as np
-    >>> from embridge.stores import MemoryStore
-    >>> store = MemoryStore(Space("toy", "1", 3))
-    >>> store.upsert(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), ["c", "a", "b"]))
-    >>> [part.ids for part in scan_parts(store, Space("toy", "1", 3), rows=2)]
-    [('a', 'b'), ('c',)]
+    Args:
+        store: The store.
+        space: The space of the rows.
+        rows: How many rows a part has at most.
+
+    Yields:
+        The parts.
+
+    Example:
+        >>> import numpy as np
+        >>> from embridge.stores import MemoryStore
+        >>> store = MemoryStore(Space("toy", "1", 3))
+        >>> store.upsert(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), ["c", "a", "b"]))
+        >>> [part.ids for part in scan_parts(store, Space("toy", "1", 3), rows=2)]
+        [('a', 'b'), ('c',)]
     """
     after = None
     while (part := store.scan(space, after=after, limit=rows)) is not None:
@@ -111,7 +139,19 @@ def scan_parts(store: Store, space: Space, *, rows: int) -> Iterator[Embeddings]
 
 
 def require_held(spaces: Sequence[Space], space: Space, *, what: str) -> None:
-    """Raise `SpaceMismatch` unless the store holds the space."""
+    """Refuse vectors of a space that a store does not hold.
+
+    Args:
+        spaces: What the store holds.
+        space: The space of the vectors.
+        what: What the message calls the call.
+
+    Raises:
+        SpaceMismatch: The store does not hold the space.
+
+    Example:
+        >>> require_held([Space("toy", "1", 3)], Space("toy", "1", 3), what="search")
+    """
     if space in spaces:
         return
     held = "; ".join(map(str, spaces)) or "none yet"
@@ -124,7 +164,22 @@ def require_held(spaces: Sequence[Space], space: Space, *, what: str) -> None:
 
 
 def require_payload(payload: Payload | None, rows: int) -> dict[str, list[Any]]:
-    """Payload columns as lists, each as long as the rows; raises `InvalidInput` otherwise."""
+    """Payload columns as lists, each as long as the rows.
+
+    Args:
+        payload: Columns by name, or None.
+        rows: How many rows there are.
+
+    Returns:
+        The columns.
+
+    Raises:
+        InvalidInput: A column is of another length, or its name cannot be used.
+
+    Example:
+        >>> require_payload({"kind": ("shoe", "hat")}, 2)
+        {'kind': ['shoe', 'hat']}
+    """
     columns = {name: list(values) for name, values in (payload or {}).items()}
     for name, values in columns.items():
         if not name.isidentifier() or name.startswith("_") or name in ("id", "vector"):

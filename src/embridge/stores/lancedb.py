@@ -32,22 +32,29 @@ _SPACE_KEY = b"embridge.space"
 class LanceStore:
     """A folder of LanceDB tables named ``space_<id>``; each table's schema carries its space.
 
-    The rows of a write are one LanceDB commit, so a crash leaves those of the last whole write. Every call sees what
-    other processes have written by then. Under cosine LanceDB has no distance to a vector of zeros: such a row is never
-    found, and such a query finds nothing (`MemoryStore` gives them the score 0). Needs the extra ``lancedb``.
+    The rows of a write are one LanceDB commit, so a crash leaves those of the last whole write. Every call sees what other
+    processes have written by then. Under cosine LanceDB has no distance to a vector of zeros: such a row is never found,
+    and such a query finds nothing (`MemoryStore` gives them the score 0). Needs the extra ``lancedb``.
 
-    Search is exhaustive as long as no vector index is built on a table, with LanceDB itself. Through one it is
-    approximate, and so are its scores: ``capabilities`` say so, and `ann_recall` measures what that costs.
+    Search is exhaustive as long as no vector index is built on a table, with LanceDB itself. Through one it is approximate,
+    and so are its scores: ``capabilities`` say so, and `ann_recall` measures what that costs.
 
-    ``LanceStore(path)`` opens; ``LanceStore(path, create=True)`` also makes the folder.
+    Args:
+        path: The folder.
+        create: Make the folder where it is not there.
 
-    >>> space = Space("toy", "1", 2)
-    >>> store = LanceStore("shop", create=True)
-    >>> store.add_space(space)
-    >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"])
-    >>> store.upsert(rows, {"kind": ["shoe", "hat"]})
-    >>> LanceStore("shop").search(rows, 1, filter=(Condition("kind", "==", "hat"),)).ids
-    (('b',), ('b',))
+    Raises:
+        StoreError: The folder is not there, or holds no such store.
+        MissingExtra: LanceDB is not installed.
+
+    Example:
+        >>> space = Space("toy", "1", 2)
+        >>> store = LanceStore("shop", create=True)
+        >>> store.add_space(space)
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"])
+        >>> store.upsert(rows, {"kind": ["shoe", "hat"]})
+        >>> LanceStore("shop").search(rows, 1, filter=(Condition("kind", "==", "hat"),)).ids
+        (('b',), ('b',))
     """
 
     def __init__(self, path: Path | str, *, create: bool = False) -> None:

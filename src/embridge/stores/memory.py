@@ -31,11 +31,15 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 class MemoryStore:
     """Rows in dictionaries, searched exhaustively; gone when the process ends.
 
-    >>> space = Space("toy", "1", 2)
-    >>> store = MemoryStore(space)
-    >>> store.upsert(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]), {"kind": ["x", "y"]})
-    >>> store.search(Embeddings.of(np.array([[0.9, 0.1]], np.float32), space), 1).ids
-    (('a',),)
+    Args:
+        *spaces: Spaces to hold from the start.
+
+    Example:
+        >>> space = Space("toy", "1", 2)
+        >>> store = MemoryStore(space)
+        >>> store.upsert(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]), {"kind": ["x", "y"]})
+        >>> store.search(Embeddings.of(np.array([[0.9, 0.1]], np.float32), space), 1).ids
+        (('a',),)
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(exact=True, filter=True, persistent=False)

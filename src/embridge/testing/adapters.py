@@ -27,10 +27,20 @@ def check_adapter(adapter: Adapter) -> list[str]:
     - calling it keeps ids, gives the target space, and refuses another space of the same dim with `SpaceMismatch`;
     - ``config`` is JSON, ``weights`` are float32, and `adapter_from_parts` makes an adapter with the same outputs.
 
-    >>> from embridge import Space
-    >>> from embridge.adapters import Prefix
-    >>> check_adapter(Prefix(Space("new", "1", 5), Space("old", "1", 3)))
-    []
+    Args:
+        adapter: The adapter to check.
+
+    Returns:
+        What was skipped: nothing.
+
+    Raises:
+        AssertionError: It does something else; the message says what was expected and what came.
+
+    Example:
+        >>> from embridge import Space
+        >>> from embridge.adapters import Prefix
+        >>> check_adapter(Prefix(Space("new", "1", 5), Space("old", "1", 3)))
+        []
     """
     x = np.random.default_rng(0).normal(size=(_ROWS, adapter.source.dim)).astype(np.float32)
     x[-1] = 0

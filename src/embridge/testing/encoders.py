@@ -20,14 +20,30 @@ _TOLERANCE = 1e-4  # batches of another size are padded and summed in another or
 def check_encoder(
     encoder: Encoder, text_items: Sequence[Any] = (), image_items: Sequence[Any] | np.ndarray = ()
 ) -> list[str]:
-    """Assert the contract of `embridge.encoders.Encoder`, with at least 3 different items of each modality it takes.
+    """Assert the contract of `embridge.encoders.Encoder`.
 
     - ``modalities`` is a non-empty set of known names, and there are items for each;
     - ``encode`` gives one finite float32 row an item in ``space``, in order, the same bytes twice, in either role;
     - different items give different rows; an item alone, or in another order, gives the same row to 1e-4;
     - no items, and a modality that is not taken, are refused with `InvalidInput`.
 
-    Returns what was skipped: the refusal of a modality, where the encoder takes all of them.
+    Args:
+        encoder: The encoder to check.
+        text_items: At least 3 different texts, where it takes text.
+        image_items: At least 3 different images, where it takes images.
+
+    Returns:
+        What was skipped: the refusal of a modality, where the encoder takes all of them.
+
+    Raises:
+        AssertionError: It does something else; the message says what was expected and what came.
+
+    Example:
+        >>> from embridge.datasets import glyph_models
+        >>> from embridge.encoders import load
+        >>> pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
+        >>> check_encoder(load(f"clip:{glyph_models.folder('old')}"), ["black king", "letter a", "plus sign"], pictures)
+        ['refusal of a modality: this encoder takes all of them']
     """
     known = frozenset(get_args(Modality))
     taken = encoder.modalities

@@ -23,14 +23,30 @@ _PLANTED_PAIRS, _PLANTED_QUERIES, _DIM_NEW, _DIM_OLD, _NOISE = 400, 100, 12, 8, 
 def check_method(method: Method, pairs: Pairs) -> list[str]:
     """Assert the contract of `embridge.methods.Method`; skips nothing.
 
-    pairs: at least ``2 · d_old`` of them. A part of the check fits 400 pairs of its own, so a method is best given
-    with settings that fit in seconds.
+    A part of the check fits 400 pairs of its own, so a method is best given with settings that fit in seconds.
 
     - ``fit`` gives an `Upgrade` between the spaces of the pairs, with its provenance, and no warning;
     - progress counts up to its total, for each thing it tells of;
     - the same pairs and seed give the same bytes; saved and loaded, it gives the same outputs;
     - a planted rotation with a little noise is recovered: far more of 100 unseen items find themselves than by chance;
     - below ``2 · d_old`` pairs it warns.
+
+    Args:
+        method: The method to check.
+        pairs: At least ``2 · d_old`` of them.
+
+    Returns:
+        What was skipped: nothing.
+
+    Raises:
+        AssertionError: It does something else; the message says what was expected and what came.
+
+    Example:
+        >>> from embridge import make_method
+        >>> rows = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+        >>> new, old = Embeddings.of(rows, Space("new", "1", 6)), Embeddings.of(rows[:, :4].copy(), Space("old", "1", 4))
+        >>> check_method(make_method("procrustes"), Pairs(new, old))
+        []
     """
     name, enough = type(method).__name__, 2 * pairs.old.space.dim
     expect(len(pairs) >= enough, f"{name}: expected at least {enough} pairs to check with, came {len(pairs)}")

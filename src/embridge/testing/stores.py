@@ -46,9 +46,6 @@ _CONDITIONS = (
 def check_store(make_store: MakeStore) -> list[str]:
     """Assert the contract of `embridge.stores.Store`.
 
-    make_store: called with spaces and a location (see `MakeStore`); a persistent store that is asked for the same
-    location again must hold what was written.
-
     - adding a space twice is adding it once; rows and queries of a space that was not added are refused with
       `SpaceMismatch`, also at the same dim;
     - writing twice is writing once, and replaces rows of the same id; ``count`` and ``payload`` follow;
@@ -58,10 +55,19 @@ def check_store(make_store: MakeStore) -> list[str]:
     - columns that other rows lack, filters on unknown columns, unknown ids, k and limit below 1 are refused with
       `InvalidInput`, and the rows stand.
 
-    Returns what was skipped because the store's ``capabilities`` say that it cannot do it.
+    Args:
+        make_store: Called with spaces and a location (see `MakeStore`). A persistent store that is asked for the same
+            location again must hold what was written.
 
-    >>> check_store(lambda spaces, location: MemoryStore(*spaces))
-    ['reopening: capabilities.persistent is False']
+    Returns:
+        What was skipped because the store's ``capabilities`` say that it cannot do it.
+
+    Raises:
+        AssertionError: It does something else; the message says what was expected and what came.
+
+    Example:
+        >>> check_store(lambda spaces, location: MemoryStore(*spaces))
+        ['reopening: capabilities.persistent is False']
     """
     skipped: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
