@@ -180,8 +180,8 @@ def problems(value):
         found.append("no Args section")
     if inspect.isfunction(value) and returns(value) and not re.search(r"^(Returns|Yields):$", text, re.MULTILINE):
         found.append("no Returns section")
-    if ">>>" not in text and needs_example(value):
-        found.append("no example")
+    if not re.search(r"^Examples:\n    >>> ", text, re.MULTILINE) and needs_example(value):
+        found.append("no Examples section")  # in the plural: mkdocstrings shows it as code
     return found
 
 

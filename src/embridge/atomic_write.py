@@ -27,7 +27,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     Raises:
         InvalidInput: A part of the way to it is a file.
 
-    Example:
+    Examples:
         >>> with atomic_file("example.txt") as temporary:
         ...     _ = temporary.write_text("whole")
     """
@@ -63,7 +63,7 @@ def atomic_folder(path: Path | str, *, marker: str) -> Iterator[Path]:
     Raises:
         InvalidInput: There is something else: a file, or a folder with content but without the marker.
 
-    Example:
+    Examples:
         >>> with atomic_folder("example", marker="kind.json") as temporary:
         ...     _ = (temporary / "kind.json").write_text("{}")
     """
@@ -102,7 +102,7 @@ def refuse_foreign_folder(path: Path | str, *, marker: str) -> None:
     Raises:
         InvalidInput: It is a file, or a folder with content but without the marker.
 
-    Example:
+    Examples:
         >>> refuse_foreign_folder("nothing-there", marker="kind.json")
     """
     path = Path(path)
@@ -124,7 +124,7 @@ def require_file(path: Path | str, expected: str) -> None:
     Raises:
         InvalidInput: Nothing is there.
 
-    Example:
+    Examples:
         >>> require_file("none.npy", "vectors")
         Traceback (most recent call last):
         embridge.errors.InvalidInput: none.npy does not exist; expected vectors

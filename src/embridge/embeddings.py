@@ -32,7 +32,7 @@ class Embeddings:
     Raises:
         InvalidInput: A vector or an id cannot be used; the message names the first row.
 
-    Example:
+    Examples:
         >>> space = Space("toy", "1", 2)
         >>> rows = Embeddings(("a", "b"), np.eye(2, dtype=np.float32), space)
         >>> len(rows), rows.take([1]).ids
@@ -93,7 +93,7 @@ class HalfEmbeddings:
     Raises:
         InvalidInput: The values are not float16, not finite, or of another shape.
 
-    Example:
+    Examples:
         >>> stored = HalfEmbeddings(("a", "b"), np.eye(2, dtype=np.float16), Space("toy", "1", 2))
         >>> stored.take([1]).vectors
         array([[0., 1.]], dtype=float32)
@@ -159,7 +159,7 @@ def float32_rows(side: Embeddings | HalfEmbeddings, rows: slice | np.ndarray) ->
     Returns:
         Float32 [k, d].
 
-    Example:
+    Examples:
         >>> float32_rows(HalfEmbeddings(("a",), np.ones((1, 2), np.float16), Space("toy", "1", 2)), slice(None))
         array([[1., 1.]], dtype=float32)
     """
@@ -178,7 +178,7 @@ def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
     Raises:
         InvalidInput: There is no part, an id repeats, or the spaces differ.
 
-    Example:
+    Examples:
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a", "b"])
         >>> concatenate([rows.take([1]), rows.take([0])]).ids
         ('b', 'a')
@@ -204,7 +204,7 @@ def require_vectors(vectors: object, *, dim: int | None, what: str) -> None:
     Raises:
         InvalidInput: It is no such array.
 
-    Example:
+    Examples:
         >>> require_vectors(np.eye(2, dtype=np.float32), dim=2, what="the queries")
     """
     if not isinstance(vectors, np.ndarray):

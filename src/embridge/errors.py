@@ -98,7 +98,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     Raises:
         MissingExtra: The module, or one it needs, is not installed.
 
-    Example:
+    Examples:
         >>> require("nothing_of_this_name", extra="demo")
         Traceback (most recent call last):
         embridge.errors.MissingExtra: nothing_of_this_name is needed here ... install it with: pip install 'embridge[demo]'

@@ -22,6 +22,6 @@ def silent(done: int, total: int, what: str) -> None:
         total: Units in total.
         what: What is being done.
 
-    Example:
+    Examples:
         >>> silent(1, 2, "fit")
     """

@@ -29,7 +29,7 @@ class Provenance:
         figures: What was measured while fitting, as plain JSON.
         encoders: The ``old`` and the ``new`` encoder as `embridge.encoders.load` takes them, where they are known.
 
-    Example:
+    Examples:
         >>> Provenance("procrustes", settings={"center": False}).seed
         0
     """
@@ -49,7 +49,7 @@ def library_versions() -> dict[str, str]:
     Returns:
         Python's version, and those of the libraries that vectors depend on, by name.
 
-    Example:
+    Examples:
         >>> sorted(library_versions())[:3]
         ['embridge', 'numpy', 'python']
     """
@@ -63,7 +63,7 @@ def environment() -> dict[str, Any]:
     Returns:
         Python, the versions of the libraries that are installed, the processor, and how many there are.
 
-    Example:
+    Examples:
         >>> list(environment())
         ['python', 'libraries', 'cpu', 'cores']
     """
@@ -81,7 +81,7 @@ def processor() -> str:
     Returns:
         The name; that of the architecture where there is no other.
 
-    Example:
+    Examples:
         >>> bool(processor())
         True
     """

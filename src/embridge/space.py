@@ -30,7 +30,7 @@ class Space:
     Raises:
         InvalidInput: A field is of another type or out of range.
 
-    Example:
+    Examples:
         >>> Space("clip-vit-b32", "3d74acf", 512).id
         '5e20addef883'
         >>> Space("clip-vit-b32", "3d74acf", 512) == Space("clip-vit-b32", "other", 512)
@@ -85,7 +85,7 @@ def require_same(expected: Space, came: Space, *, what: str) -> None:
     Raises:
         SpaceMismatch: The two differ.
 
-    Example:
+    Examples:
         >>> old, new = Space("clip-vit-b32", "3d74acf", 512), Space("clip-vit-b32", "other", 512)
         >>> require_same(old, old, what="the queries")
         >>> require_same(old, new, what="the queries")

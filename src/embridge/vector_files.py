@@ -38,7 +38,7 @@ def write_vectors(rows: Embeddings, path: Path | str) -> Path:
         InvalidInput: The suffix is none of these.
         MissingExtra: Parquet and Arrow need the extra ``parquet``.
 
-    Example:
+    Examples:
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
         >>> write_vectors(rows, "rows.npy").name
         'rows.npy'
@@ -79,7 +79,7 @@ def read_vectors(path: Path | str, *, space: Space | None = None, cast: bool = F
         InvalidInput: The file is missing, truncated or not of its format.
         SpaceMismatch: The file says another space.
 
-    Example:
+    Examples:
         >>> space = Space("toy", "1", 2)
         >>> _ = write_vectors(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]), "rows.npy")
         >>> read_vectors("rows.npy").ids, read_vectors("rows.npy").space == space
@@ -122,7 +122,7 @@ def read_chunks(
         InvalidInput: As `read_vectors`, or ``rows`` is below 1.
         SpaceMismatch: The file says another space.
 
-    Example:
+    Examples:
         >>> _ = write_vectors(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3)), "rows.npy")
         >>> [len(part) for part in read_chunks("rows.npy", rows=2)]
         [2, 1]
@@ -156,7 +156,7 @@ def raw_chunks(path: Path | str, *, rows: int = 65_536) -> Iterator[tuple[tuple[
     Raises:
         InvalidInput: The file is missing or not of its format.
 
-    Example:
+    Examples:
         >>> np.save("bare.npy", np.full((3, 2), np.nan))
         >>> [(ids, len(vectors)) for ids, vectors in raw_chunks("bare.npy", rows=2)]
         [(None, 2), (None, 1)]
@@ -183,7 +183,7 @@ def read_space(path: Path | str) -> Space | None:
     Raises:
         InvalidInput: The file is missing, or what it says is no space.
 
-    Example:
+    Examples:
         >>> np.save("bare.npy", np.eye(2, dtype=np.float32))
         >>> read_space("bare.npy") is None
         True

@@ -28,7 +28,7 @@ class Adapter(ABC):
         source: The space of what it takes.
         target: The space of what it makes.
 
-    Example:
+    Examples:
         >>> from embridge.adapters import Prefix
         >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
         >>> Prefix(new, old)(Embeddings.of(np.eye(3, dtype=np.float32), new, ["a", "b", "c"])).space == old
@@ -80,7 +80,7 @@ def normalized(x: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
     Returns:
         A new array [n, d].
 
-    Example:
+    Examples:
         >>> normalized(np.array([[0, 2], [0, 0]], np.float32)).tolist()
         [[0.0, 1.0], [0.0, 0.0]]
     """
@@ -102,7 +102,7 @@ def checked_weight(weights: Weights, name: str, shape: tuple[int, ...]) -> np.nd
     Raises:
         ArtefactError: It is not there, not of that shape, not float32, or not finite.
 
-    Example:
+    Examples:
         >>> checked_weight({"bias": np.ones(2, np.float32)}, "bias", (-1,)).tolist()
         [1.0, 1.0]
     """

@@ -30,7 +30,7 @@ class Composed(Adapter):
         ArtefactError: There is no step.
         SpaceMismatch: A step does not start where the one before it ends.
 
-    Example:
+    Examples:
         >>> a, b, c = Space("newest", "1", 4), Space("new", "1", 3), Space("old", "1", 2)
         >>> Composed([Prefix(a, b), Prefix(b, c)]).target == c
         True
@@ -82,7 +82,7 @@ KINDS: dict[str, type[Adapter]] = {
 def adapter_to_config(adapter: Adapter) -> dict[str, Any]:
     """Describe an adapter as JSON: kind, spaces and settings. The arrays are in ``adapter.weights()``.
 
-    Example:
+    Examples:
         >>> adapter_to_config(Prefix(Space("new", "1", 3), Space("old", "1", 2)))["kind"]
         'prefix'
     """
@@ -107,7 +107,7 @@ def adapter_from_parts(described: Mapping[str, Any], weights: Weights) -> Adapte
     Raises:
         ArtefactError: The kind is unknown, or the parts do not fit.
 
-    Example:
+    Examples:
         >>> prefix = Prefix(Space("new", "1", 3), Space("old", "1", 2))
         >>> adapter_from_parts(adapter_to_config(prefix), prefix.weights()).target == prefix.target
         True

@@ -26,7 +26,7 @@ class Identity(Adapter):
     Raises:
         ArtefactError: The dims differ.
 
-    Example:
+    Examples:
         >>> space = Space("toy", "1", 2)
         >>> Identity(space, space).apply(np.eye(2, dtype=np.float32)).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
@@ -68,7 +68,7 @@ class Linear(Adapter):
     Raises:
         ArtefactError: An array is of another shape or type, or not finite.
 
-    Example:
+    Examples:
         >>> a, b = Space("new", "1", 3), Space("old", "1", 2)
         >>> Linear(a, b, np.eye(3, 2, dtype=np.float32)).apply(np.ones((1, 3), np.float32)).tolist()
         [[1.0, 1.0]]

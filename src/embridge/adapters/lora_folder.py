@@ -32,7 +32,7 @@ def space_with_lora(native: Space, folder: Path | str) -> Space:
     Raises:
         ArtefactError: The folder lacks a file.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> folder = Path("lora")
         >>> folder.mkdir()
@@ -50,7 +50,7 @@ def lora_hashes(folder: Path | str) -> dict[str, str]:
     Raises:
         ArtefactError: The folder lacks a file.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> folder = Path("lora")
         >>> folder.mkdir()
@@ -81,7 +81,7 @@ def copy_lora(source: Path, target: Path, space: Space) -> dict[str, str]:
     Raises:
         ArtefactError: ``space`` is not of exactly this LoRA, or a file is not there.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> folder = Path("lora")
         >>> folder.mkdir()
@@ -113,7 +113,7 @@ def check_lora(folder: Path, hashes: Mapping[str, str], space: Space) -> Path:
     Raises:
         ArtefactError: A file is not there or another, or ``space`` is not of this LoRA.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> folder = Path("lora")
         >>> folder.mkdir()

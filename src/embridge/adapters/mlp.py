@@ -28,7 +28,7 @@ class Layer:
         weight: Float32 [d_in, d_out].
         bias: Float32 [d_out].
 
-    Example:
+    Examples:
         >>> Layer(np.eye(2, dtype=np.float32), np.zeros(2, np.float32)).bias.tolist()
         [0.0, 0.0]
     """
@@ -54,7 +54,7 @@ class MLP(Adapter):
     Raises:
         ArtefactError: There is no layer, or an array is of another shape or type, or not finite.
 
-    Example:
+    Examples:
         >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
         >>> still = Layer(np.zeros((3, 2), np.float32), np.zeros(2, np.float32))
         >>> skip = Layer(np.eye(3, 2, dtype=np.float32), np.zeros(2, np.float32))

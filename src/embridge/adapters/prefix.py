@@ -29,7 +29,7 @@ class Prefix(Adapter):
     Raises:
         ArtefactError: The target has more dims than the source.
 
-    Example:
+    Examples:
         >>> a, b = Space("new", "1", 3), Space("old", "1", 2)
         >>> Prefix(a, b).apply(np.array([[0.0, 2.0, 5.0]], np.float32)).tolist()
         [[0.0, 1.0]]

@@ -50,7 +50,7 @@ class Upgrade:
         ArtefactError: The direction is unknown.
         SpaceMismatch: Head, bridge and uncertainty do not meet in one space.
 
-    Example:
+    Examples:
         >>> from embridge.adapters.linear import Identity
         >>> from embridge.adapters.prefix import Prefix
         >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
@@ -148,7 +148,7 @@ class Upgrade:
         Raises:
             ArtefactError: It is truncated, altered or foreign.
 
-        Example:
+        Examples:
             >>> from embridge.adapters import Identity, Prefix
             >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
             >>> folder = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")).save("upgrade")

@@ -41,7 +41,7 @@ def default_backbone(takes: Takes) -> str:
     Returns:
         Its name.
 
-    Example:
+    Examples:
         >>> default_backbone("images"), default_backbone("vectors")
         ('small-resnet', 'vector-head')
     """
@@ -75,7 +75,7 @@ def make_backbone(
         MissingExtra: A library that it needs is not installed.
         InvalidInput: The model in the folder cannot be read.
 
-    Example:
+    Examples:
         >>> make_backbone("small-resnet", 6, settings={"width": 4, "depth": 8}).config()
         {'feature_dim': 6, 'width': 4, 'depth': 8}
     """

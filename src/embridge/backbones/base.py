@@ -25,7 +25,7 @@ class Backbone(nn.Module, ABC):
             ``vectors``, float32 [b, d] of a frozen model.
         feature_dim: The dims of its features.
 
-    Example:
+    Examples:
         >>> from embridge.backbones.vectors import VectorHead
         >>> isinstance(VectorHead(3, 2), Backbone)
         True
@@ -60,7 +60,7 @@ class OwnBackbone(Backbone):
     Raises:
         SettingsError: The width or the feature_dim is no whole number of at least 1.
 
-    Example:
+    Examples:
         >>> OwnBackbone(nn.Conv2d(3, 4, 8), feature_dim=5, width=4)(torch.zeros(2, 3, 8, 8)).shape
         torch.Size([2, 5])
     """
@@ -99,7 +99,7 @@ def drawn_from(seed: int) -> Iterator[None]:
     Args:
         seed: Any whole number.
 
-    Example:
+    Examples:
         >>> with drawn_from(3):
         ...     layer = nn.Linear(2, 2)
     """

@@ -17,7 +17,7 @@ class Embedding(nn.Module, ABC):
     Attributes:
         kind: Its name in saved models.
 
-    Example:
+    Examples:
         >>> isinstance(UnitLength(), Embedding)
         True
     """
@@ -37,7 +37,7 @@ class Embedding(nn.Module, ABC):
 class AsGiven(Embedding):
     """The features themselves.
 
-    Example:
+    Examples:
         >>> AsGiven()(torch.tensor([[0.0, 2.0]])).tolist()
         [[0.0, 2.0]]
     """
@@ -55,7 +55,7 @@ class AsGiven(Embedding):
 class UnitLength(Embedding):
     """Features scaled to length one, as OCA does.
 
-    Example:
+    Examples:
         >>> UnitLength()(torch.tensor([[0.0, 2.0]])).tolist()
         [[0.0, 1.0]]
     """
@@ -82,7 +82,7 @@ class BasisChange(Embedding):
         extra: How many dims are added at the front; with 0 there is no A.
         emphasis: C.
 
-    Example:
+    Examples:
         >>> BasisChange(dim=4, old_dim=3, extra=2)(torch.ones(2, 7)).shape
         torch.Size([2, 6])
     """
@@ -119,7 +119,7 @@ def unit_rows(x: Tensor) -> Tensor:
     Returns:
         Unit rows [b, d].
 
-    Example:
+    Examples:
         >>> unit_rows(torch.tensor([[0.0, 2.0], [0.0, 0.0]])).tolist()
         [[0.0, 1.0], [0.0, 0.0]]
     """

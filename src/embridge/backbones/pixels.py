@@ -26,7 +26,7 @@ class Pixels:
     Raises:
         SettingsError: The side is below 1, or a std is not above 0.
 
-    Example:
+    Examples:
         >>> Pixels(1).scaled(torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)).flatten().tolist()
         [-1.0, 1.0, -0.6000000238418579]
     """

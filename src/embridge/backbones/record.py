@@ -24,7 +24,7 @@ class BackboneRecord:
         extra: The extra of embridge that its libraries come with.
         packages: Those libraries; a provenance names their versions.
 
-    Example:
+    Examples:
         >>> BackboneRecord(module="embridge.backbones.vectors", attribute="VectorHead", takes="vectors").load().kind
         'vector-head'
     """

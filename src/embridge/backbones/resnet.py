@@ -32,7 +32,7 @@ class SmallResNet(Backbone):
     Raises:
         SettingsError: The depth is not 6n + 2 with n of at least 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> SmallResNet(8, width=4, depth=8)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 8])

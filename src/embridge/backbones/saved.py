@@ -47,7 +47,7 @@ class TrainedModel(nn.Module):
     Raises:
         SettingsError: There are pixels for vectors, or none for images.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from embridge.backbones.vectors import VectorHead
         >>> TrainedModel("toy", VectorHead(3, 2), AsGiven(), dim=2).space.model

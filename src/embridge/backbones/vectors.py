@@ -34,7 +34,7 @@ class VectorHead(Backbone):
     Raises:
         SettingsError: A size is no whole number of at least 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> VectorHead(3, 2)(torch.eye(3)).shape, VectorHead(3, 2, hidden_width=8)(torch.eye(3)).shape
         (torch.Size([3, 2]), torch.Size([3, 2]))

@@ -33,7 +33,7 @@ class VisionBackbone(Backbone):
         SettingsError: transformers does not know the config, or the model is not of images alone.
         MissingExtra: transformers is not installed.
 
-    Example:
+    Examples:
         >>> tiny = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8], "depths": [1], "layer_type": "basic"}
         >>> VisionBackbone(tiny, 4)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 4])

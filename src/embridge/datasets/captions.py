@@ -30,7 +30,7 @@ class Captions:
         blanks: Lines or cells with nothing in them, which were dropped.
         files: How many were read.
 
-    Example:
+    Examples:
         >>> captions = Captions({"a black cat": 2, "two boats": 1}, blanks=0, files=1)
         >>> len(captions), captions.repeats
         (2, 1)
@@ -76,7 +76,7 @@ def read_all_captions(path: Path | str, *, column: str | None = None) -> Caption
     Raises:
         InvalidInput: A file cannot be read; the message names it, and the line where there is one.
 
-    Example:
+    Examples:
         >>> _ = Path("shop.csv").write_text("id,caption\\n1,a black cat\\n2,two boats\\n3,a black cat\\n")
         >>> captions = read_all_captions("shop.csv")
         >>> captions.texts, str(captions)

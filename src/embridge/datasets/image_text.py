@@ -30,7 +30,7 @@ class ImageTextPairs:
     Raises:
         InvalidInput: There are no pairs, the lengths differ, or a caption is not a text.
 
-    Example:
+    Examples:
         >>> pairs = ImageTextPairs(["a cat", "a tabby", "a dog"], ["1.jpg", "1.jpg", "2.jpg"])
         >>> len(pairs), pairs.group_numbers().tolist()
         (3, [0, 0, 2])
@@ -107,7 +107,7 @@ def read_image_text(path: Path | str) -> ImageTextPairs:
     Raises:
         InvalidInput: The table cannot be read, its pairs are of texts alone, or an image is not there.
 
-    Example:
+    Examples:
         >>> _ = Path("cat.jpg").write_bytes(b""), Path("pairs.csv").write_text("text,image\\na black cat,cat.jpg\\n")
         >>> read_image_text("pairs.csv").captions
         ['a black cat']

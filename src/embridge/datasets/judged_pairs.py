@@ -23,7 +23,7 @@ class JudgedPairs:
         cross_modal: Whether the items are images.
         columns: Further columns of the table, one text a pair: language, category, clicks.
 
-    Example:
+    Examples:
         >>> JudgedPairs((("shoe", "a"), ("shoe", "b")), cross_modal=False).items
         ['a', 'b']
     """
@@ -75,7 +75,7 @@ def read_pairs(path: Path | str, *, columns: Sequence[str] = ()) -> JudgedPairs:
         InvalidInput: The file is missing, unreadable or empty, has other columns, or a query or an item is blank; the
             message names the first such row.
 
-    Example:
+    Examples:
         >>> _ = Path("judged.csv").write_text("text,image,language\\na black cat,17.jpg,en\\neine Katze,17.jpg,de\\n")
         >>> judged = read_pairs("judged.csv", columns=["language"])
         >>> judged.queries, judged.items, judged.columns["language"]
@@ -97,7 +97,7 @@ def pairs_of(table: Table, *, columns: Sequence[str] = ()) -> JudgedPairs:
     Raises:
         InvalidInput: The columns are others, or a query or an item is blank.
 
-    Example:
+    Examples:
         >>> from embridge.datasets.tables import read_table
         >>> _ = Path("judged.csv").write_text("query,document\\nshoe,d7\\n")
         >>> pairs_of(read_table("judged.csv")).pairs

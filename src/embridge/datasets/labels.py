@@ -24,7 +24,7 @@ def read_labels(path: Path | str, *, column: str = "label") -> dict[str, str]:
         InvalidInput: The file is missing, unreadable or empty, a column is not there, a cell is blank, or an id has two
             labels; the message names the row, counted from 0.
 
-    Example:
+    Examples:
         >>> _ = Path("labels.csv").write_text("id,label\\n17.jpg,cat\\n18.jpg,dog\\n")
         >>> read_labels("labels.csv")
         {'17.jpg': 'cat', '18.jpg': 'dog'}
@@ -45,7 +45,7 @@ def labels_of(table: Table, *, column: str = "label") -> dict[str, str]:
     Raises:
         InvalidInput: A column is not there, a cell is blank, or an id has two labels.
 
-    Example:
+    Examples:
         >>> from embridge.datasets.tables import read_table
         >>> _ = Path("labels.csv").write_text("id,label,kind\\n17.jpg,cat,animal\\n")
         >>> labels_of(read_table("labels.csv"), column="kind")

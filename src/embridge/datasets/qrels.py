@@ -37,7 +37,7 @@ def read_qrels(path: Path | str) -> list[tuple[str, str, float]]:
         InvalidInput: The file is missing, not UTF-8 text or without a judgement, or a line has another number of columns, a
             blank one, or a grade that is not a finite number.
 
-    Example:
+    Examples:
         >>> _ = Path("qrels.trec").write_text("q1 0 d7 2\\nq1 0 d9 0\\n")
         >>> read_qrels("qrels.trec")
         [('q1', 'd7', 2.0), ('q1', 'd9', 0.0)]

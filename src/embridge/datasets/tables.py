@@ -25,7 +25,7 @@ class Table:
         path: The file.
         names: Its columns.
 
-    Example:
+    Examples:
         >>> _ = Path("pairs.csv").write_text("query,document,times\\nshoe,d7,3\\n")
         >>> table = read_table("pairs.csv")
         >>> table.names, table.columns(["times"])
@@ -62,7 +62,7 @@ def read_table(path: Path | str) -> Table:
         InvalidInput: The file is missing, unreadable or empty, two columns have one name, or a row is longer than the
             header: an unquoted comma would otherwise move values into the wrong column.
 
-    Example:
+    Examples:
         >>> _ = Path("labels.csv").write_text("id,label\\n17.jpg,cat\\n")
         >>> read_table("labels.csv").columns(["label"])
         {'label': ('cat',)}
@@ -88,7 +88,7 @@ def require_filled(path: Path | str, columns: Sequence[Sequence[str]]) -> None:
     Raises:
         InvalidInput: There are no rows, or a cell is blank; the message names its row, counted from 0.
 
-    Example:
+    Examples:
         >>> require_filled("pairs.csv", [("shoe", "hat"), ("d1", "")])
         Traceback (most recent call last):
         embridge.errors.InvalidInput: pairs.csv: row 1 has a blank cell; fill it in
@@ -108,7 +108,7 @@ def finite_number(text: str) -> float | None:
     Returns:
         The number, or None where the text says no finite one.
 
-    Example:
+    Examples:
         >>> finite_number("2.5"), finite_number("inf"), finite_number("many")
         (2.5, None, None)
     """

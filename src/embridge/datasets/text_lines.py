@@ -25,7 +25,7 @@ def read_captions(path: Path | str) -> list[str]:
     Raises:
         InvalidInput: The file is missing, not UTF-8 text, or without a caption.
 
-    Example:
+    Examples:
         >>> _ = Path("captions.txt").write_text("a black cat\\n\\n two boats\\na black cat\\n")
         >>> read_captions("captions.txt")
         ['a black cat', 'two boats']
@@ -49,7 +49,7 @@ def decoded_lines(path: Path | str) -> Iterator[tuple[int, str]]:
     Raises:
         InvalidInput: The file is missing or cannot be read, or a line is not UTF-8; the message names it.
 
-    Example:
+    Examples:
         >>> _ = Path("captions.txt").write_bytes(b"a black cat\\r\\ntwo boats")
         >>> list(decoded_lines("captions.txt"))
         [(1, 'a black cat\\r\\n'), (2, 'two boats')]

@@ -25,7 +25,7 @@ class Encoder(Protocol):
         space: Where the vectors lie.
         modalities: What is taken: ``text``, ``image`` or both.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> from embridge.encoders import CachedEncoder
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a cat", "a dog"])
@@ -65,7 +65,7 @@ def require_items(items: Sequence[Any] | np.ndarray, encoder: Encoder, modality:
     Raises:
         InvalidInput: There are no items, one is no string where text is meant, or the modality is not taken.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> from embridge.encoders import CachedEncoder
         >>> rows = Embeddings.of(np.eye(1, 2, dtype=np.float32), Space("toy", "1", 2), ["a cat"])

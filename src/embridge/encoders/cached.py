@@ -26,7 +26,7 @@ class CachedEncoder:
     Raises:
         InvalidInput: There are no vectors, or they are of two spaces.
 
-    Example:
+    Examples:
         >>> from embridge.space import Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a cat", "a dog"])
         >>> CachedEncoder(text=rows).encode(["a dog"], modality="text").tolist()

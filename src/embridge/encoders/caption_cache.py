@@ -57,7 +57,7 @@ def encode_once(
         InvalidInput: The disk has no room for all of it (before anything is encoded), the cache was altered, or vectors
             without a cosine have lengths that vary, since lengths are not stored.
 
-    Example:
+    Examples:
         >>> from embridge.encoders import CachedEncoder
         >>> from embridge import Embeddings
         >>> toy = Embeddings.of(2 * np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a cat", "a dog"])
@@ -83,7 +83,7 @@ def needed_bytes(rows: int, dim: int) -> int:
     Returns:
         Bytes.
 
-    Example:
+    Examples:
         >>> needed_bytes(1_000_000, 768)
         1536000000
     """

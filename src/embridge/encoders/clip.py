@@ -57,7 +57,7 @@ class ClipEncoder:
         SettingsError: The model is no dual encoder, or the device is not there.
         InvalidInput: The model cannot be found, or lacks weights, a tokenizer or an image processor.
 
-    Example:
+    Examples:
         >>> from embridge.datasets import glyph_models
         >>> ClipEncoder(glyph_models.folder("old")).encode(["latin small letter a"], modality="text").shape
         (1, 64)
@@ -211,7 +211,7 @@ def space_from_files(name: str | Path, *, revision: str | None = None, lora: str
     Raises:
         InvalidInput: As `ClipEncoder`.
 
-    Example:
+    Examples:
         >>> from embridge.datasets import glyph_models
         >>> space_from_files(glyph_models.folder("new")).dim
         128

@@ -54,7 +54,7 @@ class HttpEncoder:
         SettingsError: A name, key or setting cannot be meant.
         ServiceError: The service refuses, stays silent, or answers with another number of vectors, another dim, or NaN.
 
-    Example:
+    Examples:
         >>> HttpEncoder("mini@https://models.example/v1", dim=384).space.dim
         384
     """

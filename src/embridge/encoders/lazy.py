@@ -30,7 +30,7 @@ class LazyEncoder:
     Raises:
         SettingsError: There is no such provider.
 
-    Example:
+    Examples:
         >>> from embridge.datasets import glyph_models
         >>> encoder = LazyEncoder(f"clip:{glyph_models.folder('old')}")
         >>> encoder.space.dim, encoder.is_loaded

@@ -55,7 +55,7 @@ class OpenClipEncoder:
         InvalidInput: Weights are missing or hold code, or the model cannot be made.
         MissingExtra: open_clip, or a torchvision that works with this torch, is not installed.
 
-    Example:
+    Examples:
         >>> OpenClipEncoder.modalities == {"text", "image"}
         True
     """

@@ -29,7 +29,7 @@ class Provider:
         takes_weight_files: Whether a name may be ARCHITECTURE:FILE.
         space_from_files: A function of its module that tells the space without loading weights; empty where there is none.
 
-    Example:
+    Examples:
         >>> [name for name, provider in PROVIDERS.items() if provider.takes_lora]
         ['clip']
     """
@@ -102,7 +102,7 @@ def provider_of(name: str) -> Provider:
     Raises:
         SettingsError: The name has no such form, or there is no such provider.
 
-    Example:
+    Examples:
         >>> sorted(provider_of("clip:openai/clip-vit-base-patch32").modalities)
         ['image', 'text']
     """
@@ -133,7 +133,7 @@ def load(name: str, **options: Any) -> Encoder:
         MissingExtra: A library of the provider is not installed.
         InvalidInput: The model cannot be found or used.
 
-    Example:
+    Examples:
         >>> from embridge.datasets import glyph_models
         >>> load(f"clip:{glyph_models.folder('old')}").space.dim
         64

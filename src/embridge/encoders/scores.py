@@ -22,7 +22,7 @@ def score_terms(model: Any) -> tuple[float | None, float | None]:
     Returns:
         Both, None for what the model does not have.
 
-    Example:
+    Examples:
         >>> from types import SimpleNamespace
         >>> import torch
         >>> score_terms(SimpleNamespace(logit_scale=torch.zeros(()), logit_bias=torch.full((1,), -10.0)))

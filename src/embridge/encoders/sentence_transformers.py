@@ -38,7 +38,7 @@ class SentenceTransformerEncoder:
     Raises:
         InvalidInput: The model cannot be found or loaded.
 
-    Example:
+    Examples:
         >>> SentenceTransformerEncoder("./none")
         Traceback (most recent call last):
         embridge.errors.SettingsError: there is no folder ./none; a model is named by its folder, or by its id on the hub

@@ -38,7 +38,7 @@ class TrainedEncoder:
         SettingsError: The model is of vectors; the head of its upgrade is what runs that.
         ArtefactError: The folder is truncated, altered or foreign.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from embridge.backbones.embedding import AsGiven
         >>> from embridge.backbones.pixels import Pixels
@@ -111,7 +111,7 @@ def space_from_files(name: str | Path) -> Space | None:
     Raises:
         ArtefactError: The folder is truncated, altered or foreign.
 
-    Example:
+    Examples:
         >>> space_from_files("no-such-folder")
         Traceback (most recent call last):
         embridge.errors.ArtefactError: no-such-folder is not a trained model: expected config.json and model.safetensors in it

@@ -36,7 +36,7 @@ def cut_offs(k: int = 20) -> list[float]:
     Note:
         Source: Jaeckle et al. 2023.
 
-    Example:
+    Examples:
         >>> cut_offs(1)
         [0.0, 0.5, 1.0]
     """
@@ -57,7 +57,7 @@ def backfill_auc(values: Sequence[float]) -> float:
     Raises:
         InvalidInput: There is no value.
 
-    Example:
+    Examples:
         >>> backfill_auc([0.4, 0.5, 0.6])
         0.5
     """
@@ -85,7 +85,7 @@ def backfill_curve(
         SettingsError: There is no such metric at a depth.
         InvalidInput: The order does not name every row once.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> from embridge.evaluation import LabelRelevance
         >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32), Space("toy", "1", 2))
@@ -132,7 +132,7 @@ class Mixed:
         merge: What makes scores of two spaces comparable; ``standard`` is fitted on these sides.
         seed: Draws the pairs that ``standard`` is fitted on.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
         >>> Mixed(Side(rows, rows), Side(rows, rows)).ranking(np.array([True, False]), 1).rows.tolist()

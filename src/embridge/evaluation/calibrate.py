@@ -56,7 +56,7 @@ def fit_calibration(
     Raises:
         InvalidInput: There are no queries or items, the two sides hold other queries, or nothing found is right.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3))
         >>> fit_calibration("standard", Side(rows, rows), Side(rows, rows)).kind
@@ -95,7 +95,7 @@ def isotonic(
     Note:
         Source: pool adjacent violators (Ayer et al. 1955).
 
-    Example:
+    Examples:
         >>> [knots.tolist() for knots in isotonic(np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.5]))]
         [[1.0, 2.0, 3.0], [0.0, 0.75, 0.75]]
     """

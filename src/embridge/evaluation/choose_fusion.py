@@ -43,7 +43,7 @@ def split_support(
     Raises:
         InvalidInput: n is not from 1 to all but one.
 
-    Example:
+    Examples:
         >>> support, rest = split_support(["a", "b", "c", "d", "e"], 2, seed=0)
         >>> len(support), sorted([*support.tolist(), *rest.tolist()])
         (2, [0, 1, 2, 3, 4])
@@ -87,7 +87,7 @@ def choose_alpha(
         InvalidInput: Nothing is relevant to any of the queries, or the grid is no grid.
         SettingsError: There is no such metric at a depth.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> from embridge.evaluation import Relevance
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("old", "1", 2))

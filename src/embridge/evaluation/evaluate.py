@@ -64,7 +64,7 @@ def evaluate(
         InvalidInput: The sides hold other items, or a query has no right item, unless the scope says otherwise.
         SpaceMismatch: A side is of another model than the upgrade's.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space, Upgrade
         >>> from embridge.adapters import Identity, Linear, Provenance
         >>> from embridge.evaluation import Relevance

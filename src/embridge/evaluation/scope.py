@@ -39,7 +39,7 @@ class Scope:
     Raises:
         SettingsError: There is no such metric or cell, or a number is out of range.
 
-    Example:
+    Examples:
         >>> Scope(metrics=["ndcg_at_10"], directions=[""]).deepest
         10
     """

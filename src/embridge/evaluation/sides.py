@@ -29,7 +29,7 @@ class Side:
         SpaceMismatch: Queries and gallery are of two spaces.
         InvalidInput: The side without the LoRA holds other items.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
         >>> Side(rows, rows).one_set

@@ -26,7 +26,7 @@ class FoldTarget:
         attribute: The function in it that folds.
         bias: Its models have room for a bias, and for several maps in a row.
 
-    Example:
+    Examples:
         >>> FOLD_TARGETS["clip"].bias
         False
     """
@@ -56,7 +56,7 @@ def query_path(upgrade: Upgrade) -> Adapter:
     Raises:
         WrongDirection: It is a forward upgrade, whose queries go as the head makes them.
 
-    Example:
+    Examples:
         >>> from embridge import Provenance, Space
         >>> from embridge.adapters import Prefix
         >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
@@ -88,7 +88,7 @@ def fold(bridge: Adapter, encoder: str, out: Path | str) -> Path:
         SettingsError: The provider's models cannot be folded into, or the bridge cannot be folded.
         SpaceMismatch: The bridge is of another model.
 
-    Example:
+    Examples:
         >>> from embridge.adapters import Prefix
         >>> from embridge import Space
         >>> fold(Prefix(Space("new", "1", 3), Space("old", "1", 2)), "http:model@https://example.org", "folded")
@@ -115,7 +115,7 @@ def foldable_into(upgrade: Upgrade) -> tuple[str, ...]:
     Returns:
         Their names; none for a forward bridge, one that is not affine, and one of a model with a LoRA.
 
-    Example:
+    Examples:
         >>> from embridge import Provenance, Space
         >>> from embridge.adapters import Prefix
         >>> new, old = Space("new", "1", 3), Space("old", "1", 2)

@@ -46,7 +46,7 @@ def fold_clip(bridge: Adapter, name: str | Path, out: Path | str, *, revision: s
         SpaceMismatch: The bridge is of another model.
         MissingExtra: The extra ``clip`` is not installed.
 
-    Example:
+    Examples:
         >>> from embridge.adapters import Linear
         >>> from embridge.datasets import glyph_models
         >>> space = ClipEncoder(glyph_models.folder("old"), device="cpu").space

@@ -44,7 +44,7 @@ def to_onnx(adapter: Adapter, path: Path | str) -> Path:
     Raises:
         MissingExtra: The extra ``export`` is not installed.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> to_onnx(Prefix(Space("new", "1", 3), Space("old", "1", 2)), "bridge.onnx").name
         'bridge.onnx'

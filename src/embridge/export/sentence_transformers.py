@@ -44,7 +44,7 @@ def fold_sentence_transformer(
         SpaceMismatch: The bridge is of another model.
         MissingExtra: The extra ``text`` is not installed.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> from embridge.adapters import MLP
         >>> from embridge.adapters.mlp import Layer

@@ -45,7 +45,7 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
         SettingsError: The settings lack what is needed.
         InvalidInput: The data cannot be used.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from embridge.datasets import glyph_models, glyphs
         >>> from embridge.jobs.fit import fit_upgrade

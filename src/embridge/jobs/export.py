@@ -28,7 +28,7 @@ def export_upgrade(
     Raises:
         SettingsError: There is nothing to write, no folder for what is folded, or a LoRA that cannot be folded.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> from embridge.adapters import Identity, Prefix, Provenance
         >>> new, old = Space("new", "1", 3), Space("old", "1", 2)

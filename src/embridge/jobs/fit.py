@@ -57,7 +57,7 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
         SettingsError: The settings lack what is needed, before any work.
         InvalidInput: The data cannot be used, or the upgrade's folder holds other things.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from embridge.settings import load_settings
         >>> from embridge.datasets import glyph_models, glyphs

@@ -26,7 +26,7 @@ class Fitted:
         score: What the candidates were compared by.
         captions: What was read, where captions were named.
 
-    Example:
+    Examples:
         >>> Fitted(upgrade=None, choice=None).sentence
         'nothing was written'
     """

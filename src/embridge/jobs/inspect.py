@@ -40,7 +40,7 @@ def inspect_file(path: Path | str) -> Inspection:
     Raises:
         InvalidInput: The file cannot be read at all.
 
-    Example:
+    Examples:
         >>> _ = np.save("rows.npy", np.array([[1.0, np.nan], [0.0, 0.0]], np.float32))
         >>> found = inspect_file("rows.npy")
         >>> found.not_finite_rows, found.zero_rows
@@ -65,7 +65,7 @@ def inspect_store(
     Returns:
         What was found, one a space.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings
         >>> from embridge.stores.memory import MemoryStore
         >>> store, rows = MemoryStore(), Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3))
@@ -236,7 +236,7 @@ def inspect_path(
         SettingsError: The search of a file is to be checked.
         InvalidInput: There is nothing under that name.
 
-    Example:
+    Examples:
         >>> _ = np.save("rows.npy", np.eye(3, dtype=np.float32))
         >>> [found.dim for found in inspect_path("rows.npy")]
         [3]

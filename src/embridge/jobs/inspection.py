@@ -31,7 +31,7 @@ class Inspection:
         index_check: The store's search against exact search, where it was asked for and there are two rows to search for
             each other.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge.jobs.inspect import inspect_file
         >>> _ = np.save("rows.npy", np.eye(3, dtype=np.float32))

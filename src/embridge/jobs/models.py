@@ -21,7 +21,7 @@ class Models:
     Args:
         progress: Hears how far the encoders are.
 
-    Example:
+    Examples:
         >>> from embridge.datasets import glyph_models
         >>> from embridge.settings import ModelSettings
         >>> old = ModelSettings(encoder=f"clip:{glyph_models.folder('old')}")

@@ -28,7 +28,7 @@ class Comparison:
         tables: The same for people.
         sentence: What that shows.
 
-    Example:
+    Examples:
         >>> Comparison((Path("a.json"), Path("b.json")), ("a", "b"), (), (), "they are identical").to_dict()["changes"]
         []
     """
@@ -60,7 +60,7 @@ def show_report(file: Path | str, *, page: Path | str | None = None, items: Path
     Raises:
         ArtefactError: The file is no report, truncated or altered.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge import Embeddings, Space
         >>> from embridge.adapters import Identity, Prefix, Provenance, Upgrade
@@ -96,7 +96,7 @@ def compare_reports(first: Path | str, second: Path | str) -> Comparison:
         ArtefactError: A file is no report, truncated or altered.
         InvalidInput: The reports are of other queries.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge import Embeddings, Space
         >>> from embridge.adapters import Identity, Prefix, Provenance, Upgrade

@@ -26,7 +26,7 @@ class Found:
         scores: One an id, in the space's own metric.
         payload: The columns of the hits.
 
-    Example:
+    Examples:
         >>> Found("a cat", ("7",), (0.5,), {"title": ["Cats"]}).table()
         (['id', 'score', 'title'], [['7', '0.5000', 'Cats']])
     """
@@ -79,7 +79,7 @@ def search_store(
         SettingsError: Nothing says which encoder to take.
         SpaceMismatch: The query's vector is not of the space that the upgrade, or the store, expects.
 
-    Example:
+    Examples:
         >>> from embridge.datasets import glyph_models
         >>> from embridge.encoders import load
         >>> old = load(f"clip:{glyph_models.folder('old')}")

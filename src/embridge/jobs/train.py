@@ -45,7 +45,7 @@ def train_model(settings: TrainingSettings, *, progress: Progress = silent) -> T
         SettingsError: The settings do not fit together, before any work.
         InvalidInput: The data cannot be used, or a folder of other things is in the model's or the upgrade's place.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from embridge.settings import load_training_settings
         >>> draw = np.random.default_rng(0)

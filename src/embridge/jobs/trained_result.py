@@ -22,7 +22,7 @@ class TrainedResult:
         clusters: How many clusters stand in the place of classes, None where there are classes. The shares then favour the old
             model, whose clusters they are.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> import numpy as np
         >>> from embridge.jobs.train import train_model

@@ -64,7 +64,7 @@ def record_of(name: str) -> MethodRecord:
     Raises:
         SettingsError: There is no such method.
 
-    Example:
+    Examples:
         >>> record_of("procrustes").linear
         True
     """
@@ -87,7 +87,7 @@ def make(name: str, settings: Mapping[str, Any] | None = None) -> Method:
         SettingsError: The name or a setting is unknown, or a setting is of another type.
         MissingExtra: The method needs an extra that is not installed.
 
-    Example:
+    Examples:
         >>> make("procrustes", {"center": False})
         Procrustes(center=False, validation_fraction=0.1)
     """
@@ -111,7 +111,7 @@ def configured(name: str, kind: type[Any], settings: Mapping[str, Any]) -> Any:
     Raises:
         SettingsError: A setting is unknown, in the wrong place, or of another type.
 
-    Example:
+    Examples:
         >>> configured("ridge", type(make("ridge")), {"penalty": 0.1}).penalty
         0.1
     """
@@ -153,7 +153,7 @@ def checked(name: str, hints: Mapping[str, Any], settings: Mapping[str, Any]) ->
     Raises:
         SettingsError: A value is of another type.
 
-    Example:
+    Examples:
         >>> checked("ridge", {"penalties": tuple[float, ...]}, {"penalties": [0.1, 1.0]})
         {'penalties': (0.1, 1.0)}
     """

@@ -46,7 +46,7 @@ class Pairs:
         InvalidInput: There are no pairs, or both sides are of one space. Or the ids differ; the message names the first. Or
             weights are not finite and above 0, or the real pairs are of other spaces.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> new, old = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(m, "1", d)) for m, d in (("new", 3), ("old", 2)))
         >>> len(Pairs(new, old).take(np.array([0, 2])))
@@ -152,7 +152,7 @@ class Method(Protocol):
     Attributes:
         paper: Where it comes from.
 
-    Example:
+    Examples:
         >>> from embridge.methods.procrustes import Procrustes
         >>> isinstance(Procrustes(), Method)
         True
@@ -177,7 +177,7 @@ def require_cosine(pairs: Pairs, method: str) -> None:
     Raises:
         InvalidInput: A space compares by dot product or distance, and its vectors are of other lengths.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> sides = (Embeddings.of(np.eye(2, dtype=np.float32), Space(m, "1", 2, "dot")) for m in ("new", "old"))
         >>> require_cosine(Pairs(*sides), "procrustes")
@@ -196,7 +196,7 @@ def require_directions(rows: Embeddings | HalfEmbeddings, method: str) -> None:
     Raises:
         InvalidInput: The space compares by dot product or distance, and the vectors are of other lengths.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> require_directions(Embeddings.of(np.eye(2, dtype=np.float32), Space("m", "1", 2, "dot")), "unpaired")
     """
@@ -226,7 +226,7 @@ def backward_upgrade(
     Returns:
         The upgrade, with its provenance.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> from embridge.methods.procrustes import Procrustes, fit_rotation
         >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))
@@ -255,7 +255,7 @@ def forward_upgrade(
     Returns:
         The upgrade, with its provenance.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> from embridge.methods.procrustes import Procrustes
         >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))

@@ -31,7 +31,7 @@ class Scores:
         drawn: How queries are drawn, see `bootstrap_mean`.
         refused: Who is out, and why.
 
-    Example:
+    Examples:
         >>> Scores({"ridge": np.ones(3)}, Drawn(weights=None, groups=None), {}).values["ridge"].mean()
         np.float64(1.0)
     """
@@ -53,7 +53,7 @@ def scores_of_pairs(
         cross_modal: Half of the score is of queries that are all moved by one vector of length one.
         seed: Of these vectors.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> from embridge.methods.procrustes import Procrustes
         >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
@@ -100,7 +100,7 @@ def scores_of_queries(upgrades: Mapping[str, Upgrade], judged: JudgedQueries) ->
         upgrades: The candidates, by name.
         judged: What they are scored by.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> from embridge.evaluation import Relevance, Side
         >>> from embridge.methods.procrustes import Procrustes

@@ -22,7 +22,7 @@ class JudgedQueries:
         relevance: What is right.
         scope: Which metrics; the last one decides.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge import Embeddings, Space
         >>> from embridge.evaluation.relevance import Relevance
@@ -50,7 +50,7 @@ class Candidate:
         seconds: How long the fit took.
         why: What became of it.
 
-    Example:
+    Examples:
         >>> Candidate("mlp", None, None, 0, 0.0, "left out: torch is not installed").method
         'mlp'
     """
@@ -73,7 +73,7 @@ class Choice:
         upgrade: Fitted on all pairs; None where the old model is kept.
         reason: Why, in a line.
 
-    Example:
+    Examples:
         >>> Choice((), None, None, "keep the old model").table()[0][:2]
         ['method', 'score']
     """
@@ -97,7 +97,7 @@ class Choice:
 def multiply_adds(upgrade: Upgrade) -> int:
     """What mapping one vector costs: the products of its matrices.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge import Space
         >>> from embridge.adapters import Identity, Linear, Provenance

@@ -32,7 +32,7 @@ class Choose:
         cross_modal: The pairs are texts and images will be searched, see `choose`.
         validation_fraction: Share of the pairs that is held out.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge import Embeddings, Space
         >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
@@ -104,7 +104,7 @@ def choose(
         SettingsError: No candidate could be fitted.
         InvalidInput: A space does not compare directions, or there is one pair alone.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge import Embeddings, Space
         >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)

@@ -19,7 +19,7 @@ def require_device(device: str, method: str) -> None:
     Raises:
         SettingsError: There is no such device here.
 
-    Example:
+    Examples:
         >>> require_device("cpu", "xbt")
     """
     try:
@@ -35,7 +35,7 @@ def in_bfloat16(precision: str, device: str) -> bool:
         precision: ``float32``, ``bfloat16``, or ``auto``, which takes bfloat16 wherever the processor has it.
         device: Where it is to be used.
 
-    Example:
+    Examples:
         >>> in_bfloat16("float32", "cpu")
         False
     """

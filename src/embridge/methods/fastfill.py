@@ -67,7 +67,7 @@ class FastFill:
     Raises:
         SettingsError: A value is out of range.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
         >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, :4], Space("old", "1", 4)))
@@ -138,7 +138,7 @@ def fastfill_loss(error: Tensor, spread: Tensor) -> Tensor:
     Returns:
         The loss of each row [b].
 
-    Example:
+    Examples:
         >>> fastfill_loss(torch.tensor([2.0]), torch.tensor([0.0]))
         tensor([1.])
     """

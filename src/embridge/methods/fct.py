@@ -53,7 +53,7 @@ class FCT:
     Raises:
         SettingsError: A value is out of range.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
         >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, :4], Space("old", "1", 4)))
@@ -120,7 +120,7 @@ def with_side(embeddings: Embeddings, side: Embeddings, *, space: Space | None =
     Raises:
         InvalidInput: The ids differ, or the space has another dim.
 
-    Example:
+    Examples:
         >>> old = Embeddings.of(np.eye(2, dtype=np.float32), Space("old", "1", 2))
         >>> both = with_side(old, Embeddings.of(np.eye(2, 3, dtype=np.float32), Space("colours", "2", 3)))
         >>> both.space.model, both.space.dim
@@ -139,7 +139,7 @@ def with_side(embeddings: Embeddings, side: Embeddings, *, space: Space | None =
 class Network(Protocol):
     """The settings that say what h looks like.
 
-    Example:
+    Examples:
         >>> isinstance(FCT(), Network)
         True
     """
@@ -162,7 +162,7 @@ def check_network(method: str, settings: Network) -> None:
     Raises:
         SettingsError: A value is out of range.
 
-    Example:
+    Examples:
         >>> check_network("fct", FCT())
     """
     if settings.hidden_width < 1 or not 0 <= settings.dropout < 1:
@@ -180,7 +180,7 @@ def network(settings: Network, fitted: Pairs, *, center: bool) -> Perceptron:
     Returns:
         The module, with random first weights.
 
-    Example:
+    Examples:
         >>> old, new = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(f"{d}", "1", d)) for d in (2, 3))
         >>> network(FCT(hidden_width=8), Pairs(old, new), center=False)(torch.eye(2)).shape
         torch.Size([2, 3])
@@ -200,7 +200,7 @@ def fct_loss(module: nn.Module, rows: Rows) -> Tensor:
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> fct_loss(nn.Identity(), Rows(torch.eye(2), torch.eye(2), torch.ones(2)))
         tensor(0.)
     """

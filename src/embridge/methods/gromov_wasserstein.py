@@ -26,7 +26,7 @@ def cluster(x: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.nda
     Returns:
         Unit centres [c, d], and the share of the rows in each [c].
 
-    Example:
+    Examples:
         >>> cluster(np.eye(2, dtype=np.float32), 2, np.random.default_rng(0))[1].tolist()
         [0.5, 0.5]
     """
@@ -68,7 +68,7 @@ def couple(
     Returns:
         How much of each new cluster goes to each old one [c, c].
 
-    Example:
+    Examples:
         >>> x = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
         >>> side, profile = (x, np.array([0.2, 0.3, 0.5])), similarity_profiles(x, x)
         >>> couple(side, side, (profile, profile)).argmax(axis=1).tolist()
@@ -93,7 +93,7 @@ def similarity_profiles(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
     Returns:
         32 quantiles of each centre [c, 32].
 
-    Example:
+    Examples:
         >>> similarity_profiles(np.eye(2), np.eye(2))[0, [0, -1]].tolist()
         [0.0, 1.0]
     """

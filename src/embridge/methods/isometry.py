@@ -43,7 +43,7 @@ def singular_values(bridge: Linear | MLP, rows: Float32[np.ndarray, "n d_new"]) 
     Returns:
         Values [k, m], the largest first.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> new, old = Space("new", "1", 3), Space("old", "1", 3)
         >>> turn = Linear(new, old, np.eye(3, dtype=np.float32)[[1, 2, 0]])
@@ -74,7 +74,7 @@ def isometry_figures(values: Float64[np.ndarray, "k m"]) -> dict[str, dict[str, 
         scale, as Lee et al. have it: "Regularized autoencoders for isometric representation learning", ICLR 2022). Nothing
         where there are no values.
 
-    Example:
+    Examples:
         >>> figures = isometry_figures(np.array([[4.0, 4.0, 4.0], [2.0, 2.0, 2.0]]))
         >>> figures["singular_values"]["max"], figures["singular_values_relative"]["max"]
         (4.0, 1.0)
@@ -108,7 +108,7 @@ def isometry_loss(f: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> float(isometry_loss(lambda z: z[:, :2], torch.eye(3)))
         0.0
     """

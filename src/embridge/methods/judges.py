@@ -29,7 +29,7 @@ Module_contra = TypeVar("Module_contra", bound=nn.Module, contravariant=True)
 class Judge(Protocol[Module_contra]):
     """Says how good a module is; see `embridge.methods.training_loop.train`.
 
-    Example:
+    Examples:
         >>> isinstance(HeldOutLoss(torch.sum, torch.ones(3)), Judge)
         True
     """
@@ -47,7 +47,7 @@ class HeldOutLoss:
         loss: Of rows; a scalar. The module is part of it.
         rows: What is held out.
 
-    Example:
+    Examples:
         >>> HeldOutLoss(torch.sum, torch.ones(3)).values(nn.Identity())
         tensor([-3.])
     """
@@ -72,7 +72,7 @@ class HeldOutCaptions:
         train: New and old unit rows [m, d] that the map is trained on.
         held_out: New and old unit rows [q, d] that it is not.
 
-    Example:
+    Examples:
         >>> rows = torch.eye(4), torch.eye(4)
         >>> HeldOutCaptions(rows, rows).values(nn.Identity()).shape
         torch.Size([4])
@@ -111,7 +111,7 @@ class HeldOutImages:
         pairs: The real pairs.
         train_old: Old unit rows [m, d_old] of captions that the map is trained on.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))
         >>> HeldOutImages(RealPairs(new, new, old), torch.zeros(1, 3)).values(nn.Identity()).tolist()
@@ -139,7 +139,7 @@ def surely_higher(values: Tensor, others: Tensor) -> bool:
         values: One a query [q].
         others: What they are compared with [q].
 
-    Example:
+    Examples:
         >>> start = torch.tensor([0.5, 0.5, 0.5])
         >>> surely_higher(torch.tensor([1.0, 0.5, 0.5]), start), surely_higher(torch.tensor([1.0, 0.9, 0.8]), start)
         (False, True)

@@ -60,7 +60,7 @@ class LambdaOrthogonal:
     Raises:
         SettingsError: A value is out of range.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
         >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 4)), Embeddings.of(x[:, ::-1], Space("old", "1", 4)))
@@ -117,7 +117,7 @@ class LambdaOrthogonal:
     def allowed(self, d_source: int, d_target: int) -> float:
         """λ between spaces of these dims.
 
-        Example:
+        Examples:
             >>> LambdaOrthogonal().allowed(1024, 2048), LambdaOrthogonal().allowed(256, 256), LambdaOrthogonal(0).allowed(8, 8)
             (12.0, 6.0, 0)
         """
@@ -148,7 +148,7 @@ def orthogonality_gap(weight: Tensor) -> Tensor:
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> round(float(orthogonality_gap(2 * torch.eye(2, 5))), 4)  # two squared singular values of 4
         4.2426
     """
@@ -167,7 +167,7 @@ def orthogonality_penalty(weight: Tensor, *, threshold: float, sharpness: float)
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> [round(float(orthogonality_penalty(2 * torch.eye(2), threshold=t, sharpness=10.0)), 3) for t in (3.0, 6.0)]
         [4.243, 0.0]
     """
@@ -191,7 +191,7 @@ def contrastive_loss(mapped: Tensor, rows: Rows, *, temperature: float) -> Tenso
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2), torch.tensor([0, 1]))
         >>> float(contrastive_loss(torch.eye(2), rows, temperature=0.05)) < 1e-6
         True

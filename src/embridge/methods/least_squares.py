@@ -37,7 +37,7 @@ class Grid:
     Raises:
         SettingsError: A value is out of range.
 
-    Example:
+    Examples:
         >>> Grid(None, None, (0.1, 1.0), 0.1).listed()
         [(False, 0.1), (False, 1.0), (True, 0.1), (True, 1.0)]
     """
@@ -74,7 +74,7 @@ class Path:
         values: Its eigenvalues that are above rounding [r].
         projected: basisᵀXᵀY [r, d_old].
 
-    Example:
+    Examples:
         >>> path = Path(np.zeros(1), np.zeros(1), np.eye(1), np.array([2.0]), np.array([[4.0]]))
         >>> path.shrunk(0.0).item(), path.shrunk(1.0).item()
         (2.0, 1.0)
@@ -111,7 +111,7 @@ def choose(
     Returns:
         The map of all pairs whose like, fitted without the held-out ones, scored best on them; and the figures.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> from embridge.adapters import Linear
         >>> from embridge.progress import silent
@@ -155,7 +155,7 @@ def path_of(pairs: Pairs, *, center: bool, moments: _Moments | None = None) -> P
         center: Subtract the means.
         moments: Sums over the pairs that are known already.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))
         >>> path = path_of(Pairs(new, old), center=False)
@@ -177,7 +177,7 @@ def require_spread(pairs: Pairs, method: str) -> None:
     Raises:
         InvalidInput: They do.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))
         >>> require_spread(Pairs(new, old), "ridge")

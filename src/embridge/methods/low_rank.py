@@ -44,7 +44,7 @@ class LowRank:
     Raises:
         SettingsError: A value is out of range.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
         >>> pairs = Pairs(Embeddings.of(x, Space("new", "1", 6)), Embeddings.of(x[:, :4], Space("old", "1", 4)))

@@ -36,7 +36,7 @@ class MeanShift:
         diagonal: s is the slope of least squares on each axis, ``Σ(x − μ)(y − μ) / Σ(x − μ)²``; 1 on an axis where the new
             vectors do not vary. Otherwise s is 1.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = Space("new", "1", 2), Space("old", "1", 2)
         >>> sides = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32), np.array([[0, -1], [-1, 0]] * 2, np.float32)

@@ -27,7 +27,7 @@ class Rows:
         share: How much each pair counts [b], one on average. Zero where a vector is zero, since it has no direction.
         label: The number of each pair's class [b], or None where the pairs have no classes.
 
-    Example:
+    Examples:
         >>> rows = Rows(torch.eye(2), torch.eye(2), torch.tensor([0.5, 1.5]))
         >>> rows.mean(torch.tensor([1.0, 3.0]))
         tensor(2.5000)
@@ -70,7 +70,7 @@ class Rows:
 def reversed_pairs(pairs: Pairs) -> Pairs:
     """Exchange old and new, to fit a forward map as if it were a backward one.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))
         >>> reversed_pairs(Pairs(new, old)).new.space.model
@@ -92,7 +92,7 @@ def split_rows(pairs: Pairs, validation_fraction: float, *, seed: int) -> tuple[
     Returns:
         The training pairs, the rows to train on, and the rows to validate on.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(4, dtype=np.float32), Space(m, "1", 4)) for m in ("new", "old"))
         >>> [len(part) for part in split_rows(Pairs(new, old), 0.25, seed=0)]

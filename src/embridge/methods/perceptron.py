@@ -27,7 +27,7 @@ class Perceptron(nn.Module):
         scale: Learn one factor a coordinate of the output, D, from one on.
         dropout: Behind each hidden layer.
 
-    Example:
+    Examples:
         >>> Perceptron((3, 8, 2), start=None)(torch.eye(3)).shape
         torch.Size([3, 2])
     """

@@ -36,7 +36,7 @@ class Procrustes:
             held-out pairs find each other (None): neither is safe everywhere.
         validation_fraction: Share of the pairs that is held out where centring is chosen.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> from embridge.adapters.base import normalized
         >>> new = Embeddings.of(np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32), Space("new", "1", 3))
@@ -105,7 +105,7 @@ def fit_rotation(pairs: Pairs, *, center: bool, rows: Int64[np.ndarray, " k"] | 
     Returns:
         The map from new to old.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(2, dtype=np.float32), Space(m, "1", 2)) for m in ("new", "old"))
         >>> fit_rotation(Pairs(new, old), center=False).weight.tolist()

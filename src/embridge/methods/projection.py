@@ -30,7 +30,7 @@ class Projection(nn.Module):
         skip: A fixed linear map. With it the last layer starts at zero, so the module starts as that map.
         dropout: Behind each hidden layer.
 
-    Example:
+    Examples:
         >>> Projection(3, 8, 2, skip=None, dropout=0.0)(torch.eye(3)).shape
         torch.Size([3, 2])
     """
@@ -79,7 +79,7 @@ class PartWay:
         judge: Who judges.
         share: How much of the way.
 
-    Example:
+    Examples:
         >>> class Length:
         ...     def values(self, module):
         ...         return module.output.bias.norm()[None]

@@ -33,7 +33,7 @@ class RealPairs:
     Raises:
         InvalidInput: The sides are of other lengths or spaces, or there are fewer than two groups.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> new, old = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(m, "1", d)) for m, d in (("new", 3), ("old", 2)))
         >>> RealPairs(new, new, old, groups=np.array([0, 0, 1])).directions

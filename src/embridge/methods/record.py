@@ -30,7 +30,7 @@ class MethodRecord:
         uses: What it makes use of where there is any.
         fitted_on: What the pairs may be of. The map serves images and texts either way.
 
-    Example:
+    Examples:
         >>> MethodRecord("embridge.methods.ridge", "Ridge", "closed form", linear=True).extra is None
         True
     """

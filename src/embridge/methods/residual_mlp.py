@@ -48,7 +48,7 @@ class ResidualMLP:
     Raises:
         SettingsError: A value is out of range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge import Embeddings, Space
         >>> x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
@@ -116,7 +116,7 @@ def residual_loss(module: torch.nn.Module, rows: Rows, *, kind: str) -> Tensor:
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2))
         >>> residual_loss(torch.nn.Identity(), rows, kind="cosine")
         tensor(0.)

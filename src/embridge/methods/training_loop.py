@@ -28,7 +28,7 @@ Batch_co = TypeVar("Batch_co", covariant=True)
 class Data(Protocol[Batch_co]):
     """What is trained on: as many rows as it is long, from which batches are taken.
 
-    Example:
+    Examples:
         >>> isinstance(Rows(torch.eye(2), torch.eye(2), torch.ones(2)), Data)
         True
     """
@@ -51,7 +51,7 @@ class Task(Generic[Batch]):
         judge: How good the module is.
         after_step: Called once the optimiser has moved the parameters.
 
-    Example:
+    Examples:
         >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2))
         >>> Task(nn.Linear(2, 2), torch.sum, rows, HeldOutLoss(torch.sum, rows)).after_step is None
         True
@@ -76,7 +76,7 @@ class Outcome:
         scores: The mean of its values, at the start and at every check.
         samples_per_second: How fast it went.
 
-    Example:
+    Examples:
         >>> Outcome(20, 10, torch.zeros(1), torch.ones(1), (0.0, 1.0, 0.5), 1_000).best_step
         10
     """
@@ -104,7 +104,7 @@ def train(task: Task[Any], training: Training, *, progress: Progress = silent, w
     Returns:
         How it went.
 
-    Example:
+    Examples:
         >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2))
         >>> module = nn.Linear(2, 2)
         >>> loss = lambda rows: (module(rows.source) - rows.target).square().mean()
@@ -153,7 +153,7 @@ def train_by_loss(
     Returns:
         Figures: ``steps``, ``best_step``, ``validation_losses``, ``samples_per_second``.
 
-    Example:
+    Examples:
         >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2))
         >>> module = nn.Linear(2, 2)
         >>> loss = lambda rows: (module(rows.source) - rows.target).square().mean()

@@ -25,7 +25,7 @@ class Training:
     Raises:
         SettingsError: A value is out of range.
 
-    Example:
+    Examples:
         >>> Training(epochs=20).min_steps
         300
     """

@@ -26,7 +26,7 @@ class UnitRows:
         rows: The row numbers of some of them.
         device: Where the batches go.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(f"{d}", "1", d)) for d in (3, 2))
         >>> UnitRows(Pairs(new, old), np.array([2, 0]), "cpu").batch(torch.tensor([1]))[0]
@@ -65,7 +65,7 @@ class WeighedRows:
         rows: The pairs.
         shares: How much each counts [n], one on average; None where all count alike.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(3, d, dtype=np.float32), Space(f"{d}", "1", d)) for d in (3, 2))
         >>> weighed = WeighedRows.of(Pairs(new, old, np.array([1.0, 2.0, 3.0])), np.array([0, 2]), "cpu")

@@ -40,7 +40,7 @@ class Unpaired:
     Raises:
         SettingsError: A value is out of range.
 
-    Example:
+    Examples:
         >>> Unpaired(clusters=20).vocabulary
         3000
     """
@@ -109,7 +109,7 @@ def fit_unpaired(
     Raises:
         InvalidInput: There are fewer than ``4 · clusters`` items a side, or all vectors of a side point the same way.
 
-    Example:
+    Examples:
         >>> rng = np.random.default_rng(0)
         >>> from embridge import Space
         >>> centres, turn = rng.normal(size=(12, 8)), np.linalg.qr(rng.normal(size=(8, 8)))[0]

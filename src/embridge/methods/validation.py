@@ -26,7 +26,7 @@ def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, 
     Returns:
         A fraction.
 
-    Example:
+    Examples:
         >>> held_out_score(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32))
         1.0
     """
@@ -38,7 +38,7 @@ def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, 
 def warn_if_few(pairs: Pairs) -> None:
     """Warn below ``2 · d_old`` pairs: a map begins to fit noise.
 
-    Example:
+    Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(8, 2, dtype=np.float32) + 1, Space(m, "1", 2)) for m in ("new", "old"))
         >>> warn_if_few(Pairs(new, old))
@@ -59,7 +59,7 @@ def warn_if_few_images(real: RealPairs | None, method: str) -> None:
         real: The pairs, or None.
         method: What the warning calls the method.
 
-    Example:
+    Examples:
         >>> warn_if_few_images(None, "xbt")
     """
     if real is not None and len(real) < _FEW_IMAGES:

@@ -78,7 +78,7 @@ class XBT:
     Raises:
         SettingsError: A value is out of range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge import Embeddings, Space
         >>> seen = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)

@@ -29,7 +29,7 @@ def xbt_loss(
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> bool(xbt_loss(torch.eye(2), torch.eye(2), temperature=0.07, cosine_weight=1.0) < 1e-5)
         True
     """
@@ -67,7 +67,7 @@ def neighbour_loss(
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> rows = torch.eye(3)
         >>> float(neighbour_loss(rows, rows, (rows, rows), temperature=0.05))
         0.0
@@ -91,7 +91,7 @@ def with_noise(z: Tensor, noise: float) -> Tensor:
     Returns:
         Unit rows [b, d].
 
-    Example:
+    Examples:
         >>> bool(torch.allclose(with_noise(torch.eye(3), 2.0).norm(dim=1), torch.ones(3)))
         True
     """

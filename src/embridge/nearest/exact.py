@@ -31,7 +31,7 @@ class Ranking:
         rows: Row numbers, int64 [q, k].
         scores: Their scores, float32 [q, k].
 
-    Example:
+    Examples:
         >>> Ranking(np.array([[1, 0]]), np.array([[0.9, 0.2]], np.float32)).rows.shape
         (1, 2)
     """
@@ -48,7 +48,7 @@ class Hits:
         ids: ``ids[i][j]`` is the j-th best item for query i.
         scores: ``scores[i, j]`` is its score; float32 [q, k].
 
-    Example:
+    Examples:
         >>> Hits((("a", "b"),), np.array([[0.9, 0.2]], np.float32)).ids[0][0]
         'a'
     """
@@ -73,7 +73,7 @@ def search(queries: Embeddings, gallery: Embeddings, k: int, *, engine: Engine =
         SpaceMismatch: Queries and gallery lie in two spaces.
         InvalidInput: The gallery is empty, or k is below 1.
 
-    Example:
+    Examples:
         >>> from embridge.space import Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a", "b"])
         >>> search(rows, rows, 1).ids
@@ -111,7 +111,7 @@ def top_k(
     Raises:
         InvalidInput: The gallery is empty, k is below 1, or the arrays are not float32 of one d.
 
-    Example:
+    Examples:
         >>> top_k(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), 1).rows.tolist()
         [[0], [1]]
     """
@@ -154,7 +154,7 @@ def rerank(
     Returns:
         Rows and scores [q, k], best first.
 
-    Example:
+    Examples:
         >>> points = np.array([[1, 0], [1, 1], [0, 1]], np.float32)
         >>> rerank(points[:1], points, np.array([[2, 1]]), 1).rows.tolist()
         [[1]]

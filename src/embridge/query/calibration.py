@@ -28,7 +28,7 @@ class Curve:
     Raises:
         InvalidInput: The knots are not finite, do not ascend, or the values fall.
 
-    Example:
+    Examples:
         >>> Curve((0.0, 1.0), (1.0, 3.0))(np.array([0.5, 9.0])).tolist()
         [2.0, 3.0]
     """
@@ -72,7 +72,7 @@ class Calibration:
     Raises:
         InvalidInput: The kind is another.
 
-    Example:
+    Examples:
         >>> curve, space = Curve((0.0, 1.0), (0.0, 1.0)), Space("toy", "1", 2)
         >>> Calibration("standard", space, space, curve, curve).support
         ()

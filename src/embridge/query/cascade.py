@@ -41,7 +41,7 @@ def rank_again(
     Returns:
         Places in the query's candidates and scores [q, min(k, m)], best first.
 
-    Example:
+    Examples:
         >>> items = np.array([[[0, 1], [1, 0], [1, 1]]], np.float32)
         >>> rank_again(np.array([[1, 0]], np.float32), items, 2, metric="cosine").rows.tolist()
         [[1, 2]]

@@ -40,7 +40,7 @@ def comparable(
     Note:
         ``rrf`` is reciprocal rank fusion (Cormack, Clarke and Büttcher 2009).
 
-    Example:
+    Examples:
         >>> comparable("rrf", "old", np.array([0.9, 0.8]), np.arange(2)).round(4).tolist()
         [0.0164, 0.0161]
     """
@@ -66,7 +66,7 @@ def best_of_both(
     Returns:
         Places in ``concatenate([new, old])``, best first; k of each list, or all there are.
 
-    Example:
+    Examples:
         >>> best_of_both(np.array([0.9, 0.5]), np.array([0.9, 0.7]), 3).tolist()
         [0, 2, 3]
     """

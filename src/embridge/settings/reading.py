@@ -24,7 +24,7 @@ class Strict(BaseModel):
     Attributes:
         renamed: Keys of earlier versions, and what they are called now.
 
-    Example:
+    Examples:
         >>> class Point(Strict):
         ...     x: int
         >>> Point(x=1).x
@@ -61,7 +61,7 @@ def read_settings(path: Path | str, kind: type[_Read]) -> _Read:
     Raises:
         SettingsError: The file is missing or no YAML, or a key is unknown, renamed, missing or wrong; the message names all.
 
-    Example:
+    Examples:
         >>> from embridge.settings import Settings
         >>> _ = Path("settings.yaml").write_text("old: http:a@https://a.example/v1\\nnew: http:b@https://b.example/v1\\n")
         >>> read_settings("settings.yaml", Settings).fit.method
@@ -117,7 +117,7 @@ def require_files(settings: BaseModel, *keys: str) -> None:
     Raises:
         SettingsError: A file does not exist.
 
-    Example:
+    Examples:
         >>> from embridge.settings import FitSettings
         >>> require_files(FitSettings(captions="none.txt"), "captions")
         Traceback (most recent call last):

@@ -30,7 +30,7 @@ class RowsSettings(VectorsSettings):
     Attributes:
         vectors: A file with them, where no encoder is named.
 
-    Example:
+    Examples:
         >>> RowsSettings(vectors="old.npy").encoder is None
         True
     """
@@ -47,7 +47,7 @@ class VersionSettings(RowsSettings):
         known: The classes that it was trained on; all where None.
         renormalise: Whether its prototypes are brought to length one.
 
-    Example:
+    Examples:
         >>> VersionSettings(vectors="old.npy", known=("cat", "dog")).known
         ('cat', 'dog')
     """
@@ -62,7 +62,7 @@ class OldSettings(VersionSettings):
     Attributes:
         classifier: A file of numpy with its classifier's weights [c, d], for objectives that use them.
 
-    Example:
+    Examples:
         >>> OldSettings.model_validate("trained:models/old").classifier is None
         True
     """
@@ -87,7 +87,7 @@ class DataSettings(Strict):
         side: Pixels that images are resized to.
         held_out: The share of the items that is not trained on.
 
-    Example:
+    Examples:
         >>> DataSettings(images="photos", clusters=100).side
         32
     """
@@ -131,7 +131,7 @@ class ObjectiveSettings(Strict):
         name: See `embridge.training.objectives.OBJECTIVES`.
         settings: The objective's own settings.
 
-    Example:
+    Examples:
         >>> ObjectiveSettings.model_validate("bct").settings
         {}
     """
@@ -177,7 +177,7 @@ class TrainingSettings(Strict):
         model: The folder of the trained model.
         upgrade: The folder of the upgrade.
 
-    Example:
+    Examples:
         >>> TrainingSettings.model_validate({"data": {"images": "photos"}, "objective": "independent"}).seed
         0
     """
@@ -207,7 +207,7 @@ def load_training_settings(path: Path | str) -> TrainingSettings:
     Raises:
         SettingsError: Something in it is wrong, a file is missing, or the model would replace another; the message says which.
 
-    Example:
+    Examples:
         >>> _ = Path("photos").mkdir(), Path("train.yaml").write_text("data: {images: photos}\\nobjective: independent\\n")
         >>> load_training_settings("train.yaml").objective.name
         'independent'

@@ -28,7 +28,7 @@ class ModelSettings(VectorsSettings):
         queries: A file with the vectors of the queries.
         gallery: A file with the vectors of the gallery.
 
-    Example:
+    Examples:
         >>> ModelSettings(queries="q.npy", gallery="g.npy").encoder is None
         True
     """
@@ -66,7 +66,7 @@ class FitSettings(Strict):
         finetune: The settings of that, see `XBTFinetune`.
         seed: Of all that is random.
 
-    Example:
+    Examples:
         >>> FitSettings().method
         'choose'
     """
@@ -108,7 +108,7 @@ class EvaluateSettings(Strict):
         unjudged: What becomes of queries with nothing relevant.
         seed: Of the bootstrap and of random orders.
 
-    Example:
+    Examples:
         >>> EvaluateSettings(judged="judged.csv").metrics
         ('recall_at_1', 'recall_at_5', 'recall_at_10')
     """
@@ -179,7 +179,7 @@ class Settings(Strict):
         upgrade: The folder of the upgrade.
         report: The file of the report; the page and the table of values lie beside it.
 
-    Example:
+    Examples:
         >>> settings = Settings.model_validate({"old": "clip:models/old", "new": "clip:models/new"})
         >>> settings.with_fit(method="procrustes").fit.method
         'procrustes'
@@ -224,7 +224,7 @@ def load_settings(path: Path | str) -> Settings:
     Raises:
         SettingsError: Something in it is wrong; the message names every such key.
 
-    Example:
+    Examples:
         >>> _ = Path("settings.yaml").write_text("old: http:a@https://a.example/v1\\nnew: http:b@https://b.example/v1\\n")
         >>> load_settings("settings.yaml").new.encoder
         'http:b@https://b.example/v1'

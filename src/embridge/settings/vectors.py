@@ -22,7 +22,7 @@ class SpaceSettings(Strict):
         metric: What vectors are compared by.
         recipe: What else changes vectors: prefix, pooling, preprocessing.
 
-    Example:
+    Examples:
         >>> SpaceSettings(model="mini", dim=384).to_space().dim
         384
     """
@@ -51,7 +51,7 @@ class VectorsSettings(Strict):
         space: What vectors in files are of, where the files do not say.
         cast: Whether vectors that are not float32 are made so.
 
-    Example:
+    Examples:
         >>> from embridge.settings import ModelSettings
         >>> ModelSettings.model_validate("clip:models/old").encoder
         'clip:models/old'

@@ -48,7 +48,7 @@ def open_store(path: Path | str, *, create: bool = False) -> Store:
         StoreError: There is none, and ``create`` is not set.
         MissingExtra: The extra ``lancedb`` is not installed.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> open_store("shop", create=True).add_space(Space("toy", "1", 2))
         >>> [space.model for space in open_store("shop").spaces()]

@@ -33,7 +33,7 @@ class AnnRecall:
         mean: Their mean, with its interval over queries.
         search_p50_milliseconds: The median time of one query in the store.
 
-    Example:
+    Examples:
         >>> AnnRecall(10, np.ones(2), Interval(1.0, 1.0, 1.0), 0.5).to_dict()["recall"]
         1.0
     """
@@ -79,7 +79,7 @@ def ann_recall(
     Raises:
         InvalidInput: There are no queries, k is below 1, a query is zeros under cosine, or the store has no rows to find.
 
-    Example:
+    Examples:
         >>> from embridge.stores import MemoryStore
         >>> store = MemoryStore(Space("toy", "1", 2))
         >>> rows = Embeddings.of(np.array([[1, 0], [0, 1], [1, 1]], np.float32), Space("toy", "1", 2))
@@ -125,7 +125,7 @@ def draw_queries(store: Store, space: Space, count: int, *, seed: int = 0) -> Em
     Raises:
         InvalidInput: The store has no such row.
 
-    Example:
+    Examples:
         >>> from embridge.stores import MemoryStore
         >>> space = Space("toy", "1", 3)
         >>> store = MemoryStore(space)

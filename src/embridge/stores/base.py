@@ -29,7 +29,7 @@ class Condition:
     Raises:
         InvalidInput: It is no condition.
 
-    Example:
+    Examples:
         >>> cheap_shoes = (Condition("kind", "in", ("shoe", "boot")), Condition("price", "<", 50))
     """
 
@@ -58,7 +58,7 @@ class Capabilities:
         filter: Search takes conditions on the payload.
         persistent: What was written is there after the process ends.
 
-    Example:
+    Examples:
         >>> Capabilities(exact=True, filter=True, persistent=False).exact
         True
     """
@@ -124,7 +124,7 @@ def scan_parts(store: Store, space: Space, *, rows: int) -> Iterator[Embeddings]
     Yields:
         The parts.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge.stores import MemoryStore
         >>> store = MemoryStore(Space("toy", "1", 3))
@@ -149,7 +149,7 @@ def require_held(spaces: Sequence[Space], space: Space, *, what: str) -> None:
     Raises:
         SpaceMismatch: The store does not hold the space.
 
-    Example:
+    Examples:
         >>> require_held([Space("toy", "1", 3)], Space("toy", "1", 3), what="search")
     """
     if space in spaces:
@@ -176,7 +176,7 @@ def require_payload(payload: Payload | None, rows: int) -> dict[str, list[Any]]:
     Raises:
         InvalidInput: A column is of another length, or its name cannot be used.
 
-    Example:
+    Examples:
         >>> require_payload({"kind": ("shoe", "hat")}, 2)
         {'kind': ['shoe', 'hat']}
     """

@@ -47,7 +47,7 @@ class LanceStore:
         StoreError: The folder is not there, or holds no such store.
         MissingExtra: LanceDB is not installed.
 
-    Example:
+    Examples:
         >>> space = Space("toy", "1", 2)
         >>> store = LanceStore("shop", create=True)
         >>> store.add_space(space)

@@ -34,7 +34,7 @@ class MemoryStore:
     Args:
         *spaces: Spaces to hold from the start.
 
-    Example:
+    Examples:
         >>> space = Space("toy", "1", 2)
         >>> store = MemoryStore(space)
         >>> store.upsert(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]), {"kind": ["x", "y"]})

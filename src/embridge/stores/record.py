@@ -20,7 +20,7 @@ class StoreRecord:
             may make it approximate, which ``Store.capabilities`` says then.
         extra: The extra to install; None where the base install is enough.
 
-    Example:
+    Examples:
         >>> exact = Capabilities(exact=True, filter=True, persistent=False)
         >>> StoreRecord("embridge.stores.memory", "MemoryStore", exact).extra is None
         True

@@ -36,7 +36,7 @@ def check_adapter(adapter: Adapter) -> list[str]:
     Raises:
         AssertionError: It does something else; the message says what was expected and what came.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> from embridge.adapters import Prefix
         >>> check_adapter(Prefix(Space("new", "1", 5), Space("old", "1", 3)))

@@ -38,7 +38,7 @@ def check_encoder(
     Raises:
         AssertionError: It does something else; the message says what was expected and what came.
 
-    Example:
+    Examples:
         >>> from embridge.datasets import glyph_models
         >>> from embridge.encoders import load
         >>> pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)

@@ -41,7 +41,7 @@ def check_method(method: Method, pairs: Pairs) -> list[str]:
     Raises:
         AssertionError: It does something else; the message says what was expected and what came.
 
-    Example:
+    Examples:
         >>> from embridge import make_method
         >>> rows = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
         >>> new, old = Embeddings.of(rows, Space("new", "1", 6)), Embeddings.of(rows[:, :4].copy(), Space("old", "1", 4))

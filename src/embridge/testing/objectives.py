@@ -34,7 +34,7 @@ class ToyUpgrade:
         paragon: Unit vectors [72, 10] of a new model without an old one.
         inputs: What a linear layer makes the features of [72, 16].
 
-    Example:
+    Examples:
         >>> known = torch.ones(2, dtype=torch.bool)
         >>> ToyUpgrade(OldModel(torch.eye(2), known), torch.arange(2), torch.eye(2), torch.eye(2)).classes
         2
@@ -78,7 +78,7 @@ def check_objective(make: MakeObjective, *, draws: bool = False) -> list[str]:
     Raises:
         AssertionError: The objective breaks the contract; the message says where.
 
-    Example:
+    Examples:
         >>> from embridge.training.objectives.l2 import L2
         >>> check_objective(lambda toy: L2(toy.old, toy.classes))
         []

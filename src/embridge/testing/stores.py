@@ -65,7 +65,7 @@ def check_store(make_store: MakeStore) -> list[str]:
     Raises:
         AssertionError: It does something else; the message says what was expected and what came.
 
-    Example:
+    Examples:
         >>> check_store(lambda spaces, location: MemoryStore(*spaces))
         ['reopening: capabilities.persistent is False']
     """

@@ -17,7 +17,7 @@ def folder(name: Literal["old", "new"]) -> Path:
     Returns:
         The folder, inside the package.
 
-    Example:
+    Examples:
         >>> folder("old").name
         'old'
     """

@@ -25,7 +25,7 @@ def flip_columns(lost: Sequence[Flip], won: Sequence[Flip], show: Show) -> Marku
     Returns:
         The columns; they stand below each other where the page is narrow.
 
-    Example:
+    Examples:
         >>> flip_columns([], [], str)[:31]
         '<div class="flip-columns"><div>'
     """

@@ -56,7 +56,7 @@ class DemoResult:
         folder: Where everything was written.
         seconds: How long it took.
 
-    Example:
+    Examples:
         >>> sorted(DemoResult.__dataclass_fields__)
         ['folder', 'seconds', 'summary']
     """
@@ -101,7 +101,7 @@ def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
         InvalidInput: The folder holds other things.
         MissingExtra: The extra ``demo`` is not installed.
 
-    Example:
+    Examples:
         >>> _ = Path("notes.txt").write_text("mine")
         >>> run_demo(".")
         Traceback (most recent call last):

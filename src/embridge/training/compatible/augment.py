@@ -28,7 +28,7 @@ class Augment:
     Raises:
         SettingsError: A setting is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> Augment(crop_padding=2, flip=0.5).make(8)(torch.zeros(3, 3, 8, 8)).shape
         torch.Size([3, 3, 8, 8])

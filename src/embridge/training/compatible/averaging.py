@@ -24,7 +24,7 @@ class Average:
         state: The averages, by name.
         updates: How many steps there were.
 
-    Example:
+    Examples:
         >>> x = {"w": torch.zeros(1)}
         >>> average = Average(lambda: x, decay=0.5)
         >>> _ = x["w"].fill_(1.0), average.update()

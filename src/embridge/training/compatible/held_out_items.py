@@ -29,7 +29,7 @@ class HeldOut:
     Raises:
         InvalidInput: There are fewer than two items, or not one old vector for each.
 
-    Example:
+    Examples:
         >>> from embridge.training.compatible.labelled import LabelledVectors
         >>> rows = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]], np.float32)
         >>> HeldOut(LabelledVectors(rows, np.array([0, 0, 1, 1]))).score(rows, rows)
@@ -73,7 +73,7 @@ def nearest_is_right(
     Returns:
         From 0 to 1.
 
-    Example:
+    Examples:
         >>> rows = np.array([[1, 0], [1, 0.1], [0, 1]], np.float32)
         >>> round(nearest_is_right(rows, rows, np.array([0, 0, 1])), 3)
         0.667

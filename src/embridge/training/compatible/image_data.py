@@ -38,7 +38,7 @@ class ImageArrays:
     Raises:
         InvalidInput: The array is another, or the labels and names do not fit.
 
-    Example:
+    Examples:
         >>> data = ImageArrays(np.zeros((2, 8, 8), np.uint8), np.array([1, 0]), ["cat", "dog"])
         >>> data.batch(np.array([0])).shape, len(data)
         (torch.Size([1, 3, 8, 8]), 2)
@@ -92,7 +92,7 @@ class ImageFolder:
         InvalidInput: There is no folder for a class, or no image in one.
         SettingsError: The side is below 1.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -167,7 +167,7 @@ class HuggingFaceImages:
         SettingsError: It is no such dataset, or a column is not there or holds no images.
         MissingExtra: datasets is not installed.
 
-    Example:
+    Examples:
         >>> import datasets
         >>> from PIL import Image
         >>> rows = datasets.Dataset.from_dict({"image": [Image.new("RGB", (4, 4))], "label": ["cat"]})

@@ -23,7 +23,7 @@ class Labelled(Protocol):
 
     The same rows give the same batch, whichever process asks.
 
-    Example:
+    Examples:
         >>> isinstance(LabelledVectors(np.eye(2, dtype=np.float32), np.array([0, 1])), Labelled)
         True
     """
@@ -71,7 +71,7 @@ class LabelledVectors:
     Raises:
         InvalidInput: The vectors are not finite, or the labels and names do not fit.
 
-    Example:
+    Examples:
         >>> LabelledVectors(np.eye(2, dtype=np.float32), np.array([0, 1])).classes
         ('0', '1')
     """
@@ -113,7 +113,7 @@ class Rows:
         of: All items.
         rows: Which of them, in this order.
 
-    Example:
+    Examples:
         >>> every = LabelledVectors(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
         >>> Rows(every, np.array([2])).labels.tolist(), len(Rows(every, np.array([2])).classes)
         ([1], 2)
@@ -163,7 +163,7 @@ def hold_out(data: Labelled, fraction: float, *, seed: int = 0) -> tuple[Rows, R
     Raises:
         InvalidInput: The fraction is outside (0, 1), or nothing would be held out.
 
-    Example:
+    Examples:
         >>> every = LabelledVectors(np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1]))
         >>> train, held_out = hold_out(every, 0.5)
         >>> train.labels.tolist(), held_out.labels.tolist()

@@ -20,7 +20,7 @@ def image_layout(network: nn.Module, device: str) -> torch.memory_format:
     Returns:
         The layout for the network and its images.
 
-    Example:
+    Examples:
         >>> image_layout(nn.Conv2d(4, 8, 1, stride=2), "cpu"), image_layout(nn.Conv2d(4, 8, 3, stride=2), "cpu")
         (torch.contiguous_format, torch.channels_last)
     """
@@ -42,7 +42,7 @@ def unsound_layer(network: nn.Module, device: str) -> str | None:
     Returns:
         The name of the layer; None where there is none.
 
-    Example:
+    Examples:
         >>> unsound_layer(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 1, stride=2)), "cpu")
         '1'
     """

@@ -47,7 +47,7 @@ def old_model(
     Raises:
         InvalidInput: The vectors are of another number or not finite, or a name is no class.
 
-    Example:
+    Examples:
         >>> from embridge.training.compatible.labelled import LabelledVectors
         >>> rows = np.eye(3, dtype=np.float32)
         >>> old_model(LabelledVectors(rows, np.array([0, 1, 1]), ["cat", "dog"]), rows, known=["cat"]).known.tolist()
@@ -74,7 +74,7 @@ def old_vectors(data: Labelled, old: Encoder | np.ndarray, *, progress: Progress
     Raises:
         InvalidInput: The vectors are of another number, or not finite.
 
-    Example:
+    Examples:
         >>> from embridge.training.compatible.labelled import LabelledVectors
         >>> data = LabelledVectors(np.eye(2, dtype=np.float32), np.array([0, 1]))
         >>> old_vectors(data, np.array([[0, 2], [3, 0]], np.float32)).tolist()

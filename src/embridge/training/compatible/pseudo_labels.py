@@ -48,7 +48,7 @@ def pseudo_labels(
         InvalidInput: There are fewer than two clusters, more than rows, or more than different directions among the rows
             looked at; or a row is all zeros.
 
-    Example:
+    Examples:
         >>> rows = np.array([[1, 0.1], [0.1, 1], [1, 0.2], [0.2, 1]], np.float32)
         >>> labels = pseudo_labels(rows, 2)
         >>> bool(labels[0] == labels[2] != labels[1] == labels[3])
@@ -84,7 +84,7 @@ class Relabelled:
     Raises:
         InvalidInput: There is not one label for each item, or not one name for each label.
 
-    Example:
+    Examples:
         >>> from embridge.training.compatible.labelled import LabelledVectors
         >>> unlabelled = LabelledVectors(np.eye(3, dtype=np.float32), np.zeros(3, np.int64))
         >>> Relabelled(unlabelled, np.array([1, 0, 1])).classes
@@ -125,7 +125,7 @@ def cluster_names(clusters: int) -> tuple[str, ...]:
     Returns:
         A name for each.
 
-    Example:
+    Examples:
         >>> cluster_names(2)
         ('cluster 0', 'cluster 1')
     """

@@ -65,7 +65,7 @@ class CompatibleSettings:
     Raises:
         SettingsError: A setting is out of range, or the batch is not shared evenly by the devices.
 
-    Example:
+    Examples:
         >>> CompatibleSettings(epochs=100, optimizer="adam", weight_decay=3.05e-5, schedule="cosine").learning_rate
         0.001
     """

@@ -44,7 +44,7 @@ class Start:
         SettingsError: The backbone takes other items or gives features of other dims, or held-out images are of another side.
         InvalidInput: The objective was made of other rows.
 
-    Example:
+    Examples:
         >>> from embridge.backbones.vectors import VectorHead
         >>> from embridge.training.compatible.labelled import LabelledVectors
         >>> from embridge.training.objectives import make_objective

@@ -37,7 +37,7 @@ class Preparation:
         augment: What is done to images that are learnt from.
         layout: Of images, and of the backbone.
 
-    Example:
+    Examples:
         >>> preparation = Preparation(Pixels(2), nn.Sequential(), torch.channels_last)
         >>> preparation.prepared(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), augmented=False).unique().tolist()
         [-1.0]
@@ -80,7 +80,7 @@ class Batch:
         labels: The class of each [b].
         index: Their rows among all items [b].
 
-    Example:
+    Examples:
         >>> Batch(0, torch.zeros(2, 3), labels=torch.tensor([0, 1]), index=torch.tensor([7, 3])).index.tolist()
         [7, 3]
     """
@@ -101,7 +101,7 @@ class CompatibleTask:
         settings: How the training is done.
         device: Where.
 
-    Example:
+    Examples:
         >>> from embridge.backbones.vectors import VectorHead
         >>> from embridge.training.compatible.labelled import LabelledVectors
         >>> from embridge.training.objectives import make_objective

@@ -41,7 +41,7 @@ class Trained:
         make_bridge: Gives the bridge between two spaces, new and old; see `Objective.bridge`.
         old_dim: The dims of the old rows.
 
-    Example:
+    Examples:
         >>> from embridge.training.compatible.labelled import LabelledVectors
         >>> from embridge.training.compatible.trainer import CompatibleTraining
         >>> from embridge.training.objectives import make_objective
@@ -167,7 +167,7 @@ def trained_from(start: Start, settings: CompatibleSettings, figures: Mapping[st
     Raises:
         SettingsError: What the objective's ``embed`` does is not its ``embedding``, as in one of the user's own.
 
-    Example:
+    Examples:
         >>> from embridge.backbones.vectors import VectorHead
         >>> from embridge.training.compatible.labelled import LabelledVectors
         >>> from embridge.training.objectives import make_objective

@@ -34,7 +34,7 @@ class CompatibleTraining(CompatibleSettings):
     Its settings are those of `CompatibleSettings`. Needs the extra ``train``. Related: `XBTFinetune`, for dual encoders and
     without labels.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge.backbones.resnet import SmallResNet
         >>> from embridge.training.compatible.augment import Augment

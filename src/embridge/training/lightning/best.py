@@ -25,7 +25,7 @@ class Best:
         losses: The mean loss of each hundredth of the steps, or of each step.
         state: The best parameters by name; empty where the last are kept.
 
-    Example:
+    Examples:
         >>> class Toy:
         ...     weight = torch.ones(1, requires_grad=True)
         ...     def state(self): return {"weight": self.weight}
@@ -94,7 +94,7 @@ def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
     Returns:
         The copies.
 
-    Example:
+    Examples:
         >>> copied({"weight": torch.ones(1)})
         {'weight': tensor([1.])}
     """
@@ -111,7 +111,7 @@ def load(state: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
     Raises:
         InvalidInput: The names differ.
 
-    Example:
+    Examples:
         >>> weight = torch.ones(1)
         >>> load({"weight": weight}, {"weight": torch.zeros(1)})
         >>> weight

@@ -18,7 +18,7 @@ __all__ = ["PlainCheckpoints", "require_own"]
 class PlainCheckpoints(CheckpointIO):  # type: ignore[misc]
     """Lightning's seam for reading and writing checkpoints; tensors, numbers and texts only.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     PlainCheckpoints().save_checkpoint({"step": 3}, f"{folder}/last.ckpt")
@@ -53,7 +53,7 @@ def require_own(path: Path, name: str) -> None:
     Raises:
         InvalidInput: It is of another training, or cannot be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     PlainCheckpoints().save_checkpoint({"embridge": {"name": "mine"}}, f"{folder}/last.ckpt")

@@ -45,7 +45,7 @@ def train(task: Task, loop: Loop, run: Run) -> Best:
     Raises:
         InvalidInput: The checkpoint is of another training, or cannot be read.
 
-    Example:
+    Examples:
         >>> class Toy:
         ...     weight = torch.ones(1, requires_grad=True)
         ...     def state(self): return {"weight": self.weight}

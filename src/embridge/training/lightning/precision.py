@@ -21,7 +21,7 @@ def precision_on(device: str, precision: Precision) -> Literal["32-true", "bf16-
     Returns:
         Lightning's name of the precision.
 
-    Example:
+    Examples:
         >>> precision_on("cpu", "auto"), precision_on("cpu", "bf16-mixed")
         ('32-true', 'bf16-mixed')
     """

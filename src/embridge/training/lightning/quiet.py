@@ -22,7 +22,7 @@ def quiet_lightning() -> Iterator[None]:
 
     Lightning turns an interruption into ``SystemExit`` and ignores further ones from then on; both are undone.
 
-    Example:
+    Examples:
         >>> with quiet_lightning():
         ...     pass
     """

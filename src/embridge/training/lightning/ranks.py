@@ -17,7 +17,7 @@ def rank_and_world() -> tuple[int, int]:
     Returns:
         (0, 1) where there is one.
 
-    Example:
+    Examples:
         >>> rank_and_world()
         (0, 1)
     """
@@ -30,7 +30,7 @@ def average_gradients(parameters: Sequence[Tensor]) -> None:
     Args:
         parameters: Those without ``requires_grad`` are left out.
 
-    Example:
+    Examples:
         >>> weight = torch.ones(1, requires_grad=True)
         >>> average_gradients([weight])
         >>> weight.grad
@@ -50,7 +50,7 @@ def average(tensors: Iterable[Tensor]) -> None:
     Args:
         tensors: Of the same shapes and order in each process.
 
-    Example:
+    Examples:
         >>> x = torch.ones(2)
         >>> average([x])
         >>> x.tolist()
@@ -74,7 +74,7 @@ def summed(tensor: Tensor) -> Tensor:
     Returns:
         The same tensor.
 
-    Example:
+    Examples:
         >>> summed(torch.ones(2)).tolist()
         [1.0, 1.0]
     """

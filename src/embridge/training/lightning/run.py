@@ -30,7 +30,7 @@ class Run:
     Raises:
         SettingsError: Both ``folder`` and ``cache`` are given.
 
-    Example:
+    Examples:
         >>> Run(folder="runs/first").folder
         'runs/first'
     """

@@ -37,7 +37,7 @@ def learning_rate_share(
     Raises:
         SettingsError: There is no such schedule.
 
-    Example:
+    Examples:
         >>> share = learning_rate_share("multistep", 100, milestones=(0.5, 0.75))
         >>> [round(share(step), 3) for step in (0, 49, 50, 75)]
         [1.0, 1.0, 0.1, 0.01]

@@ -18,7 +18,7 @@ class Strategy:
         start_method: ``popen`` runs the script again for each device, also under torchrun and SLURM; ``spawn`` and ``fork``
             start functions, which a notebook, a test or a command needs.
 
-    Example:
+    Examples:
         >>> Strategy("fork").runs_script_again
         False
     """
@@ -51,7 +51,7 @@ def strategy_of(name: str) -> Strategy:
     Raises:
         SettingsError: There is no such strategy.
 
-    Example:
+    Examples:
         >>> strategy_of("ddp_fork").start_method, strategy_of("auto").runs_script_again
         ('fork', True)
     """

@@ -17,7 +17,7 @@ __all__ = ["Loop", "Task"]
 class Task(Protocol):
     """What is trained: batches, the loss's gradients, and a score of how it goes.
 
-    Example:
+    Examples:
         >>> class Toy:
         ...     weight = torch.ones(1, requires_grad=True)
         ...     def state(self): return {"weight": self.weight}
@@ -73,7 +73,7 @@ class Loop:
         devices: Processes with one device each, whose gradients are averaged.
         strategy: How these are started, a name of `STRATEGIES`.
 
-    Example:
+    Examples:
         >>> sorted(Loop("name", "steps", steps=10, seed=0, share=lambda step: 1.0, checks=3).check_steps)
         [3, 7, 10]
     """

@@ -85,7 +85,7 @@ def record_of(name: str) -> ObjectiveRecord:
     Raises:
         SettingsError: There is no such objective.
 
-    Example:
+    Examples:
         >>> "paragon" in record_of("bt2").needs, "paragon" in record_of("oca").needs
         (True, False)
     """
@@ -107,7 +107,7 @@ def objective_settings(name: str, settings: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: There is no such objective or setting, or a value is of another type or out of its range.
 
-    Example:
+    Examples:
         >>> objective_settings("l2", {"weight": 3.0})
         L2Settings(weight=3.0, scale=1.0)
     """
@@ -136,7 +136,7 @@ def make_objective(
         SettingsError: There is no such objective or setting, or a value is of another type or out of its range.
         InvalidInput: Something is missing that the objective needs.
 
-    Example:
+    Examples:
         >>> import torch
         >>> make_objective("independent", None, 3, {"dim": 4}, labels=torch.arange(3)).embedding_dim
         4

@@ -32,7 +32,7 @@ class AdvBCTSettings(Settings):
             The discriminator sees all rows in either case.
         scale: s, of the logits of the new classifier.
 
-    Example:
+    Examples:
         >>> AdvBCTSettings().threshold
         0.5
     """
@@ -74,7 +74,7 @@ class AdvBCT(Classified):
     Raises:
         InvalidInput: There is no old model, it lacks its embeddings, it is of other classes, or the labels do not fit.
 
-    Example:
+    Examples:
         >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2)[[0, 0, 1, 1]])
         >>> objective = AdvBCT(old, 2, labels=torch.tensor([0, 0, 1, 1]))
         >>> terms = objective(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 2]))
@@ -147,7 +147,7 @@ def gradient_reversed(x: Tensor, strength: Tensor) -> Tensor:
     Returns:
         The numbers of x.
 
-    Example:
+    Examples:
         >>> x = torch.ones(2, requires_grad=True)
         >>> gradient_reversed(x, torch.tensor(0.5)).sum().backward()
         >>> x.grad.tolist()
@@ -169,7 +169,7 @@ def trimmed_radii(embeddings: Tensor, labels: Tensor, centres: Tensor) -> Tensor
     Returns:
         The greatest distance [c] of a row that is no outlier; 0 without rows.
 
-    Example:
+    Examples:
         >>> rows = torch.tensor([[1.0], [2.0], [2.0], [3.0], [50.0]])
         >>> trimmed_radii(rows, torch.zeros(5, dtype=torch.long), torch.zeros(1, 1)).tolist()
         [3.0]

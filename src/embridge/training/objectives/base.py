@@ -40,7 +40,7 @@ class OldModel:
     Raises:
         InvalidInput: Shapes do not fit together, something is not finite, or the ancestors' dims fall.
 
-    Example:
+    Examples:
         >>> OldModel(torch.eye(3, 2), torch.tensor([True, True, False])).dim
         2
     """
@@ -116,7 +116,7 @@ class Objective(nn.Module, ABC):
     Raises:
         InvalidInput: The old dim is not in 1 … embedding_dim.
 
-    Example:
+    Examples:
         >>> class Plain(Objective):
         ...     paper = "none"
         ...     def embed(self, features):

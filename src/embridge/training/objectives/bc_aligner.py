@@ -32,7 +32,7 @@ class BCAlignerSettings(Settings):
         weight: λ, of the error.
         scale: s, of the logits of the new classifier.
 
-    Example:
+    Examples:
         >>> BCAlignerSettings(dim=64).weight
         16.0
     """
@@ -68,7 +68,7 @@ class BCAligner(Classified):
         InvalidInput: There is no old model, it lacks its embeddings, it is of other classes, it is longer than the new dim, or an
             earlier bridge does not follow.
 
-    Example:
+    Examples:
         >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
         >>> objective = BCAligner(old, 2, BCAlignerSettings(dim=3))
         >>> objective.bridge(Space("new", "1", 3), Space("old", "1", 2)).weight.shape

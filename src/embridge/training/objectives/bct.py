@@ -34,7 +34,7 @@ class BCTSettings(Settings):
         prototype_scale: t, of the logits by P. With 1, as published, even a perfect embedding is far from certain of its class.
         unseen: What stands for classes that the old model does not know; see `resolve_unseen`.
 
-    Example:
+    Examples:
         >>> BCTSettings(prototype_scale=20.0).weight
         10.0
     """
@@ -71,7 +71,7 @@ class BCT(Classified):
         InvalidInput: There is no old model, it is of other classes, or it lacks what ``targets`` names.
         SettingsError: The settings do not fit together.
 
-    Example:
+    Examples:
         >>> import torch
         >>> old = OldModel(torch.eye(3), torch.tensor([True, True, True]))
         >>> objective = BCT(old, 3, BCTSettings(prototype_scale=100.0))

@@ -34,7 +34,7 @@ class BT2Settings(Settings):
         prototype_scale: t, of the logits by the old prototypes; 1 in the paper.
         unseen: What stands for classes that the old model does not know, in the third term alone; see `resolve_unseen`.
 
-    Example:
+    Examples:
         >>> BT2Settings(extra=8).weights
         (1.0, 1.0, 10.0, 5.0)
     """
@@ -81,7 +81,7 @@ class BT2(Objective):
         InvalidInput: There is no old model, it lacks its embeddings, it is of other classes, or the paragon has other rows.
         SettingsError: d + e is below d_old, or e is above it.
 
-    Example:
+    Examples:
         >>> old = OldModel(torch.eye(3), torch.tensor([True, True, False]), embeddings=torch.eye(3))
         >>> objective = BT2(old, 3, BT2Settings(extra=2), paragon=torch.ones(3, 4))
         >>> objective.embed(torch.randn(2, 7)).norm(dim=1).square().round(decimals=4).tolist()

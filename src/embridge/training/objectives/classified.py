@@ -29,7 +29,7 @@ class Classified(Objective):
     Raises:
         SettingsError: A number is out of its range, or there is neither an old model nor a dim.
 
-    Example:
+    Examples:
         >>> class Plain(Classified):
         ...     def forward(self, features, labels, index):
         ...         return {"classification": self.classification(self.embed(features), labels)}
@@ -68,7 +68,7 @@ def mean_over(values: Tensor, counted: Tensor) -> Tensor:
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> mean_over(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([True, True, False])).item()
         1.5
     """
@@ -84,7 +84,7 @@ def rows_by_class(labels: Tensor) -> list[tuple[int, Tensor]]:
     Returns:
         Each class that has rows, ascending, with its rows in their order.
 
-    Example:
+    Examples:
         >>> [(c, rows.tolist()) for c, rows in rows_by_class(torch.tensor([2, 0, 2]))]
         [(0, [1]), (2, [0, 2])]
     """

@@ -29,7 +29,7 @@ class HOCSettings(Settings):
         compatibility_weight: b, of the second term.
         scale: s, of the logits.
 
-    Example:
+    Examples:
         >>> HOCSettings().sharpness
         10.0
     """
@@ -62,7 +62,7 @@ class HOC(Objective):
         InvalidInput: The old model lacks its embeddings or is of other classes.
         SettingsError: The dim holds too few vertices or is not the old model's.
 
-    Example:
+    Examples:
         >>> first = HOC(None, 3)
         >>> first.embedding_dim, sorted(first(torch.randn(2, 2), torch.tensor([0, 2]), torch.arange(2)))
         (2, ['classification'])
@@ -120,7 +120,7 @@ def higher_order_loss(new: Tensor, old: Tensor, labels: Tensor, *, sharpness: fl
     Returns:
         A loss [b] for each item.
 
-    Example:
+    Examples:
         >>> rows = torch.eye(2)
         >>> higher_order_loss(rows, rows, torch.tensor([0, 1]), sharpness=10.0).tolist()
         [-10.0, -10.0]
@@ -141,7 +141,7 @@ def regular_simplex(dim: int) -> Tensor:
     Returns:
         Unit rows [d + 1, d], the same numbers always.
 
-    Example:
+    Examples:
         >>> (regular_simplex(2) @ regular_simplex(2).T).mul(100).round().tolist()
         [[100.0, -50.0, -50.0], [-50.0, 100.0, -50.0], [-50.0, -50.0, 100.0]]
     """

@@ -23,7 +23,7 @@ class IndependentSettings(Settings):
         dim: Of the embeddings; the old model's where it is left out.
         scale: s, of the logits.
 
-    Example:
+    Examples:
         >>> IndependentSettings(dim=4).scale
         1.0
     """
@@ -51,7 +51,7 @@ class Independent(Classified):
         SettingsError: There is neither an old model nor a dim, or the old model has ancestors.
         InvalidInput: The dim is below the old model's, or the old model is of other classes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> objective = Independent(None, 3, IndependentSettings(dim=4))
         >>> sorted(objective(torch.randn(2, 4), torch.tensor([0, 2]), torch.arange(2)))

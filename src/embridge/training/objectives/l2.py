@@ -24,7 +24,7 @@ class L2Settings(Settings):
         weight: Of the second term.
         scale: s, of the logits of the new classifier.
 
-    Example:
+    Examples:
         >>> L2Settings(weight=3.0).scale
         1.0
     """
@@ -53,7 +53,7 @@ class L2(Classified):
     Raises:
         InvalidInput: There is no old model, it lacks its embeddings, or it is of other classes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
         >>> terms = L2(old, 2)(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))

@@ -30,7 +30,7 @@ class LCESettings(Settings):
             (``null``).
         scale: s, of the logits of the new classifier.
 
-    Example:
+    Examples:
         >>> LCESettings().alignment_weight
         100.0
     """
@@ -63,7 +63,7 @@ class LCE(Classified):
     Raises:
         InvalidInput: There is no old model, it lacks its embeddings, it is of other classes, or the labels do not fit.
 
-    Example:
+    Examples:
         >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
         >>> objective = LCE(old, 2, labels=torch.tensor([0, 1]))
         >>> terms = objective(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))
@@ -112,7 +112,7 @@ def least_cosines(embeddings: Tensor, labels: Tensor, prototypes: Tensor) -> Ten
     Returns:
         The least cosine [c] of a row of each class to its prototype; −1 without rows.
 
-    Example:
+    Examples:
         >>> least_cosines(torch.eye(2)[[0, 0, 1]], torch.tensor([0, 0, 0]), torch.eye(2)).tolist()
         [0.0, -1.0]
     """

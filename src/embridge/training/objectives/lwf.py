@@ -27,7 +27,7 @@ class LwFSettings(Settings):
         weight: Of the second term.
         scale: s, of the logits of the new classifier.
 
-    Example:
+    Examples:
         >>> LwFSettings(temperature=0.1).weight
         1.0
     """
@@ -58,7 +58,7 @@ class LwF(Classified):
         InvalidInput: There is no old model, it lacks its embeddings or its classifier, it knows no class, or it is of other
             classes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2), classifier=torch.eye(2))
         >>> terms = LwF(old, 2)(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))

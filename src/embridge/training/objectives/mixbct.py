@@ -35,7 +35,7 @@ class MixBCTSettings(Settings):
             (``null``).
         seed: Tells with the epoch and a row's number whether the row is exchanged.
 
-    Example:
+    Examples:
         >>> MixBCTSettings().mixed
         0.3
     """
@@ -67,7 +67,7 @@ class MixBCT(Classified):
     Raises:
         InvalidInput: There is no old model, it lacks its embeddings, it is of other classes, or the labels do not fit.
 
-    Example:
+    Examples:
         >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
         >>> objective = MixBCT(old, 2, MixBCTSettings(mixed=1.0), labels=torch.tensor([0, 1]))
         >>> features = torch.zeros(2, 2, requires_grad=True)
@@ -136,7 +136,7 @@ def margin_logits(cosines: Tensor, labels: Tensor, *, margin: float, scale: floa
     Returns:
         Logits [b, c].
 
-    Example:
+    Examples:
         >>> cosines, labels = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
         >>> margin_logits(cosines, labels, margin=math.pi / 3, scale=2.0).mul(100).round().tolist()
         [[100.0, 0.0]]
@@ -160,7 +160,7 @@ def nearest_share(embeddings: Tensor, labels: Tensor, centres: Tensor, share: fl
     Returns:
         Whether each row is among them [n].
 
-    Example:
+    Examples:
         >>> rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
         >>> nearest_share(rows, torch.tensor([0, 0]), torch.tensor([[0.0, 1.0]]), 0.5).tolist()
         [False, True]

@@ -25,7 +25,7 @@ class NDPPSettings(PerturbedSettings):
         new_step: b, how far to move from the new prototypes.
         twice: Apply a twice, as in the authors' code; False moves by 1 / a as much.
 
-    Example:
+    Examples:
         >>> NDPPSettings(neighbours=10).temperature
         0.07
     """
@@ -56,7 +56,7 @@ class NDPP(Perturbed):
     Raises:
         InvalidInput: There is no old model, or it is of other classes.
 
-    Example:
+    Examples:
         >>> import torch
         >>> old = OldModel(torch.tensor([[1.0, 0.0], [1.0, 0.2], [-1.0, 0.0]]), torch.tensor([True, True, True]))
         >>> objective = NDPP(old, 3, NDPPSettings(neighbours=1))

@@ -37,7 +37,7 @@ class OCASettings(Settings):
             ``rows`` is the old embedding of the very item; see the deviation of `OCA`.
         unseen: What stands for classes that the old model does not know, in the terms with P; see `resolve_unseen`.
 
-    Example:
+    Examples:
         >>> OCASettings(extra=8).weights
         (5.0, 10.0, 5.0)
     """
@@ -84,7 +84,7 @@ class OCA(Objective):
     Raises:
         InvalidInput: There is no old model, it is of other classes, or it lacks what ``aligned_to`` names.
 
-    Example:
+    Examples:
         >>> import torch
         >>> old = OldModel(torch.eye(3), torch.tensor([True, True, False]))
         >>> objective = OCA(old, 3, OCASettings(extra=2))

@@ -31,7 +31,7 @@ class ODPPSettings(PerturbedSettings):
         steps: How many before the first epoch, from the old prototypes alone, and how many before each later one. **CHOICE**
             both; the paper speaks of about 100 passes over the pairs, and of few once there is a V.
 
-    Example:
+    Examples:
         >>> ODPPSettings(margin=0.9).steps
         (1000, 100)
     """
@@ -62,7 +62,7 @@ class ODPP(Perturbed):
     Raises:
         InvalidInput: There is no old model, or it is of other classes.
 
-    Example:
+    Examples:
         >>> old = OldModel(torch.tensor([[1.0, 0.0], [1.0, 0.2], [-1.0, 0.0]]), torch.tensor([True, True, True]))
         >>> objective = ODPP(old, 3, ODPPSettings(margin=0.9, steps=(200, 20)))
         >>> objective.begin_epoch(0, 1, lambda: (torch.eye(2), torch.arange(2)))

@@ -45,7 +45,7 @@ class OlderVersions(nn.Module):
         InvalidInput: A version lacks its embeddings, or has no usable prototype.
         SettingsError: A number is out of its range.
 
-    Example:
+    Examples:
         >>> known = torch.ones(3, dtype=torch.bool)
         >>> old = OldModel(torch.eye(3), known, ancestors=[OldModel(torch.eye(3, 2), known)])
         >>> versions = OlderVersions("mine", old, rows=False, scale=100.0)

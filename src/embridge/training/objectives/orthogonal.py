@@ -44,7 +44,7 @@ class Orthogonal(nn.Module):
     Raises:
         SettingsError: There is no such map or start, or the dim is below 1.
 
-    Example:
+    Examples:
         >>> layer = Orthogonal(4, start="random")
         >>> bool(torch.allclose(layer.weight.T @ layer.weight, torch.eye(4), atol=1e-5)), layer(torch.ones(2, 4)).shape
         (True, torch.Size([2, 4]))

@@ -26,7 +26,7 @@ class Prototypes:
         new: q, unit rows [c, d], of which a row of zeros stands for no prototype; None where there are none yet.
         usable: The classes [c] that are moved, and that others move away from.
 
-    Example:
+    Examples:
         >>> Prototypes(torch.eye(2), None, torch.tensor([True, False])).usable.tolist()
         [True, False]
     """
@@ -63,7 +63,7 @@ def moved_from_neighbours(
     Returns:
         Moved unit rows [c, d]; those of classes that are not usable stay.
 
-    Example:
+    Examples:
         >>> p = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.2], [-1.0, 0.0]]), dim=1)
         >>> both = Prototypes(p, None, torch.ones(3, dtype=torch.bool))
         >>> moved = moved_from_neighbours(both, neighbours=1, old_step=0.4, new_step=0.01)
@@ -113,7 +113,7 @@ def pair_hinge(moved: Tensor, new: Tensor | None, pairs: Tensor, *, margin: floa
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> p, pairs = torch.eye(2)[[0, 0, 1]], torch.tensor([[0, 1], [0, 2]])
         >>> round(float(pair_hinge(p, None, pairs, margin=0.7)), 4)
         0.15
@@ -150,7 +150,7 @@ def shift_apart(
     Returns:
         V [c, d].
 
-    Example:
+    Examples:
         >>> p = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.2], [-1.0, 0.0]]), dim=1)
         >>> both = Prototypes(p, None, torch.ones(3, dtype=torch.bool))
         >>> v = shift_apart(both, torch.zeros(3, 2), steps=50, margin=0.9)
@@ -184,7 +184,7 @@ def random_pairs(classes: Tensor, count: int, generator: torch.Generator) -> Ten
     Returns:
         Class numbers [count, 2].
 
-    Example:
+    Examples:
         >>> pairs = random_pairs(torch.tensor([3, 5]), 4, torch.Generator().manual_seed(0))
         >>> {tuple(sorted(pair)) for pair in pairs.tolist()}
         {(3, 5)}

@@ -33,7 +33,7 @@ class PerturbedSettings(Settings):
         unseen: What stands for classes that the old model does not know; see `resolve_unseen`.
         scale: s, of the logits of the new classifier.
 
-    Example:
+    Examples:
         >>> PerturbedSettings().temperature
         0.07
     """
@@ -67,7 +67,7 @@ class Perturbed(Classified):
     Raises:
         InvalidInput: There is no old model, or it is of other classes.
 
-    Example:
+    Examples:
         >>> class Still(Perturbed):
         ...     def move(self, prototypes, epoch):
         ...         return prototypes.old

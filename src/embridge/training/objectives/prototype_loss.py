@@ -39,7 +39,7 @@ class PrototypeLoss(nn.Module):
         SettingsError: A number is out of its range.
         InvalidInput: No prototype is usable.
 
-    Example:
+    Examples:
         >>> import torch
         >>> old = OldModel(torch.eye(3), torch.tensor([True, True, False]))
         >>> loss = PrototypeLoss("mine", old, scale=100.0, unseen="null")

@@ -30,7 +30,7 @@ class ClassMeans:
         means: Float32 [c, d]; zeros for a class without rows.
         counts: How many rows each class has [c].
 
-    Example:
+    Examples:
         >>> ClassMeans(torch.eye(2), torch.tensor([3, 0])).present.tolist()
         [True, False]
     """
@@ -66,7 +66,7 @@ def class_means(chunks: Iterable[tuple[Tensor, Tensor]], *, classes: int, renorm
         InvalidInput: There are no chunks, they do not fit together, labels are no integers in 0 … classes − 1, or there is NaN or
             infinity.
 
-    Example:
+    Examples:
         >>> found = class_means([(torch.eye(2), torch.tensor([0, 0])), (3 * torch.eye(2)[:1], torch.tensor([2]))], classes=3)
         >>> found.means.tolist(), found.counts.tolist(), found.present.tolist()
         ([[0.5, 0.5], [0.0, 0.0], [1.0, 0.0]], [2, 0, 1], [True, False, True])
@@ -123,7 +123,7 @@ def resolve_unseen(
     Raises:
         SettingsError: There is no such policy.
 
-    Example:
+    Examples:
         >>> p, known = torch.eye(2), torch.tensor([True, False])
         >>> resolve_unseen(p, known, "null")[1].tolist(), resolve_unseen(p, known, "using_old")[1].tolist()
         ([True, False], [True, True])
@@ -154,7 +154,7 @@ def nearest(
     Returns:
         Dot products and rows [q, k]. Where a query has fewer neighbours, those left over have the dot product 0.
 
-    Example:
+    Examples:
         >>> rows = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
         >>> scores, found = nearest(rows, rows, 1, allowed=torch.ones(3, dtype=torch.bool), own=torch.arange(3))
         >>> found[:, 0].tolist(), [round(s, 6) for s in scores[:, 0].tolist()]

@@ -28,7 +28,7 @@ class RACTSettings(Settings):
         weight: Of the second term.
         scale: s, of the logits of the new classifier.
 
-    Example:
+    Examples:
         >>> RACTSettings().negatives
         10
     """
@@ -59,7 +59,7 @@ class RACT(Classified):
     Raises:
         InvalidInput: There is no old model, it lacks its embeddings, or it is of other classes.
 
-    Example:
+    Examples:
         >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
         >>> terms = RACT(old, 2)(3 * torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))
         >>> bool(terms["compatibility"] < 1e-6)

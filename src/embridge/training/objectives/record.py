@@ -41,7 +41,7 @@ class ObjectiveRecord:
             training items before epochs, about a tenth of the time.
         draws: Its loss picks rows of each batch at random.
 
-    Example:
+    Examples:
         >>> record = ObjectiveRecord(module="embridge.training.objectives.bct", attribute="BCT", needs=frozenset({"old model"}))
         >>> record.bridge, "vectors" in record.trained_on
         ('identity', True)

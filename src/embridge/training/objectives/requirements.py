@@ -27,7 +27,7 @@ def needed_old(objective: str, old: OldModel | None, classes: int, *, ancestors:
         InvalidInput: There is no old model, or it has prototypes of another number of classes.
         SettingsError: It has ancestors, and the objective takes none.
 
-    Example:
+    Examples:
         >>> needed_old("bct", OldModel(torch.eye(2), torch.tensor([True, True])), 2).dim
         2
     """
@@ -55,7 +55,7 @@ def needed_embeddings(objective: str, old: OldModel) -> Tensor:
     Raises:
         InvalidInput: The old model holds none.
 
-    Example:
+    Examples:
         >>> needed_embeddings("l2", OldModel(torch.eye(2), torch.tensor([True, True])))
         Traceback (most recent call last):
         embridge.errors.InvalidInput: l2 uses the old embeddings of the training rows; give OldModel(..., embeddings=[n, 2])
@@ -81,7 +81,7 @@ def needed_labels(objective: str, old: OldModel, labels: Tensor) -> Tensor:
     Raises:
         InvalidInput: There is not one label for each old embedding, or one is no class.
 
-    Example:
+    Examples:
         >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
         >>> needed_labels("lce", old, torch.tensor([1, 0], dtype=torch.int32)).dtype
         torch.int64

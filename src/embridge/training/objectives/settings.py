@@ -56,7 +56,7 @@ class Settings:
     Raises:
         SettingsError: A setting is out of its range or is no choice.
 
-    Example:
+    Examples:
         >>> @dataclass(frozen=True, kw_only=True)
         ... class MineSettings(Settings):
         ...     weight: NotNegative = 1.0
@@ -82,7 +82,7 @@ def check_settings(objective: str, rule: Rule, **settings: float) -> None:
     Raises:
         SettingsError: A number is out of the range.
 
-    Example:
+    Examples:
         >>> check_settings("ract", "above 0", temperature=0.0)
         Traceback (most recent call last):
         embridge.errors.SettingsError: ract: temperature is above 0, came 0.0

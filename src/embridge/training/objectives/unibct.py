@@ -35,7 +35,7 @@ class UniBCTSettings(Settings):
             term (``null``).
         scale: s, of the logits of the new classifier.
 
-    Example:
+    Examples:
         >>> UniBCTSettings().refresh_epochs
         (10, 20)
     """
@@ -70,7 +70,7 @@ class UniBCT(Classified):
     Raises:
         InvalidInput: There is no old model, it lacks its embeddings, or it is of other classes.
 
-    Example:
+    Examples:
         >>> old = OldModel(torch.eye(2), torch.tensor([True, True]), embeddings=torch.eye(2))
         >>> objective = UniBCT(old, 2, UniBCTSettings(refresh_epochs=(0,)))
         >>> objective.begin_epoch(0, 1, lambda: (torch.eye(2), torch.tensor([0, 1])))
@@ -139,7 +139,7 @@ def refined_prototypes(
     Returns:
         Class means [c, d_old].
 
-    Example:
+    Examples:
         >>> rows, labels = torch.eye(2), torch.tensor([0, 0])
         >>> refined = refined_prototypes(rows, rows, labels, prototypes=torch.zeros(2, 2), spread=0.9, temperature=0.05)
         >>> refined.mul(100).round().tolist()

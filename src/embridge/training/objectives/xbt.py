@@ -23,7 +23,7 @@ class Captions:
         old: O, unit rows [m, d_old] of the old model.
         mapped: ψ(N), unit rows [m, d_old].
 
-    Example:
+    Examples:
         >>> Captions(torch.eye(3), torch.eye(3, 2), torch.eye(3, 2)).mapped.shape
         torch.Size([3, 2])
     """
@@ -57,7 +57,7 @@ class XBTImageText(nn.Module):
     Raises:
         SettingsError: The temperature is not above 0, or the weight is below 0.
 
-    Example:
+    Examples:
         >>> terms = XBTImageText(temperature=0.05, keep_weight=1.0)(torch.eye(3), torch.eye(3), torch.eye(3))
         >>> bool(sum(terms.values()) < 1e-6), sorted(terms)
         (True, ['image_to_old_text', 'image_to_text', 'keep'])
@@ -102,7 +102,7 @@ class XBTCaptioned(nn.Module):
     Raises:
         SettingsError: A temperature is not above 0, or a weight is below 0.
 
-    Example:
+    Examples:
         >>> loss = XBTCaptioned(temperature=0.05, keep_weight=1.0, neighbour_weight=2.0, neighbour_temperature=0.05)
         >>> rows = torch.eye(3)
         >>> terms = loss(rows, rows, rows, new_without_lora=rows, captions=Captions(rows, rows, rows))
@@ -154,7 +154,7 @@ def grouped_info_nce(a: Tensor, b: Tensor, temperature: float, groups: Tensor | 
     Returns:
         A scalar.
 
-    Example:
+    Examples:
         >>> alike = torch.eye(2)[[0, 0, 1]]
         >>> bool(grouped_info_nce(alike, alike, 0.05, torch.tensor([4, 4, 7])) < 1e-6)
         True

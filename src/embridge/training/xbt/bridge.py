@@ -25,7 +25,7 @@ class TrainableBridge(nn.Module):
     Raises:
         SettingsError: It is neither a Linear nor an MLP.
 
-    Example:
+    Examples:
         >>> bridge = Linear(Space("new", "1", 3), Space("old", "1", 2), np.eye(3, 2, dtype=np.float32))
         >>> TrainableBridge(bridge)(torch.tensor([[3.0, 4.0, 0.0]])).detach().tolist()
         [[0.6000000238418579, 0.800000011920929]]

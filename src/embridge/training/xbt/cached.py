@@ -41,7 +41,7 @@ class PairVectors:
     Raises:
         InvalidInput: There are not as many of each.
 
-    Example:
+    Examples:
         >>> from embridge.space import Space
         >>> rows = Embeddings.of(np.eye(3, dtype=np.float32), Space("new", "1", 3))
         >>> PairVectors(rows, rows).groups.tolist(), PairVectors(rows, rows, [0, 0, 1]).groups.tolist()
@@ -75,7 +75,7 @@ class Towers:
         text: For queries and rows that are texts.
         image: For queries and rows that are images.
 
-    Example:
+    Examples:
         >>> from embridge.adapters import Identity, Linear
         >>> from embridge.space import Space
         >>> new, old = Space("new", "1", 6), Space("old", "1", 4)
@@ -100,7 +100,7 @@ class XBTCached(CachedSettings):
     Requirements: vectors of images and of their captions by the new model, a backward upgrade with a linear or an mlp bridge.
     Related: `XBTFinetune`, with the backbone.
 
-    Example:
+    Examples:
         >>> from embridge.adapters import Identity, Linear
         >>> from embridge.space import Space
         >>> new, old = Space("new", "1", 6), Space("old", "1", 4)

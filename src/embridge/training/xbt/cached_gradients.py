@@ -36,7 +36,7 @@ def cached_backward(
     Returns:
         The terms of the loss, detached.
 
-    Example:
+    Examples:
         >>> weight = torch.ones(2, requires_grad=True)
         >>> parts = [torch.eye(2), 2 * torch.eye(2)]
         >>> terms = cached_backward({"x": lambda part: part * weight}, {"x": parts}, lambda e: {"sum": e["x"].sum()})
@@ -77,7 +77,7 @@ def plain_backward(
     Returns:
         The terms of the loss, detached.
 
-    Example:
+    Examples:
         >>> weight = torch.ones(2, requires_grad=True)
         >>> _ = plain_backward({"x": lambda part: part * weight}, {"x": [torch.eye(2)]}, lambda e: {"sum": e["x"].sum()})
         >>> weight.grad.tolist()

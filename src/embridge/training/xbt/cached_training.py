@@ -30,7 +30,7 @@ class CachedVectors:
         targets: ψ₀ of the texts, the surrogates of the old model's captions [n, d_old].
         captions: What the bridge was fitted on, if the loss is to use it.
 
-    Example:
+    Examples:
         >>> CachedVectors(torch.eye(3), torch.eye(3), torch.eye(3, 2), None).targets.shape
         torch.Size([3, 2])
     """
@@ -51,7 +51,7 @@ class CachedTraining:
         model: What is trained.
         vectors: What it is trained on.
 
-    Example:
+    Examples:
         >>> from embridge.adapters.upgrade import Upgrade
         >>> from embridge.adapters import Identity, Linear
         >>> from embridge.provenance import Provenance

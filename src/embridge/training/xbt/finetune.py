@@ -52,7 +52,7 @@ class XBTFinetune(FinetuneSettings):
     Requirements: a backward upgrade whose bridge is linear or an mlp, the dual encoder of its new space, pairs of image and
     caption; no label, no old model. Needs the extra ``finetune``. Related: `embridge.methods.xbt.XBT`, which comes before.
 
-    Example:
+    Examples:
         >>> from embridge.adapters import Linear
         >>> from embridge.datasets import glyph_models, glyphs
         >>> from embridge.encoders import load

@@ -21,7 +21,7 @@ class HeldOutPairs:
         old_images: Surrogates of the images, unit rows [n, d_old].
         groups: The number of each pair's photo [n].
 
-    Example:
+    Examples:
         >>> import torch
         >>> HeldOutPairs(torch.eye(2), torch.eye(2), torch.arange(2)).score(torch.eye(2), torch.eye(2))
         1.0
@@ -57,7 +57,7 @@ def mean_reciprocal_rank(queries: Tensor, gallery: Tensor, groups: Tensor) -> fl
     Returns:
         In (0, 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> mean_reciprocal_rank(torch.eye(2)[[0, 0]], torch.eye(2), torch.tensor([0, 1]))
         0.75

@@ -35,7 +35,7 @@ def find_projections(model: nn.Module) -> list[str]:
     Raises:
         SettingsError: A tower has none by a known name.
 
-    Example:
+    Examples:
         >>> towers = {
         ...     tower: nn.ModuleDict({"q_proj": nn.Linear(2, 2), "v_proj": nn.Linear(2, 2)})
         ...     for tower in ("text_model", "vision_model")
@@ -92,7 +92,7 @@ def attached_lora(
         SettingsError: A name is of no linear layer, or a tower has none.
         MissingExtra: peft is not installed.
 
-    Example:
+    Examples:
         >>> from embridge.datasets import glyph_models
         >>> from embridge.encoders.clip import ClipEncoder
         >>> encoder = ClipEncoder(glyph_models.folder("new"), device="cpu")
@@ -126,7 +126,7 @@ def lora_state(attached: Any) -> dict[str, Tensor]:
     Returns:
         The parameters.
 
-    Example:
+    Examples:
         >>> class Attached(nn.Module):
         ...     def __init__(self):
         ...         super().__init__()
@@ -148,7 +148,7 @@ def save_lora(attached: Any, folder: Path | str, *, base: str) -> Path:
     Returns:
         The folder.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from embridge.datasets import glyph_models
         >>> from embridge.encoders.clip import ClipEncoder

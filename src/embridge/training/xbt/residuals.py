@@ -31,7 +31,7 @@ class Residuals(nn.Module):
         upgrade: Its bridge is where ψ starts.
         rank: Of A and B.
 
-    Example:
+    Examples:
         >>> from embridge.adapters import Identity
         >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
         >>> fitted = Upgrade(Identity(new, new), Linear(new, old, np.eye(3, 2, dtype=np.float32)), Provenance("known"))

@@ -48,7 +48,7 @@ class FinetuneSettings:
     Raises:
         SettingsError: A setting is out of range.
 
-    Example:
+    Examples:
         >>> FinetuneSettings(epochs=3).batch_size
         256
     """
@@ -118,7 +118,7 @@ class CachedSettings:
     Raises:
         SettingsError: A setting is out of range.
 
-    Example:
+    Examples:
         >>> CachedSettings(epochs=3).rank
         16
     """
@@ -157,7 +157,7 @@ def objective_of(settings: FinetuneSettings | CachedSettings, *, captioned: bool
     Returns:
         The loss.
 
-    Example:
+    Examples:
         >>> type(objective_of(FinetuneSettings(), captioned=True)).__name__
         'XBTCaptioned'
     """

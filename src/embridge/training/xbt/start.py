@@ -36,7 +36,7 @@ class Surrogates:
         images: Vectors of the images by the new model without the LoRA, unit rows [n, d_new]; needed beside captions of the
             bridge alone.
 
-    Example:
+    Examples:
         >>> pairs = ImageTextPairs(["a", "b"], np.zeros((2, 4, 4), np.uint8))
         >>> Surrogates(pairs, np.eye(2, dtype=np.float32), np.arange(2)).take(np.array([1])).pairs.captions
         ['b']
@@ -69,7 +69,7 @@ class Start:
         WrongDirection: The upgrade is forward.
         SpaceMismatch: The upgrade or the captions are of other models.
 
-    Example:
+    Examples:
         >>> from embridge.adapters import Linear
         >>> from embridge.datasets import glyph_models
         >>> from embridge.provenance import Provenance
@@ -142,7 +142,7 @@ def require_fitted(upgrade: Upgrade, captions: Pairs | None) -> None:
         SettingsError: The upgrade has a head of its own.
         SpaceMismatch: The captions are of other models.
 
-    Example:
+    Examples:
         >>> from embridge.adapters import Identity, Linear
         >>> from embridge.provenance import Provenance
         >>> from embridge.space import Space

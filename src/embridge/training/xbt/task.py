@@ -35,7 +35,7 @@ class Batch:
         groups: The number of each pair's photo [b].
         new_without_lora: Vectors of the images by the new model without the LoRA [b, d_new].
 
-    Example:
+    Examples:
         >>> Batch([], [], torch.eye(2), torch.arange(2), None).groups.tolist()
         [0, 1]
     """
@@ -58,7 +58,7 @@ class XBTTask:
         train: The pairs to train on.
         held_out: The pairs to score.
 
-    Example:
+    Examples:
         >>> from embridge.adapters import Identity, Linear
         >>> from embridge.adapters.upgrade import Upgrade
         >>> from embridge.datasets import glyph_models, glyphs
