@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,61 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from embridge.backbones.pixels import Pixels
 from embridge.errors import InvalidInput, SettingsError
 from embridge.training.compatible.averaging import Average
 from embridge.training.compatible.labelled import Labelled
-from embridge.training.compatible.memory_layout import image_layout, unsound_layer
+from embridge.training.compatible.preparation import preparation_of
 from embridge.training.compatible.settings import CompatibleSettings
 from embridge.training.compatible.start import Start
 from embridge.training.lightning.precision import precision_on
 from embridge.training.lightning.ranks import average, rank_and_world, summed
 
-__all__ = ["Batch", "CompatibleTask", "Preparation"]
+__all__ = ["Batch", "CompatibleTask"]
 
 _CHUNK_ROWS = 512
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Preparation:
-    """What becomes of a batch before the backbone sees it.
-
-    Attributes:
-        pixels: How images are shifted and scaled; None for vectors, which stay as they are.
-        augment: What is done to images that are learnt from.
-        layout: Of images, and of the backbone.
-
-    Examples:
-        >>> preparation = Preparation(Pixels(2), nn.Sequential(), torch.channels_last)
-        >>> preparation.prepared(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), augmented=False).unique().tolist()
-        [-1.0]
-    """
-
-    pixels: Pixels | None
-    augment: nn.Module
-    layout: torch.memory_format
-
-    def prepared(self, x: Tensor, *, augmented: bool) -> Tensor:
-        """The batch as the backbone takes it; ``augmented`` if it is learnt from."""
-        if self.pixels is None:
-            return x
-        images = x.float() / 255
-        scaled = self.pixels.normalised(self.augment(images) if augmented else images)
-        return scaled.contiguous(memory_format=self.layout)
-
-
-def _preparation(start: Start, settings: CompatibleSettings, device: str) -> Preparation:
-    pixels = settings.pixels(start.data.side)
-    if pixels is None:
-        return Preparation(None, nn.Sequential(), torch.contiguous_format)
-    layer = unsound_layer(start.network, device)
-    if layer is not None:
-        warnings.warn(
-            f"training: {layer} is a 1 × 1 convolution with a stride and fewer than 16 input channels, which torch cannot "
-            "train in channels_last on a CPU: the network is trained in the contiguous layout, somewhat slower",
-            stacklevel=5,
-        )
-    return Preparation(pixels, settings.augment.make(pixels.side), image_layout(start.network, device))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +72,7 @@ class CompatibleTask:
     def __init__(self, start: Start, settings: CompatibleSettings, device: str) -> None:
         self._start, self._settings, self._device = start, settings, device
         self._data, self._backbone, self._objective = start.data, start.network, start.objective
-        self._preparation = _preparation(start, settings, device)
+        self._preparation = preparation_of(start, settings, device)
         self._bfloat16 = precision_on(device, settings.precision) == "bf16-mixed"
         self._rank, self._world = 0, 1
         self.average: Average | None = None
