@@ -121,8 +121,8 @@ def test_a_head_is_its_adapter(hidden_width):
     )
     rows = torch.from_numpy(head.to_adapter(Space("a", "1", 5), Space("b", "1", 3)).apply(x.numpy()))
     with torch.no_grad():
-        wanted = nn.functional.normalize(head(x))
-    torch.testing.assert_close(nn.functional.normalize(rows), wanted, atol=1e-5, rtol=1e-5)
+        expected = nn.functional.normalize(head(x))
+    torch.testing.assert_close(nn.functional.normalize(rows), expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(head(3 * x), head(x))
 
 

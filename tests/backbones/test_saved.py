@@ -59,10 +59,10 @@ def test_the_encoder_of_a_folder_keeps_the_contract(tmp_path):
     folder = made().save(tmp_path / "m", provenance={})
     encoder = load(f"trained:{folder}", device="cpu", batch_size=2)
     check_encoder(encoder, image_items=list(IMAGES))
-    told = []
-    encoder.progress = lambda *said: told.append(said)
+    calls = []
+    encoder.progress = lambda *call: calls.append(call)
     encoder.encode(IMAGES, modality="image")
-    assert told == [(2, 5, "toy: image"), (4, 5, "toy: image"), (5, 5, "toy: image")]
+    assert calls == [(2, 5, "toy: image"), (4, 5, "toy: image"), (5, 5, "toy: image")]
     with pytest.raises(InvalidInput, match=r"image 3 \(none\.png\) cannot be read"):
         encoder.encode([*IMAGES[:3], "none.png"], modality="image")
 

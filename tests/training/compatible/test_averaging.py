@@ -6,14 +6,14 @@ from embridge.training.compatible.averaging import Average
 
 def test_it_is_the_exponential_average():
     live, generator = {"w": torch.zeros(3), "n": torch.tensor(0)}, torch.Generator().manual_seed(0)
-    average, wanted = Average(lambda: live, decay=0.6), torch.zeros(3)
+    average, expected = Average(lambda: live, decay=0.6), torch.zeros(3)
     for step in range(1, 20):
         live["w"].copy_(torch.randn(3, generator=generator))
         live["n"] += 1
         average.update()
         decay = min(0.6, (1 + step) / (10 + step))
-        wanted = decay * wanted + (1 - decay) * live["w"]
-    torch.testing.assert_close(average.state["w"], wanted)
+        expected = decay * expected + (1 - decay) * live["w"]
+    torch.testing.assert_close(average.state["w"], expected)
     assert average.state["n"] == 19
 
 

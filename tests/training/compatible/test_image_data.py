@@ -44,8 +44,8 @@ def pixels(data):
 
 def test_images_are_resized_to_one_side_with_three_channels(arrays):
     assert pixels(arrays).shape == (10, 3, 16, 16)
-    wanted = Image.fromarray(arrays.images[3]).convert("RGB").resize((16, 16), Image.BILINEAR)
-    np.testing.assert_array_equal(pixels(arrays)[3].transpose(1, 2, 0), np.asarray(wanted))
+    expected = Image.fromarray(arrays.images[3]).convert("RGB").resize((16, 16), Image.BILINEAR)
+    np.testing.assert_array_equal(pixels(arrays)[3].transpose(1, 2, 0), np.asarray(expected))
     whole = ImageArrays(arrays.images, arrays.labels)
     np.testing.assert_array_equal(pixels(whole)[:, 1], arrays.images)
     assert (whole.side, whole.classes) == (32, ("0", "1", "2", "3", "4"))
@@ -102,9 +102,9 @@ def test_a_damaged_file_is_named(folder):
     broken = folder / "greek" / "500.jpg"
     broken.write_bytes(b"no image at all")
     data = ImageFolder(folder, side=16)
-    told = []
-    assert data.damaged(progress=lambda done, *_: told.append(done)) == [broken]
-    assert told[-1] == len(data) == 11
+    calls = []
+    assert data.damaged(progress=lambda done, *_: calls.append(done)) == [broken]
+    assert calls[-1] == len(data) == 11
     with pytest.raises(InvalidInput, match=r"greek/500\.jpg\) cannot be read"):
         data.batch(np.arange(len(data)))
 

@@ -15,8 +15,8 @@ DATA = LabelledVectors(ROWS, np.array([0, 0, 1, 1, 1, 2]), ["a", "b", "c"])
 def test_prototypes_are_means_of_unit_vectors():
     made = old_model(DATA, 3 * ROWS, known=["a", "c"])
     unit = normalized(ROWS)
-    wanted = np.stack([unit[:2].mean(0), unit[2:5].mean(0), unit[5]])
-    np.testing.assert_allclose(made.prototypes, wanted, atol=1e-6)
+    expected = np.stack([unit[:2].mean(0), unit[2:5].mean(0), unit[5]])
+    np.testing.assert_allclose(made.prototypes, expected, atol=1e-6)
     np.testing.assert_allclose(made.embeddings, unit, atol=1e-6)
     assert made.known.tolist() == [True, False, True]
     assert made.classifier is None
@@ -26,11 +26,11 @@ def test_prototypes_are_means_of_unit_vectors():
 
 
 def test_an_encoder_is_asked_for_each_item_once_and_not_augmented():
-    told = []
-    rows = old_vectors(items("train"), old_encoder(), progress=lambda done, *_: told.append(done))
-    wanted = old_encoder().encode(items("train").images, modality="image")
-    np.testing.assert_allclose(rows, wanted, atol=1e-6)
-    assert told[-1] == 500
+    calls = []
+    rows = old_vectors(items("train"), old_encoder(), progress=lambda done, *_: calls.append(done))
+    expected = old_encoder().encode(items("train").images, modality="image")
+    np.testing.assert_allclose(rows, expected, atol=1e-6)
+    assert calls[-1] == 500
     assert old().known.tolist() == [script in KNOWN for script in SCRIPTS]
     torch.testing.assert_close(old().embeddings, torch.from_numpy(rows))
 

@@ -88,15 +88,15 @@ def test_it_is_saved_and_loaded_whole(trained, tmp_path):
 
 
 def test_the_provenance_says_how_to_make_it_again(trained):
-    said = trained.provenance
-    assert (said.method, said.seed) == ("bct", 0)
-    assert said.settings["training"]["augment"] == {"crop_padding": 1, "flip": 0.0, "padding_mode": "constant"}
-    assert said.settings["objective"]["weight"] == 10.0
-    assert said.settings["objective"]["to_old.scale"] == 10.0
-    assert said.settings["backbone"] == {"kind": "small-resnet", "feature_dim": 8, "width": 8, "depth": 8}
-    assert said.data.startswith("500 images of 5 classes, ")
-    assert {"torch", "lightning", "kornia", "embridge"} <= set(said.versions)
-    assert said.figures["steps"] == 80
+    provenance = trained.provenance
+    assert (provenance.method, provenance.seed) == ("bct", 0)
+    assert provenance.settings["training"]["augment"] == {"crop_padding": 1, "flip": 0.0, "padding_mode": "constant"}
+    assert provenance.settings["objective"]["weight"] == 10.0
+    assert provenance.settings["objective"]["to_old.scale"] == 10.0
+    assert provenance.settings["backbone"] == {"kind": "small-resnet", "feature_dim": 8, "width": 8, "depth": 8}
+    assert provenance.data.startswith("500 images of 5 classes, ")
+    assert {"torch", "lightning", "kornia", "embridge"} <= set(provenance.versions)
+    assert provenance.figures["steps"] == 80
 
 
 def test_another_name_is_another_space(trained):

@@ -74,20 +74,20 @@ def test_the_bridge_of_the_model_is_that_of_the_objective(name, toy):
     bridged = trained.upgrade(old_encoder().space).bridge.apply(rows)
     with torch.no_grad():
         pixels = trained.model.pixels.scaled(items("test").batch(np.arange(len(items("test")))))
-        wanted = objective.comparable(objective.embed(backbone(pixels))).numpy()
+        expected = objective.comparable(objective.embed(backbone(pixels))).numpy()
     lengths = np.linalg.norm(bridged, axis=1, keepdims=True)
-    np.testing.assert_allclose(bridged / lengths, wanted, atol=1e-4)
+    np.testing.assert_allclose(bridged / lengths, expected, atol=1e-4)
     assert bridged.shape[1] == OLD_DIM
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_what_is_refreshed_is_asked_of_a_share_of_each_class(toy, share):
-    asked = []
+    refreshed = []
 
     class Watched(NDPP):
         def begin_epoch(self, epoch, epochs, embedded):
             rows, labels = embedded()
-            asked.append(labels.bincount(minlength=len(SCRIPTS)).tolist())
+            refreshed.append(labels.bincount(minlength=len(SCRIPTS)).tolist())
             assert rows.shape == (len(labels), self.embedding_dim)
             assert rows.any(dim=1).all()
             super().begin_epoch(epoch, epochs, lambda: (rows, labels))
@@ -96,6 +96,6 @@ def test_what_is_refreshed_is_asked_of_a_share_of_each_class(toy, share):
     objective = Watched(toy.old, toy.classes)
     objective.refresh_share = share
     QUICK.fit(items("train"), network(objective.feature_dim), objective)
-    assert asked
+    assert refreshed
     counts = np.bincount(items("train").labels, minlength=len(SCRIPTS))
-    assert all(epoch == np.ceil(share * counts).tolist() for epoch in asked)
+    assert all(epoch == np.ceil(share * counts).tolist() for epoch in refreshed)

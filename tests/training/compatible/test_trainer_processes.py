@@ -44,8 +44,8 @@ def test_two_processes_learn_what_one_does(tmp_path):
     """Without batch normalisation the mean of the gradients of two halves is the gradient of the batch."""
     one, alone = fit(PLAIN, without_batch_statistics, tmp_path / "one")
     two, both = fit(replace(PLAIN, devices=2, strategy="ddp_fork"), without_batch_statistics, tmp_path / "two")
-    for name, wanted in alone.items():
-        np.testing.assert_allclose(both[name], wanted, atol=1e-4, err_msg=name)
+    for name, expected in alone.items():
+        np.testing.assert_allclose(both[name], expected, atol=1e-4, err_msg=name)
     start = without_batch_statistics(8).state_dict()
     assert max(np.abs(both[f"backbone.{name}"] - t.numpy()).max() for name, t in start.items()) > 0.01
     assert len(one.provenance.figures["losses"]) == len(two.provenance.figures["losses"]) == 30
@@ -57,8 +57,8 @@ def test_batch_statistics_and_averages_go_through_processes(tmp_path):
     settings = replace(PLAIN, devices=2, strategy="ddp_fork", ema=0.9)
     one, first = fit(settings, with_batch_statistics, tmp_path / "one")
     _, second = fit(settings, with_batch_statistics, tmp_path / "two")
-    for name, wanted in first.items():
-        np.testing.assert_array_equal(second[name], wanted)
+    for name, expected in first.items():
+        np.testing.assert_array_equal(second[name], expected)
     losses = one.provenance.figures["losses"]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
 

@@ -86,18 +86,18 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(name, step, whole, tmp_pat
     """Ten steps an epoch, checkpoints after 7, 14, 21, 28; stops within epochs that refresh and within those that follow."""
     with pytest.raises(Stopped):
         fit(name, tmp_path / "run", stop_at(step))
-    told = []
-    resumed = fit(name, tmp_path / "run", lambda done, *_: told.append(done))
-    assert told == list(range((step - 1) // 7 * 7 + 1, 31))
+    calls = []
+    resumed = fit(name, tmp_path / "run", lambda done, *_: calls.append(done))
+    assert calls == list(range((step - 1) // 7 * 7 + 1, 31))
     assert bytes_of(resumed, tmp_path / "resumed") == whole(name)
 
 
 def test_a_checkpoint_at_the_end_of_an_epoch_is_taken_up_there(whole, tmp_path):
     with pytest.raises(Stopped):
         fit("ndpp", tmp_path / "run", stop_at(21), checkpoint_every_steps=10)
-    told = []
-    resumed = fit("ndpp", tmp_path / "run", lambda done, *_: told.append(done), checkpoint_every_steps=10)
-    assert told[0] == 21
+    calls = []
+    resumed = fit("ndpp", tmp_path / "run", lambda done, *_: calls.append(done), checkpoint_every_steps=10)
+    assert calls[0] == 21
     assert weights(bytes_of(resumed, tmp_path / "resumed")) == weights(whole("ndpp"))
 
 
@@ -130,9 +130,9 @@ def test_a_killed_process_goes_on_to_the_same_bytes(name, whole, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[-1:]) == (-signal.SIGKILL, ["18"]), done.stderr
-    told = []
-    resumed = fit(name, tmp_path / "run", lambda done, *_: told.append(done))
-    assert told[0] == 15
+    calls = []
+    resumed = fit(name, tmp_path / "run", lambda done, *_: calls.append(done))
+    assert calls[0] == 15
     assert bytes_of(resumed, tmp_path / "resumed") == whole(name)
 
 
@@ -147,10 +147,10 @@ def test_items_prepared_by_other_processes_are_the_same(whole, tmp_path):
 
 
 def test_a_finished_training_is_read_again(tmp_path):
-    told = []
+    calls = []
     one = fit("unibct", tmp_path / "run")
-    two = fit("unibct", tmp_path / "run", lambda done, *_: told.append(done))
-    assert told == []
+    two = fit("unibct", tmp_path / "run", lambda done, *_: calls.append(done))
+    assert calls == []
     assert (one.space, one.provenance) == (two.space, two.provenance)
 
 

@@ -20,13 +20,13 @@ def by_torch(make, steps):
 @pytest.mark.parametrize(("steps", "warmup"), [(40, 0.25), (100, 0.3), (37, 0.1)])
 def test_one_cycle_is_that_of_torch(steps, warmup):
     share = learning_rate_share("one-cycle", steps, warmup_fraction=warmup)
-    wanted = by_torch(
+    expected = by_torch(
         lambda o: torch.optim.lr_scheduler.OneCycleLR(
             o, max_lr=1.0, total_steps=steps, pct_start=warmup, cycle_momentum=False
         ),
         steps,
     )
-    assert [share(step) for step in range(steps)] == pytest.approx(wanted, abs=1e-12)
+    assert [share(step) for step in range(steps)] == pytest.approx(expected, abs=1e-12)
 
 
 def test_one_cycle_without_warm_up_only_falls():
@@ -37,8 +37,8 @@ def test_one_cycle_without_warm_up_only_falls():
 
 def test_cosine_is_that_of_torch():
     share = learning_rate_share("cosine", 30)
-    wanted = by_torch(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=30), 30)
-    assert [share(step) for step in range(30)] == pytest.approx(wanted, abs=1e-12)
+    expected = by_torch(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=30), 30)
+    assert [share(step) for step in range(30)] == pytest.approx(expected, abs=1e-12)
 
 
 def test_cosine_warms_up_in_a_line():
@@ -49,8 +49,8 @@ def test_cosine_warms_up_in_a_line():
 
 def test_multistep_is_that_of_torch():
     share = learning_rate_share("multistep", 40, milestones=(0.5, 0.75))
-    wanted = by_torch(lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [20, 30]), 40)
-    assert [share(step) for step in range(40)] == pytest.approx(wanted)
+    expected = by_torch(lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [20, 30]), 40)
+    assert [share(step) for step in range(40)] == pytest.approx(expected)
 
 
 @pytest.mark.usefixtures("as_in_production")

@@ -30,12 +30,12 @@ def test_a_fitted_bridge_starts_as_it_is_and_comes_back(stage, request):
 
 
 def check_same(adapter, x):
-    module, wanted = TrainableBridge(adapter), normalized(adapter.apply(x))
+    module, expected = TrainableBridge(adapter), normalized(adapter.apply(x))
     with torch.inference_mode():
-        np.testing.assert_allclose(module(torch.from_numpy(x)).numpy(), wanted, atol=1e-6)
+        np.testing.assert_allclose(module(torch.from_numpy(x)).numpy(), expected, atol=1e-6)
     again = module.to_adapter(adapter.source, adapter.target)
     assert again.kind == adapter.kind
-    np.testing.assert_allclose(normalized(again.apply(x)), wanted, atol=1e-6)
+    np.testing.assert_allclose(normalized(again.apply(x)), expected, atol=1e-6)
 
 
 def test_all_of_it_is_trained(mlp_stage):

@@ -35,11 +35,11 @@ def gradients(method, chunk, dropout, *, bfloat16=False):
 
 @pytest.mark.parametrize("chunk", [1, 5, 24, 100])
 def test_chunks_give_the_gradients_of_the_whole_batch(chunk):
-    wanted, terms = gradients(plain_backward, 24, 0.0)
-    came, cached_terms = gradients(cached_backward, chunk, 0.0)
-    for name, gradient in wanted.items():
+    expected, terms = gradients(plain_backward, 24, 0.0)
+    cached, cached_terms = gradients(cached_backward, chunk, 0.0)
+    for name, gradient in expected.items():
         assert gradient.abs().max() > 1e-4
-        torch.testing.assert_close(came[name], gradient, rtol=0, atol=1e-5)
+        torch.testing.assert_close(cached[name], gradient, rtol=0, atol=1e-5)
     for name, term in terms.items():
         torch.testing.assert_close(cached_terms[name], term)
         assert not cached_terms[name].requires_grad
@@ -47,19 +47,19 @@ def test_chunks_give_the_gradients_of_the_whole_batch(chunk):
 
 def test_dropout_drops_the_same_in_both_passes():
     """Against the graph of the same chunks at once, which draws the same random numbers."""
-    wanted, _ = gradients(plain_backward, 5, 0.4)
-    came, _ = gradients(cached_backward, 5, 0.4)
+    expected, _ = gradients(plain_backward, 5, 0.4)
+    cached, _ = gradients(cached_backward, 5, 0.4)
     without, _ = gradients(plain_backward, 5, 0.0)
-    for name, gradient in wanted.items():
-        torch.testing.assert_close(came[name], gradient, rtol=0, atol=1e-5)
-    assert max((wanted[n] - without[n]).abs().max() for n in wanted) > 1e-3
+    for name, gradient in expected.items():
+        torch.testing.assert_close(cached[name], gradient, rtol=0, atol=1e-5)
+    assert max((expected[n] - without[n]).abs().max() for n in expected) > 1e-3
 
 
 def test_weights_cast_without_a_graph_are_not_used_again():
-    wanted, _ = gradients(plain_backward, 5, 0.0, bfloat16=True)
-    came, _ = gradients(cached_backward, 5, 0.0, bfloat16=True)
-    for name, gradient in wanted.items():
-        torch.testing.assert_close(came[name], gradient, rtol=0.05, atol=1e-2)
+    expected, _ = gradients(plain_backward, 5, 0.0, bfloat16=True)
+    cached, _ = gradients(cached_backward, 5, 0.0, bfloat16=True)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(cached[name], gradient, rtol=0.05, atol=1e-2)
 
 
 def test_the_random_state_goes_on_as_if_there_had_been_one_pass():

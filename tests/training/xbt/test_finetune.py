@@ -133,8 +133,8 @@ def test_it_is_saved_and_loaded_whole(trained, trained_encoder, held_out, tmp_pa
     assert loaded.lora == tmp_path / "up" / "lora"
     encoder = ClipEncoder(glyph_models.folder("new"), device="cpu", batch_size=256, lora=loaded.lora)
     rows = Embeddings.of(encoder.encode(held_out.images, modality="image"), encoder.space)
-    wanted = trained.bridge.apply(trained_encoder.encode(held_out.images, modality="image"))
-    np.testing.assert_array_equal(loaded.to_index_space(rows).vectors, wanted)
+    expected = trained.bridge.apply(trained_encoder.encode(held_out.images, modality="image"))
+    np.testing.assert_array_equal(loaded.to_index_space(rows).vectors, expected)
 
 
 def test_a_linear_bridge_stays_linear(pairs, new, linear_stage):
@@ -154,12 +154,14 @@ def test_where_no_step_helps_it_is_the_first_stage(pairs, new, mlp_stage):
 
 
 def test_figures_and_data_say_where_it_comes_from(trained, pairs):
-    said = trained.provenance
-    assert (said.figures["stage_1"], said.figures["stage_1_data"]) == ("hand", "none")
-    assert said.data == f"{len(pairs)} image-text pairs, {pairs.fingerprint}"
-    scores = said.figures["held_out_scores"]
+    provenance = trained.provenance
+    assert (provenance.figures["stage_1"], provenance.figures["stage_1_data"]) == ("hand", "none")
+    assert provenance.data == f"{len(pairs)} image-text pairs, {pairs.fingerprint}"
+    scores = provenance.figures["held_out_scores"]
     assert len(scores) == 3
-    assert max(scores) == scores[said.figures["best_step"] // (said.figures["steps"] // 2)] > scores[0] + 0.01
+    assert (
+        max(scores) == scores[provenance.figures["best_step"] // (provenance.figures["steps"] // 2)] > scores[0] + 0.01
+    )
 
 
 @pytest.mark.slow
@@ -247,14 +249,14 @@ def test_a_run_with_captions_goes_on_to_the_same_bytes(pairs, caption_pairs, new
 
 @pytest.mark.parametrize("step", [1, 2, 5])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(pairs, new, mlp_stage, tmp_path, step, whole):
-    told = []
+    calls = []
     with pytest.raises(Stopped):
         DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=stop_at(step)))
     resumed = DROPOUT.fit(
-        some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=lambda done, *_: told.append(done))
+        some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=lambda done, *_: calls.append(done))
     )
     assert bytes_of(resumed.save(tmp_path / "resumed")) == whole
-    assert told == list(range((step - 1) // 2 * 2 + 1, 6))  # from the last checkpoint, every two steps, written after
+    assert calls == list(range((step - 1) // 2 * 2 + 1, 6))  # from the last checkpoint, every two steps, written after
 
 
 KILLED = """
@@ -290,21 +292,21 @@ def test_a_killed_process_goes_on_to_the_same_bytes(pairs, new, mlp_stage, tmp_p
     code = KILLED.format(settings=settings, stage=str(stage), folder=str(tmp_path / "run"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (-signal.SIGKILL, ["1", "2", "3"]), done.stderr
-    told = []
+    calls = []
     resumed = DROPOUT.fit(
-        some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=lambda done, *_: told.append(done))
+        some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=lambda done, *_: calls.append(done))
     )
-    assert told == [3, 4, 5]
+    assert calls == [3, 4, 5]
     assert bytes_of(resumed.save(tmp_path / "resumed")) == whole
 
 
 def test_a_finished_run_is_read_again(pairs, new, mlp_stage, tmp_path):
-    told = []
+    calls = []
     one = DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path))
     two = DROPOUT.fit(
-        some(pairs), new, mlp_stage, run=Run(folder=tmp_path, progress=lambda done, *_: told.append(done))
+        some(pairs), new, mlp_stage, run=Run(folder=tmp_path, progress=lambda done, *_: calls.append(done))
     )
-    assert told == []
+    assert calls == []
     assert (one.provenance, one.new_space) == (two.provenance, two.new_space)
 
 
@@ -392,8 +394,8 @@ def test_batches_prepared_by_other_processes_are_the_same(pairs, new, mlp_stage,
 @pytest.mark.parametrize("chunk_size", [0, 5])
 def test_chunks_change_nothing_but_rounding(trained, pairs, new, mlp_stage, chunk_size):
     upgrade = replace(QUICK, chunk_size=chunk_size).fit(pairs, new, mlp_stage)
-    scores, wanted = (u.provenance.figures["held_out_scores"] for u in (upgrade, trained))
-    np.testing.assert_allclose(scores, wanted, atol=2e-3)
+    scores, expected = (u.provenance.figures["held_out_scores"] for u in (upgrade, trained))
+    np.testing.assert_allclose(scores, expected, atol=2e-3)
 
 
 def test_bfloat16_trains_too(pairs, new, mlp_stage):

@@ -24,9 +24,9 @@ def test_it_is_its_definition(groups):
 def test_the_score_is_the_mean_over_both_queries_and_both_galleries():
     old_texts, old_images, images, texts = (unit(9, 4, seed) for seed in range(4))
     groups = torch.tensor([0, 0, 1, 2, 3, 3, 3, 4, 5])
-    asked = [(images, old_texts), (images, texts), (texts, old_images), (texts, images)]
-    wanted = sum(mean_reciprocal_rank(q, g, groups) for q, g in asked) / 4
-    assert HeldOutPairs(old_texts, old_images, groups).score(images, texts) == pytest.approx(wanted)
+    searches = [(images, old_texts), (images, texts), (texts, old_images), (texts, images)]
+    expected = sum(mean_reciprocal_rank(q, g, groups) for q, g in searches) / 4
+    assert HeldOutPairs(old_texts, old_images, groups).score(images, texts) == pytest.approx(expected)
     assert HeldOutPairs(texts, texts, groups).score(texts, texts) == 1.0
 
 
