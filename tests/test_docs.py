@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import zlib
 from pathlib import Path
 from typing import get_args
@@ -49,6 +50,7 @@ GATES = DOCS / "how-to" / "gates.md"
 REPORTS = DOCS / "how-to" / "reports.md"
 XBT = DOCS / "how-to" / "xbt.md"
 TRAIN = DOCS / "how-to" / "train.md"
+ARCHITECTURE = DOCS / "explanation" / "architecture.md"
 EVALUATION = DOCS / "explanation" / "evaluation.md"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULTILINE)
@@ -306,6 +308,21 @@ def test_links_lead_somewhere(page):
 def test_named_objects_exist(page):
     for first, second in REFERENCE.findall(page.read_text()):
         assert resolve(first or second) is not None
+
+
+def test_the_page_on_architecture_is_true():
+    """What it names exists, and the picture of the layers has those that import-linter holds."""
+    names = re.findall(r"`(embridge\.[\w.]+)`", ARCHITECTURE.read_text())
+    assert len(names) > 12
+    assert all(resolve(name) is not None for name in names)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [layer.replace("embridge.", "") for layer in contracts[0]["layers"]]
+    picture = (DOCS / "images" / "layers.svg").read_text()
+    assert re.findall(r'font-size="12" font-weight="600">([^<]+)<', picture) == layers
+    rooms = set(
+        re.findall(r'font-size="11" font-weight="600">([^<]+)<', (DOCS / "images" / "call-paths.svg").read_text())
+    )
+    assert all(importlib.import_module(f"embridge.{room}") for room in rooms)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)
