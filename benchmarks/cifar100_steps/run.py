@@ -24,10 +24,11 @@ from benchmarks.data.labelled import Seen, first_classes
 from benchmarks.protocols.training import Bench, digest, main, rows_of
 from embridge import Embeddings, Upgrade
 from embridge.adapters import Identity, Prefix, Provenance
+from embridge.adapters.chain import Chain
 from embridge.adapters.upgrade import MANIFEST
 from embridge.backbones.saved import TrainedModel
 from embridge.evaluation import LabelRelevance, Report, Scope, Side, average_accuracy, average_compatibility
-from embridge.training.compatible.chain import Chain, chain_reports, compatibility_matrices
+from embridge.evaluation.chains import chain_reports, compatibility_matrices
 from embridge.training.compatible.old_models import old_model
 from embridge.training.lightning.run import Run
 from embridge.training.objectives import OBJECTIVES

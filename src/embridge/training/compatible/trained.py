@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from embridge.adapters.base import Adapter
+from embridge.adapters.chain import UPGRADE
 from embridge.adapters.linear import Identity
 from embridge.adapters.upgrade import Upgrade
 from embridge.backbones.embedding import AsGiven, UnitLength
@@ -25,9 +26,8 @@ from embridge.training.compatible.settings import CompatibleSettings
 from embridge.training.compatible.start import Start
 from embridge.training.objectives.base import Objective
 
-__all__ = ["UPGRADE", "Trained", "trained_from"]
+__all__ = ["Trained", "trained_from"]
 
-UPGRADE = "upgrade"
 _PROBED_ROWS = 64
 
 
