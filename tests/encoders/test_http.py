@@ -11,7 +11,7 @@ from embedding_service import serving
 
 from embridge.datasets import glyph_models
 from embridge.encoders import Encoder, load
-from embridge.encoders.http import HttpEncoder
+from embridge.encoders.http import HttpEncoder, Service
 from embridge.errors import InvalidInput, ServiceError, SettingsError
 from embridge.testing import check_encoder
 
@@ -31,7 +31,7 @@ def service(glyph_tower):
 
 
 def connect(service, **options):
-    return HttpEncoder(f"tower@{service.url}", **{"pause_seconds": 0.01, "dim": 64} | options)
+    return load(f"http:tower@{service.url}", **{"pause_seconds": 0.01, "dim": 64} | options)
 
 
 def refuse(status, body=None, headers=()):
@@ -231,7 +231,7 @@ def test_nobody_there_and_another_path_are_told(service):
     with pytest.raises(ServiceError, match=r"came status 404 \(there is no /v2/embeddings\)$"):
         HttpEncoder(f"tower@{service.url[:-1]}2")
     with pytest.raises(ServiceError, match=r"came ConnectError: .* after 2 tries"):
-        HttpEncoder("tower@http://127.0.0.1:9/v1", tries=2, pause_seconds=0.01)
+        HttpEncoder("tower@http://127.0.0.1:9/v1", service=Service(tries=2, pause_seconds=0.01))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_url_that_may_carry_a_secret_is_refused_and_not_repeated(url):
 
 
 def test_a_model_may_have_any_name(service):
-    encoder = HttpEncoder(f"@cf/baai/bge-base@https@{service.url}", dim=64)
+    encoder = HttpEncoder(f"@cf/baai/bge-base@https@{service.url}", service=Service(dim=64))
     assert encoder.space.model == "@cf/baai/bge-base@https"
 
 

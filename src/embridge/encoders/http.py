@@ -7,6 +7,7 @@ import binascii
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import sleep
@@ -22,12 +23,39 @@ from embridge.progress import Progress, silent
 from embridge.shapes import Float32
 from embridge.space import Space
 
-__all__ = ["HttpEncoder"]
+__all__ = ["HttpEncoder", "Service"]
 
 _NAME = re.compile(r"(?P<model>.+)@(?P<url>https?://\S+)")
 _TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE_SECONDS = 60.0
-_SAID_CHARACTERS = 200
+_SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How a model behind HTTP is asked.
+
+    Attributes:
+        key_variable: The environment variable that holds the key, sent as a bearer token and shown nowhere; no key where None.
+        dim: Numbers in a vector, asked for with one request where None.
+        revision: Of the model; the URL where None, since one name may mean other weights elsewhere.
+        encoding: How numbers travel; both forms are read.
+        tries: How often a request is sent at most.
+        timeout_seconds: Of a request.
+        pause_seconds: Before the second try.
+
+    Examples:
+        >>> Service(dim=384).tries
+        6
+    """
+
+    key_variable: str | None = None
+    dim: int | None = None
+    revision: str | None = None
+    encoding: Literal["base64", "float"] = "base64"
+    tries: int = 6
+    timeout_seconds: float = 60.0
+    pause_seconds: float = 1.0
 
 
 @final
@@ -39,15 +67,9 @@ class HttpEncoder:
 
     Args:
         name: MODEL@URL.
+        service: How it is asked. `embridge.encoders.load` takes its settings one by one.
         device: ``auto`` alone, since the model runs elsewhere.
         batch_size: Texts in a request.
-        key_variable: The environment variable that holds the key, sent as a bearer token and shown nowhere; no key where None.
-        dim: Numbers in a vector, asked for with one request where None.
-        revision: Of the model; the URL where None, since one name may mean other weights elsewhere.
-        encoding: How numbers travel; both forms are read.
-        tries: How often a request is sent at most.
-        timeout_seconds: Of a request.
-        pause_seconds: Before the second try.
         progress: Hears how many texts are done.
 
     Raises:
@@ -55,7 +77,7 @@ class HttpEncoder:
         ServiceError: The service refuses, stays silent, or answers with another number of vectors, another dim, or NaN.
 
     Examples:
-        >>> HttpEncoder("mini@https://models.example/v1", dim=384).space.dim
+        >>> HttpEncoder("mini@https://models.example/v1", service=Service(dim=384)).space.dim
         384
     """
 
@@ -65,33 +87,26 @@ class HttpEncoder:
         self,
         name: str,
         *,
+        service: Service | None = None,
         device: str = "auto",
         batch_size: int = 64,
-        key_variable: str | None = None,
-        dim: int | None = None,
-        revision: str | None = None,
-        encoding: Literal["base64", "float"] = "base64",
-        tries: int = 6,
-        timeout_seconds: float = 60.0,
-        pause_seconds: float = 1.0,
         progress: Progress = silent,
     ) -> None:
         self._httpx = require("httpx", extra="http")
         self.model, self.url = _parsed(name)
-        if device != "auto" or batch_size < 1 or tries < 1 or not timeout_seconds > 0 or pause_seconds < 0:
+        s = self.service = service or Service()
+        if device != "auto" or min(batch_size, s.tries) < 1 or not s.timeout_seconds > 0 or s.pause_seconds < 0:
             raise SettingsError(
                 f"http:{name}: batch_size, tries and timeout_seconds are above 0, and device is auto, since the model runs "
-                f"elsewhere; came {batch_size}, {tries}, {timeout_seconds} and {device!r}"
+                f"elsewhere; came {batch_size}, {s.tries}, {s.timeout_seconds} and {device!r}"
             )
         self.batch_size, self.progress = batch_size, progress
-        self._key = _key_of(key_variable)
-        self._encoding, self._tries, self._pause_seconds = encoding, tries, pause_seconds
+        self._key = _key_of(s.key_variable)
         headers = {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
-        self._client = self._httpx.Client(headers=headers, timeout=timeout_seconds)
-        dim = self._request(["a"], None).shape[1] if dim is None else dim
-        self.space = Space(
-            self.model, self.url if revision is None else revision, dim, recipe="l2-normalised; over HTTP"
-        )
+        self._client = self._httpx.Client(headers=headers, timeout=s.timeout_seconds)
+        dim = self._request(["a"], None).shape[1] if s.dim is None else s.dim
+        revision = self.url if s.revision is None else s.revision
+        self.space = Space(self.model, revision, dim, recipe="l2-normalised; over HTTP")
 
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"
@@ -107,9 +122,9 @@ class HttpEncoder:
 
     def _request(self, texts: list[str], dim: int | None) -> np.ndarray:
         """One batch, tried again where that may help."""
-        body = {"model": self.model, "input": texts, "encoding_format": self._encoding}
-        for left in reversed(range(self._tries)):
-            pause = min(self._pause_seconds * 2 ** (self._tries - 1 - left), _LONGEST_PAUSE_SECONDS)
+        body = {"model": self.model, "input": texts, "encoding_format": self.service.encoding}
+        for left in reversed(range(self.service.tries)):
+            pause = min(self.service.pause_seconds * 2 ** (self.service.tries - 1 - left), _LONGEST_PAUSE_SECONDS)
             try:
                 answer = self._client.post(f"{self.url}/embeddings", json=body)
                 if answer.status_code == 200:
@@ -126,7 +141,7 @@ class HttpEncoder:
                 said += f", to be tried again in {pause:.0f} s"
                 break
             sleep(pause)
-        tried = f" after {self._tries - left} tries" if left < self._tries - 1 else ""
+        tried = f" after {self.service.tries - left} tries" if left < self.service.tries - 1 else ""
         raise ServiceError(f"{self.url}, model {self.model}: expected {len(texts)} vectors, came {said}{tried}")
 
     def _vectors(self, answer: Any, count: int, dim: int | None) -> np.ndarray:
@@ -159,7 +174,7 @@ class HttpEncoder:
             told = told["message"] if isinstance(told, dict) else told
         except (ValueError, KeyError, TypeError):
             told = ""
-        said = self._hidden(str(told))[:_SAID_CHARACTERS]
+        said = self._hidden(str(told))[:_SHOWN_CHARACTERS]
         return f"status {answer.status_code}" + (f" ({said})" if said else "")
 
     def _hidden(self, text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any
 
@@ -27,6 +27,7 @@ class Provider:
         over_http: Whether the model runs elsewhere, so that its name is no folder, and it has a key and a dim.
         only_folders: Whether a model is always a folder on this machine, never an id on a hub.
         takes_weight_files: Whether a name may be ARCHITECTURE:FILE.
+        settings: The argument of its class, and the class in its module, that hold several options; None where it has none.
         space_from_files: A function of its module that tells the space without loading weights; empty where there is none.
 
     Examples:
@@ -44,6 +45,15 @@ class Provider:
     only_folders: bool = False
     takes_weight_files: bool = False
     space_from_files: str = ""
+    settings: tuple[str, str] | None = None
+
+    def grouped(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options as the class takes them: those of its record of settings, where it has one, together."""
+        if not self.settings:
+            return options
+        argument, kind = self.settings[0], getattr(import_module(self.module), self.settings[1])
+        together = {field.name: options.pop(field.name) for field in fields(kind) if field.name in options}
+        return options | ({argument: kind(**together)} if together else {})
 
     def encoder_class(self) -> Any:
         """The class of its encoders; raises `MissingExtra` where a library is not installed."""
@@ -66,7 +76,15 @@ PROVIDERS: dict[str, Provider] = {
         takes_lora=True,
         space_from_files="space_from_files",
     ),
-    "http": Provider("embridge.encoders.http", "HttpEncoder", "http", _TEXT, "a model behind HTTP", over_http=True),
+    "http": Provider(
+        "embridge.encoders.http",
+        "HttpEncoder",
+        "http",
+        _TEXT,
+        "a model behind HTTP",
+        over_http=True,
+        settings=("service", "Service"),
+    ),
     "open_clip": Provider(
         "embridge.encoders.open_clip",
         "OpenClipEncoder",
@@ -139,7 +157,7 @@ def load(name: str, **options: Any) -> Encoder:
         64
     """
     provider, model = provider_of(name), name.partition(":")[2]
-    kind = provider.encoder_class()
+    kind, options = provider.encoder_class(), provider.grouped(options)
     unknown = sorted(options.keys() - inspect.signature(kind).parameters.keys())
     if unknown:
         raise SettingsError(f"{name}: {provider.called} takes no {', '.join(unknown)}")
