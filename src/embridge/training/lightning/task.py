@@ -18,17 +18,8 @@ class Task(Protocol):
     """What is trained: batches, the loss's gradients, and a score of how it goes.
 
     Examples:
-        >>> class Toy:
-        ...     weight = torch.ones(1, requires_grad=True)
-        ...     def state(self): return {"weight": self.weight}
-        ...     def optimizer(self): return torch.optim.SGD([self.weight], lr=0.1)
-        ...     def batch(self, step): return torch.ones(1)
-        ...     def step(self, batch, backward):
-        ...         loss = (self.weight * batch).square().sum()
-        ...         backward(loss)
-        ...         return {"loss": loss.detach()}
-        ...     def score(self): return -float(self.weight.detach().square())
-        >>> isinstance(Toy(), Task)
+        >>> from embridge.training.compatible.task import CompatibleTask
+        >>> issubclass(CompatibleTask, Task)
         True
     """
 
