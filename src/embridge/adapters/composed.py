@@ -82,6 +82,12 @@ KINDS: dict[str, type[Adapter]] = {
 def adapter_to_config(adapter: Adapter) -> dict[str, Any]:
     """Describe an adapter as JSON: kind, spaces and settings. The arrays are in ``adapter.weights()``.
 
+    Args:
+        adapter: Of any kind.
+
+    Returns:
+        Plain JSON.
+
     Examples:
         >>> adapter_to_config(Prefix(Space("new", "1", 3), Space("old", "1", 2)))["kind"]
         'prefix'

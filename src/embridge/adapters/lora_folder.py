@@ -47,6 +47,12 @@ def space_with_lora(native: Space, folder: Path | str) -> Space:
 def lora_hashes(folder: Path | str) -> dict[str, str]:
     """The sha256 of each file of a LoRA.
 
+    Args:
+        folder: A LoRA as peft saves it.
+
+    Returns:
+        Hashes by the name of the file.
+
     Raises:
         ArtefactError: The folder lacks a file.
 

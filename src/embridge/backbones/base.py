@@ -99,6 +99,9 @@ def drawn_from(seed: int) -> Iterator[None]:
     Args:
         seed: Any whole number.
 
+    Yields:
+        Nothing.
+
     Examples:
         >>> with drawn_from(3):
         ...     layer = nn.Linear(2, 2)

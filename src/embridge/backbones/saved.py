@@ -143,7 +143,22 @@ class TrainedModel(nn.Module):
 
 
 def space_of_folder(folder: Path | str) -> Space:
-    """The space of the model in a folder, from its config alone; raises `ArtefactError` as `TrainedModel.load` does."""
+    """The space of the model in a folder, from its config alone.
+
+    Args:
+        folder: The folder of a `TrainedModel`.
+
+    Returns:
+        The space of its vectors.
+
+    Raises:
+        ArtefactError: It is no such folder, as for `TrainedModel.load`.
+
+    Examples:
+        >>> space_of_folder("none")
+        Traceback (most recent call last):
+        embridge.errors.ArtefactError: ...
+    """
     manifest = _read_manifest(Path(folder))
     try:
         described = {key: manifest[key] for key in ("format", "name", "dim", "backbone", "embedding", "pixels")}

@@ -17,13 +17,24 @@ __all__ = ["square_pixels"]
 def square_pixels(
     images: Sequence[Any] | np.ndarray, side: int, *, first_row: int = 0
 ) -> UInt8[np.ndarray, "b 3 side side"]:
-    """Paths, PIL images or uint8 arrays [h, w] or [h, w, 3], resized by Pillow (bilinear) without regard to their shape.
+    """Images of any size as squares, resized by Pillow (bilinear) without regard to their shape.
 
-    Grey images get three equal channels. first_row: where they begin among all, for the message about an image. Raises
-    `InvalidInput` naming the image that cannot be read.
+    Grey images get three equal channels.
 
-    >>> square_pixels([np.zeros((4, 6), np.uint8)], 2).shape
-    (1, 3, 2, 2)
+    Args:
+        images: Paths, PIL images or uint8 arrays [h, w] or [h, w, 3].
+        side: The side of a square, in pixels.
+        first_row: Where they begin among all, for the message about an image.
+
+    Returns:
+        Bytes, uint8 [b, 3, side, side].
+
+    Raises:
+        InvalidInput: An image cannot be read; the message names it.
+
+    Examples:
+        >>> square_pixels([np.zeros((4, 6), np.uint8)], 2).shape
+        (1, 3, 2, 2)
     """
     if side < 1:
         raise SettingsError(f"images: expected a side of at least 1 pixel, came {side}")

@@ -64,9 +64,23 @@ class Models:
 
 
 def with_lora(encoder: LazyEncoder, lora: Path | None) -> Encoder:
-    """The encoder with the LoRA of an upgrade, its weights loaded no second time, or as it is where there is none.
+    """The encoder with the LoRA of an upgrade; its weights are loaded no second time.
 
-    Raises `SettingsError` for an encoder that takes no LoRA.
+    Args:
+        encoder: The encoder, loaded or not.
+        lora: The LoRA's folder, or None.
+
+    Returns:
+        The encoder with it; as it is where there is none.
+
+    Raises:
+        SettingsError: The encoder takes no LoRA.
+
+    Examples:
+        >>> from embridge.datasets import glyph_models
+        >>> encoder = LazyEncoder(f"clip:{glyph_models.folder('old')}")
+        >>> with_lora(encoder, None) is encoder
+        True
     """
     if lora is None:
         return encoder
@@ -78,5 +92,17 @@ def with_lora(encoder: LazyEncoder, lora: Path | None) -> Encoder:
 
 
 def takes_images(model: VectorsSettings) -> bool:
-    """Whether the settings name an encoder that takes images; nothing is loaded."""
+    """Whether the settings name an encoder that takes images; nothing is loaded.
+
+    Args:
+        model: Settings of a model.
+
+    Returns:
+        Whether it takes images; False where the settings name files of vectors.
+
+    Examples:
+        >>> from embridge.settings import ModelSettings
+        >>> takes_images(ModelSettings(encoder="clip:models/new"))
+        True
+    """
     return model.encoder is not None and "image" in provider_of(model.encoder).modalities

@@ -61,6 +61,12 @@ METHODS: dict[str, MethodRecord] = {
 def record_of(name: str) -> MethodRecord:
     """Look up what the method of that name can do.
 
+    Args:
+        name: One of `METHODS`.
+
+    Returns:
+        Its record.
+
     Raises:
         SettingsError: There is no such method.
 
@@ -107,6 +113,9 @@ def configured(name: str, kind: type[Any], settings: Mapping[str, Any]) -> Any:
         name: What messages call it.
         kind: The dataclass.
         settings: Values by name.
+
+    Returns:
+        The dataclass, with its defaults for what is left out.
 
     Raises:
         SettingsError: A setting is unknown, in the wrong place, or of another type.

@@ -97,6 +97,12 @@ class Choice:
 def multiply_adds(upgrade: Upgrade) -> int:
     """What mapping one vector costs: the products of its matrices.
 
+    Args:
+        upgrade: Any upgrade.
+
+    Returns:
+        How many products of two numbers.
+
     Examples:
         >>> import numpy as np
         >>> from embridge import Space

@@ -139,6 +139,9 @@ def surely_higher(values: Tensor, others: Tensor) -> bool:
         values: One a query [q].
         others: What they are compared with [q].
 
+    Returns:
+        Whether it is; for a single pair, whether it is higher at all.
+
     Examples:
         >>> start = torch.tensor([0.5, 0.5, 0.5])
         >>> surely_higher(torch.tensor([1.0, 0.5, 0.5]), start), surely_higher(torch.tensor([1.0, 0.9, 0.8]), start)

@@ -155,6 +155,9 @@ def path_of(pairs: Pairs, *, center: bool, moments: _Moments | None = None) -> P
         center: Subtract the means.
         moments: Sums over the pairs that are known already.
 
+    Returns:
+        The decomposition, which gives the map of every penalty.
+
     Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))

@@ -70,6 +70,12 @@ class Rows:
 def reversed_pairs(pairs: Pairs) -> Pairs:
     """Exchange old and new, to fit a forward map as if it were a backward one.
 
+    Args:
+        pairs: Any pairs.
+
+    Returns:
+        The same, with the sides exchanged.
+
     Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(3, dtype=np.float32), Space(m, "1", 3)) for m in ("new", "old"))

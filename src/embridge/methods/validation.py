@@ -38,6 +38,9 @@ def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, 
 def warn_if_few(pairs: Pairs) -> None:
     """Warn below ``2 · d_old`` pairs: a map begins to fit noise.
 
+    Args:
+        pairs: What a map is to be fitted on.
+
     Examples:
         >>> from embridge import Embeddings, Space
         >>> new, old = (Embeddings.of(np.eye(8, 2, dtype=np.float32) + 1, Space(m, "1", 2)) for m in ("new", "old"))

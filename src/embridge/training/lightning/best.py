@@ -19,6 +19,10 @@ class Best:
 
     Where the last parameters are kept, it has the scores and losses alone.
 
+    Args:
+        task: What is trained, and how it is scored.
+        loop: How long it is trained, and how often it is looked at.
+
     Attributes:
         step: After which the best were there.
         scores: At the start, and after each check.

@@ -22,6 +22,9 @@ def quiet_lightning() -> Iterator[None]:
 
     Lightning turns an interruption into ``SystemExit`` and ignores further ones from then on; both are undone.
 
+    Yields:
+        Nothing.
+
     Examples:
         >>> with quiet_lightning():
         ...     pass

@@ -82,6 +82,12 @@ OBJECTIVES: dict[str, ObjectiveRecord] = {
 def record_of(name: str) -> ObjectiveRecord:
     """What the objective of that name asks for and ends in.
 
+    Args:
+        name: One of `OBJECTIVES`.
+
+    Returns:
+        Its record.
+
     Raises:
         SettingsError: There is no such objective.
 
