@@ -1,4 +1,4 @@
-"""The packaged glyph models with a first stage between them, and other dual encoders of a few thousand weights."""
+"""The packaged glyph models with a bridge between them, and other dual encoders of a few thousand weights."""
 
 import json
 
@@ -41,17 +41,17 @@ def caption_pairs(old, new):
 
 
 @pytest.fixture(scope="session")
-def linear_stage(caption_pairs):
+def linear_upgrade(caption_pairs):
     return Procrustes().fit(caption_pairs)
 
 
 @pytest.fixture(scope="session")
-def xbt_stage(caption_pairs):
+def xbt_upgrade(caption_pairs):
     return XBT(hidden_width=32, training=Training(min_steps=60, epochs=1, batch_size=256)).fit(caption_pairs)
 
 
 @pytest.fixture(scope="session")
-def mlp_stage(new):
+def mlp_upgrade(new):
     """Hand-made and rough, so that a few steps are sure to better it."""
     generator = np.random.default_rng(0)
 

@@ -23,9 +23,9 @@ def test_a_linear_bridge_starts_as_it_is_and_comes_back(bias):
     check_same(adapter, rows(5))
 
 
-@pytest.mark.parametrize("stage", ["linear_stage", "mlp_stage", "xbt_stage"])
-def test_a_fitted_bridge_starts_as_it_is_and_comes_back(stage, request):
-    adapter = request.getfixturevalue(stage).bridge
+@pytest.mark.parametrize("fitted", ["linear_upgrade", "mlp_upgrade", "xbt_upgrade"])
+def test_a_fitted_bridge_starts_as_it_is_and_comes_back(fitted, request):
+    adapter = request.getfixturevalue(fitted).bridge
     check_same(adapter, rows(adapter.source.dim))
 
 
@@ -38,9 +38,9 @@ def check_same(adapter, x):
     np.testing.assert_allclose(normalized(again.apply(x)), expected, atol=1e-6)
 
 
-def test_all_of_it_is_trained(mlp_stage):
-    module = TrainableBridge(mlp_stage.bridge)
-    (module(torch.from_numpy(rows(mlp_stage.new_space.dim))) ** 3).sum().backward()
+def test_all_of_it_is_trained(mlp_upgrade):
+    module = TrainableBridge(mlp_upgrade.bridge)
+    (module(torch.from_numpy(rows(mlp_upgrade.new_space.dim))) ** 3).sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
 
 

@@ -39,21 +39,21 @@ def found(upgrade, images, old):
 
 
 def test_pairs_teach_the_images_of_one_tower(world):
-    captions, images, unseen, old, stage_1 = world
+    captions, images, unseen, old, fitted = world
     settings = XBTCached(**QUICK | {"rank": 12, "learning_rate": 1e-2})
-    towers = settings.fit(PairVectors(Embeddings.of(images, NEW), captions.new), stage_1)
-    assert found(stage_1, unseen, old) < 0.6
+    towers = settings.fit(PairVectors(Embeddings.of(images, NEW), captions.new), fitted)
+    assert found(fitted, unseen, old) < 0.6
     assert found(towers.image, unseen, old) > 0.9
     losses = towers.image.provenance.figures["held_out_losses"]
     assert losses[1] < losses[0]
     assert found(towers.text, captions.new.vectors, captions.old.vectors) > 0.95
 
 
-def test_captions_of_stage_1_mend_a_bridge_that_pairs_alone_cannot(world):
+def test_captions_of_the_bridge_mend_a_bridge_that_pairs_alone_cannot(world):
     """Surrogates repeat the bridge's own errors; the old vectors of captions do not."""
-    captions, _, _, _, stage_1 = world
+    captions, _, _, _, fitted = world
     noise = np.random.default_rng(1).normal(size=(24, 12)).astype(np.float32)
-    bent = dataclasses.replace(stage_1, bridge=Linear(NEW, OLD, stage_1.bridge.weights()["weight"] + 0.5 * noise))
+    bent = dataclasses.replace(fitted, bridge=Linear(NEW, OLD, fitted.bridge.weights()["weight"] + 0.5 * noise))
     pairs = PairVectors(Embeddings.of(captions.new.vectors, NEW), captions.new)
     alone, mended = (XBTCached(**QUICK).fit(pairs, bent, captions=c).image for c in (None, captions))
     scores = [found(u, captions.new.vectors, captions.old.vectors) for u in (bent, alone, mended)]
@@ -61,8 +61,8 @@ def test_captions_of_stage_1_mend_a_bridge_that_pairs_alone_cannot(world):
 
 
 def test_one_bridge_serves_both_towers_and_the_artefact_holds_it(world, tmp_path):
-    captions, images, unseen, _, stage_1 = world
-    towers = XBTCached(**QUICK | {"epochs": 5}).fit(PairVectors(Embeddings.of(images, NEW), captions.new), stage_1)
+    captions, images, unseen, _, fitted = world
+    towers = XBTCached(**QUICK | {"epochs": 5}).fit(PairVectors(Embeddings.of(images, NEW), captions.new), fitted)
     for name, weight in towers.text.bridge.weights().items():
         np.testing.assert_array_equal(weight, towers.image.bridge.weights()[name])
     assert towers.text.new_space == towers.image.new_space == NEW
@@ -73,12 +73,12 @@ def test_one_bridge_serves_both_towers_and_the_artefact_holds_it(world, tmp_path
 
 
 def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_one_alone(world):
-    captions, images, _, _, stage_1 = world
+    captions, images, _, _, fitted = world
     settings, pairs = XBTCached(**QUICK | {"epochs": 2}), PairVectors(Embeddings.of(images, NEW), captions.new)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first, again, other = (settings.fit(pairs, stage_1, captions=captions, seed=s) for s in (0, 0, 1))
+    first, again, other = (settings.fit(pairs, fitted, captions=captions, seed=s) for s in (0, 0, 1))
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
     weights = [t.image.head.weights()["weight"] for t in (first, again, other)]
     assert weights[0].tobytes() == weights[1].tobytes() != weights[2].tobytes()
@@ -86,36 +86,36 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_one_alone(worl
 
 def test_captions_of_one_photo_are_drawn_one_at_a_time(world):
     """Four captions a photo: a batch of all photos holds each once, so there are as many steps as epochs."""
-    captions, images, _, _, stage_1 = world
+    captions, images, _, _, fitted = world
     steps = []
     photos = np.arange(len(images)) // 4
     XBTCached(**QUICK | {"epochs": 3, "batch_size": 500}).fit(
         PairVectors(Embeddings.of(images, NEW), captions.new, photos),
-        stage_1,
+        fitted,
         progress=lambda done, total, what: steps.append((done, total, what)),
     )
     assert steps == [(i, 3, "finetune steps") for i in (1, 2, 3)]
 
 
-def test_where_pairs_say_nothing_stage_1_stays(world):
+def test_where_pairs_say_nothing_the_bridge_stays(world):
     """Images that are where their captions are, and steps far too long."""
-    captions, _, _, _, stage_1 = world
+    captions, _, _, _, fitted = world
     rate = {"learning_rate": 300.0, "projection_learning_rate": 300.0, "epochs": 2}
-    towers = XBTCached(**QUICK | rate).fit(PairVectors(Embeddings.of(captions.new.vectors, NEW), captions.new), stage_1)
-    assert towers.text.bridge is stage_1.bridge
-    assert towers.image.head is stage_1.head
+    towers = XBTCached(**QUICK | rate).fit(PairVectors(Embeddings.of(captions.new.vectors, NEW), captions.new), fitted)
+    assert towers.text.bridge is fitted.bridge
+    assert towers.image.head is fitted.head
 
 
 def test_what_cannot_be_trained_on_is_refused(world):
-    captions, images, _, _, stage_1 = world
+    captions, images, _, _, fitted = world
     rows, fit = Embeddings.of(images, NEW), XBTCached(**QUICK).fit
     pairs = PairVectors(rows, captions.new)
     with pytest.raises(InvalidInput, match="800 images, 799 texts"):
         PairVectors(rows, captions.new.take(range(799)))
     with pytest.raises(InvalidInput, match="3 photos came, of which 2 would be held out"):
-        fit(PairVectors(rows.take(range(3)), captions.new.take(range(3))), stage_1)
+        fit(PairVectors(rows.take(range(3)), captions.new.take(range(3))), fitted)
     with pytest.raises(SpaceMismatch, match="the images to train on"):
-        fit(PairVectors(captions.old, captions.new), stage_1)
+        fit(PairVectors(captions.old, captions.new), fitted)
     forward = Upgrade(
         Identity(NEW, NEW), Linear(OLD, NEW, np.eye(12, 24, dtype=np.float32)), Provenance("x"), "forward"
     )

@@ -2,7 +2,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +38,8 @@ def some(pairs, n=200):
 
 
 @pytest.fixture(scope="module")
-def trained(pairs, new, mlp_stage, tmp_path_factory):
-    return QUICK.fit(pairs, new, mlp_stage, run=Run(folder=tmp_path_factory.mktemp("finetuned")))
+def trained(pairs, new, mlp_upgrade, tmp_path_factory):
+    return QUICK.fit(pairs, new, mlp_upgrade, run=Run(folder=tmp_path_factory.mktemp("finetuned")))
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +50,20 @@ def trained_encoder(trained):
 # What must hold
 
 
-def test_the_upgrade_is_of_the_model_with_the_lora(trained, trained_encoder, new, mlp_stage):
+def test_the_upgrade_is_of_the_model_with_the_lora(trained, trained_encoder, new, mlp_upgrade):
     assert trained.provenance.figures["best_step"] > 0
     assert trained.new_space == trained_encoder.space != new.space
-    assert trained.old_space == mlp_stage.old_space
+    assert trained.old_space == mlp_upgrade.old_space
     assert trained.new_space.recipe.startswith(f"{new.space.recipe}; lora ")
     assert {trained.provenance.method, trained.direction, trained.bridge.kind} == {"xbt-stage2", "backward", "mlp"}
 
 
-def test_the_encoder_and_the_first_stage_are_as_they_were(trained, new, mlp_stage, held_out):
+def test_the_encoder_and_the_upgrade_are_as_they_were(trained, new, mlp_upgrade, held_out):
     fresh = ClipEncoder(glyph_models.folder("new"), device="cpu", batch_size=256)
     for items, modality in ((held_out.captions, "text"), (held_out.images, "image")):
         np.testing.assert_array_equal(new.encode(items, modality=modality), fresh.encode(items, modality=modality))
     assert not any("lora" in name for name, _ in new.model.named_modules())
-    assert mlp_stage.lora is None
+    assert mlp_upgrade.lora is None
 
 
 def test_with_the_adapters_off_the_vectors_are_the_native_ones(trained_encoder, new, held_out):
@@ -98,22 +98,20 @@ def test_the_encoder_with_a_lora_keeps_the_contract(trained_encoder, held_out):
 
 
 def test_the_old_model_is_not_needed(pairs, caption_pairs, new, tmp_path):
-    """The old model's folder, from which the first stage came, is gone before the second begins."""
+    """The old model's folder, from which the bridge was fitted, is gone before the finetuning begins."""
     folder = shutil.copytree(glyph_models.folder("old"), tmp_path / "old")
     names = list(caption_pairs.new.ids)[:500]
     gone = ClipEncoder(folder, device="cpu", batch_size=256)
     sides = [Embeddings.of(e.encode(names, modality="text"), e.space, names) for e in (new, gone)]
-    Procrustes().fit(Pairs(*sides)).save(tmp_path / "stage 1")
+    Procrustes().fit(Pairs(*sides)).save(tmp_path / "fitted")
     shutil.rmtree(folder)
-    upgrade = QUICK.fit(some(pairs), new, Upgrade.load(tmp_path / "stage 1"))
+    upgrade = QUICK.fit(some(pairs), new, Upgrade.load(tmp_path / "fitted"))
     assert (upgrade.old_space, upgrade.provenance.figures["steps"]) == (gone.space, 5)
 
 
-def test_captions_of_the_first_stage_take_part_unless_their_weight_is_0(
-    pairs, caption_pairs, new, linear_stage, tmp_path
-):
+def test_captions_of_the_bridge_take_part_unless_their_weight_is_0(pairs, caption_pairs, new, linear_upgrade, tmp_path):
     def fit(method, captions):
-        return method.fit(some(pairs), new, linear_stage, captions=captions)
+        return method.fit(some(pairs), new, linear_upgrade, captions=captions)
 
     with_them, without = fit(QUICK, caption_pairs), fit(QUICK, None)
     assert with_them.provenance.data.endswith(f"; {len(caption_pairs)} captions, {caption_pairs.fingerprint}")
@@ -123,9 +121,9 @@ def test_captions_of_the_first_stage_take_part_unless_their_weight_is_0(
     assert unweighted.provenance.figures["held_out_scores"] == without.provenance.figures["held_out_scores"]
 
 
-def test_captions_of_another_first_stage_are_refused(pairs, caption_pairs, new, mlp_stage):
+def test_captions_of_another_bridge_are_refused(pairs, caption_pairs, new, mlp_upgrade):
     with pytest.raises(SpaceMismatch, match="the old side of the captions"):
-        QUICK.fit(some(pairs), new, mlp_stage, captions=caption_pairs)
+        QUICK.fit(some(pairs), new, mlp_upgrade, captions=caption_pairs)
 
 
 def test_it_is_saved_and_loaded_whole(trained, trained_encoder, held_out, tmp_path):
@@ -137,20 +135,20 @@ def test_it_is_saved_and_loaded_whole(trained, trained_encoder, held_out, tmp_pa
     np.testing.assert_array_equal(loaded.to_index_space(rows).vectors, expected)
 
 
-def test_a_linear_bridge_stays_linear(pairs, new, linear_stage):
-    upgrade = QUICK.fit(some(pairs), new, linear_stage)
+def test_a_linear_bridge_stays_linear(pairs, new, linear_upgrade):
+    upgrade = QUICK.fit(some(pairs), new, linear_upgrade)
     assert upgrade.bridge.kind == "linear"
 
 
-def test_where_no_step_helps_it_is_the_first_stage(pairs, new, mlp_stage):
+def test_where_no_step_helps_it_is_the_upgrade_that_came(pairs, new, mlp_upgrade):
     """Steps far too long only do harm."""
     upgrade = replace(QUICK, learning_rate=10.0, projection_learning_rate=10.0, warmup_fraction=0).fit(
-        some(pairs), new, mlp_stage
+        some(pairs), new, mlp_upgrade
     )
     figures = upgrade.provenance.figures
     assert figures["best_step"] == 0
     assert max(figures["held_out_scores"]) == figures["held_out_scores"][0]
-    assert (upgrade.lora, upgrade.new_space, upgrade.bridge) == (None, new.space, mlp_stage.bridge)
+    assert (upgrade.lora, upgrade.new_space, upgrade.bridge) == (None, new.space, mlp_upgrade.bridge)
 
 
 def test_figures_and_data_say_where_it_comes_from(trained, pairs):
@@ -165,15 +163,15 @@ def test_figures_and_data_say_where_it_comes_from(trained, pairs):
 
 
 @pytest.mark.slow
-def test_held_out_characters_are_found_no_worse_than_after_the_first_stage(old, new, xbt_stage):
+def test_held_out_characters_are_found_no_worse_than_before(old, new, xbt_upgrade):
     """Characters that no training saw, queries of the new model on the gallery of the old one, both directions."""
     drawn = glyphs.render(glyphs.split()["validation"])
     few = ImageTextPairs(drawn.captions, drawn.images).take(np.arange(0, len(drawn.captions), 2))
     method = XBTFinetune(learning_rate=1e-3, batch_size=128, chunk_size=0, checks=2, validation_fraction=0.2)
-    upgrade = method.fit(few, new, xbt_stage)
+    upgrade = method.fit(few, new, xbt_upgrade)
     tuned = ClipEncoder(glyph_models.folder("new"), device="cpu", batch_size=256, lora=upgrade.lora)
     test = glyphs.render(glyphs.split()["test"], one_each=True)
-    before, after = recalls(old, new, xbt_stage, test), recalls(old, tuned, upgrade, test)
+    before, after = recalls(old, new, xbt_upgrade, test), recalls(old, tuned, upgrade, test)
     assert upgrade.provenance.figures["best_step"] > 0
     assert after["i2t"] > before["i2t"]
     assert after["t2i"] >= before["t2i"] - 0.005
@@ -215,9 +213,9 @@ def stop_at(step, error=Stopped):
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pairs, new, mlp_stage, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pairs, new, mlp_upgrade, tmp_path):
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
-        DROPOUT.fit(some(pairs), new, mlp_stage, seed=seed).save(tmp_path / name)
+        DROPOUT.fit(some(pairs), new, mlp_upgrade, seed=seed).save(tmp_path / name)
     one, two, three = (bytes_of(tmp_path / name) for name in ("one", "two", "three"))
     assert one == two
     assert "lora/adapter_model.safetensors" in one
@@ -225,17 +223,17 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pairs, new, mlp
 
 
 @pytest.fixture(scope="module")
-def whole(pairs, new, mlp_stage, tmp_path_factory):
+def whole(pairs, new, mlp_upgrade, tmp_path_factory):
     """The bytes of a run that nothing stopped."""
-    folder = DROPOUT.fit(some(pairs), new, mlp_stage).save(tmp_path_factory.mktemp("whole") / "up")
+    folder = DROPOUT.fit(some(pairs), new, mlp_upgrade).save(tmp_path_factory.mktemp("whole") / "up")
     assert "lora/adapter_model.safetensors" in bytes_of(folder)
     return bytes_of(folder)
 
 
-def test_a_run_with_captions_goes_on_to_the_same_bytes(pairs, caption_pairs, new, linear_stage, tmp_path):
+def test_a_run_with_captions_goes_on_to_the_same_bytes(pairs, caption_pairs, new, linear_upgrade, tmp_path):
     def fit(folder, progress=silent):
         return DROPOUT.fit(
-            some(pairs), new, linear_stage, captions=caption_pairs, run=Run(folder=folder, progress=progress)
+            some(pairs), new, linear_upgrade, captions=caption_pairs, run=Run(folder=folder, progress=progress)
         )
 
     with pytest.raises(Stopped):
@@ -248,12 +246,12 @@ def test_a_run_with_captions_goes_on_to_the_same_bytes(pairs, caption_pairs, new
 
 
 @pytest.mark.parametrize("step", [1, 2, 5])
-def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(pairs, new, mlp_stage, tmp_path, step, whole):
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(pairs, new, mlp_upgrade, tmp_path, step, whole):
     calls = []
     with pytest.raises(Stopped):
-        DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=stop_at(step)))
+        DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path / "run", progress=stop_at(step)))
     resumed = DROPOUT.fit(
-        some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=lambda done, *_: calls.append(done))
+        some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path / "run", progress=lambda done, *_: calls.append(done))
     )
     assert bytes_of(resumed.save(tmp_path / "resumed")) == whole
     assert calls == list(range((step - 1) // 2 * 2 + 1, 6))  # from the last checkpoint, every two steps, written after
@@ -271,7 +269,7 @@ from embridge.training.lightning.run import Run
 from embridge.training.xbt.finetune import XBTFinetune
 
 torch.set_num_threads(1)
-settings, stage, folder = {settings!r}, {stage!r}, {folder!r}
+settings, fitted, folder = {settings!r}, {fitted!r}, {folder!r}
 drawn = glyphs.render(glyphs.split()["validation"], one_each=True)
 pairs = ImageTextPairs(drawn.captions, drawn.images).take(np.arange(200))
 new = ClipEncoder(glyph_models.folder("new"), device="cpu", batch_size=256)
@@ -281,37 +279,37 @@ def progress(done, total, what):
     if done == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-XBTFinetune(**settings).fit(pairs, new, Upgrade.load(stage), run=Run(folder=folder, progress=progress))
+XBTFinetune(**settings).fit(pairs, new, Upgrade.load(fitted), run=Run(folder=folder, progress=progress))
 """
 
 
 @pytest.mark.slow
-def test_a_killed_process_goes_on_to_the_same_bytes(pairs, new, mlp_stage, tmp_path, whole):
-    settings = {field: getattr(DROPOUT, field) for field in DROPOUT.__slots__}
-    stage = mlp_stage.save(tmp_path / "stage 1")
-    code = KILLED.format(settings=settings, stage=str(stage), folder=str(tmp_path / "run"))
+def test_a_killed_process_goes_on_to_the_same_bytes(pairs, new, mlp_upgrade, tmp_path, whole):
+    settings = asdict(DROPOUT)
+    fitted = mlp_upgrade.save(tmp_path / "fitted")
+    code = KILLED.format(settings=settings, fitted=str(fitted), folder=str(tmp_path / "run"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (-signal.SIGKILL, ["1", "2", "3"]), done.stderr
     calls = []
     resumed = DROPOUT.fit(
-        some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run", progress=lambda done, *_: calls.append(done))
+        some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path / "run", progress=lambda done, *_: calls.append(done))
     )
     assert calls == [3, 4, 5]
     assert bytes_of(resumed.save(tmp_path / "resumed")) == whole
 
 
-def test_a_finished_run_is_read_again(pairs, new, mlp_stage, tmp_path):
+def test_a_finished_run_is_read_again(pairs, new, mlp_upgrade, tmp_path):
     calls = []
-    one = DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path))
+    one = DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path))
     two = DROPOUT.fit(
-        some(pairs), new, mlp_stage, run=Run(folder=tmp_path, progress=lambda done, *_: calls.append(done))
+        some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path, progress=lambda done, *_: calls.append(done))
     )
     assert calls == []
     assert (one.provenance, one.new_space) == (two.provenance, two.new_space)
 
 
-def test_a_checkpoint_holds_what_is_learnt_and_no_more(pairs, new, mlp_stage, tmp_path):
-    DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path))
+def test_a_checkpoint_holds_what_is_learnt_and_no_more(pairs, new, mlp_upgrade, tmp_path):
+    DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path))
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert checkpoint["state_dict"] == {}
     learnt = checkpoint["embridge"]["learnt"]
@@ -321,16 +319,16 @@ def test_a_checkpoint_holds_what_is_learnt_and_no_more(pairs, new, mlp_stage, tm
 
 
 @pytest.mark.parametrize("change", ["settings", "seed", "pairs", "upgrade"])
-def test_the_checkpoint_of_another_run_is_refused(pairs, new, mlp_stage, linear_stage, tmp_path, change):
+def test_the_checkpoint_of_another_run_is_refused(pairs, new, mlp_upgrade, linear_upgrade, tmp_path, change):
     with pytest.raises(Stopped):
-        DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path, progress=stop_at(3)))
+        DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path, progress=stop_at(3)))
     before = bytes_of(tmp_path)
     method = replace(DROPOUT, rank=2) if change == "settings" else DROPOUT
     with pytest.raises(InvalidInput, match=r"last\.ckpt is of another training .*choose another folder, or remove it"):
         method.fit(
             some(pairs, 201 if change == "pairs" else 200),
             new,
-            linear_stage if change == "upgrade" else mlp_stage,
+            linear_upgrade if change == "upgrade" else mlp_upgrade,
             seed=1 if change == "seed" else 0,
             run=Run(folder=tmp_path),
         )
@@ -338,10 +336,10 @@ def test_the_checkpoint_of_another_run_is_refused(pairs, new, mlp_stage, linear_
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04"])
-def test_a_damaged_checkpoint_is_refused(pairs, new, mlp_stage, tmp_path, content):
+def test_a_damaged_checkpoint_is_refused(pairs, new, mlp_upgrade, tmp_path, content):
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(InvalidInput, match=r"last\.ckpt is truncated, altered or no checkpoint of ours .*remove it"):
-        DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path))
+        DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path))
 
 
 class Harm:
@@ -349,58 +347,58 @@ class Harm:
         return (Path.touch, (Path("harm"),))
 
 
-def test_a_pickle_is_not_run(pairs, new, mlp_stage, tmp_path, monkeypatch):
+def test_a_pickle_is_not_run(pairs, new, mlp_upgrade, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"embridge": Harm()}, tmp_path / "last.ckpt")
     with pytest.raises(InvalidInput, match="truncated, altered or no checkpoint of ours"):
-        DROPOUT.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path))
+        DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path))
     assert not (tmp_path / "harm").exists()
 
 
-def test_an_interruption_stays_one_and_can_come_again(pairs, new, mlp_stage):
+def test_an_interruption_stays_one_and_can_come_again(pairs, new, mlp_upgrade):
     handler = signal.getsignal(signal.SIGINT)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            QUICK.fit(some(pairs), new, mlp_stage, run=Run(progress=stop_at(1, KeyboardInterrupt)))
+            QUICK.fit(some(pairs), new, mlp_upgrade, run=Run(progress=stop_at(1, KeyboardInterrupt)))
         assert signal.getsignal(signal.SIGINT) is handler
     assert not any("lora" in name for name, _ in new.model.named_modules())
 
 
-def test_nothing_is_printed_and_the_random_state_is_left_alone(pairs, new, mlp_stage, capfd):
+def test_nothing_is_printed_and_the_random_state_is_left_alone(pairs, new, mlp_upgrade, capfd):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    QUICK.fit(some(pairs), new, mlp_stage)
+    QUICK.fit(some(pairs), new, mlp_upgrade)
     assert capfd.readouterr() == ("", "")
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
 
 
-def test_loggers_are_told_the_terms_and_the_score(pairs, new, mlp_stage, tmp_path):
-    QUICK.fit(some(pairs), new, mlp_stage, run=Run(loggers=[CSVLogger(tmp_path, name="log")]))
+def test_loggers_are_told_the_terms_and_the_score(pairs, new, mlp_upgrade, tmp_path):
+    QUICK.fit(some(pairs), new, mlp_upgrade, run=Run(loggers=[CSVLogger(tmp_path, name="log")]))
     header, *rows = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()
     assert {"loss", "image_to_old_text", "image_to_text", "keep", "held_out_score", "step"} <= set(header.split(","))
     assert len(rows) >= 5
 
 
 @pytest.mark.slow
-def test_batches_prepared_by_other_processes_are_the_same(pairs, new, mlp_stage, tmp_path):
+def test_batches_prepared_by_other_processes_are_the_same(pairs, new, mlp_upgrade, tmp_path):
     for workers in (0, 1):
-        upgrade = replace(QUICK, workers=workers).fit(some(pairs), new, mlp_stage)
+        upgrade = replace(QUICK, workers=workers).fit(some(pairs), new, mlp_upgrade)
         upgrade.lora.rename(tmp_path / str(workers))
     assert bytes_of(tmp_path / "0") == bytes_of(tmp_path / "1")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [0, 5])
-def test_chunks_change_nothing_but_rounding(trained, pairs, new, mlp_stage, chunk_size):
-    upgrade = replace(QUICK, chunk_size=chunk_size).fit(pairs, new, mlp_stage)
+def test_chunks_change_nothing_but_rounding(trained, pairs, new, mlp_upgrade, chunk_size):
+    upgrade = replace(QUICK, chunk_size=chunk_size).fit(pairs, new, mlp_upgrade)
     scores, expected = (u.provenance.figures["held_out_scores"] for u in (upgrade, trained))
     np.testing.assert_allclose(scores, expected, atol=2e-3)
 
 
-def test_bfloat16_trains_too(pairs, new, mlp_stage):
+def test_bfloat16_trains_too(pairs, new, mlp_upgrade):
     start, *scores = (
-        replace(QUICK, precision="bf16-mixed").fit(some(pairs), new, mlp_stage).provenance.figures["held_out_scores"]
+        replace(QUICK, precision="bf16-mixed").fit(some(pairs), new, mlp_upgrade).provenance.figures["held_out_scores"]
     )
     np.testing.assert_allclose(scores, start, atol=0.1)
     assert start not in scores
@@ -410,22 +408,22 @@ def test_bfloat16_trains_too(pairs, new, mlp_stage):
 
 
 @pytest.mark.usefixtures("as_in_production")
-def test_an_encoder_of_texts_alone_is_refused(caption_pairs, pairs, mlp_stage):
+def test_an_encoder_of_texts_alone_is_refused(caption_pairs, pairs, mlp_upgrade):
     with pytest.raises(SettingsError, match=r"trains a dual encoder of text and images .*came a CachedEncoder"):
-        QUICK.fit(pairs, CachedEncoder(text=caption_pairs.new), mlp_stage)
+        QUICK.fit(pairs, CachedEncoder(text=caption_pairs.new), mlp_upgrade)
 
 
-def test_a_forward_upgrade_is_refused(pairs, new, linear_stage):
-    space, old = linear_stage.new_space, linear_stage.old_space
+def test_a_forward_upgrade_is_refused(pairs, new, linear_upgrade):
+    space, old = linear_upgrade.new_space, linear_upgrade.old_space
     bridge = Linear(old, space, np.eye(old.dim, space.dim, dtype=np.float32))
-    forward = Upgrade(Identity(space, space), bridge, linear_stage.provenance, "forward")
+    forward = Upgrade(Identity(space, space), bridge, linear_upgrade.provenance, "forward")
     with pytest.raises(WrongDirection, match="trains on a backward upgrade"):
         QUICK.fit(pairs, new, forward)
 
 
-def test_an_upgrade_of_another_space_is_refused(pairs, old, mlp_stage):
+def test_an_upgrade_of_another_space_is_refused(pairs, old, mlp_upgrade):
     with pytest.raises(SpaceMismatch, match="the encoder to train with this upgrade: expected vectors of new@"):
-        QUICK.fit(pairs, old, mlp_stage)
+        QUICK.fit(pairs, old, mlp_upgrade)
 
 
 def test_a_lora_on_a_lora_is_refused(trained, trained_encoder, pairs):
@@ -433,45 +431,45 @@ def test_a_lora_on_a_lora_is_refused(trained, trained_encoder, pairs):
         QUICK.fit(pairs, trained_encoder, trained)
 
 
-def test_other_heads_and_bridges_are_refused(pairs, new, linear_stage):
-    space, old = linear_stage.new_space, linear_stage.old_space
+def test_other_heads_and_bridges_are_refused(pairs, new, linear_upgrade):
+    space, old = linear_upgrade.new_space, linear_upgrade.old_space
     turn = Linear(space, space, np.eye(space.dim, dtype=np.float32))
     with pytest.raises(SettingsError, match="without a head of its own, came linear"):
-        QUICK.fit(pairs, new, Upgrade(turn, linear_stage.bridge, linear_stage.provenance))
-    middle = Upgrade(Identity(space, space), Composed([turn, linear_stage.bridge]), linear_stage.provenance)
+        QUICK.fit(pairs, new, Upgrade(turn, linear_upgrade.bridge, linear_upgrade.provenance))
+    middle = Upgrade(Identity(space, space), Composed([turn, linear_upgrade.bridge]), linear_upgrade.provenance)
     with pytest.raises(SettingsError, match="only a linear or an mlp bridge can be trained on, came composed"):
         QUICK.fit(pairs, new, middle)
     assert old == middle.old_space
 
 
-def test_a_batch_larger_than_the_pairs_is_refused(pairs, new, mlp_stage):
+def test_a_batch_larger_than_the_pairs_is_refused(pairs, new, mlp_upgrade):
     with pytest.raises(SettingsError, match=r"batch_size 256 is more than the \d+ pairs there are to train on"):
-        XBTFinetune().fit(some(pairs), new, mlp_stage)
+        XBTFinetune().fit(some(pairs), new, mlp_upgrade)
 
 
-def test_too_few_to_hold_out_are_refused(pairs, new, mlp_stage):
+def test_too_few_to_hold_out_are_refused(pairs, new, mlp_upgrade):
     with pytest.raises(InvalidInput, match="only one photo would be held out"):
-        replace(QUICK, validation_fraction=0.001, batch_size=8).fit(some(pairs), new, mlp_stage)
+        replace(QUICK, validation_fraction=0.001, batch_size=8).fit(some(pairs), new, mlp_upgrade)
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(pairs, new, mlp_stage, tmp_path):
+def test_a_file_in_the_place_of_the_folder_is_refused(pairs, new, mlp_upgrade, tmp_path):
     (tmp_path / "run").write_text("mine")
     with pytest.raises(SettingsError, match="run cannot be a folder: a file is in the way"):
-        QUICK.fit(some(pairs), new, mlp_stage, run=Run(folder=tmp_path / "run"))
+        QUICK.fit(some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path / "run"))
 
 
-def test_an_unreadable_image_is_named(new, mlp_stage, pairs):
+def test_an_unreadable_image_is_named(new, mlp_upgrade, pairs):
     captions = [f"{a} {b}" for a in "abcdefgh" for b in "abcdefgh"]
     missing = ImageTextPairs(captions, [f"no-such-{i}.png" for i in range(64)])
     with pytest.raises(InvalidInput, match=r"image 0 \(no-such-\d+\.png\) cannot be read"):
-        replace(QUICK, batch_size=8).fit(missing, new, mlp_stage)
+        replace(QUICK, batch_size=8).fit(missing, new, mlp_upgrade)
 
 
 @pytest.mark.parametrize(("module", "extra"), [("lightning", "finetune"), ("peft", "finetune")])
-def test_a_missing_library_is_named_with_the_extra(module, extra, pairs, new, mlp_stage, monkeypatch):
+def test_a_missing_library_is_named_with_the_extra(module, extra, pairs, new, mlp_upgrade, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf"{module} is needed here .*pip install 'embridge\[{extra}\]'"):
-        QUICK.fit(pairs, new, mlp_stage)
+        QUICK.fit(pairs, new, mlp_upgrade)
 
 
 @pytest.mark.parametrize(
