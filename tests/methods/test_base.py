@@ -41,11 +41,11 @@ def test_lengths_that_the_metric_needs_are_not_thrown_away(make_pairs, metric, n
 
 def test_hold_out_splits_without_overlap(make_pairs):
     pairs = make_pairs(rows=101)
-    train, held = pairs.hold_out(0.2, seed=1)
-    assert (len(train), len(held)) == (81, 20)
-    assert set(train.new.ids) | set(held.new.ids) == set(pairs.new.ids)
+    train, held_out = pairs.hold_out(0.2, seed=1)
+    assert (len(train), len(held_out)) == (81, 20)
+    assert set(train.new.ids) | set(held_out.new.ids) == set(pairs.new.ids)
     assert train.new.ids == train.old.ids
-    assert pairs.hold_out(0.2, seed=2)[1].new.ids != held.new.ids
+    assert pairs.hold_out(0.2, seed=2)[1].new.ids != held_out.new.ids
     with pytest.raises(InvalidInput, match="fraction in"):
         pairs.hold_out(1.0, seed=0)
 

@@ -19,40 +19,40 @@ def test_contract(make_pairs):
 
 
 def test_the_table_says_why(make_pairs):
-    made = choose(make_pairs(rows=600), Choose(candidates=(*CLOSED_FORM, "mean-shift")))
-    assert made.method in CLOSED_FORM
-    by_name = {c.method: c for c in made.candidates}
-    assert by_name[made.method].why.startswith("chosen: ")
+    choice = choose(make_pairs(rows=600), Choose(candidates=(*CLOSED_FORM, "mean-shift")))
+    assert choice.method in CLOSED_FORM
+    by_name = {c.method: c for c in choice.candidates}
+    assert by_name[choice.method].why.startswith("chosen: ")
     if "mean-shift" in METHODS:  # 24 and 16 dimensions
         assert by_name["mean-shift"].why.startswith("left out: ")
         assert by_name["mean-shift"].score is None
-    columns, rows = made.table()
-    assert len(rows) == len(made.candidates)
+    columns, rows = choice.table()
+    assert len(rows) == len(choice.candidates)
     assert {len(row) for row in rows} == {len(columns)}
-    assert made.reason == f"{made.method}: {by_name[made.method].why}"
-    assert made.upgrade.provenance.figures["chosen_from"] == [dataclasses.asdict(c) for c in made.candidates]
+    assert choice.reason == f"{choice.method}: {by_name[choice.method].why}"
+    assert choice.upgrade.provenance.figures["chosen_from"] == [dataclasses.asdict(c) for c in choice.candidates]
 
 
 def test_the_upgrade_is_fitted_on_all_pairs(make_pairs):
     pairs = make_pairs(rows=400)
-    made = choose(pairs, Choose(candidates=("procrustes",)), seed=5)
+    choice = choose(pairs, Choose(candidates=("procrustes",)), seed=5)
     alone = make("procrustes").fit(pairs, seed=5)
     for name, array in alone.bridge.weights().items():
-        np.testing.assert_array_equal(array, made.upgrade.bridge.weights()[name])
-    assert made.upgrade.provenance.data.startswith("400 pairs")
+        np.testing.assert_array_equal(array, choice.upgrade.bridge.weights()[name])
+    assert choice.upgrade.provenance.data.startswith("400 pairs")
 
 
 def test_the_cheaper_is_taken_where_none_is_shown_to_be_better(make_pairs):
     """A planted rotation without noise: every map finds everything, so the one with the fewest products wins."""
-    made = choose(
+    choice = choose(
         make_pairs(rows=800, noise=0.0),
         Choose(candidates=CLOSED_FORM, settings={"low-rank": {"rank": 16}} if "low-rank" in CLOSED_FORM else {}),
     )
-    scored = [c for c in made.candidates if c.score is not None]
+    scored = [c for c in choice.candidates if c.score is not None]
     level = [c for c in scored if c.behind.low <= 0]
-    chosen = next(c for c in scored if c.method == made.method)
+    chosen = next(c for c in scored if c.method == choice.method)
     assert chosen.multiply_adds == min(c.multiply_adds for c in level)
-    assert chosen.multiply_adds == multiply_adds(made.upgrade)
+    assert chosen.multiply_adds == multiply_adds(choice.upgrade)
 
 
 def test_a_map_that_is_shown_to_be_worse_is_not_taken(make_pairs):
@@ -64,9 +64,9 @@ def test_a_map_that_is_shown_to_be_worse_is_not_taken(make_pairs):
     pairs = Pairs(pairs.new, Embeddings.of(old.astype(np.float32), pairs.old.space))
     if "ridge" not in METHODS:
         pytest.skip("there is no ridge to beat the rotation")
-    made = choose(pairs, Choose(candidates=("procrustes", "ridge")))
-    assert made.method == "ridge"
-    loser = next(c for c in made.candidates if c.method == "procrustes")
+    choice = choose(pairs, Choose(candidates=("procrustes", "ridge")))
+    assert choice.method == "ridge"
+    loser = next(c for c in choice.candidates if c.method == "procrustes")
     assert loser.why == "behind the best"
     assert loser.behind.low > 0
 
@@ -74,9 +74,9 @@ def test_a_map_that_is_shown_to_be_worse_is_not_taken(make_pairs):
 def test_noise_keeps_the_old_model(make_pairs):
     pairs = make_pairs(rows=300)
     shuffled = Pairs(pairs.new, Embeddings.of(np.random.default_rng(0).permutation(pairs.old.vectors), pairs.old.space))
-    made = choose(shuffled, Choose(candidates=CLOSED_FORM))
-    assert (made.method, made.upgrade) == (None, None)
-    assert "finds no more than chance" in made.reason
+    choice = choose(shuffled, Choose(candidates=CLOSED_FORM))
+    assert (choice.method, choice.upgrade) == (None, None)
+    assert "finds no more than chance" in choice.reason
     with pytest.raises(GateRefused, match=r"keep the old model: .* finds no more than chance"):
         Choose(candidates=CLOSED_FORM).fit(shuffled)
 
@@ -109,17 +109,17 @@ def judged(make_pairs):
 
 def test_judged_queries_decide_where_there_are_any(judged):
     pairs, queries = judged(old_noise=0.4)
-    made = choose(pairs, Choose(candidates=CLOSED_FORM), judged=queries)
-    assert made.method in CLOSED_FORM
-    assert all(c.score.value > 0.5 for c in made.candidates)
+    choice = choose(pairs, Choose(candidates=CLOSED_FORM), judged=queries)
+    assert choice.method in CLOSED_FORM
+    assert all(c.score.value > 0.5 for c in choice.candidates)
 
 
 def test_the_old_model_is_kept_where_every_bridge_makes_it_worse(judged):
     pairs, queries = judged(old_noise=0.0, new_noise=0.4)
-    made = choose(pairs, Choose(candidates=CLOSED_FORM), judged=queries)
-    assert made.upgrade is None
-    assert made.reason.startswith("keep the old model: ")
-    assert {c.why for c in made.candidates} == {"is worse than the old model: search"}
+    choice = choose(pairs, Choose(candidates=CLOSED_FORM), judged=queries)
+    assert choice.upgrade is None
+    assert choice.reason.startswith("keep the old model: ")
+    assert {c.why for c in choice.candidates} == {"is worse than the old model: search"}
 
 
 def test_models_that_search_images_are_chosen_by_moved_queries_too(make_pairs):
@@ -141,9 +141,9 @@ def test_a_candidate_without_its_extra_is_left_out(make_pairs, monkeypatch, name
     if name not in METHODS:
         pytest.skip("not there")
     monkeypatch.setattr(f"{METHODS[name].module}.{METHODS[name].attribute}.fit", missing)
-    made = choose(make_pairs(), Choose(candidates=("procrustes", name)))
-    assert made.method == "procrustes"
-    assert next(c for c in made.candidates if c.method == name).why == "left out: torch is needed here"
+    choice = choose(make_pairs(), Choose(candidates=("procrustes", name)))
+    assert choice.method == "procrustes"
+    assert next(c for c in choice.candidates if c.method == name).why == "left out: torch is needed here"
     with pytest.raises(SettingsError, match="no candidate could be fitted: left out: torch is needed here"):
         choose(make_pairs(), Choose(candidates=(name,)))
 

@@ -74,13 +74,13 @@ def test_the_classification_error_is_its_formula():
     mapped, means = (torch.from_numpy(unit(generator.normal(size=(n, 4)))) for n in (5, 3))
     names, label = torch.tensor([2, 5, 9]), torch.tensor([5, 2, 9, 7, 100])
     settings = FastFill(temperature=0.2, label_smoothing=0.3)
-    came = _cross_entropy(settings, mapped, (names, means), label)
+    losses = _cross_entropy(settings, mapped, (names, means), label)
     for i, right in enumerate([1, 0, 2]):
         logits = [float(mapped[i] @ means[c]) / 0.2 for c in range(3)]
         logs = [x - np.log(sum(np.exp(y) for y in logits)) for x in logits]
         expected = -(0.7 * logs[right] + 0.3 * sum(logs) / 3)
-        assert came[i].item() == pytest.approx(expected)
-    assert came[3:].tolist() == [0, 0]  # of no class that was trained on
+        assert losses[i].item() == pytest.approx(expected)
+    assert losses[3:].tolist() == [0, 0]  # of no class that was trained on
 
 
 def test_uncertainty_ranks_items_by_their_true_error(fitted):
@@ -113,8 +113,8 @@ def test_its_order_backfills_better_than_chance(fitted):
     pairs = noisy_pairs(500, seed=3)
     queries = Embeddings.of(noisy_pairs(200, seed=4).new.vectors, pairs.new.space, [f"q{i}" for i in range(200)])
     labels = dict(zip(pairs.old.ids, map(str, pairs.labels), strict=True))
-    asked = {name: str(i % 20) for i, name in enumerate(queries.ids)}
-    judged = LabelRelevance(asked, labels).judge(queries.ids, pairs.old.ids)
+    label_of = {name: str(i % 20) for i, name in enumerate(queries.ids)}
+    judged = LabelRelevance(label_of, labels).judge(queries.ids, pairs.old.ids)
     mixed = Mixed(Side(queries, pairs.new), Side(queries, fitted.bridge(pairs.old)))
     row = {name: i for i, name in enumerate(pairs.old.ids)}
 

@@ -65,10 +65,10 @@ def test_it_learns_what_no_rotation_can():
     pairs = Pairs(rows_of(old @ basis + 2 * np.abs(old @ basis[:, ::-1]), "new"), rows_of(old, "old"))
     fitted, unseen = pairs.take(np.arange(1_500)), pairs.take(np.arange(1_500, 1_800))
     upgrade = FCT(hidden_width=64, dropout=0.0, training=Training(batch_size=256)).fit(fitted)
-    came = error(upgrade.bridge, unseen.old.vectors, unseen.new.vectors)
+    trained = error(upgrade.bridge, unseen.old.vectors, unseen.new.vectors)
     linear = error(fit_rotation(reversed_pairs(fitted), center=False), unseen.old.vectors, unseen.new.vectors)
-    assert came < 0.6 * linear
-    assert came == pytest.approx(min(upgrade.provenance.figures["validation_losses"]), rel=0.25)
+    assert trained < 0.6 * linear
+    assert trained == pytest.approx(min(upgrade.provenance.figures["validation_losses"]), rel=0.25)
 
 
 def test_where_training_does_not_help_the_closed_form_map_is_kept(make_pairs):

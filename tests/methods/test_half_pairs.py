@@ -76,9 +76,9 @@ def quick(name):
 def test_every_method_makes_the_same_bytes_of_stored_pairs_as_of_those_numbers_in_memory(make_pairs, name):
     pairs = halved(make_pairs(rows=400))
     pairs = Pairs(pairs.new, pairs.old, np.linspace(1, 2, 400), np.arange(400) % 20)
-    came, expected = (make(name, quick(name)).fit(p, seed=3) for p in (pairs, widened(pairs)))
-    assert came.provenance.data == expected.provenance.data
-    weights = came.bridge.weights()
+    actual, expected = (make(name, quick(name)).fit(p, seed=3) for p in (pairs, widened(pairs)))
+    assert actual.provenance.data == expected.provenance.data
+    weights = actual.bridge.weights()
     assert {n: w.tobytes() for n, w in expected.bridge.weights().items()} == {
         n: w.tobytes() for n, w in weights.items()
     }
@@ -93,14 +93,14 @@ def test_a_rotation_of_many_parts_is_that_of_one(make_pairs, monkeypatch, center
     rows = np.random.default_rng(2).permutation(500)[:333]
     whole, some = fit_rotation(pairs, center=center), fit_rotation(pairs.take(rows), center=center)
     monkeypatch.setattr(procrustes, "_CHUNK_ROWS", 37)
-    for expected, came in (
+    for expected, actual in (
         (whole, fit_rotation(pairs, center=center)),
         (some, fit_rotation(pairs, center=center, rows=rows)),
         (some, fit_rotation(pairs.take(rows), center=center)),
     ):
-        np.testing.assert_allclose(came.weight, expected.weight, atol=1e-6)
+        np.testing.assert_allclose(actual.weight, expected.weight, atol=1e-6)
         if center:
-            np.testing.assert_allclose(came.bias, expected.bias, atol=1e-6)
+            np.testing.assert_allclose(actual.bias, expected.bias, atol=1e-6)
 
 
 def test_a_batch_is_the_unit_rows_asked_for(make_pairs):
@@ -110,8 +110,8 @@ def test_a_batch_is_the_unit_rows_asked_for(make_pairs):
     rows = UnitRows(pairs, np.arange(300)[::-3], "cpu")
     assert len(rows) == 100
     new, old = rows.batch(torch.tensor([99, 0]))
-    for side, came in ((pairs.new, new), (pairs.old, old)):
-        np.testing.assert_array_equal(came.numpy(), normalized(side.vectors[[2, 299]]))
+    for side, actual in ((pairs.new, new), (pairs.old, old)):
+        np.testing.assert_array_equal(actual.numpy(), normalized(side.vectors[[2, 299]]))
     assert rows.first(10_000)[0].shape == (100, 24)
 
 
@@ -163,6 +163,6 @@ def test_a_fit_needs_less_than_one_float32_copy_of_its_pairs(tmp_path):
         [sys.executable, "-c", WITHIN], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    said = done.stdout.split("\n")
-    assert said[0] == "no room for one float32 copy"
-    assert int(said[1].split()[0]) > 20
+    output = done.stdout.split("\n")
+    assert output[0] == "no room for one float32 copy"
+    assert int(output[1].split()[0]) > 20

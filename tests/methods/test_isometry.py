@@ -35,8 +35,8 @@ def random_mlp(d_new, d_old, *, skip=True, strength=1.0, seed=0):
         return Layer(weight.astype(np.float32), bias.astype(np.float32))
 
     layers = [layer(d_new, 7), layer(7, 5), layer(5, d_old, strength)]
-    kept = Layer(orthogonal(d_new, d_old), np.zeros(d_old, np.float32)) if skip else None
-    return MLP(Space("new", "1", d_new), Space("old", "1", d_old), layers, skip=kept)
+    beside = Layer(orthogonal(d_new, d_old), np.zeros(d_old, np.float32)) if skip else None
+    return MLP(Space("new", "1", d_new), Space("old", "1", d_old), layers, skip=beside)
 
 
 # Singular values

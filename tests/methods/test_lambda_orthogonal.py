@@ -96,8 +96,8 @@ def test_a_pair_that_counts_for_nothing_contrasts_with_nothing():
     labels = torch.tensor([0, 0, 1, 0])
     rows = Rows(mapped, target, torch.tensor([1.0, 1, 1, 0]).double(), labels)
     loss = contrastive_loss(mapped, rows, temperature=0.2)
-    kept = contrastive_loss(mapped[:3], rows.take(torch.arange(3)), temperature=0.2)
-    assert loss.item() == pytest.approx(kept.item() * 3 / 4)
+    labelled = contrastive_loss(mapped[:3], rows.take(torch.arange(3)), temperature=0.2)
+    assert loss.item() == pytest.approx(labelled.item() * 3 / 4)
     loss.backward()
     assert torch.isfinite(mapped.grad).all()
 

@@ -81,10 +81,10 @@ def test_a_planted_low_rank_map_is_recovered_from_noise_better_than_at_full_rank
     true = generator.normal(size=(40, 3)) @ generator.normal(size=(3, 30))
     pairs = pairs_of(new, new @ true + generator.normal(size=(300, 30)))
     queries = unit(generator.normal(size=(200, 40))).astype(np.float32)
-    wanted = unit(queries @ true)
+    expected = unit(queries @ true)
 
     def cosine(method):
-        return (unit(method.fit(pairs).bridge.apply(queries)) * wanted).sum(axis=1).mean()
+        return (unit(method.fit(pairs).bridge.apply(queries)) * expected).sum(axis=1).mean()
 
     assert cosine(LowRank(rank=3, penalty=0.0)) > cosine(Ridge(penalty=0.0)) + 0.05
 

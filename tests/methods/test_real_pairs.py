@@ -44,11 +44,11 @@ def test_reciprocal_ranks_are_those_of_a_loop(groups, old_images):
     real = random_pairs(groups=groups, old_images=old_images)
     others = normalized(rows(20, OLD, 4).vectors)
     numbers = list(range(9)) if groups is None else groups.tolist()
-    asked = [(real.new_images, real.old_texts, list(others))]
+    searches = [(real.new_images, real.old_texts, list(others))]
     if old_images:
-        asked.append((real.new_texts, real.old_images, []))
+        searches.append((real.new_texts, real.old_images, []))
     found = {}
-    for queries, gallery, more in asked:
+    for queries, gallery, more in searches:
         for i, query in enumerate(normalized(cut(normalized(queries.vectors)))):
             scores = [float(query @ row) for row in normalized(gallery.vectors)]
             wrong = [s for j, s in enumerate(scores) if numbers[j] != numbers[i]] + [float(query @ row) for row in more]
@@ -133,8 +133,8 @@ def images_for(pairs, right, count=800):
     meant = normalized(np.random.default_rng(1).normal(size=(count, 24)).astype(np.float32))
     answers = Embeddings.of(normalized(right(meant)), pairs.old.space)
     off = 0.15 * np.random.default_rng(2).normal(size=meant.shape).astype(np.float32)
-    asked = Embeddings.of(normalized(meant + off), pairs.new.space)
-    return RealPairs(asked, asked, answers, answers)
+    queries = Embeddings.of(normalized(meant + off), pairs.new.space)
+    return RealPairs(queries, queries, answers, answers)
 
 
 def test_where_text_and_real_pairs_disagree_the_real_pairs_decide():

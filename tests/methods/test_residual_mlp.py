@@ -121,13 +121,13 @@ def test_weights_are_as_repeated_pairs():
     repeated = np.concatenate([np.repeat(np.arange(400), 9), np.arange(400, 800)])
     ids = tuple(map(str, range(len(repeated))))
     many = Pairs(Embeddings(ids, new[repeated], both.new.space), Embeddings(ids, old[repeated], both.old.space))
-    came = [
+    cosines = [
         cosine(method.fit(pairs).bridge, one)
         for pairs in (replace(both, weights=np.where(first, 9.0, 1.0)), many, both, replace(both, weights=np.ones(800)))
     ]
-    assert came[0] == pytest.approx(came[1], abs=0.03)
-    assert came[0] > came[2] + 0.2
-    assert came[3] == came[2]
+    assert cosines[0] == pytest.approx(cosines[1], abs=0.03)
+    assert cosines[0] > cosines[2] + 0.2
+    assert cosines[3] == cosines[2]
 
 
 def test_the_global_random_state_is_left_alone(make_pairs):

@@ -44,17 +44,17 @@ def test_it_ends_with_the_weights_that_were_best_by_loss(rows):
     """A loss that only rises once training has begun: the module is as it was."""
     module = torch.nn.Linear(1, 1)
     before = module.weight.detach().clone()
-    told = []
+    progress = []
     figures = train_by_loss(
         module,
         lambda _: -module.weight.sum() if module.training else (module.weight - before).abs().sum(),
         (rows, rows),
         SHORT,
-        progress=(lambda done, total, what: told.append((done, total, what)), "toy steps"),
+        progress=(lambda done, total, what: progress.append((done, total, what)), "toy steps"),
     )
     assert figures["best_step"] == 0
     torch.testing.assert_close(module.weight.detach(), before, rtol=0, atol=0)
-    assert told[-1] == (60, 60, "toy steps")
+    assert progress[-1] == (60, 60, "toy steps")
 
 
 def test_it_ends_with_the_weights_that_the_judge_liked_best(rows):
@@ -90,18 +90,18 @@ def test_what_comes_after_a_step_comes_after_each(rows):
 def test_every_row_comes_once_before_any_comes_again(rows):
     class Counted:
         def __init__(self):
-            self.taken = []
+            self.numbers = []
 
         def __len__(self):
             return len(rows)
 
         def take(self, numbers):
-            self.taken.append(numbers.numpy())
+            self.numbers.append(numbers.numpy())
             return rows.take(numbers)
 
     data = Counted()
     train(task(linear(), data, Judge()), Training(epochs=2, min_steps=1, batch_size=64, patience=100))
-    numbers = np.concatenate(data.taken)
+    numbers = np.concatenate(data.numbers)
     assert len(numbers) == 2 * len(rows)
     assert all((np.sort(half) == np.arange(len(rows))).all() for half in np.split(numbers, 2))
 

@@ -110,9 +110,9 @@ def test_the_ids_are_not_looked_at():
 
 def test_the_same_seed_gives_the_same_bytes_and_it_can_be_saved(tmp_path):
     planted = Planted(rows=300)
-    told = []
+    progress = []
     one, two = (
-        fit_unpaired(planted.new, planted.old, QUICK, seed=4, progress=lambda *args: told.append(args)).save(
+        fit_unpaired(planted.new, planted.old, QUICK, seed=4, progress=lambda *args: progress.append(args)).save(
             tmp_path / n
         )
         for n in ("one", "two")
@@ -126,7 +126,7 @@ def test_the_same_seed_gives_the_same_bytes_and_it_can_be_saved(tmp_path):
     assert loaded.provenance.seed == 4
     assert loaded.provenance.data.startswith("300 new and 300 old items without pairs, ")
     assert loaded.provenance.settings["clusters"] == 20
-    assert told[:4] == [(n, 4, "unpaired") for n in (1, 2, 3, 4)]
+    assert progress[:4] == [(n, 4, "unpaired") for n in (1, 2, 3, 4)]
 
 
 def test_figures_tell_of_every_start_best_first():

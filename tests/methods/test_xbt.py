@@ -98,9 +98,9 @@ def test_the_neighbour_loss_is_its_formula():
     expected = []
     for i in range(5):
         others = [j for j in range(5) if j != i]
-        wanted, came = (np.exp([row @ t[j] / 0.1 for j in others]) for row, t in ((z[i], new), (mapped[i], old)))
-        wanted, came = wanted / wanted.sum(), came / came.sum()
-        expected.append(sum(p * np.log(p / q) for p, q in zip(wanted, came, strict=True)))
+        target, actual = (np.exp([row @ t[j] / 0.1 for j in others]) for row, t in ((z[i], new), (mapped[i], old)))
+        target, actual = target / target.sum(), actual / actual.sum()
+        expected.append(sum(p * np.log(p / q) for p, q in zip(target, actual, strict=True)))
     rows = tuple(map(torch.tensor, (z, mapped))), tuple(map(torch.tensor, (new, old)))
     assert neighbour_loss(*rows[0], rows[1], temperature=0.1).item() == pytest.approx(np.mean(expected), rel=1e-9)
     shares = torch.tensor([2.0, 0.5, 0.5, 1.5, 0.5]).double()
@@ -157,12 +157,12 @@ def test_without_weights_the_bytes_are_those_of_the_plain_loss(make_pairs, monke
         return (rows + columns) / 2 + cosine_weight * (1 - (mapped * old).sum(1)).mean()
 
     settings = QUICK | {"skip": False, "noise": 0.3}
-    came = XBT(**settings).fit(make_pairs())
+    actual = XBT(**settings).fit(make_pairs())
     monkeypatch.setattr("embridge.methods.xbt.xbt_loss", plain)
     expected = XBT(**settings).fit(make_pairs())
-    assert came.provenance.figures["best_step"] > 0
+    assert actual.provenance.figures["best_step"] > 0
     for name, weight in expected.bridge.weights().items():
-        assert came.bridge.weights()[name].tobytes() == weight.tobytes()
+        assert actual.bridge.weights()[name].tobytes() == weight.tobytes()
 
 
 def test_noise_keeps_length_one_and_has_the_length_asked_for():
