@@ -53,6 +53,9 @@ def scores_of_pairs(
         cross_modal: Half of the score is of queries that are all moved by one vector of length one.
         seed: Of these vectors.
 
+    Returns:
+        The scores of all candidates.
+
     Examples:
         >>> from embridge import Embeddings, Space
         >>> from embridge.methods.procrustes import Procrustes
@@ -99,6 +102,9 @@ def scores_of_queries(upgrades: Mapping[str, Upgrade], judged: JudgedQueries) ->
     Args:
         upgrades: The candidates, by name.
         judged: What they are scored by.
+
+    Returns:
+        The scores of all candidates.
 
     Examples:
         >>> from embridge import Embeddings, Space

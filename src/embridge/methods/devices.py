@@ -35,6 +35,9 @@ def in_bfloat16(precision: str, device: str) -> bool:
         precision: ``float32``, ``bfloat16``, or ``auto``, which takes bfloat16 wherever the processor has it.
         device: Where it is to be used.
 
+    Returns:
+        Whether to use it.
+
     Examples:
         >>> in_bfloat16("float32", "cpu")
         False
