@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from embridge import Embeddings, Space, Upgrade
 from embridge.cli import app
-from embridge.cli.terminal import print_table, progress_bars
+from embridge.cli._terminal import print_table, progress_bars
 from embridge.datasets import glyph_models, glyphs
 from embridge.encoders import load
 from embridge.evaluation import load_report, load_summary
@@ -673,7 +673,7 @@ def test_the_demo_refuses_a_folder_with_other_things(tmp_path):
 
 def test_a_slow_rate_is_told_as_seconds_each(capsys, monkeypatch):
     clock = iter([0.0, 25.0])
-    monkeypatch.setattr("embridge.cli.terminal.monotonic", lambda: next(clock))
+    monkeypatch.setattr("embridge.cli._terminal.monotonic", lambda: next(clock))
     with progress_bars() as progress:
         progress(0, 5, "choose")
         progress(5, 5, "choose")

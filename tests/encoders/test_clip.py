@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
+from embridge.encoders._local import quiet_loading
 from embridge.encoders.clip import ClipEncoder
-from embridge.encoders.local import quiet_loading
 from embridge.errors import InvalidInput, SettingsError
 from embridge.testing import check_encoder
 

@@ -24,7 +24,7 @@ from embridge.adapters import MLP, Composed, Identity, Layer, Linear, Prefix, Pr
 from embridge.adapters.base import normalized
 from embridge.datasets import glyph_models
 from embridge.encoders import load
-from embridge.encoders.space_file import SPACE_FILE
+from embridge.encoders._space_file import SPACE_FILE
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch, WrongDirection
 from embridge.export import fold, foldable_into, query_path
 from embridge.export.clip import fold_clip

@@ -13,8 +13,8 @@ from embridge import Embeddings, Space, search
 from embridge.adapters import MLP, Composed, Identity, Layer, Linear, Prefix
 from embridge.adapters.base import normalized
 from embridge.encoders import load
+from embridge.encoders._space_file import SPACE_FILE
 from embridge.encoders.sentence_transformers import SentenceTransformerEncoder
-from embridge.encoders.space_file import SPACE_FILE
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
 from embridge.export import fold
 from embridge.export.sentence_transformers import fold_sentence_transformer

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from embridge import Embeddings, Space
 from embridge.cli import app
 from embridge.evaluation import load_report, load_summary
-from embridge.jobs.judgements import read_judgements
+from embridge.jobs._judgements import read_judgements
 from embridge.settings import EvaluateSettings
 from embridge.vector_files import write_vectors
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from embridge import Embeddings, Space, Upgrade
 from embridge.cli import app
 from embridge.encoders import load
-from embridge.jobs import other_models
+from embridge.jobs import _other_models as other_models
 from embridge.jobs.train import train_model
 from embridge.settings.training import load_training_settings
 from embridge.stores import open_store

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from embridge.errors import SettingsError
-from embridge.jobs.training_checks import require_fitting
+from embridge.jobs._training_checks import require_fitting
 from embridge.settings.training import TrainingSettings
 from embridge.training.objectives import OBJECTIVES
 

@@ -16,10 +16,10 @@ from embridge.datasets import glyph_models, glyphs
 from embridge.datasets.image_text import read_image_text
 from embridge.encoders import load
 from embridge.errors import InvalidInput, SettingsError
+from embridge.jobs._fit_inputs import read_fit_inputs
+from embridge.jobs._validation_pairs import encoded_validation_pairs
 from embridge.jobs.fit import fit_upgrade
-from embridge.jobs.fit_inputs import read_fit_inputs
 from embridge.jobs.models import Models
-from embridge.jobs.validation_pairs import encoded_validation_pairs
 from embridge.settings import load_settings
 
 MODELS = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}

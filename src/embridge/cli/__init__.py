@@ -1,5 +1,5 @@
 """The command line: every command speaks for a job of `embridge.jobs`."""
 
-from embridge.cli.commands import app, main
+from embridge.cli._commands import app, main
 
 __all__ = ["app", "main"]

@@ -14,12 +14,12 @@ import numpy as np
 
 from embridge.adapters.base import normalized
 from embridge.adapters.lora_folder import space_with_lora
+from embridge.encoders._images import read_image
+from embridge.encoders._local import Located, locate, pick_device, quiet_loading
+from embridge.encoders._lora import attach_lora
+from embridge.encoders._space_file import space_of
 from embridge.encoders.base import Modality, Role, require_items
-from embridge.encoders.images import read_image
-from embridge.encoders.local import Located, locate, pick_device, quiet_loading
-from embridge.encoders.lora import attach_lora
 from embridge.encoders.scores import score_terms
-from embridge.encoders.space_file import space_of
 from embridge.errors import InvalidInput, SettingsError, require
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32, UInt8

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from embridge.adapters.base import normalized
+from embridge.encoders._images import read_image
+from embridge.encoders._local import pick_device, quiet_loading
+from embridge.encoders._open_clip_files import Checkpoint, find_checkpoint, open_clip_library
 from embridge.encoders.base import Modality, Role, require_items
-from embridge.encoders.images import read_image
-from embridge.encoders.local import pick_device, quiet_loading
-from embridge.encoders.open_clip_files import Checkpoint, find_checkpoint, open_clip_library
 from embridge.encoders.scores import score_terms
 from embridge.errors import InvalidInput, require
 from embridge.progress import Progress, silent

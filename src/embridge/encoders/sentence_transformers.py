@@ -9,9 +9,9 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from embridge.adapters.base import normalized
+from embridge.encoders._local import locate, pick_device, quiet_loading
+from embridge.encoders._space_file import space_of
 from embridge.encoders.base import Modality, Role, require_items
-from embridge.encoders.local import locate, pick_device, quiet_loading
-from embridge.encoders.space_file import space_of
 from embridge.errors import InvalidInput, require
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embridge.encoders.images import read_image
+from embridge.encoders._images import read_image
 from embridge.errors import SettingsError, require
 from embridge.shapes import UInt8
 

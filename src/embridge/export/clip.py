@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from embridge.adapters.base import Adapter
+from embridge.encoders._local import locate, quiet_loading
+from embridge.encoders._space_file import SPACE_FILE
 from embridge.encoders.clip import ClipEncoder
-from embridge.encoders.local import locate, quiet_loading
-from embridge.encoders.space_file import SPACE_FILE
 from embridge.errors import SettingsError, require
 from embridge.export.affine import one_matrix
 from embridge.export.folding import folded_folder, probe, seal_folder

@@ -10,8 +10,8 @@ import numpy as np
 
 from embridge.adapters.base import Adapter, normalized
 from embridge.atomic_write import atomic_folder
+from embridge.encoders._space_file import SPACE_FILE, say_space
 from embridge.encoders.base import Encoder, Modality
-from embridge.encoders.space_file import SPACE_FILE, say_space
 from embridge.errors import InvalidInput
 
 __all__ = ["Vectors", "folded_folder", "probe", "seal_folder"]

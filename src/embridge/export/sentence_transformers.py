@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from embridge.adapters.base import Adapter
-from embridge.encoders.local import quiet_loading
+from embridge.encoders._local import quiet_loading
 from embridge.encoders.sentence_transformers import SentenceTransformerEncoder
 from embridge.errors import MissingExtra, require
 from embridge.export.affine import Stage, affine_stages

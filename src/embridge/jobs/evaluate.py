@@ -12,8 +12,8 @@ from embridge.evaluation.measures import FULL
 from embridge.evaluation.render.html import pictures_from, save_html
 from embridge.evaluation.render.markdown import report_markdown
 from embridge.evaluation.report_files import save_report, summary_to_dict
-from embridge.jobs.judgements import Judgements, read_judgements, read_orders, require_answerable
-from embridge.jobs.model_vectors import side_of, sides_of_new
+from embridge.jobs._judgements import Judgements, read_judgements, read_orders, require_answerable
+from embridge.jobs._model_vectors import side_of, sides_of_new
 from embridge.jobs.models import Models
 from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, Settings

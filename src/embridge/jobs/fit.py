@@ -12,14 +12,14 @@ from embridge.atomic_write import refuse_foreign_folder
 from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation import Scope
 from embridge.evaluation.measures import measure
+from embridge.jobs._finetune import finetuning_of
+from embridge.jobs._fit_inputs import FitInputs, read_fit_inputs
+from embridge.jobs._judgements import Judgements
+from embridge.jobs._model_vectors import caption_vectors, side_of
+from embridge.jobs._validation_pairs import encoded_validation_pairs, require_validated
 from embridge.jobs.evaluate import NAMED_FOR_EVALUATION
-from embridge.jobs.finetune import finetuning_of
-from embridge.jobs.fit_inputs import FitInputs, read_fit_inputs
 from embridge.jobs.fitted import Fitted
-from embridge.jobs.judgements import Judgements
-from embridge.jobs.model_vectors import caption_vectors, side_of
 from embridge.jobs.models import Models, takes_images
-from embridge.jobs.validation_pairs import encoded_validation_pairs, require_validated
 from embridge.methods import Pairs, make
 from embridge.methods.choice import JudgedQueries
 from embridge.methods.choose import Choose, choose

@@ -9,7 +9,7 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.datasets.captions import Captions
 from embridge.encoders import PROVIDERS
 from embridge.export import foldable_into
-from embridge.jobs.finetune import outcome
+from embridge.jobs._finetune import outcome
 from embridge.methods import METHODS
 from embridge.methods.choice import Choice
 

@@ -11,12 +11,12 @@ import numpy as np
 from embridge.adapters.base import normalized
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
+from embridge.jobs._other_models import OtherModel
+from embridge.jobs._training_checks import require_fitting, require_free_places
+from embridge.jobs._training_items import Items, read_array, read_items
+from embridge.jobs._training_parts import OtherVectors, backbone_of, objective_of, trainer_of
 from embridge.jobs.models import Models
-from embridge.jobs.other_models import OtherModel
 from embridge.jobs.trained_result import TrainedResult
-from embridge.jobs.training_checks import require_fitting, require_free_places
-from embridge.jobs.training_items import Items, read_array, read_items
-from embridge.jobs.training_parts import OtherVectors, backbone_of, objective_of, trainer_of
 from embridge.progress import Progress, silent
 from embridge.settings.training import DataSettings, TrainingSettings
 from embridge.training.compatible.held_out_items import HeldOut, nearest_is_right

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from embridge.encoders import PROVIDERS
-from embridge.encoders.local import is_path
+from embridge.encoders._local import is_path
 from embridge.errors import SettingsError
 
 __all__ = ["Strict", "read_settings", "require_files"]

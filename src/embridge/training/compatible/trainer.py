@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from embridge.encoders.local import pick_device
+from embridge.encoders._local import pick_device
 from embridge.errors import SettingsError, require
 from embridge.training.compatible.held_out_items import HeldOut
 from embridge.training.compatible.labelled import Labelled

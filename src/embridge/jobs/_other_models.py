@@ -10,8 +10,8 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.encoders import LazyEncoder
 from embridge.errors import InvalidInput, SettingsError
+from embridge.jobs._training_items import Items, own_ids
 from embridge.jobs.models import Models
-from embridge.jobs.training_items import Items, own_ids
 from embridge.methods.base import require_directions
 from embridge.progress import silent
 from embridge.settings.training import RowsSettings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from embridge.datasets.captions import Captions, read_all_captions
 from embridge.datasets.image_text import ImageTextPairs, read_image_text
 from embridge.errors import SettingsError
-from embridge.jobs.judgements import Judgements, read_judgements, require_apart
+from embridge.jobs._judgements import Judgements, read_judgements, require_apart
 from embridge.settings import EvaluateSettings, Settings
 
 __all__ = ["FitInputs", "read_fit_inputs"]

@@ -23,8 +23,8 @@ from embridge.errors import InvalidInput, require
 from embridge.evaluation import Relevance, Report, Scope, Side, Summary, evaluate
 from embridge.evaluation.render.html import Picture, save_html
 from embridge.evaluation.report_files import save_report
-from embridge.jobs.demo.page import Model, Savings, pictures, write_page
-from embridge.jobs.demo.searches import example_searches
+from embridge.jobs.demo._page import Model, Savings, pictures, write_page
+from embridge.jobs.demo._searches import example_searches
 from embridge.methods import Pairs, make
 from embridge.progress import Progress, silent
 from embridge.stores import Store, open_store

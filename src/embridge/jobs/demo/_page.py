@@ -17,7 +17,7 @@ from embridge.evaluation.render.markup import Markup, element, joined, style_she
 from embridge.evaluation.render.style import BASE
 from embridge.evaluation.render.tables import cell_legend, wide
 from embridge.evaluation.report import CEILING
-from embridge.jobs.demo.searches import Example, Hit
+from embridge.jobs.demo._searches import Example, Hit
 
 __all__ = ["Model", "Savings", "pictures", "write_page"]
 

@@ -14,7 +14,7 @@ from embridge.encoders import Encoder
 from embridge.encoders.caption_cache import encode_once
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
 from embridge.evaluation import Side
-from embridge.jobs.judgements import Judgements
+from embridge.jobs._judgements import Judgements
 from embridge.jobs.models import Models, with_lora
 from embridge.progress import Progress
 from embridge.settings import ModelSettings, Settings

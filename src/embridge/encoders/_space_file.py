@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from embridge.encoders.local import Located
+from embridge.encoders._local import Located
 from embridge.errors import InvalidInput
 from embridge.space import Space
 

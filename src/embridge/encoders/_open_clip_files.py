@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from embridge.encoders.local import is_path
+from embridge.encoders._local import is_path
 from embridge.errors import InvalidInput, MissingExtra, SettingsError, require
 
 __all__ = ["Checkpoint", "find_checkpoint", "open_clip_library"]

@@ -78,7 +78,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole job on built-in data: index, fit, measure, search. No download."""
-    from embridge.cli.terminal import print_summary, progress_bars
+    from embridge.cli._terminal import print_summary, progress_bars
     from embridge.jobs.demo import run_demo
 
     with progress_bars() as progress:
@@ -102,7 +102,7 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show spaces, dims, norms, NaN, duplicates and suspected mixing. Ends with 1 if the vectors are unusable."""
-    from embridge.cli.terminal import progress_bars
+    from embridge.cli._terminal import progress_bars
     from embridge.jobs.inspect import inspect_path
 
     with progress_bars() as progress:
@@ -128,7 +128,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Choose and fit the bridge, and write the upgrade. Ends with 3 if the old model should be kept."""
-    from embridge.cli.terminal import print_table, progress_bars
+    from embridge.cli._terminal import print_table, progress_bars
     from embridge.jobs.fit import fit_upgrade
     from embridge.settings import load_settings
 
@@ -149,7 +149,7 @@ def fit(
 @app.command()
 def evaluate(config: Config, as_json: Json = False) -> None:
     """Measure the upgrade on judged data, and write the report and its page. Ends with 3 if a gate was not met."""
-    from embridge.cli.terminal import print_summary, progress_bars
+    from embridge.cli._terminal import print_summary, progress_bars
     from embridge.evaluation import require_gates
     from embridge.jobs.evaluate import evaluate_upgrade
     from embridge.settings import load_settings
@@ -169,7 +169,7 @@ def evaluate(config: Config, as_json: Json = False) -> None:
 @app.command()
 def train(config: Config, as_json: Json = False) -> None:
     """Train a new model beside an old one's vectors, and write the model and its upgrade."""
-    from embridge.cli.terminal import print_table, progress_bars
+    from embridge.cli._terminal import print_table, progress_bars
     from embridge.settings.training import load_training_settings
 
     settings = load_training_settings(config)
@@ -203,7 +203,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Show a report again, as tables, Markdown or a page, or compare it with another."""
-    from embridge.cli.terminal import print_comparison, print_summary
+    from embridge.cli._terminal import print_comparison, print_summary
     from embridge.evaluation.report_files import summary_to_dict
     from embridge.jobs.report import compare_reports, show_report
 
@@ -248,7 +248,7 @@ def search(
     if as_json:
         _print_json(hits.to_dict())
         return
-    from embridge.cli.terminal import print_table
+    from embridge.cli._terminal import print_table
 
     columns, rows = hits.table()
     print_table(columns, rows)
@@ -282,7 +282,7 @@ def _print_json(value: Any) -> None:
 
 
 def _print_inspections(inspections: list[Any]) -> None:
-    from embridge.cli.terminal import print_table
+    from embridge.cli._terminal import print_table
 
     for one in inspections:
         columns, rows = one.table()
