@@ -17,9 +17,25 @@ __all__ = ["CellChange", "compare"]
 
 @dataclass(frozen=True, slots=True)
 class CellChange:
-    """A metric of one cell in both reports, on the queries both asked, and what the second is against the first.
+    """A metric of one cell in two reports, and what the second is against the first.
 
-    ``comparison.answer`` is yes where b is better, no where it is worse; identical: every query has the same value.
+    Attributes:
+        direction: ``t2i``, ``i2t`` or another.
+        cell: Its name, such as ``new/old``.
+        metric: By which it is compared.
+        queries: How many queries both reports asked.
+        a: The metric in the first report.
+        b: The metric in the second.
+        comparison: Its answer is yes where b is better, no where it is worse.
+        negative_flip_rate: The share of queries right in a and wrong in b.
+        positive_flip_rate: The reverse.
+        identical: Whether every query has the same value.
+
+    Example:
+        >>> from embridge.evaluation import Comparison, Interval
+        >>> gain = Comparison("yes", Interval(0.1, 0.05, 0.15))
+        >>> CellChange("t2i", "new/old", "recall_at_10", 500, 0.4, 0.5, gain, 0.0, 0.1, identical=False).comparison.answer
+        'yes'
     """
 
     direction: str
@@ -35,10 +51,29 @@ class CellChange:
 
 
 def compare(a: Report, b: Report, *, metrics: Sequence[str] | None = None) -> tuple[CellChange, ...]:
-    """Every cell that both reports have, by the metrics that both have, or those named.
+    """Compare every cell that two reports share, query by query.
 
-    Queries are matched by id; those that only one report asked are left out, and ``queries`` says how many are left.
-    Raises `InvalidInput` where there is nothing to compare, or the two were judged differently.
+    Queries are matched by id; those that one report alone asked are left out.
+
+    Args:
+        a: The first report.
+        b: The second.
+        metrics: By which to compare; those of both reports by default.
+
+    Returns:
+        One change a direction, cell and metric.
+
+    Raises:
+        InvalidInput: The two share nothing, or were judged differently.
+
+    Example:
+        >>> from embridge.evaluation import Cell, Report, Task
+        >>> task = Task("", ("q", "r"), ("g", "h"), 2, np.array([1, 1]), np.ones((2, 1), np.float32))
+        >>> def report(*gains):
+        ...     gains, rows = np.array(gains, np.float32)[:, None], np.zeros((2, 1), np.int64)
+        ...     return Report((task,), (Cell("", "new/old", rows, gains, gains),), ("recall_at_1",))
+        >>> [(change.cell, change.a, change.b) for change in compare(report(0, 1), report(1, 1))]
+        [('new/old', 0.5, 1.0)]
     """
     metrics = [m for m in a.metrics if m in b.metrics] if metrics is None else metrics
     made = []

@@ -39,9 +39,17 @@ FEWEST_CHANGED = 6
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The answer, the interval of M(n, o) − M(o, o) it rests on, and how many more queries would settle it.
+    """Whether one system beats another, and the evidence.
 
-    more_queries: of the kind asked, were the difference to stay; None where it is settled, or no difference was seen.
+    Attributes:
+        answer: ``yes``, ``no`` or ``undecided``.
+        difference: The interval of M(n, o) − M(o, o) that the answer rests on.
+        more_queries: How many more queries of this kind would settle it, were the difference to stay; None where it is
+            settled, or no difference was seen.
+
+    Example:
+        >>> Comparison("undecided", Interval(0.01, -0.02, 0.04), more_queries=900).more_queries
+        900
     """
 
     answer: Answer
@@ -58,17 +66,34 @@ def compatible(
     seed: int = 0,
     resamples: int = 2_000,
 ) -> Comparison:
-    """``yes`` if the paired bootstrap interval of the difference lies above 0, ``no`` if below, else ``undecided``.
+    """Decide whether the upgraded system beats the old one.
 
-    Compatibility is strict, M(n, o) > M(o, o) (Shen et al. 2020, section 3); both arrays hold one value a query, of the
-    same queries in the same order. Where fewer than `FEWEST_CHANGED` queries (or groups of them, see `bootstrap_mean`)
-    differ it is ``undecided`` whatever they say.
+    ``yes`` if the paired bootstrap interval of the difference lies above 0, ``no`` if below, else ``undecided``. Where fewer
+    than `FEWEST_CHANGED` queries, or groups of them, differ it is ``undecided`` whatever they say.
 
-    >>> before, after = np.array([0.0, 1.0] * 50), np.array([1.0, 1.0] * 50)
-    >>> compatible(after, before).answer
-    'yes'
-    >>> compatible(after[:10], before[:10]).answer
-    'undecided'
+    Args:
+        new_old: One value a query [q] of the new queries on the old gallery.
+        old_old: The same queries' values [q] in the old system.
+        weights: How much each query counts [q]; once by default.
+        groups: A number a query [q]; equal ones are drawn together, see `bootstrap_mean`.
+        seed: Draws the resamples.
+        resamples: How many there are.
+
+    Returns:
+        The answer, with the interval of the difference.
+
+    Raises:
+        InvalidInput: The arrays are not of the same queries, or hold NaN.
+
+    Note:
+        Source: Shen et al. 2020, section 3. Compatibility is strict, M(n, o) > M(o, o).
+
+    Example:
+        >>> before, after = np.array([0.0, 1.0] * 50), np.array([1.0, 1.0] * 50)
+        >>> compatible(after, before).answer
+        'yes'
+        >>> compatible(after[:10], before[:10]).answer
+        'undecided'
     """
     _require_paired(new_old, old_old)
     changes = new_old - old_old
@@ -89,12 +114,21 @@ def _changed(changes: np.ndarray, groups: np.ndarray | None) -> int:
 def flips(
     new_old: Float64[np.ndarray, " q"], old_old: Float64[np.ndarray, " q"]
 ) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarray, " b"]]:
-    """The queries that were right and are now wrong, and those that were wrong and are now right.
+    """Find the queries that changed sides. A query is right where its value is above 0.
 
-    A query is right where its value is above 0.
+    Args:
+        new_old: One value a query [q] after the upgrade.
+        old_old: The same queries' values [q] before it.
 
-    >>> [rows.tolist() for rows in flips(np.array([0.0, 1.0, 1.0]), np.array([1.0, 0.0, 1.0]))]
-    [[0], [1]]
+    Returns:
+        The queries that were right and are now wrong [a], and those that were wrong and are now right [b].
+
+    Raises:
+        InvalidInput: The arrays are not of the same queries, or hold NaN.
+
+    Example:
+        >>> [rows.tolist() for rows in flips(np.array([0.0, 1.0, 1.0]), np.array([1.0, 0.0, 1.0]))]
+        [[0], [1]]
     """
     _require_paired(new_old, old_old)
     was, now = old_old > 0, new_old > 0
@@ -107,12 +141,25 @@ def flip_rates(
     *,
     weights: Float64[np.ndarray, " q"] | None = None,
 ) -> tuple[float, float]:
-    """(negative, positive) flip rates: the share of queries right before and wrong now, and the reverse.
+    """Measure the shares of queries that changed sides. A query is right where its value is above 0.
 
-    Yan et al. 2021, section 3.
+    Args:
+        new_old: One value a query [q] after the upgrade.
+        old_old: The same queries' values [q] before it.
+        weights: How much each query counts [q]; once by default.
 
-    >>> flip_rates(np.array([0.0, 1.0, 1.0, 1.0]), np.array([1.0, 0.0, 1.0, 0.0]))
-    (0.25, 0.5)
+    Returns:
+        The negative rate (right before, wrong now) and the positive one (the reverse).
+
+    Raises:
+        InvalidInput: The arrays are not of the same queries, or hold NaN.
+
+    Note:
+        Source: Yan et al. 2021, section 3.
+
+    Example:
+        >>> flip_rates(np.array([0.0, 1.0, 1.0, 1.0]), np.array([1.0, 0.0, 1.0, 0.0]))
+        (0.25, 0.5)
     """
     _require_paired(new_old, old_old)
     change = (new_old > 0).astype(np.float64) - (old_old > 0)
@@ -120,53 +167,106 @@ def flip_rates(
 
 
 def update_gain(new_old: float, old_old: float, paragon: float) -> float:
-    """[M(n, o) − M(o, o)] / [M(*, *) − M(o, o)] (Ramanujan et al. 2022): 0 is the old system, 1 a full backfill.
+    """Measure how far an upgrade goes from the old system, 0, to the paragon, 1.
 
-    NaN where the paragon is exactly as good as the old system; it explodes near there, so read the absolute difference
-    beside it.
+    It explodes where the paragon is hardly better than the old system, so read the absolute difference beside it.
 
-    >>> round(update_gain(0.5, 0.4, 0.8), 3)
-    0.25
+    Args:
+        new_old: M(n, o).
+        old_old: M(o, o).
+        paragon: M(*, *).
+
+    Returns:
+        [M(n, o) − M(o, o)] / [M(*, *) − M(o, o)]; NaN where the paragon is exactly as good as the old system.
+
+    Note:
+        Source: Ramanujan et al. 2022.
+
+    Example:
+        >>> round(update_gain(0.5, 0.4, 0.8), 3)
+        0.25
     """
     return nan if paragon == old_old else (new_old - old_old) / (paragon - old_old)
 
 
 def retention(bridged: float, new_new: float) -> float:
-    """M(bridge) / M(n, n): the share of a full backfill that the bridge keeps; NaN where a backfill finds nothing.
+    """Measure the share of a full backfill that the bridge keeps.
 
-    >>> retention(0.5, 0.8)
-    0.625
+    Args:
+        bridged: M of the bridge.
+        new_new: M(n, n).
+
+    Returns:
+        M(bridge) / M(n, n); NaN where a backfill finds nothing.
+
+    Example:
+        >>> retention(0.5, 0.8)
+        0.625
     """
     return bridged / new_new if new_new else nan
 
 
 def break_even(bridged: float, new_new: float, old_old: float) -> float:
-    """`retention` times the gain M(n, n) / M(o, o) of the new model: a bridge is worth its while above 1.
+    """Measure whether a bridge is worth its while: it is above 1.
 
-    NaN where the old system or a backfill finds nothing.
+    Args:
+        bridged: M of the bridge.
+        new_new: M(n, n).
+        old_old: M(o, o).
 
-    >>> round(break_even(0.6, 0.8, 0.5), 3)
-    1.2
+    Returns:
+        `retention` times the gain M(n, n) / M(o, o); NaN where the old system or a backfill finds nothing.
+
+    Example:
+        >>> round(break_even(0.6, 0.8, 0.5), 3)
+        1.2
     """
     return retention(bridged, new_new) * (new_new / old_old) if old_old else nan
 
 
 def p_up(self_tests: Sequence[float], paragons: Sequence[float]) -> float:
-    """Mean over data sets of σ((M(n, n) − M*) / M*): .5 where compatibility costs the new model nothing (AdvBCT).
+    """Measure what compatibility costs the new model: nothing at .5, less than nothing above.
 
-    Pan et al. 2023, recovered from its tables.
+    Args:
+        self_tests: M(n, n) on each data set.
+        paragons: M* on each data set.
 
-    >>> round(p_up([0.8205, 0.6451, 0.1644], [0.8115, 0.6385, 0.1648]), 4)
-    0.5016
+    Returns:
+        The mean over data sets of σ((M(n, n) − M*) / M*).
+
+    Raises:
+        InvalidInput: Not every system has one figure a data set.
+
+    Note:
+        Source: AdvBCT, Pan et al. 2023, recovered from its tables.
+
+    Example:
+        >>> round(p_up([0.8205, 0.6451, 0.1644], [0.8115, 0.6385, 0.1648]), 4)
+        0.5016
     """
     return _mean(_p_up(self_tests, paragons))
 
 
 def p_comp(cross_tests: Sequence[float], olds: Sequence[float], paragons: Sequence[float]) -> float:
-    """Mean over data sets of σ((M(n, o) − M(o, o)) / (M* − M(o, o))): .5 where the upgrade is just as the old system.
+    """Measure what the upgrade gains: nothing over the old system at .5.
 
-    >>> round(p_comp([0.7716, 0.5482, 0.1205], [0.7429, 0.5434, 0.1143], [0.8115, 0.6385, 0.1648]), 3)
-    0.549
+    Args:
+        cross_tests: M(n, o) on each data set.
+        olds: M(o, o) on each data set.
+        paragons: M* on each data set.
+
+    Returns:
+        The mean over data sets of σ((M(n, o) − M(o, o)) / (M* − M(o, o))).
+
+    Raises:
+        InvalidInput: Not every system has one figure a data set.
+
+    Note:
+        Source: AdvBCT, Pan et al. 2023, recovered from its tables.
+
+    Example:
+        >>> round(p_comp([0.7716, 0.5482, 0.1205], [0.7429, 0.5434, 0.1143], [0.8115, 0.6385, 0.1648]), 3)
+        0.549
     """
     return _mean(_p_comp(cross_tests, olds, paragons))
 
@@ -174,11 +274,27 @@ def p_comp(cross_tests: Sequence[float], olds: Sequence[float], paragons: Sequen
 def p_1(
     self_tests: Sequence[float], cross_tests: Sequence[float], olds: Sequence[float], paragons: Sequence[float]
 ) -> float:
-    """Mean over data sets of the harmonic mean of the terms of `p_up` and `p_comp`; .5 is break-even.
+    """Measure cost and gain in one figure; .5 is break-even.
 
-    >>> new, crossed = [0.8205, 0.6451, 0.1644], [0.7716, 0.5482, 0.1205]
-    >>> round(p_1(new, crossed, [0.7429, 0.5434, 0.1143], [0.8115, 0.6385, 0.1648]), 4)
-    0.5235
+    Args:
+        self_tests: M(n, n) on each data set.
+        cross_tests: M(n, o) on each data set.
+        olds: M(o, o) on each data set.
+        paragons: M* on each data set.
+
+    Returns:
+        The mean over data sets of the harmonic mean of the terms of `p_up` and `p_comp`.
+
+    Raises:
+        InvalidInput: Not every system has one figure a data set.
+
+    Note:
+        Source: AdvBCT, Pan et al. 2023, recovered from its tables.
+
+    Example:
+        >>> new, crossed = [0.8205, 0.6451, 0.1644], [0.7716, 0.5482, 0.1205]
+        >>> round(p_1(new, crossed, [0.7429, 0.5434, 0.1143], [0.8115, 0.6385, 0.1648]), 4)
+        0.5235
     """
     ups, comps = _p_up(self_tests, paragons), _p_comp(cross_tests, olds, paragons)
     return _mean([2 * up * comp / (up + comp) for up, comp in zip(ups, comps, strict=True)])

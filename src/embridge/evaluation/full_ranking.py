@@ -18,18 +18,30 @@ _BLOCK_VALUES = 1 << 22
 def full_average_precision(
     queries: Embeddings, gallery: Embeddings, judged: Judged, *, own: Int64[np.ndarray, " q"] | None
 ) -> Float64[np.ndarray, " q"]:
-    """Average precision of each query (step estimator, over all relevant items); 0 where nothing is relevant.
+    """Measure average precision over the whole gallery, by the step estimator, in blocks.
 
-    Scores are computed in float64 and compared as float32; equal ones are ordered by row. own: each query's own gallery
-    row, which is left out, where both are one set.
+    Scores are computed in float64 and compared as float32; equal ones are ordered by row.
 
-    >>> from embridge import Space
-    >>> from embridge.evaluation import LabelRelevance
-    >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32), Space("toy", "1", 2))
-    >>> labels = dict(zip(rows.ids, "aab"))
-    >>> judged = LabelRelevance(labels, labels).judge(rows.ids, rows.ids)
-    >>> full_average_precision(rows, rows, judged, own=None).tolist()
-    [1.0, 1.0, 1.0]
+    Args:
+        queries: Embeddings [q].
+        gallery: Embeddings [n].
+        judged: What is right for each query.
+        own: Each query's own gallery row [q], which is left out, where both are one set; else None.
+
+    Returns:
+        Float64 [q]; 0 where nothing is relevant.
+
+    Raises:
+        SpaceMismatch: Queries and gallery are of two spaces.
+
+    Example:
+        >>> from embridge import Space
+        >>> from embridge.evaluation import LabelRelevance
+        >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32), Space("toy", "1", 2))
+        >>> labels = dict(zip(rows.ids, "aab"))
+        >>> judged = LabelRelevance(labels, labels).judge(rows.ids, rows.ids)
+        >>> full_average_precision(rows, rows, judged, own=None).tolist()
+        [1.0, 1.0, 1.0]
     """
     require_same(gallery.space, queries.space, what="the queries")
     metric, values = gallery.space.metric, np.empty(len(queries))

@@ -48,7 +48,25 @@ _GATE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A gate, taken apart. The bound is ``factor`` · the cell ``against`` + ``offset``, or ``offset`` alone."""
+    """A gate, taken apart. The bound is ``factor`` · the cell ``against`` + ``offset``, or ``offset`` alone.
+
+    Attributes:
+        text: As it was written.
+        metric: A metric, or one of `FLIP_RATES`.
+        direction: Where it holds; None for everywhere.
+        column: A slice column, or None.
+        label: A label of that column; None for every one.
+        cell: What is measured.
+        comparison: ``>=``, ``<=``, ``>`` or ``<``.
+        factor: Of the cell it is compared with.
+        against: That cell, or None for a number.
+        offset: What is added.
+        surely: Whether the unfavourable end of the 95 % interval counts.
+
+    Example:
+        >>> parse_gate("negative_flip_rate <= 0.03").offset
+        0.03
+    """
 
     text: str
     metric: str
@@ -67,7 +85,16 @@ class Gate:
 class GateResult:
     """How a gate fared in one place: a direction, and a slice where the gate names one.
 
-    value and bound are what was compared: with ``surely``, the end of the interval of value − factor · cell.
+    Attributes:
+        gate: As it was written.
+        where: The direction, and the slice.
+        value: What was compared; with ``surely`` the end of the interval of value − factor · cell.
+        bound: With what.
+        passed: Whether it holds.
+
+    Example:
+        >>> GateResult("recall_at_10 > 0.5", "search", 0.6, 0.5, passed=True).told
+        'search: 0.6000, bound 0.5000'
     """
 
     gate: str
@@ -92,10 +119,20 @@ class GateResult:
 
 
 def parse_gate(text: str) -> Gate:
-    """Read a gate; raises `SettingsError` for one that does not say what it must.
+    """Read a gate.
 
-    >>> parse_gate("recall_at_10.t2i new/old >= 0.98 * old/old").factor
-    0.98
+    Args:
+        text: One line, in the grammar of this module.
+
+    Returns:
+        The gate, taken apart.
+
+    Raises:
+        SettingsError: The line does not say what it must, or names no metric.
+
+    Example:
+        >>> parse_gate("recall_at_10.t2i new/old >= 0.98 * old/old").factor
+        0.98
     """
     match = _GATE.fullmatch(text.strip())
     if match is None:
@@ -116,9 +153,25 @@ def parse_gate(text: str) -> Gate:
 
 
 def check_gates(report: Report, gates: Sequence[str]) -> tuple[GateResult, ...]:
-    """How every gate fared, everywhere it holds.
+    """Check every gate everywhere it holds.
 
-    Raises `SettingsError` for a gate on a metric, cell, direction or slice that the report does not have.
+    Args:
+        report: The report.
+        gates: One line each, in the grammar of this module.
+
+    Returns:
+        One result a gate and place.
+
+    Raises:
+        SettingsError: A gate is on a metric, cell, direction or slice that the report does not have.
+
+    Example:
+        >>> from embridge.evaluation import Cell, Report
+        >>> task = Task("", ("q",), ("g", "h"), 2, np.array([1]), np.ones((1, 1), np.float32))
+        >>> found = np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)
+        >>> report = Report((task,), (Cell("", "new/old", *found),), ("recall_at_1",))
+        >>> [result.passed for result in check_gates(report, ["recall_at_1 >= 0.9"])]
+        [True]
     """
     made: list[GateResult] = []
     for gate in map(parse_gate, gates):
@@ -133,7 +186,17 @@ def check_gates(report: Report, gates: Sequence[str]) -> tuple[GateResult, ...]:
 
 
 def require_gates(results: Sequence[GateResult]) -> None:
-    """Raise `GateRefused` naming every gate that was not met, and where."""
+    """Refuse an upgrade that does not meet its gates.
+
+    Args:
+        results: What `check_gates` returns.
+
+    Raises:
+        GateRefused: Some gate was not met; the message names each, and where.
+
+    Example:
+        >>> require_gates([GateResult("recall_at_10 > 0.5", "search", 0.6, 0.5, passed=True)])
+    """
     failed = [f"{r.gate} ({r.told})" for r in results if not r.passed]
     if failed:
         raise GateRefused(f"{len(failed)} of {len(results)} gate checks failed: {'; '.join(failed)}")

@@ -19,7 +19,14 @@ _PAIRS = 1 << 16
 class Judged(ABC):
     """How relevant which gallery rows are to each query.
 
-    relevant [q]: how many rows are relevant; weights [q]: how much each query counts, or None where all count once.
+    Attributes:
+        relevant: How many rows are relevant to each query [q].
+        weights: How much each query counts [q], or None where all count once.
+
+    Example:
+        >>> from embridge.evaluation import Relevance
+        >>> Relevance.from_pairs([("q", "a"), ("q", "b")]).judge(["q"], ["a", "b", "c"]).relevant.tolist()
+        [2]
     """
 
     relevant: Int64[np.ndarray, " q"]
@@ -46,7 +53,20 @@ class Judged(ABC):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedByPair(Judged):
-    """Listed pairs: ``keys`` are query · n + row, ascending, each with its gain."""
+    """Listed pairs.
+
+    Attributes:
+        relevant: How many rows are relevant to each query [q].
+        weights: How much each query counts [q], or None.
+        keys: Query · n + row of every pair [p], ascending.
+        key_gains: The gain of each pair [p].
+        gallery: How many gallery rows there are, n.
+
+    Example:
+        >>> judged = JudgedByPair.of(np.array([1]), np.array([2.0]), (1, 3), None)
+        >>> judged.gains(np.array([[0, 1, 2]])).tolist()
+        [[0.0, 2.0, 0.0]]
+    """
 
     keys: Int64[np.ndarray, " p"]
     key_gains: Float32[np.ndarray, " p"]
@@ -102,7 +122,20 @@ class JudgedByPair(Judged):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedByLabel(Judged):
-    """Equal codes are relevant, with a gain of 1; ``own`` is the query's own row, which is not, or -1."""
+    """Equal codes are relevant, with a gain of 1.
+
+    Attributes:
+        relevant: How many rows are relevant to each query [q].
+        weights: None.
+        query_codes: The label of each query [q]; below 0 where it has none.
+        gallery_codes: The label of each row [n]; below 0 where it has none.
+        own: The query's own row, which is not relevant, or -1 [q].
+
+    Example:
+        >>> judged = JudgedByLabel.of(np.array([0]), np.array([1, 0]), np.array([-1]))
+        >>> judged.gains(np.array([[0, 1]])).tolist()
+        [[0.0, 1.0]]
+    """
 
     query_codes: Int64[np.ndarray, " q"]
     gallery_codes: Int64[np.ndarray, " n"]

@@ -49,7 +49,17 @@ SETTINGS: dict[Setting, tuple[tuple[str, ...], tuple[str, ...]]] = {
 class LandmarkRelevance:
     """The gallery rows labelled easy, hard and junk, a list a query.
 
-    Raises `InvalidInput` for lists of unequal length, and for a row that a query has twice.
+    Attributes:
+        easy: Rows that are easy to find, an array a query.
+        hard: Rows that are hard to find.
+        junk: Rows of which no person could tell.
+
+    Raises:
+        InvalidInput: The lists are of unequal length, or a query has a row twice.
+
+    Example:
+        >>> LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),)).rows(0, ("easy", "hard")).tolist()
+        [2, 0]
     """
 
     easy: tuple[Int64[np.ndarray, " _"], ...]
@@ -73,14 +83,24 @@ class LandmarkRelevance:
 def without_junk(
     rows: Int64[np.ndarray, "q n"], relevance: LandmarkRelevance, setting: Setting
 ) -> tuple[Float32[np.ndarray, "q n"], Int64[np.ndarray, " q"]]:
-    """The gains of the rankings left when junk is removed, zeros after them, and how many positives each query has.
+    """Remove junk from whole rankings.
 
-    They are what the functions of `embridge.evaluation.metrics` take. Raises `InvalidInput` where a ranking lacks or
-    repeats a positive, since it is not the whole gallery then.
+    Args:
+        rows: Gallery rows [q, n], best first, all of them.
+        relevance: What is easy, hard and junk.
+        setting: ``easy``, ``medium`` or ``hard``.
 
-    >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
-    >>> [array.tolist() for array in without_junk(np.array([[1, 2, 3, 0]]), relevance, "medium")]
-    [[[1.0, 0.0, 1.0, 0.0]], [2]]
+    Returns:
+        Gains [q, n] of what is left, zeros after them, and how many positives each query has [q]: what the functions of
+        `embridge.evaluation.metrics` take.
+
+    Raises:
+        InvalidInput: A ranking lacks or repeats a positive, so it is not the whole gallery.
+
+    Example:
+        >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
+        >>> [array.tolist() for array in without_junk(np.array([[1, 2, 3, 0]]), relevance, "medium")]
+        [[[1.0, 0.0, 1.0, 0.0]], [2]]
     """
     if len(rows) != len(relevance.easy):
         raise InvalidInput(f"landmarks: expected rankings of {len(relevance.easy)} queries, came {len(rows)}")
@@ -101,13 +121,24 @@ def without_junk(
 def landmark_average_precision(
     rows: Int64[np.ndarray, "q n"], relevance: LandmarkRelevance, setting: Setting, *, empty: Empty
 ) -> Float64[np.ndarray, " q"]:
-    """Average precision over the whole ranking without junk, by trapezoids; the mean of it is the benchmark's mAP.
+    """Measure average precision over whole rankings without junk, by trapezoids; its mean is the benchmark's mAP.
 
-    The benchmark leaves out a query without a positive in the setting: ``empty="skip"``, which gives it NaN.
+    Args:
+        rows: Gallery rows [q, n], best first, all of them.
+        relevance: What is easy, hard and junk.
+        setting: ``easy``, ``medium`` or ``hard``.
+        empty: What becomes of a query without a positive. The benchmark leaves it out: ``skip``, which gives it NaN.
 
-    >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
-    >>> float(landmark_average_precision(np.array([[1, 2, 3, 0]]), relevance, "medium", empty="skip")[0].round(4))
-    0.7917
+    Returns:
+        Float64 [q].
+
+    Raises:
+        InvalidInput: A ranking is not of the whole gallery.
+
+    Example:
+        >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
+        >>> float(landmark_average_precision(np.array([[1, 2, 3, 0]]), relevance, "medium", empty="skip")[0].round(4))
+        0.7917
     """
     gains, relevant = without_junk(rows, relevance, setting)
     depth = max(gains.shape[1], 1)
@@ -119,13 +150,26 @@ def landmark_average_precision(
 def landmark_precision_at_k(
     rows: Int64[np.ndarray, "q n"], relevance: LandmarkRelevance, setting: Setting, k: int, *, empty: Empty
 ) -> Float64[np.ndarray, " q"]:
-    """The share of positives in the top k of the ranking without junk; the mean of it is mP@k, at k of 1, 5 and 10.
+    """Measure the share of positives in the top k without junk; its mean is mP@k, at k of 1, 5 and 10.
 
-    k is limited to the rank of the query's last positive, so that a perfect ranking of fewer scores 1.
+    Args:
+        rows: Gallery rows [q, n], best first, all of them.
+        relevance: What is easy, hard and junk.
+        setting: ``easy``, ``medium`` or ``hard``.
+        k: Limited to the rank of the query's last positive, so that a perfect ranking of fewer scores 1.
+        empty: What becomes of a query without a positive.
 
-    >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
-    >>> [float(landmark_precision_at_k(np.array([[1, 2, 3, 0]]), relevance, s, 10, empty="skip")[0]) for s in ("easy", "hard")]
-    [1.0, 0.5]
+    Returns:
+        Float64 [q].
+
+    Raises:
+        InvalidInput: A ranking is not of the whole gallery, or k is below 1.
+
+    Example:
+        >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
+        >>> rows = np.array([[1, 2, 3, 0]])
+        >>> [float(landmark_precision_at_k(rows, relevance, s, 10, empty="skip")[0]) for s in ("easy", "hard")]
+        [1.0, 0.5]
     """
     gains, relevant = without_junk(rows, relevance, setting)
     from_the_end = first_hits(np.ascontiguousarray(gains[:, ::-1]))

@@ -60,7 +60,17 @@ _NAME = re.compile(rf"({'|'.join(MEASURES)})_at_([1-9]\d*)")
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A metric at a k; k is 0 for `FULL`."""
+    """A metric at a k.
+
+    Attributes:
+        name: ``recall_at_10``.
+        kind: ``recall``: what stands before ``_at_``.
+        k: Its depth; 0 for `FULL`.
+
+    Example:
+        >>> measure("ndcg_at_5").k
+        5
+    """
 
     name: str
     kind: str
@@ -82,10 +92,20 @@ class Measure:
 
 
 def measure(name: str) -> Measure:
-    """The measure of that name; raises `SettingsError` where there is none.
+    """Look a metric up by its name.
 
-    >>> measure("recall_at_10").label
-    'R@10'
+    Args:
+        name: One of `MEASURES`, ``_at_`` and a depth, or `FULL`.
+
+    Returns:
+        The measure.
+
+    Raises:
+        SettingsError: There is none of that name.
+
+    Example:
+        >>> measure("recall_at_10").label
+        'R@10'
     """
     if name == FULL:
         return Measure(name, FULL, 0)

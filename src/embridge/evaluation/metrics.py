@@ -22,10 +22,17 @@ _LARGEST_POWER = 1_000
 
 
 def first_hits(gains: Float32[np.ndarray, "q k"]) -> Int64[np.ndarray, " q"]:
-    """The rank (1 is best) of each query's first relevant item, 0 where none is in its ranking.
+    """Find the rank of each query's first relevant item.
 
-    >>> first_hits(np.array([[0, 1, 1], [0, 0, 0]], np.float32)).tolist()
-    [2, 0]
+    Args:
+        gains: How relevant each ranked item is [q, k], best rank first.
+
+    Returns:
+        Ranks [q], 1 is best; 0 where nothing relevant is in the ranking.
+
+    Example:
+        >>> first_hits(np.array([[0, 1, 1], [0, 0, 0]], np.float32)).tolist()
+        [2, 0]
     """
     if not gains.shape[1]:
         return np.zeros(len(gains), np.int64)
@@ -36,11 +43,24 @@ def first_hits(gains: Float32[np.ndarray, "q k"]) -> Int64[np.ndarray, " q"]:
 def cmc_at_k(
     gains: Float32[np.ndarray, "q k"], k: int, *, relevant: Int64[np.ndarray, " q"], empty: Empty
 ) -> Float64[np.ndarray, " q"]:
-    """1 where the first relevant item is within the top k, else 0: the cumulative match characteristic at k.
+    """Measure the cumulative match characteristic: 1 where the first relevant item is within the top k, else 0.
 
-    >>> gains = np.array([[0, 0, 1, 1]], np.float32)
-    >>> cmc_at_k(gains, 3, relevant=np.array([2]), empty="error").tolist()
-    [1.0]
+    Args:
+        gains: How relevant each ranked item is [q, depth], best rank first.
+        k: How deep to look, at least 1.
+        relevant: How many items are relevant to each query [q].
+        empty: What becomes of a query with none: ``skip``, ``zero`` or ``error``.
+
+    Returns:
+        Float64 [q].
+
+    Raises:
+        InvalidInput: k is below 1, or a query has nothing relevant and ``empty`` is ``error``.
+
+    Example:
+        >>> gains = np.array([[0, 0, 1, 1]], np.float32)
+        >>> cmc_at_k(gains, 3, relevant=np.array([2]), empty="error").tolist()
+        [1.0]
     """
     first = first_hits(_top(gains, k))
     return _settled((first > 0).astype(np.float64), relevant, empty)
@@ -54,14 +74,26 @@ def recall_at_k(
     rule: Literal["any", "share"],
     empty: Empty,
 ) -> Float64[np.ndarray, " q"]:
-    """Recall within the top k.
+    """Measure recall within the top k.
 
-    ``any``: 1 where any relevant item is found, as image-text retrieval counts (any caption of the image); the same
-    number as `cmc_at_k`. ``share``: the share of the relevant items that is found, as text retrieval counts.
+    Args:
+        gains: How relevant each ranked item is [q, depth], best rank first.
+        k: How deep to look, at least 1.
+        relevant: How many items are relevant to each query [q].
+        rule: ``any`` gives 1 where any relevant item is found, as image-text retrieval counts; the same as `cmc_at_k`.
+            ``share`` gives the share of the relevant items that is found, as text retrieval counts.
+        empty: What becomes of a query with none: ``skip``, ``zero`` or ``error``.
 
-    >>> gains = np.array([[0, 0, 1, 1]], np.float32)
-    >>> [recall_at_k(gains, 3, relevant=np.array([2]), rule=r, empty="error").tolist() for r in ("any", "share")]
-    [[1.0], [0.5]]
+    Returns:
+        Float64 [q].
+
+    Raises:
+        InvalidInput: k is below 1, or a query has nothing relevant and ``empty`` is ``error``.
+
+    Example:
+        >>> gains = np.array([[0, 0, 1, 1]], np.float32)
+        >>> [recall_at_k(gains, 3, relevant=np.array([2]), rule=r, empty="error").tolist() for r in ("any", "share")]
+        [[1.0], [0.5]]
     """
     if rule == "any":
         return cmc_at_k(gains, k, relevant=relevant, empty=empty)
@@ -72,10 +104,23 @@ def recall_at_k(
 def mrr(
     gains: Float32[np.ndarray, "q k"], k: int, *, relevant: Int64[np.ndarray, " q"], empty: Empty
 ) -> Float64[np.ndarray, " q"]:
-    """One over the rank of the first relevant item, 0 where it is beyond k; their mean is the mean reciprocal rank.
+    """Measure one over the rank of the first relevant item; its mean is the mean reciprocal rank.
 
-    >>> mrr(np.array([[0, 1], [1, 0]], np.float32), 2, relevant=np.array([1, 1]), empty="error").tolist()
-    [0.5, 1.0]
+    Args:
+        gains: How relevant each ranked item is [q, depth], best rank first.
+        k: How deep to look, at least 1; an item beyond it counts 0.
+        relevant: How many items are relevant to each query [q].
+        empty: What becomes of a query with none: ``skip``, ``zero`` or ``error``.
+
+    Returns:
+        Float64 [q].
+
+    Raises:
+        InvalidInput: k is below 1, or a query has nothing relevant and ``empty`` is ``error``.
+
+    Example:
+        >>> mrr(np.array([[0, 1], [1, 0]], np.float32), 2, relevant=np.array([1, 1]), empty="error").tolist()
+        [0.5, 1.0]
     """
     first = first_hits(_top(gains, k))
     return _settled(np.divide(1.0, first, out=np.zeros(len(first)), where=first > 0), relevant, empty)
@@ -90,16 +135,33 @@ def average_precision(
     estimator: Literal["step", "trapezoid"],
     empty: Empty,
 ) -> Float64[np.ndarray, " q"]:
-    """Precision at each relevant item within the top k, summed, over the denominator; the mean of it is mAP@k.
+    """Sum the precision at each relevant item within the top k, and divide; the mean of it is mAP@k.
 
-    ``step`` takes the precision at the item, as scikit-learn and trec_eval do. ``trapezoid`` takes the mean of the
-    precisions before and at it, as the Oxford and Paris landmark benchmarks do (Philbin et al. 2007). Divided by all
-    ``relevant`` items, a perfect top k of fewer scores below 1; ``min(relevant, k)`` gives it 1.
+    Args:
+        gains: How relevant each ranked item is [q, depth], best rank first.
+        k: How deep to look, at least 1.
+        relevant: How many items are relevant to each query [q].
+        denominator: ``relevant`` divides by all relevant items, so that a perfect top k of fewer scores below 1;
+            ``min(relevant, k)`` gives it 1.
+        estimator: ``step`` takes the precision at the item, as scikit-learn and trec_eval do. ``trapezoid`` takes the mean
+            of the precisions before and at it, as the Oxford and Paris landmark benchmarks do.
+        empty: What becomes of a query with nothing relevant: ``skip``, ``zero`` or ``error``.
 
-    >>> gains = np.array([[1, 0, 1]], np.float32)
-    >>> settings = {"relevant": np.array([4]), "estimator": "step", "empty": "error"}
-    >>> [float(average_precision(gains, 3, denominator=d, **settings)[0].round(3)) for d in ("relevant", "min(relevant, k)")]
-    [0.417, 0.556]
+    Returns:
+        Float64 [q].
+
+    Raises:
+        InvalidInput: k is below 1, or a query has nothing relevant and ``empty`` is ``error``.
+
+    Note:
+        Source of the trapezoids: Philbin et al. 2007.
+
+    Example:
+        >>> gains = np.array([[1, 0, 1]], np.float32)
+        >>> settings = {"relevant": np.array([4]), "estimator": "step", "empty": "error"}
+        >>> by = "relevant", "min(relevant, k)"
+        >>> [float(average_precision(gains, 3, denominator=d, **settings)[0].round(3)) for d in by]
+        [0.417, 0.556]
     """
     right = _top(gains, k) > 0
     rank = np.arange(1, right.shape[1] + 1)
@@ -120,15 +182,31 @@ def ndcg_at_k(
     growth: Literal["linear", "exponential"],
     empty: Empty,
 ) -> Float64[np.ndarray, " q"]:
-    """Discounted cumulative gain over that of the best possible ranking (Järvelin & Kekäläinen 2002).
+    """Divide the discounted cumulative gain by that of the best possible ranking.
 
-    ideal: the gains of each query's relevant items, largest first, zeros after them; as many columns as the k asked
-    for, or all there are. An item at rank r counts gain / log2(r + 1), where gain is its judgement (``linear``) or
-    2^judgement − 1 (``exponential``, Burges et al. 2005), which refuses judgements above 1,000.
+    An item at rank r counts gain / log2(r + 1).
 
-    >>> gains, ideal = np.array([[1, 0, 2]], np.float32), np.array([[2, 1]], np.float32)
-    >>> float(ndcg_at_k(gains, 3, ideal=ideal, growth="linear", empty="error")[0].round(3))
-    0.76
+    Args:
+        gains: How relevant each ranked item is [q, depth], best rank first.
+        k: How deep to look, at least 1.
+        ideal: The gains of each query's relevant items [q, m], largest first, zeros after them; k columns, or all there are.
+        growth: ``linear`` takes an item's judgement for its gain, ``exponential`` takes 2^judgement − 1.
+        empty: What becomes of a query with nothing relevant: ``skip``, ``zero`` or ``error``.
+
+    Returns:
+        Float64 [q].
+
+    Raises:
+        InvalidInput: k is below 1, a query has nothing relevant and ``empty`` is ``error``, or a judgement above 1,000 is
+            to grow exponentially.
+
+    Note:
+        Source: Järvelin & Kekäläinen 2002; the exponential gain is of Burges et al. 2005.
+
+    Example:
+        >>> gains, ideal = np.array([[1, 0, 2]], np.float32), np.array([[2, 1]], np.float32)
+        >>> float(ndcg_at_k(gains, 3, ideal=ideal, growth="linear", empty="error")[0].round(3))
+        0.76
     """
     if growth == "exponential" and max(gains.max(initial=0), ideal.max(initial=0)) > _LARGEST_POWER:
         raise InvalidInput(

@@ -24,15 +24,20 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relevance:
-    """How relevant which items are to each query: ``gains[query id][gallery id]``, above 0.
+    """How relevant which items are to each query. Make it with one of the ``from_`` functions.
 
-    source: who says so, as reports show it; weights: how much each query counts (once, where it is not listed). Make it
-    with one of the ``from_`` functions. Raises `InvalidInput` for gains and weights that are not above 0 and finite in
-    float32.
+    Attributes:
+        gains: ``gains[query id][gallery id]``, above 0.
+        source: Who says so, as reports show it.
+        weights: How much each query counts; once, where it is not listed.
 
-    >>> relevance = Relevance.from_pairs([("a caption", "photo 1"), ("another", "photo 1")])
-    >>> sorted(relevance.inverted().gains["photo 1"])
-    ['a caption', 'another']
+    Raises:
+        InvalidInput: A gain or weight is not above 0 and finite in float32.
+
+    Example:
+        >>> relevance = Relevance.from_pairs([("a caption", "photo 1"), ("another", "photo 1")])
+        >>> sorted(relevance.inverted().gains["photo 1"])
+        ['a caption', 'another']
     """
 
     gains: Mapping[str, Mapping[str, float]]
@@ -47,20 +52,40 @@ class Relevance:
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[tuple[str, str]]) -> Relevance:
-        """From (query id, gallery id) pairs of what belongs together.
+        """Judge by pairs of what belongs together.
 
-        Raises `InvalidInput`, as all of these do, where nothing relevant is left to judge by.
+        Args:
+            pairs: (query id, gallery id).
+
+        Returns:
+            The judgements, each with a gain of 1.
+
+        Raises:
+            InvalidInput: There is no pair.
+
+        Example:
+            >>> Relevance.from_pairs([("a caption", "photo 1")]).gains
+            {'a caption': {'photo 1': 1.0}}
         """
         return cls.from_grades(((query, item, 1.0) for query, item in pairs), source="judged pairs")
 
     @classmethod
     def from_grades(cls, grades: Iterable[tuple[str, str, float]], *, source: str = "qrels") -> Relevance:
-        """From (query id, gallery id, grade) rows, as TREC and BEIR qrels hold them; grades of 0 and less are not relevant.
+        """Judge by grades, as TREC and BEIR qrels hold them.
 
-        Two grades of one pair must agree.
+        Args:
+            grades: (query id, gallery id, grade); grades of 0 and less are not relevant. Two of one pair must agree.
+            source: Who says so.
 
-        >>> Relevance.from_grades([("q1", "d1", 2), ("q1", "d2", 0)]).gains
-        {'q1': {'d1': 2.0}}
+        Returns:
+            The judgements.
+
+        Raises:
+            InvalidInput: Two grades of one pair differ, one is not finite, or nothing relevant is left.
+
+        Example:
+            >>> Relevance.from_grades([("q1", "d1", 2), ("q1", "d2", 0)]).gains
+            {'q1': {'d1': 2.0}}
         """
         found: dict[str, dict[str, float]] = {}
         for query, item, given in grades:
@@ -74,13 +99,23 @@ class Relevance:
 
     @classmethod
     def from_log(cls, clicks: Iterable[tuple[str, str, float]]) -> Relevance:
-        """From (query, clicked item, times) rows of a log: gains are summed clicks, and a query weighs all of its own.
+        """Judge by the clicks of a log: gains are summed clicks, and a query weighs all of its own.
 
-        Clicks favour what the old system showed, so that a better one is rated too low: read it as a lower bound.
+        Clicks favour what the old system showed, so a better one is rated too low: read it as a lower bound.
 
-        >>> log = Relevance.from_log([("shoe", "a", 3), ("shoe", "b", 1), ("hat", "c", 1)])
-        >>> log.weights
-        {'shoe': 4.0, 'hat': 1.0}
+        Args:
+            clicks: (query, clicked item, times).
+
+        Returns:
+            The judgements, with weights.
+
+        Raises:
+            InvalidInput: A number is not finite, or nothing was clicked.
+
+        Example:
+            >>> log = Relevance.from_log([("shoe", "a", 3), ("shoe", "b", 1), ("hat", "c", 1)])
+            >>> log.weights
+            {'shoe': 4.0, 'hat': 1.0}
         """
         found: dict[str, dict[str, float]] = {}
         for query, item, times in clicks:
@@ -91,10 +126,27 @@ class Relevance:
 
     @classmethod
     def from_neighbours(cls, queries: Embeddings, gallery: Embeddings, k: int) -> Relevance:
-        """From a model's own k nearest items: no human says that they are right, and the source says that none does.
+        """Judge by a model's own nearest items. No human says that they are right, and the source says that none does.
 
-        It measures how well another system imitates this model, which is neither better nor worse than it by definition.
-        Where queries and gallery are one set, no item is its own neighbour.
+        It measures how well another system imitates this model. Where queries and gallery are one set, no item is its own
+        neighbour.
+
+        Args:
+            queries: The model's queries [q].
+            gallery: Its gallery [n].
+            k: How many items are right for each query.
+
+        Returns:
+            The judgements.
+
+        Raises:
+            SpaceMismatch: Queries and gallery are of two spaces.
+
+        Example:
+            >>> from embridge import Space
+            >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32), Space("toy", "1", 2), ["a", "b", "c"])
+            >>> Relevance.from_neighbours(rows, rows, 1).gains["a"]
+            {'b': 1.0}
         """
         require_same(gallery.space, queries.space, what="the queries")
         own = own_rows(queries, gallery) if is_one_set(queries, gallery) else None
@@ -137,9 +189,15 @@ class LabelRelevance:
 
     An item whose id is not listed has no label, and nothing is relevant to it.
 
-    >>> relevance = LabelRelevance({"q": "cat"}, {"a": "cat", "b": "dog"})
-    >>> relevance.judge(["q"], ["b", "a"]).gains(np.array([[0, 1]])).tolist()
-    [[0.0, 1.0]]
+    Attributes:
+        queries: Query id → label.
+        gallery: Gallery id → label.
+        source: Who says so, as reports show it.
+
+    Example:
+        >>> relevance = LabelRelevance({"q": "cat"}, {"a": "cat", "b": "dog"})
+        >>> relevance.judge(["q"], ["b", "a"]).gains(np.array([[0, 1]])).tolist()
+        [[0.0, 1.0]]
     """
 
     queries: Mapping[str, str]

@@ -26,11 +26,23 @@ CEILING = "ceiling"
 class Task:
     """What was asked in one direction, of every cell alike.
 
-    gallery_ids: the items that any ranking holds; gallery: how many were searched; relevant [q] and ideal [q, depth]:
-    how many items are right for each query, and the best possible gains; weights: how much each query counts; slices:
-    column → a label for each query, empty for none; source: who says what is right; groups: queries
-    that ask for the very same items, such as the captions of one photo, are drawn together by the bootstrap; skipped: how
-    many queries were not asked, since nothing is right for them.
+    Attributes:
+        direction: ``t2i``, ``i2t`` or another.
+        query_ids: The queries, q of them.
+        gallery_ids: The items that any ranking holds.
+        gallery: How many items were searched.
+        relevant: How many items are right for each query [q].
+        ideal: The best possible gains [q, depth].
+        weights: How much each query counts [q], or None.
+        slices: Column → a label for each query, empty for none.
+        source: Who says what is right.
+        groups: A number a query [q]. Queries that ask for the very same items, such as the captions of one photo, share it
+            and are drawn together by the bootstrap.
+        skipped: How many queries were not asked, since nothing is right for them.
+
+    Example:
+        >>> Task("t2i", ("a caption",), ("a photo",), 1, np.array([1]), np.ones((1, 1), np.float32)).title
+        'text to image'
     """
 
     direction: str
@@ -74,9 +86,18 @@ class Task:
 class Cell:
     """One (query model, gallery model) pair in one direction: what each query found, best first.
 
-    name: ``old/old``, ``new/old``, ``new/new``, ``naive``, a control's, or ``mixed@0.50/ORDER`` for a part of a backfill;
-    rows [q, depth] into the task's ``gallery_ids``, with scores and gains; full: average precision over the whole
-    gallery, where that was asked for.
+    Attributes:
+        direction: Of the task.
+        name: ``old/old``, ``new/old``, ``new/new``, ``naive``, a control's, or ``mixed@0.50/ORDER`` for a part of a backfill.
+        rows: What was found [q, depth], in the task's ``gallery_ids``.
+        scores: Of each hit [q, depth].
+        gains: How relevant each hit is [q, depth].
+        full: Average precision over the whole gallery [q], where that was asked for.
+
+    Example:
+        >>> gains = np.array([[0, 1]], np.float32)
+        >>> Cell("t2i", "new/old", np.array([[5, 3]]), np.array([[0.9, 0.8]], np.float32), gains).first_hits.tolist()
+        [2]
     """
 
     direction: str
@@ -94,7 +115,24 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """Tasks, and their cells. The last metric is the one that the verdict, flips and curves go by."""
+    """What was measured, query by query. Every figure is computed from it.
+
+    Attributes:
+        tasks: What was asked, one a direction.
+        cells: What was found, in the order of a table.
+        metrics: By which; the verdict, flips and curves go by the last.
+        seed: Draws the resamples of every interval.
+        about: Plain JSON on what was measured, with which versions and machine.
+
+    Raises:
+        InvalidInput: There is no metric or task, or a cell's rankings are too few or too short.
+
+    Example:
+        >>> task = Task("", ("q",), ("g", "h"), 2, np.array([1]), np.ones((1, 1), np.float32))
+        >>> found = np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)
+        >>> Report((task,), (Cell("", "old/old", *found),), ("recall_at_1",)).mean("", "old/old", "recall_at_1")
+        1.0
+    """
 
     tasks: tuple[Task, ...]
     cells: tuple[Cell, ...]

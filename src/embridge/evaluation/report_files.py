@@ -29,18 +29,53 @@ _GROUP_VALUES = 1 << 20
 
 
 def summary_to_dict(summary: Summary) -> dict[str, Any]:
-    """The figures as plain JSON values."""
+    """Write a summary as plain JSON values.
+
+    Args:
+        summary: The figures.
+
+    Returns:
+        What the report's JSON file holds, but for the name of its Parquet file.
+
+    Example:
+        >>> from embridge.evaluation import Verdict
+        >>> verdict = Verdict("upgrade", "Upgrade.")
+        >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
+        >>> summary = Summary(verdict, ("recall_at_1",), seed=0, asked=(), figures=(), about={}, **nothing)
+        >>> summary_to_dict(summary)["verdict"]["decision"]
+        'upgrade'
+    """
     from pydantic import TypeAdapter  # importing the package stays light
 
     return TypeAdapter(Summary).dump_python(summary, mode="json")
 
 
 def save_report(report: Report, path: Path | str, **wanted: Sequence[Any]) -> Summary:
-    """Write ``NAME.json`` and ``NAME.parquet`` beside it; returns the figures that the JSON holds.
+    """Write a report as ``NAME.json``, with every query's values in ``NAME.parquet`` beside it.
 
-    wanted: gates, precisions and thresholds, as `summarise` takes them.
     The JSON says which Parquet file it was written with, so that two that do not belong together are noticed. Needs the
-    extra ``parquet``. Raises `InvalidInput` for a name that does not end in ``.json``: the two files could be one.
+    extra ``parquet``.
+
+    Args:
+        report: The report.
+        path: Where the JSON goes; its name ends in ``.json``.
+        **settings: Gates, precisions and thresholds, as `summarise` takes them.
+
+    Returns:
+        The figures that the JSON holds.
+
+    Raises:
+        InvalidInput: The name ends in something else, so that the two files could be one.
+
+    Example:
+        >>> import numpy as np
+        >>> rows, gains = np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32)
+        >>> task = Task("", ("q",), ("g", "h"), 2, np.array([1]), gains)
+        >>> cells = tuple(Cell("", name, rows, gains, gains) for name in ("old/old", "new/old", "new/new", "naive"))
+        >>> save_report(Report((task,), cells, ("recall_at_1",)), "report.json").figure("", "new/old", "recall_at_1").cell
+        'new/old'
+        >>> load_report("report.json").cell("", "naive").rows.tolist()
+        [[0]]
     """
     path = Path(path)
     if path.suffix != ".json":
@@ -59,14 +94,43 @@ def save_report(report: Report, path: Path | str, **wanted: Sequence[Any]) -> Su
 
 
 def load_summary(path: Path | str) -> Summary:
-    """The figures of a report's JSON; raises `ArtefactError` for anything else."""
+    """Read the figures of a report.
+
+    Args:
+        path: Its JSON file.
+
+    Returns:
+        The figures.
+
+    Raises:
+        ArtefactError: There is no such file, or it holds no report.
+
+    Example:
+        >>> load_summary("nowhere.json")
+        Traceback (most recent call last):
+        ...
+        embridge.errors.ArtefactError: nowhere.json does not exist; expected a report, as embridge evaluate writes it
+    """
     return _read(Path(path))[0]
 
 
 def load_report(path: Path | str) -> Report:
-    """A report with every query's values, from its JSON and the Parquet file beside it.
+    """Read a report with every query's values. Needs the extra ``parquet``; `save_report` shows both.
 
-    Raises `ArtefactError` where one of the two is missing, damaged, or not the other's. Needs the extra ``parquet``.
+    Args:
+        path: Its JSON file; the Parquet file lies beside it.
+
+    Returns:
+        The report.
+
+    Raises:
+        ArtefactError: One of the two is missing, damaged, or not the other's.
+
+    Example:
+        >>> load_report("nowhere.json")
+        Traceback (most recent call last):
+        ...
+        embridge.errors.ArtefactError: nowhere.json does not exist; expected a report, as embridge evaluate writes it
     """
     path = Path(path)
     summary, read = _read(path)

@@ -17,7 +17,17 @@ FEWEST_KEPT = 20
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Hits scoring ``score`` or more: the share of them that is right, and the share of all hits that is kept."""
+    """What is kept of all hits by a score that they must reach.
+
+    Attributes:
+        score: Hits that score it or more are kept.
+        precision: The share of them that is right.
+        kept: The share of all hits that is kept.
+
+    Example:
+        >>> Threshold(0.5, precision=0.9, kept=0.25).kept
+        0.25
+    """
 
     score: float
     precision: float
@@ -33,12 +43,21 @@ class Threshold:
 
 
 def ks_distance(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " m"]) -> float:
-    """The largest distance of the two distribution functions (Kolmogorov–Smirnov), 0 to 1.
+    """Measure the largest distance of two distribution functions (Kolmogorov–Smirnov), 0 to 1.
 
-    Raises `InvalidInput` for no scores and, as all of these do, for NaN.
+    Args:
+        a: Scores of one system [n].
+        b: Scores of the other [m].
 
-    >>> ks_distance(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
-    0.5
+    Returns:
+        The distance.
+
+    Raises:
+        InvalidInput: There are no scores, or NaN among them.
+
+    Example:
+        >>> ks_distance(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
+        0.5
     """
     if not len(a) or not len(b):
         raise InvalidInput(f"expected scores from both systems, came {len(a)} and {len(b)}")
@@ -49,10 +68,22 @@ def ks_distance(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " m"]) -> f
 
 
 def precision_above(scores: Float64[np.ndarray, " h"], right: Bool[np.ndarray, " h"], score: float) -> Threshold:
-    """What a threshold at ``score`` does; where it keeps nothing, precision is 1.
+    """Measure what a threshold keeps, and how much of it is right.
 
-    >>> precision_above(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 0.5)
-    Threshold(score=0.5, precision=0.5, kept=0.6666666666666666)
+    Args:
+        scores: Of all hits [h].
+        right: Whether each is right [h].
+        score: The threshold.
+
+    Returns:
+        The threshold; its precision is 1 where it keeps nothing.
+
+    Raises:
+        InvalidInput: A score is NaN.
+
+    Example:
+        >>> precision_above(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 0.5)
+        Threshold(score=0.5, precision=0.5, kept=0.6666666666666666)
     """
     _require_numbers(scores)
     kept = scores >= score
@@ -64,10 +95,22 @@ def precision_above(scores: Float64[np.ndarray, " h"], right: Bool[np.ndarray, "
 def threshold_for_precision(
     scores: Float64[np.ndarray, " h"], right: Bool[np.ndarray, " h"], precision: float
 ) -> Threshold | None:
-    """The lowest threshold above which at least that share of the hits is right; None where no threshold does it.
+    """Find the lowest threshold above which enough hits are right.
 
-    >>> threshold_for_precision(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 0.6)
-    Threshold(score=0.1, precision=0.6666666666666666, kept=1.0)
+    Args:
+        scores: Of all hits [h].
+        right: Whether each is right [h].
+        precision: The share that must be right.
+
+    Returns:
+        The threshold, or None where none gives that precision.
+
+    Raises:
+        InvalidInput: A score is NaN.
+
+    Example:
+        >>> threshold_for_precision(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 0.6)
+        Threshold(score=0.1, precision=0.6666666666666666, kept=1.0)
     """
     _require_numbers(scores)
     order = np.argsort(-scores, kind="stable")

@@ -19,10 +19,20 @@ __all__ = [
 
 
 def sequence_matrix(rows: list[list[float]]) -> Float64[np.ndarray, "t t"]:
-    """The lower triangle as a matrix, NaN above it: row t holds C[t, 0] … C[t, t].
+    """Write the figures of a sequence as a matrix.
 
-    >>> sequence_matrix([[0.5], [0.6, 0.7]]).tolist()
-    [[0.5, nan], [0.6, 0.7]]
+    Args:
+        rows: Row t holds C[t, 0] … C[t, t].
+
+    Returns:
+        Float64 [t, t], NaN above the diagonal.
+
+    Raises:
+        InvalidInput: The rows do not hold 1, 2, 3, … figures.
+
+    Example:
+        >>> sequence_matrix([[0.5], [0.6, 0.7]]).tolist()
+        [[0.5, nan], [0.6, 0.7]]
     """
     if not rows or any(len(row) != t + 1 for t, row in enumerate(rows)):
         raise InvalidInput(f"expected 1, 2, 3, … figures a row, came {[len(row) for row in rows]}")
@@ -33,14 +43,25 @@ def sequence_matrix(rows: list[list[float]]) -> Float64[np.ndarray, "t t"]:
 
 
 def average_compatibility(matrix: Float64[np.ndarray, "t t"], *, ties: Literal["fail", "succeed"]) -> float:
-    """The share of pairs k < t with C[t, k] > C[k, k]: the new version beats the old one on the old gallery.
+    """Measure the share of pairs k < t with C[t, k] > C[k, k]: the newer version beats the older one on its own gallery.
 
-    ties: whether an equal figure fails, as the definition says, or succeeds, as some published code counts (Biondi et
-    al. 2023). Needs two versions.
+    Args:
+        matrix: What `sequence_matrix` makes [t, t], of two versions at least.
+        ties: Whether an equal figure ``fail``s, as the definition says, or ``succeed``s, as some published code counts.
 
-    >>> matrix = sequence_matrix([[0.5], [0.5, 0.7], [0.6, 0.8, 0.9]])
-    >>> [round(average_compatibility(matrix, ties=t), 3) for t in ("fail", "succeed")]
-    [0.667, 1.0]
+    Returns:
+        The share.
+
+    Raises:
+        InvalidInput: There are too few versions, or a figure of the lower triangle is missing.
+
+    Note:
+        Source: Biondi et al. 2023.
+
+    Example:
+        >>> matrix = sequence_matrix([[0.5], [0.5, 0.7], [0.6, 0.8, 0.9]])
+        >>> [round(average_compatibility(matrix, ties=t), 3) for t in ("fail", "succeed")]
+        [0.667, 1.0]
     """
     matrix = _checked(matrix, versions=2)
     later, earlier = np.tril_indices(len(matrix), -1)
@@ -49,30 +70,60 @@ def average_compatibility(matrix: Float64[np.ndarray, "t t"], *, ties: Literal["
 
 
 def average_accuracy(matrix: Float64[np.ndarray, "t t"]) -> float:
-    """The mean of the triangle, its diagonal too (average multi-model accuracy).
+    """Take the mean of the triangle, its diagonal too: average multi-model accuracy.
 
-    >>> round(average_accuracy(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
-    0.6
+    Args:
+        matrix: What `sequence_matrix` makes [t, t].
+
+    Returns:
+        The mean.
+
+    Raises:
+        InvalidInput: A figure of the lower triangle is missing.
+
+    Example:
+        >>> round(average_accuracy(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
+        0.6
     """
     matrix = _checked(matrix, versions=1)
     return float(matrix[np.tril_indices(len(matrix))].mean())
 
 
 def backward_compatibility(matrix: Float64[np.ndarray, "t t"]) -> float:
-    """Mean over i < T of C[T, i] − C[i, i]: what the last version gains on every older gallery.
+    """Measure what the last version gains on every older gallery.
 
-    >>> round(backward_compatibility(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
-    0.1
+    Args:
+        matrix: What `sequence_matrix` makes [t, t], of two versions at least.
+
+    Returns:
+        The mean over i < T of C[T, i] − C[i, i].
+
+    Raises:
+        InvalidInput: There are too few versions, or a figure of the lower triangle is missing.
+
+    Example:
+        >>> round(backward_compatibility(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
+        0.1
     """
     matrix = _checked(matrix, versions=2)
     return float((matrix[-1, :-1] - matrix.diagonal()[:-1]).mean())
 
 
 def forward_compatibility(matrix: Float64[np.ndarray, "t t"]) -> float:
-    """Mean over i ≥ 1 of C[i, i − 1] − C[i, i]: what a version loses on the gallery just before its own.
+    """Measure what a version loses on the gallery just before its own.
 
-    >>> round(forward_compatibility(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
-    -0.1
+    Args:
+        matrix: What `sequence_matrix` makes [t, t], of two versions at least.
+
+    Returns:
+        The mean over i ≥ 1 of C[i, i − 1] − C[i, i].
+
+    Raises:
+        InvalidInput: There are too few versions, or a figure of the lower triangle is missing.
+
+    Example:
+        >>> round(forward_compatibility(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
+        -0.1
     """
     matrix = _checked(matrix, versions=2)
     return float((matrix.diagonal(-1) - matrix.diagonal()[1:]).mean())

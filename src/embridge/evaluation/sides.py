@@ -65,7 +65,20 @@ class Side:
 
 
 def require_same_items(old: Side, new: Side) -> None:
-    """Raise `InvalidInput` unless both sides hold the same items in the same order."""
+    """Check that both sides hold the same items in the same order.
+
+    Args:
+        old: One side.
+        new: The other.
+
+    Raises:
+        InvalidInput: They do not.
+
+    Example:
+        >>> from embridge import Space
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
+        >>> require_same_items(Side(rows, rows), Side(rows, rows))
+    """
     for what, a, b in (("queries", old.queries, new.queries), ("gallery items", old.gallery, new.gallery)):
         if a.ids == b.ids:
             continue
@@ -78,7 +91,20 @@ def require_same_items(old: Side, new: Side) -> None:
 
 
 def fingerprint(side: Side) -> str:
-    """Sixteen hexadecimal digits of the ids and vectors of queries and gallery: other data, other digits."""
+    """Hash the ids and vectors of queries and gallery: other data, other digits.
+
+    Args:
+        side: The side.
+
+    Returns:
+        Sixteen hexadecimal digits.
+
+    Example:
+        >>> from embridge import Space
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
+        >>> len(fingerprint(Side(rows, rows)))
+        16
+    """
     digest = hashlib.blake2b(digest_size=8)
     for rows in (side.queries, side.gallery):
         digest.update(f"{len(rows)} {[len(name) for name in rows.ids]}".encode())

@@ -10,13 +10,24 @@ __all__ = ["frequency_slices"]
 
 
 def frequency_slices(counts: Mapping[str, float], *, head: float = 0.5, torso: float = 0.4) -> dict[str, str]:
-    """Queries by how often they are asked: ``head``, those that make up that share of all traffic; ``torso``; ``tail``.
+    """Sort queries by how often they are asked: ``head``, ``torso`` and ``tail``.
 
-    counts: query id → how often, above 0. A query belongs to the part in which its own traffic begins, most frequent
-    first; equal ones in the order given.
+    A query belongs to the part in which its own traffic begins, most frequent first; equal ones in the order given.
 
-    >>> frequency_slices({"shoes": 60, "hats": 30, "spats": 5, "gaiters": 5})
-    {'shoes': 'head', 'hats': 'torso', 'spats': 'tail', 'gaiters': 'tail'}
+    Args:
+        counts: Query id → how often it is asked, above 0.
+        head: The share of all traffic that ``head`` makes up.
+        torso: The share of ``torso``; ``tail`` is the rest.
+
+    Returns:
+        Query id → part.
+
+    Raises:
+        InvalidInput: A count is not above 0, or the shares leave no tail.
+
+    Example:
+        >>> frequency_slices({"shoes": 60, "hats": 30, "spats": 5, "gaiters": 5})
+        {'shoes': 'head', 'hats': 'torso', 'spats': 'tail', 'gaiters': 'tail'}
     """
     if not counts or min(counts.values()) <= 0 or not 0 < head < head + torso < 1:
         raise InvalidInput("expected counts above 0, and shares head and torso above 0 that leave a tail")

@@ -21,7 +21,16 @@ _ROUNDING = 1e-12  # of a sum of fractions: less is no difference
 
 
 class Drawn(TypedDict):
-    """How queries are drawn by a bootstrap: arguments of `bootstrap_mean` and `queries_needed`."""
+    """How queries are drawn by a bootstrap: arguments of `bootstrap_mean` and `queries_needed`.
+
+    Attributes:
+        weights: How much each query counts [q], or None.
+        groups: A number a query [q]; equal ones are drawn together; or None.
+
+    Example:
+        >>> bootstrap_mean(np.ones(3), **Drawn(weights=None, groups=None)).value
+        1.0
+    """
 
     weights: Float64[np.ndarray, " q"] | None
     groups: Int64[np.ndarray, " q"] | None
@@ -29,7 +38,17 @@ class Drawn(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and the bounds of its interval."""
+    """A mean and the bounds of its interval.
+
+    Attributes:
+        value: The mean.
+        low: The lower bound.
+        high: The upper bound.
+
+    Example:
+        >>> Interval(0.5, 0.25, 0.75).half
+        0.25
+    """
 
     value: float
     low: float
@@ -42,12 +61,21 @@ class Interval:
 
 
 def weighted_mean(values: Float64[np.ndarray, " q"], weights: Float64[np.ndarray, " q"] | None = None) -> float:
-    """The mean over queries, each counted as often as its weight says (once, without weights); NaN if a value is.
+    """Take the mean over queries, each counted as often as its weight says.
 
-    Raises `InvalidInput` for no values, and weights that are not above 0.
+    Args:
+        values: One a query [q].
+        weights: How much each counts [q], above 0; once by default.
 
-    >>> weighted_mean(np.array([1.0, 0.0]), np.array([3.0, 1.0]))
-    0.75
+    Returns:
+        The mean; NaN if a value is.
+
+    Raises:
+        InvalidInput: There are no values, or a weight is not above 0.
+
+    Example:
+        >>> weighted_mean(np.array([1.0, 0.0]), np.array([3.0, 1.0]))
+        0.75
     """
     _require_weighted(values, weights)
     return float(values.mean() if weights is None else values @ weights / weights.sum())
@@ -62,16 +90,32 @@ def bootstrap_mean(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap interval of a mean over queries (Efron & Tibshirani 1993, chapter 13).
+    """Compute the percentile bootstrap interval of a mean over queries.
 
-    For a difference of two systems pass the per-query differences: that is the paired bootstrap. Weights are resampled
-    with their queries. groups: queries of one group, such as the captions of one photo, are drawn together, since they
-    are not independent of each other (the cluster bootstrap). The same seed gives the same interval. What did not vary
-    has no width: one query, or values that are all equal, give low = value = high. Raises `InvalidInput` for no values,
-    NaN, and weights that are not above 0.
+    For a difference of two systems pass the per-query differences: that is the paired bootstrap. The same seed gives the same
+    interval. What did not vary has no width: one query, or values that are all equal, give low = value = high.
 
-    >>> bootstrap_mean(np.array([1.0, 1.0, 1.0]))
-    Interval(value=1.0, low=1.0, high=1.0)
+    Args:
+        values: One a query [q].
+        weights: How much each counts [q], above 0; they are resampled with their queries.
+        groups: A number a query [q]. Queries of one group, such as the captions of one photo, are drawn together, since they
+            are not independent of each other (the cluster bootstrap).
+        resamples: How many are drawn.
+        level: Of the interval, in (0, 1).
+        seed: Draws them.
+
+    Returns:
+        The mean and its interval.
+
+    Raises:
+        InvalidInput: There are no values, NaN among them, or a weight is not above 0.
+
+    Note:
+        Source: Efron & Tibshirani 1993, chapter 13.
+
+    Example:
+        >>> bootstrap_mean(np.array([1.0, 1.0, 1.0]))
+        Interval(value=1.0, low=1.0, high=1.0)
     """
     if resamples < 1 or not 0 < level < 1:
         raise InvalidInput(f"bootstrap: expected resamples >= 1, level in (0, 1); came {resamples}, {level}")
@@ -121,15 +165,28 @@ def queries_needed(
     level: float = 0.95,
     power: float = 0.8,
 ) -> int | None:
-    """How many queries in all would settle a difference like the one seen; None where none was seen.
+    """Estimate how many queries in all would settle a difference like the one seen.
 
-    The usual sample size of a paired comparison: ((z₁ + z₂) · s / mean)², where z₁ belongs to the two-sided level and z₂
-    to the power, the chance that so many queries show it; s² / q is the variance of the weighted mean, and of one of
-    grouped queries where there are groups, see `bootstrap_mean`. One query and
-    differences that are all equal show no variation: the answer is 1 then, and no evidence.
+    It is the usual sample size of a paired comparison, ((z₁ + z₂) · s / mean)². z₁ belongs to the two-sided level and z₂ to
+    the power; s² / q is the variance of the weighted mean, and of one of grouped queries where there are groups. One query,
+    and differences that are all equal, show no variation: the answer is 1 then, and no evidence.
 
-    >>> queries_needed(np.array([0.0, 0.0, 0.0, 1.0, -1.0, 1.0, 0.0, 0.0]))
-    181
+    Args:
+        differences: One a query [q].
+        weights: How much each counts [q], above 0; once by default.
+        groups: A number a query [q]; see `bootstrap_mean`.
+        level: Of the test, in (0, 1).
+        power: The chance that so many queries show the difference.
+
+    Returns:
+        How many queries; None where no difference was seen.
+
+    Raises:
+        InvalidInput: There are no differences, NaN among them, or a weight is not above 0.
+
+    Example:
+        >>> queries_needed(np.array([0.0, 0.0, 0.0, 1.0, -1.0, 1.0, 0.0, 0.0]))
+        181
     """
     _require_finite(differences)
     mean = weighted_mean(differences, weights)

@@ -41,13 +41,26 @@ def summarise(
     precisions: Sequence[float] = (0.5, 0.75, 0.9),
     thresholds: Sequence[float] = (),
 ) -> Summary:
-    """Every figure of a report.
+    """Compute every figure of a report.
 
-    Raises `SettingsError` for a gate that the report cannot answer, a precision outside 0 to 1 and a threshold that is
-    not finite.
+    Args:
+        report: The report.
+        gates: Conditions to check, in the grammar of `embridge.evaluation.gates`.
+        precisions: Of best hits, 0 to 1, to find the old and the new score threshold for.
+        thresholds: Old ones in use, to find the new ones that keep their precision.
 
-    precisions: of best hits, to find the old and the new score threshold for; thresholds: old ones in use, to find the
-    new ones that keep their precision.
+    Returns:
+        The figures.
+
+    Raises:
+        SettingsError: The report cannot answer a gate, a precision is outside 0 to 1, or a threshold is not finite.
+
+    Example:
+        >>> gains, rows = np.array([[1.0], [0.0]], np.float32), np.zeros((2, 1), np.int64)
+        >>> task = Task("", ("q", "r"), ("g", "h"), 2, np.array([1, 1]), np.ones((2, 1), np.float32))
+        >>> cells = tuple(Cell("", name, rows, gains, gains) for name in ("old/old", "new/old", "new/new", "naive"))
+        >>> summarise(Report((task,), cells, ("recall_at_1",))).figure("", "new/old", "recall_at_1").interval.value
+        0.5
     """
     if not all(0 <= p <= 1 for p in precisions) or not all(map(isfinite, thresholds)):
         raise SettingsError(f"expected precisions of 0 to 1 and finite thresholds, came {precisions} and {thresholds}")

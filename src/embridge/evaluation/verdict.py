@@ -22,10 +22,18 @@ _HELPERS = {"fused/old": "fusion with the old query", "cascade": "a cascade"}
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision, the sentence that gives its reason, and how many more queries would settle what is undecided.
+    """What to do, and why.
 
-    more_queries: of every direction asked, for a difference like the one seen; None where there is nothing to settle, or
-    no difference was seen.
+    Attributes:
+        decision: ``upgrade``, ``upgrade with fusion or cascade``, ``backfill first``, ``keep the old model`` or ``not enough
+            evidence``.
+        sentence: The decision with its reason.
+        more_queries: How many more queries of every direction would settle what is undecided, for a difference like the one
+            seen; None where there is nothing to settle, or no difference was seen.
+
+    Example:
+        >>> Verdict("upgrade", "Upgrade: it is better.").decision
+        'upgrade'
     """
 
     decision: Decision
@@ -34,12 +42,31 @@ class Verdict:
 
 
 def decide(report: Report, *, metric: str | None = None) -> Verdict:
-    """Judge ``new/old`` against ``old/old`` by a metric (the report's last by default) in every direction.
+    """Judge ``new/old`` against ``old/old`` in every direction.
 
-    ``upgrade`` if no direction is ``no`` and at least one is ``yes``; otherwise ``upgrade with fusion or cascade`` if
-    that is so of one of those cells; otherwise ``backfill first`` if some direction is ``no`` although the new model with
-    its own gallery is better everywhere, ``keep the old model`` if some direction is ``no``, and ``not enough evidence``
-    if all are undecided.
+    ``upgrade`` if no direction is ``no`` and at least one is ``yes``; otherwise ``upgrade with fusion or cascade`` if that is
+    so of one of those cells; otherwise ``backfill first`` if some direction is ``no`` although the new model with its own
+    gallery is better everywhere, ``keep the old model`` if some direction is ``no``, and ``not enough evidence`` if all are
+    undecided.
+
+    Args:
+        report: The report.
+        metric: By which; the report's last by default.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        InvalidInput: The report has no such cells or metric.
+
+    Example:
+        >>> import numpy as np
+        >>> from embridge.evaluation import Cell, Task
+        >>> rows, found = np.zeros((9, 1), np.int64), np.ones((9, 1), np.float32)
+        >>> task = Task("", tuple("abcdefghi"), ("g", "h"), 2, np.ones(9, np.int64), found)
+        >>> cells = Cell("", "old/old", rows, found, 0 * found), Cell("", "new/old", rows, found, found)
+        >>> decide(Report((task,), cells, ("recall_at_1",))).decision
+        'upgrade'
     """
     metric = metric or report.main
     if _worth_it(_comparisons(report, metric, UPGRADED)):
@@ -55,7 +82,20 @@ def decide(report: Report, *, metric: str | None = None) -> Verdict:
 
 
 def with_gates(verdict: Verdict, gates: Sequence[GateResult]) -> Verdict:
-    """The same decision; the sentence ends with the gate checks that failed, where some did."""
+    """Add the gate checks that failed to a verdict's sentence; the decision stays.
+
+    Args:
+        verdict: The verdict.
+        gates: What `check_gates` returns.
+
+    Returns:
+        The verdict itself where all passed.
+
+    Example:
+        >>> failed = GateResult("recall_at_10 > 0.5", "search", 0.4, 0.5, passed=False)
+        >>> with_gates(Verdict("upgrade", "Upgrade."), [failed]).sentence
+        'Upgrade. But 1 of 1 gate checks failed: recall_at_10 > 0.5 (search).'
+    """
     failed = [f"{gate.gate} ({gate.where})" for gate in gates if not gate.passed]
     if not failed:
         return verdict

@@ -15,7 +15,17 @@ __all__ = ["Acceptance", "tar_at_far"]
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Pairs scoring ``threshold`` or more are accepted: the shares of same and of different pairs that this accepts."""
+    """What a threshold accepts: pairs scoring it or more.
+
+    Attributes:
+        threshold: The score; infinite where nothing is accepted.
+        true_accept_rate: The share of same pairs accepted.
+        false_accept_rate: The share of different pairs accepted.
+
+    Example:
+        >>> Acceptance(0.7, true_accept_rate=0.9, false_accept_rate=0.001).true_accept_rate
+        0.9
+    """
 
     threshold: float
     true_accept_rate: float
@@ -23,16 +33,29 @@ class Acceptance:
 
 
 def tar_at_far(same: Float64[np.ndarray, " s"], different: Float64[np.ndarray, " d"], far: float) -> Acceptance:
-    """The most same pairs that a threshold accepts, while it accepts at most the share ``far`` of different ones.
+    """Find the threshold that accepts most same pairs, while it accepts at most a share of different ones.
 
-    TAR @ FAR of the face verification benchmarks (IJB-B, Whitelam et al. 2017). Ties are settled conservatively: pairs of
-    one score are accepted or refused together, so the rate reached may be below the one asked, never above. The threshold
-    is the lowest score seen that keeps it, infinite where a different pair that must be refused scores as high as any.
-    Raises `InvalidInput` for no pairs, NaN, a rate outside (0, 1], and fewer than 1 / far different pairs, which cannot
-    show so small a rate.
+    Ties are settled conservatively: pairs of one score are accepted or refused together, so the rate reached may be below the
+    one asked, never above. The threshold is the lowest score seen that keeps it.
 
-    >>> tar_at_far(np.array([0.9, 0.8, 0.3]), np.array([0.7, 0.2, 0.1, 0.0]), 0.25)
-    Acceptance(threshold=0.3, true_accept_rate=1.0, false_accept_rate=0.25)
+    Args:
+        same: Scores of pairs that are the same [s].
+        different: Scores of pairs that are not [d].
+        far: The share of different pairs that may be accepted, in (0, 1].
+
+    Returns:
+        The threshold, and what it accepts.
+
+    Raises:
+        InvalidInput: There are no pairs, NaN among them, the rate is out of range, or fewer than 1 / far different pairs
+            cannot show it.
+
+    Note:
+        Source: TAR @ FAR of the face verification benchmarks (IJB-B, Whitelam et al. 2017).
+
+    Example:
+        >>> tar_at_far(np.array([0.9, 0.8, 0.3]), np.array([0.7, 0.2, 0.1, 0.0]), 0.25)
+        Acceptance(threshold=0.3, true_accept_rate=1.0, false_accept_rate=0.25)
     """
     _require_pairs(same, different, far)
     ranked = np.sort(different)[::-1]

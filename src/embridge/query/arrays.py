@@ -20,7 +20,17 @@ Search = Callable[[Embeddings, int], Hits]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Over:
-    """What `over` returns: exact search of a gallery held as an array."""
+    """Exact search of a gallery held as an array: what `over` returns.
+
+    Attributes:
+        gallery: Embeddings [n].
+
+    Example:
+        >>> from embridge import Space
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
+        >>> Over(rows).without({"0"})(rows, 1).ids
+        (('1',), ('1',))
+    """
 
     gallery: Embeddings
 
@@ -37,14 +47,19 @@ class Over:
 
 
 def over(gallery: Embeddings) -> Over:
-    """Exact search of arrays; a gallery without rows finds nothing.
+    """Search a gallery held as an array, exactly.
 
-    >>> from embridge import Space
-    >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
-    >>> over(rows)(rows, 1).ids, over(rows.take([]))(rows, 1).ids
-    ((('0',), ('1',)), ((), ()))
-    >>> over(rows).without({"0"})(rows, 1).ids
-    (('1',), ('1',))
+    Args:
+        gallery: Embeddings [n]; one without rows finds nothing.
+
+    Returns:
+        A search, to call with queries and k.
+
+    Example:
+        >>> from embridge import Space
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
+        >>> over(rows)(rows, 1).ids, over(rows.take([]))(rows, 1).ids
+        ((('0',), ('1',)), ((), ()))
     """
     return Over(gallery)
 

@@ -56,8 +56,17 @@ def rank_again(
 class Price:
     """What a cascade has cost so far.
 
-    reembedded_per_query: items that the new model encoded; cache_hit_rate: the share of items wanted that the cache
-    held; added_p50_milliseconds, added_p95_milliseconds: of a query's time beyond the bridge and its search.
+    Attributes:
+        queries: How many were asked.
+        items_per_query: How many items were ranked again for each.
+        reembedded_per_query: How many of them the new model encoded.
+        cache_hit_rate: The share of them that the cache held.
+        added_p50_milliseconds: The median of a query's time beyond the bridge and its search.
+        added_p95_milliseconds: Its 95th percentile.
+
+    Example:
+        >>> Price(10, 200.0, 20.0, 0.9, 12.5, 40.0).to_dict()["cache_hit_rate"]
+        0.9
     """
 
     queries: int
@@ -76,24 +85,34 @@ class Price:
 class Cascade:
     """Bridge → the best ``items`` of the old index → the new model's vectors of these → ranked by its scores.
 
-    search: of the untouched old index, ``store.search`` or `embridge.query.over`; encode: looks items up by id and
-    encodes them with the new model; cache: keeps what was encoded, None re-encodes every time. Where the items are the
-    whole gallery, the ranking is exactly that of a finished backfill. Equal scores keep the bridge's order. For
-    backward upgrades.
+    Where the items are the whole gallery, the ranking is that of a finished backfill. Equal scores keep the bridge's order.
 
-    >>> from embridge import Space, search
-    >>> from embridge.adapters import Identity, Prefix, Provenance
-    >>> from embridge.query import over
-    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
-    >>> items = Embeddings.of(np.array([[1, 0, 0], [1, 0, 2], [0, 1, 0]], np.float32), new, ["a", "b", "c"])
-    >>> index = items.with_vectors(items.vectors[:, :2].copy(), old)
-    >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
-    >>> row_of = {name: row for row, name in enumerate(items.ids)}
-    >>> cascade = Cascade(upgrade, over(index), lambda ids: items.take([row_of[i] for i in ids]), items=2)
-    >>> cascade.search(Embeddings.of(np.array([[1, 0, 2]], np.float32), new, ["q"]), 2).ids
-    (('b', 'a'),)
-    >>> cascade.price().reembedded_per_query
-    2.0
+    Args:
+        upgrade: A backward upgrade.
+        search: Of the untouched old index: ``store.search``, or `embridge.query.over`.
+        encode: Looks items up by id and encodes them with the new model.
+        items: How many of the bridge's hits are ranked again.
+        cache: Keeps what was encoded; None encodes every time.
+
+    Raises:
+        WrongDirection: The upgrade is a forward one.
+        SpaceMismatch: The cache is of another space.
+        InvalidInput: ``items`` is below 1.
+
+    Example:
+        >>> from embridge import Space, search
+        >>> from embridge.adapters import Identity, Prefix, Provenance
+        >>> from embridge.query import over
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> items = Embeddings.of(np.array([[1, 0, 0], [1, 0, 2], [0, 1, 0]], np.float32), new, ["a", "b", "c"])
+        >>> index = items.with_vectors(items.vectors[:, :2].copy(), old)
+        >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
+        >>> row_of = {name: row for row, name in enumerate(items.ids)}
+        >>> cascade = Cascade(upgrade, over(index), lambda ids: items.take([row_of[i] for i in ids]), items=2)
+        >>> cascade.search(Embeddings.of(np.array([[1, 0, 2]], np.float32), new, ["q"]), 2).ids
+        (('b', 'a'),)
+        >>> cascade.price().reembedded_per_query
+        2.0
     """
 
     def __init__(
@@ -113,10 +132,18 @@ class Cascade:
         self._milliseconds: deque[float] = deque(maxlen=_TIMED)
 
     def search(self, queries: Embeddings, k: int) -> Hits:
-        """The k best of each query among the bridge's best ``items`` (or k, where that is more), by new scores.
+        """Find the k best of each query among the bridge's best ``items`` (or k, where that is more), by the new model's scores.
 
-        Raises `InvalidInput` where ``encode`` does not give the items asked for, `SpaceMismatch` where it gives vectors
-        of another space.
+        Args:
+            queries: The new model's queries [q].
+            k: How many hits a query gets at most.
+
+        Returns:
+            Ids and scores, best first.
+
+        Raises:
+            InvalidInput: ``encode`` gives other items than those asked for, or k is below 1.
+            SpaceMismatch: The queries, or what ``encode`` gives, are of another space.
         """
         require_k(k)
         candidates = self._search(self.upgrade.to_index_space(queries), max(self.items, k)).ids
@@ -125,7 +152,11 @@ class Cascade:
         return hits_of([names for names, _ in found], [scores for _, scores in found])
 
     def price(self) -> Price:
-        """What all searches so far have cost; raises `InvalidInput` before the first."""
+        """Sum up what all searches so far have cost.
+
+        Raises:
+            InvalidInput: There was no search yet.
+        """
         if not self._queries:
             raise InvalidInput("no query has been asked of this cascade; it has no price yet")
         half, most = np.percentile(self._milliseconds, (50, 95)).tolist()

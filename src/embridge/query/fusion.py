@@ -32,15 +32,28 @@ _SMALL = 1e-6  # of a length where both queries are float32 unit vectors: some r
 
 
 def slerp(old: Embeddings, bridged: Embeddings, alpha: float | np.ndarray) -> Embeddings:
-    """The point α of the way from the old query to the bridged one, along the sphere.
+    """Take the point α of the way from the old query to the bridged one, along the sphere.
 
-    alpha: one number for all queries, or one a query, from 0 to 1. Raises `SpaceMismatch` for two spaces, and
-    `InvalidInput` for other ids and for spaces not compared by cosine.
+    Args:
+        old: The old model's queries [q].
+        bridged: The same queries by the new model, through the bridge [q].
+        alpha: From 0 to 1, one number for all queries or one a query [q].
 
-    >>> space = Space("old", "1", 2)
-    >>> u, v = (Embeddings.of(np.array([x], np.float32), space, ["q"]) for x in ([1, 0], [0, 1]))
-    >>> slerp(u, v, 1 / 3).vectors.round(3).tolist()
-    [[0.8659999966621399, 0.5]]
+    Returns:
+        Queries of the old space [q].
+
+    Raises:
+        SpaceMismatch: The two are of two spaces.
+        InvalidInput: They are other queries, the space is not compared by cosine, or α is out of range.
+
+    Note:
+        Source: Shoemake 1985.
+
+    Example:
+        >>> space = Space("old", "1", 2)
+        >>> u, v = (Embeddings.of(np.array([x], np.float32), space, ["q"]) for x in ([1, 0], [0, 1]))
+        >>> slerp(u, v, 1 / 3).vectors.round(3).tolist()
+        [[0.8659999966621399, 0.5]]
     """
     u, v = _directions(old, bridged)
     a = _alphas(alpha, len(old))
@@ -53,12 +66,27 @@ def slerp(old: Embeddings, bridged: Embeddings, alpha: float | np.ndarray) -> Em
 
 
 def nlerp(old: Embeddings, bridged: Embeddings, alpha: float | np.ndarray) -> Embeddings:
-    """The point α of the way from the old query to the bridged one, along the chord, at length one; as `slerp`.
+    """Take the point α of the way from the old query to the bridged one, along the chord, at length one.
 
-    >>> space = Space("old", "1", 2)
-    >>> u, v = (Embeddings.of(np.array([x], np.float32), space, ["q"]) for x in ([1, 0], [0, 1]))
-    >>> nlerp(u, v, 0.2).vectors.round(3).tolist()
-    [[0.9700000286102295, 0.24300000071525574]]
+    At α = ½ it is the mean of both: the cell ``fused/old`` of a report.
+
+    Args:
+        old: The old model's queries [q].
+        bridged: The same queries by the new model, through the bridge [q].
+        alpha: From 0 to 1, one number for all queries or one a query [q].
+
+    Returns:
+        Queries of the old space [q].
+
+    Raises:
+        SpaceMismatch: The two are of two spaces.
+        InvalidInput: They are other queries, the space is not compared by cosine, or α is out of range.
+
+    Example:
+        >>> space = Space("old", "1", 2)
+        >>> u, v = (Embeddings.of(np.array([x], np.float32), space, ["q"]) for x in ([1, 0], [0, 1]))
+        >>> nlerp(u, v, 0.2).vectors.round(3).tolist()
+        [[0.9700000286102295, 0.24300000071525574]]
     """
     _require_pair(old, bridged)
     a = _alphas(alpha, len(old))
@@ -68,12 +96,24 @@ def nlerp(old: Embeddings, bridged: Embeddings, alpha: float | np.ndarray) -> Em
 def interpolate_scores(
     old: Float32[np.ndarray, "q n"], bridged: Float32[np.ndarray, "q n"], alpha: float | np.ndarray
 ) -> Float32[np.ndarray, "q n"]:
-    """(1 − α) · the old query's scores + α · the bridged query's, over the same items.
+    """Mix the scores of both queries: (1 − α) · the old one's + α · the bridged one's.
 
-    Cosines to unit queries: the order is that of `nlerp`, whose one search is half the work.
+    Of cosines to unit queries the order is that of `nlerp`, whose one search is half the work.
 
-    >>> interpolate_scores(np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32), 0.25).tolist()
-    [[0.75, 0.25]]
+    Args:
+        old: Scores of the old queries [q, n].
+        bridged: Scores of the bridged queries over the same items [q, n].
+        alpha: From 0 to 1, one number for all queries or one a query [q].
+
+    Returns:
+        Scores [q, n].
+
+    Raises:
+        InvalidInput: The shapes differ, or α is out of range.
+
+    Example:
+        >>> interpolate_scores(np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32), 0.25).tolist()
+        [[0.75, 0.25]]
     """
     if old.shape != bridged.shape:
         raise InvalidInput(f"expected scores of the same queries and items, came {old.shape} and {bridged.shape}")
@@ -82,17 +122,48 @@ def interpolate_scores(
 
 
 def adaptive_alpha(old: Embeddings, bridged: Embeddings, bias: float, slope: float) -> Float64[np.ndarray, " q"]:
-    """σ(b + s⟨u, v⟩) for every query: how far to trust the bridge, given how far the two models agree.
+    """Compute σ(b + s⟨u, v⟩) for every query: how far to trust the bridge, given how far the two models agree.
 
-    >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("old", "1", 2))
-    >>> adaptive_alpha(rows, rows, bias=-1.0, slope=1.0).tolist()
-    [0.5, 0.5]
+    Args:
+        old: The old model's queries [q].
+        bridged: The same queries by the new model, through the bridge [q].
+        bias: b.
+        slope: s.
+
+    Returns:
+        One α a query [q].
+
+    Raises:
+        SpaceMismatch: The two are of two spaces.
+        InvalidInput: They are other queries, or the space is not compared by cosine.
+
+    Example:
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("old", "1", 2))
+        >>> adaptive_alpha(rows, rows, bias=-1.0, slope=1.0).tolist()
+        [0.5, 0.5]
     """
     return np.asarray(0.5 * (1 + np.tanh(0.5 * (bias + slope * cosines(old, bridged)))))  # σ, without overflow
 
 
 def cosines(old: Embeddings, bridged: Embeddings) -> Float64[np.ndarray, " q"]:
-    """⟨u, v⟩ of every query, 0 where one of them is zeros."""
+    """Compute ⟨u, v⟩ of every query: how far the two models agree.
+
+    Args:
+        old: The old model's queries [q].
+        bridged: The same queries by the new model, through the bridge [q].
+
+    Returns:
+        Float64 [q]; 0 where one of the two is zeros.
+
+    Raises:
+        SpaceMismatch: The two are of two spaces.
+        InvalidInput: They are other queries, or the space is not compared by cosine.
+
+    Example:
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("old", "1", 2))
+        >>> cosines(rows, rows).tolist()
+        [1.0, 1.0]
+    """
     u, v = _directions(old, bridged)
     return np.asarray(np.einsum("qd,qd->q", u, v))
 
@@ -101,14 +172,24 @@ def cosines(old: Embeddings, bridged: Embeddings) -> Float64[np.ndarray, " q"]:
 class Fusion:
     """A way to fuse queries, for one old space; `embridge.evaluation.choose_alpha` finds one on a support set.
 
-    alpha: of ``slerp`` and ``nlerp``; bias and slope: of ``adaptive``. metric, support (ids of the queries it was chosen
-    on: leave them out of any evaluation) and scores ((α, mean of the metric on the support) of the grid) say where it
-    comes from; empty where it was set by hand.
+    Attributes:
+        space: The old space.
+        kind: ``slerp``, ``nlerp`` or ``adaptive``.
+        alpha: Of ``slerp`` and ``nlerp``.
+        bias: Of ``adaptive``.
+        slope: Of ``adaptive``.
+        metric: By which it was chosen; empty where it was set by hand.
+        support: Ids of the queries it was chosen on; leave them out of any evaluation.
+        scores: (α, mean of the metric on the support) of every α that was tried.
 
-    >>> space = Space("old", "1", 2)
-    >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), space)
-    >>> Fusion(space, "nlerp", alpha=0.5).apply(rows, rows).vectors.tolist()
-    [[1.0, 0.0], [0.0, 1.0]]
+    Raises:
+        InvalidInput: The numbers are not those of the kind, or out of range.
+
+    Example:
+        >>> space = Space("old", "1", 2)
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), space)
+        >>> Fusion(space, "nlerp", alpha=0.5).apply(rows, rows).vectors.tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
 
     space: Space

@@ -30,29 +30,39 @@ Found = tuple[tuple[str, ...], np.ndarray]
 class MixedSearch:
     """New queries over rows that lie in the old space, in the new one, or in both; an id in both counts by its new row.
 
-    old_search takes bridged queries, new_search those of the upgrade's head: ``store.search``, or `embridge.query.over`.
+    No merge reorders the rows of one space, so with nothing or all backfilled the ranking is that of a single search. Equal
+    values go by rank in their own lists, then the new one comes first. The scores of the hits are the merged values.
 
-    merge: a `Calibration` (``calibrated``, ``distance-rank``, ``standard``), ``rrf`` (1 / (60 + rank in its own list))
-    or ``raw`` (scores as they are). None of them reorders the rows of one space, so with nothing or all backfilled the
-    ranking is that of a single search. Equal values go by rank in their own lists, then the new one comes first. The
-    scores of the hits are the merged values.
+    An array that is searched without its renewed rows has none to skip. So more may be found there than by a list that ends
+    too early.
 
-    backfilled: of some ids, those that have a new row; of all ids of an array of old rows at once, where that saves work.
-    None says that no old row is kept once its new one is written; then both rows of an id are noticed only where both are
-    found. most_fetched: how deep a list is read, at most, to find k rows without a new one. An array that is searched
-    without its renewed rows has none to skip, so there more may be found than by a list that ends too early.
+    Attributes:
+        old_search: Takes bridged queries: ``store.search``, or `embridge.query.over`.
+        new_search: Takes the queries of the upgrade's head.
+        upgrade: A backward upgrade.
+        merge: A `Calibration` (``calibrated``, ``distance-rank``, ``standard``), ``rrf`` or ``raw``; see `comparable`.
+        backfilled: Of some ids, those that have a new row; it is called with all ids of an array of old rows where that
+            saves work. None says that no old row is kept once its new one is written; then both rows of an id are noticed
+            only where both are found.
+        most_fetched: How deep a list is read, at most, to find k rows without a new one.
 
-    >>> from embridge import Space
-    >>> from embridge.adapters import Identity, Prefix, Provenance
-    >>> from embridge.query import over
-    >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
-    >>> items = Embeddings.of(np.array([[1, 0, 0], [1, 0, 2], [0, 1, 0]], np.float32), new, ["a", "b", "c"])
-    >>> index = items.with_vectors(items.vectors[:, :2].copy(), old)
-    >>> done = items.take([1])
-    >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
-    >>> mixed = MixedSearch(over(index), over(done), upgrade, "raw", backfilled=set(done.ids).intersection)
-    >>> mixed.search(Embeddings.of(np.array([[1, 0, 0]], np.float32), new, ["q"]), 3).ids
-    (('a', 'b', 'c'),)
+    Raises:
+        WrongDirection: The upgrade is a forward one.
+        SpaceMismatch: The calibration is of other spaces.
+        InvalidInput: There is no such merge, or ``most_fetched`` is below 1.
+
+    Example:
+        >>> from embridge import Space
+        >>> from embridge.adapters import Identity, Prefix, Provenance
+        >>> from embridge.query import over
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> items = Embeddings.of(np.array([[1, 0, 0], [1, 0, 2], [0, 1, 0]], np.float32), new, ["a", "b", "c"])
+        >>> index = items.with_vectors(items.vectors[:, :2].copy(), old)
+        >>> done = items.take([1])
+        >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
+        >>> mixed = MixedSearch(over(index), over(done), upgrade, "raw", backfilled=set(done.ids).intersection)
+        >>> mixed.search(Embeddings.of(np.array([[1, 0, 0]], np.float32), new, ["q"]), 3).ids
+        (('a', 'b', 'c'),)
     """
 
     old_search: Search
@@ -71,7 +81,19 @@ class MixedSearch:
             raise InvalidInput(f"most_fetched is at least 1, came {self.most_fetched}")
 
     def search(self, queries: Embeddings, k: int) -> Hits:
-        """The k best items of every query, each id once; raises `SpaceMismatch` for queries of another space."""
+        """Find the k best items of every query, each id once.
+
+        Args:
+            queries: The new model's queries [q].
+            k: How many hits a query gets at most.
+
+        Returns:
+            Ids and merged values, best first.
+
+        Raises:
+            SpaceMismatch: The queries are of another space.
+            InvalidInput: k is below 1.
+        """
         require_k(k)
         bridged, asking = self.upgrade.to_index_space(queries), self.upgrade.head(queries)
         if not len(queries):

@@ -42,16 +42,26 @@ class VectorCache:
     """Vectors of one space by id, in one SQLite file of at most ``max_bytes``.
 
     It survives restarts; a crash leaves every write whole or not done, and may forget which vectors were used last.
-    Several threads and processes of one machine may use one file (its write-ahead log, some megabytes beside it while it
-    is open, needs a disk of that machine's own). A file of another space is refused with `SpaceMismatch`; one that is
-    damaged or foreign with `StoreError`, and stays as it is.
+    Several threads and processes of one machine may use one file. Its write-ahead log, some megabytes beside it while it
+    is open, needs a disk of that machine's own. A file that is damaged or foreign is refused, and stays as it is.
 
-    >>> space = Space("new", "1", 2)
-    >>> with VectorCache("cache.sqlite", space, max_bytes=2**20 + 64) as cache:
-    ...     cache.put(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]))
-    >>> with VectorCache("cache.sqlite", space, max_bytes=2**20 + 64) as cache:
-    ...     {name: vector.tolist() for name, vector in cache.get(["b", "c"]).items()}
-    {'b': [0.0, 1.0]}
+    Args:
+        path: The file; it is made where there is none.
+        space: Of the vectors.
+        max_bytes: How large the file may grow; what was used longest ago makes room.
+
+    Raises:
+        SpaceMismatch: The file is of another space.
+        StoreError: The file is damaged, or no cache.
+        InvalidInput: ``max_bytes`` is too few to hold anything.
+
+    Example:
+        >>> space = Space("new", "1", 2)
+        >>> with VectorCache("cache.sqlite", space, max_bytes=2**20 + 64) as cache:
+        ...     cache.put(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]))
+        >>> with VectorCache("cache.sqlite", space, max_bytes=2**20 + 64) as cache:
+        ...     {name: vector.tolist() for name, vector in cache.get(["b", "c"]).items()}
+        {'b': [0.0, 1.0]}
     """
 
     def __init__(self, path: Path | str, space: Space, *, max_bytes: int) -> None:

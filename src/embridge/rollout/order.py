@@ -21,14 +21,48 @@ _ROUNDS = 10
 
 
 def in_random_order(gallery: Embeddings, *, seed: int = 0) -> tuple[str, ...]:
-    """The order to compare others with."""
+    """Shuffle the gallery: the order to compare others with.
+
+    Args:
+        gallery: Embeddings [n].
+        seed: Draws it.
+
+    Returns:
+        Every id once.
+
+    Example:
+        >>> from embridge import Space
+        >>> rows = Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), ["a", "b", "c"])
+        >>> sorted(in_random_order(rows))
+        ['a', 'b', 'c']
+    """
     return _ids(gallery, np.random.default_rng(seed).permutation(len(gallery)))
 
 
 def by_uncertainty(gallery: Embeddings, upgrade: Upgrade) -> tuple[str, ...]:
-    """Items that the bridge is least sure of first (FastFill, Jaeckle et al. 2023, section 3).
+    """Put items first that the bridge is least sure of.
 
-    Raises `InvalidInput` for an upgrade that says nothing of its uncertainty; the method ``fastfill`` makes one that does.
+    Args:
+        gallery: The old model's vectors [n].
+        upgrade: One that says how uncertain it is; the method ``fastfill`` makes them.
+
+    Returns:
+        Every id once, the first to re-encode first.
+
+    Raises:
+        InvalidInput: The upgrade says nothing of its uncertainty.
+
+    Note:
+        Source: FastFill, Jaeckle et al. 2023, section 3.
+
+    Example:
+        >>> from embridge import Space
+        >>> from embridge.adapters import Identity, Linear, Provenance
+        >>> new, old, log_error = Space("new", "1", 2), Space("old", "1", 2), Space("log error", "1", 1, "dot")
+        >>> unsure = Linear(old, log_error, np.array([[0], [1]], np.float32))
+        >>> upgrade = Upgrade(Identity(new, new), Identity(old, new), Provenance("toy"), "forward", uncertainty=unsure)
+        >>> by_uncertainty(Embeddings.of(np.eye(2, dtype=np.float32), old, ["sure", "unsure"]), upgrade)
+        ('unsure', 'sure')
     """
     if upgrade.uncertainty is None:
         raise InvalidInput(
@@ -38,12 +72,23 @@ def by_uncertainty(gallery: Embeddings, upgrade: Upgrade) -> tuple[str, ...]:
 
 
 def by_class_distance(gallery: Embeddings, labels: Sequence[str]) -> tuple[str, ...]:
-    """Items farthest from the mean of their class first, by cosine; those are what a class is confused by.
+    """Put items first that are farthest from the mean of their class, by cosine; those are what a class is confused by.
 
-    >>> from embridge import Space
-    >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [1, 2]], np.float32), Space("toy", "1", 2), ["a", "b", "odd"])
-    >>> by_class_distance(rows, ["cat", "cat", "cat"])[0]
-    'odd'
+    Args:
+        gallery: Embeddings [n].
+        labels: The class of each item [n].
+
+    Returns:
+        Every id once, the first to re-encode first.
+
+    Raises:
+        InvalidInput: There is not one label an item.
+
+    Example:
+        >>> from embridge import Space
+        >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [1, 2]], np.float32), Space("toy", "1", 2), ["a", "b", "odd"])
+        >>> by_class_distance(rows, ["cat", "cat", "cat"])[0]
+        'odd'
     """
     if len(labels) != len(gallery):
         raise InvalidInput(f"{len(gallery)} items came with {len(labels)} labels; give one an item")
@@ -53,7 +98,25 @@ def by_class_distance(gallery: Embeddings, labels: Sequence[str]) -> tuple[str, 
 
 
 def by_cluster_distance(gallery: Embeddings, *, clusters: int = 100, seed: int = 0) -> tuple[str, ...]:
-    """The same without labels: distance from the nearest of ``clusters`` means, found by spherical k-means."""
+    """Put items first that are farthest from the nearest cluster mean: `by_class_distance` without labels.
+
+    Args:
+        gallery: Embeddings [n].
+        clusters: How many means spherical k-means finds.
+        seed: Draws the first ones.
+
+    Returns:
+        Every id once, the first to re-encode first.
+
+    Raises:
+        InvalidInput: There are more clusters than items, or fewer than 1.
+
+    Example:
+        >>> from embridge import Space
+        >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [1, 2]], np.float32), Space("toy", "1", 2), ["a", "b", "odd"])
+        >>> by_cluster_distance(rows, clusters=1)[0]
+        'odd'
+    """
     if not 1 <= clusters <= len(gallery):
         raise InvalidInput(f"expected 1 to {len(gallery)} clusters for {len(gallery)} items, came {clusters}")
     vectors = normalized(gallery.vectors)
@@ -66,12 +129,23 @@ def by_cluster_distance(gallery: Embeddings, *, clusters: int = 100, seed: int =
 
 
 def by_frequency(gallery: Embeddings, counts: Mapping[str, float]) -> tuple[str, ...]:
-    """What is asked for most first; items that are not counted come last, in the gallery's order.
+    """Put items first that are asked for most; those that are not counted come last, in the gallery's order.
 
-    >>> from embridge import Space
-    >>> rows = Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), ["a", "b", "c"])
-    >>> by_frequency(rows, {"c": 9, "b": 1})
-    ('c', 'b', 'a')
+    Args:
+        gallery: Embeddings [n].
+        counts: Item id → how often it is asked for.
+
+    Returns:
+        Every id once, the first to re-encode first.
+
+    Raises:
+        InvalidInput: No counted id is in the gallery.
+
+    Example:
+        >>> from embridge import Space
+        >>> rows = Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), ["a", "b", "c"])
+        >>> by_frequency(rows, {"c": 9, "b": 1})
+        ('c', 'b', 'a')
     """
     unknown = counts.keys() - set(gallery.ids)
     if unknown and len(unknown) == len(counts):

@@ -41,9 +41,24 @@ _RATIOS = {
 
 
 def report_html(summary: Summary, *, show: Show | None = None) -> str:
-    """One self-contained page. ``show`` gives what people look at for the id of an item or a query; without it, the id.
+    """Render a report as one self-contained page.
 
-    Ids, labels and texts are escaped, whatever they hold. `pictures_from` makes a ``show`` of a folder of images.
+    Ids, labels and texts are escaped, whatever they hold.
+
+    Args:
+        summary: The figures.
+        show: From the id of an item or a query to what people look at; the id itself by default. `pictures_from` makes one
+            of a folder of images.
+
+    Returns:
+        The page.
+
+    Example:
+        >>> from embridge.evaluation import Verdict
+        >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
+        >>> summary = Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing)
+        >>> "<h1>Upgrade report</h1>" in report_html(summary)
+        True
     """
     seen: Show = cache(show) if show is not None else str
     parts = [
@@ -71,7 +86,19 @@ def report_html(summary: Summary, *, show: Show | None = None) -> str:
 
 
 def save_html(path: Path | str, summary: Summary, *, show: Show | None = None) -> None:
-    """Write the page; it is there whole or not at all."""
+    """Write a report as one page, whole or not at all.
+
+    Args:
+        path: Where it goes.
+        summary: The figures.
+        show: From an id to what people look at; see `report_html`.
+
+    Example:
+        >>> from embridge.evaluation import Verdict
+        >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
+        >>> summary = Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing)
+        >>> save_html("report.html", summary)
+    """
     page = report_html(summary, show=show)
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -11,7 +11,21 @@ __all__ = ["report_markdown", "tables_markdown"]
 
 
 def report_markdown(summary: Summary) -> str:
-    """The verdict's sentence, what to know before trusting it, then the tables."""
+    """Render a report as Markdown: the verdict's sentence, what to know before trusting it, then the tables.
+
+    Args:
+        summary: The figures.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> from embridge.evaluation import Verdict
+        >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
+        >>> summary = Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing)
+        >>> report_markdown(summary).split()[0]
+        'Upgrade.'
+    """
     parts = [summary.verdict.sentence]
     if summary.cautions:
         parts.append("\n".join(f"- {caution}." for caution in summary.cautions))
@@ -19,7 +33,23 @@ def report_markdown(summary: Summary) -> str:
 
 
 def tables_markdown(tables: Sequence[ReportTable]) -> str:
-    """The tables one after the other, each under its title."""
+    """Render tables as Markdown, one after the other, each under its title.
+
+    Args:
+        tables: What `report_tables` makes.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> print(tables_markdown([ReportTable("Cells", ["cell", "R@1"], [["old/old", ".50"]])]))
+        Cells:
+        <BLANKLINE>
+        | cell | R@1 |
+        | --- | ---: |
+        | old/old | .50 |
+        <BLANKLINE>
+    """
     parts = []
     for table in tables:
         rows = [table.columns, ["---", *("---:" for _ in table.columns[1:])], *table.rows]

@@ -25,7 +25,19 @@ _LARGEST_BYTES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The bytes of an image file and their media type, ``image/png`` for instance."""
+    """An image to put into a page.
+
+    Attributes:
+        data: The bytes of its file.
+        media_type: Such as ``image/png``.
+
+    Raises:
+        InvalidInput: A browser shows no such type.
+
+    Example:
+        >>> Picture(b"GIF89a", "image/gif").uri
+        'data:image/gif;base64,R0lGODlh'
+    """
 
     data: bytes
     media_type: str
@@ -46,11 +58,23 @@ Show = Callable[[str], Picture | str]
 
 
 def pictures_from(folder: Path | str) -> Show:
-    """Show the ids that name an image file below ``folder`` as pictures, and every other id as text.
+    """Show the ids that name an image file below a folder as pictures, and every other id as text.
 
-    Ids are paths relative to ``folder``; what leads out of it, by ``..`` or by a link, stays text. Pictures are made
-    small where Pillow is installed; without it files under 200 kB are taken as they are. Raises `InvalidInput` where
-    ``folder`` is none.
+    What leads out of the folder, by ``..`` or by a link, stays text. Pictures are made small where Pillow is installed; without
+    it files under 200 kB are taken as they are.
+
+    Args:
+        folder: What the ids are relative to.
+
+    Returns:
+        From an id to its picture or text, as `report_html` takes it.
+
+    Raises:
+        InvalidInput: There is no such folder.
+
+    Example:
+        >>> pictures_from(".")("a caption")
+        'a caption'
     """
     root = Path(folder).resolve()
     if not root.is_dir():

@@ -17,7 +17,17 @@ _SHOWN_FLIPS = 5
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """A title, column names and rows of text."""
+    """A table of text.
+
+    Attributes:
+        title: What it shows.
+        columns: Their names.
+        rows: One text a column each.
+
+    Example:
+        >>> ReportTable("Cells", ["cell", "R@1"], [["old/old", ".50"]]).columns
+        ['cell', 'R@1']
+    """
 
     title: str
     columns: list[str]
@@ -25,16 +35,43 @@ class ReportTable:
 
 
 def report_tables(summary: Summary) -> list[ReportTable]:
-    """The cells of each direction, then slices, curves, thresholds, worst flips and gates, as far as there are any."""
+    """Lay out a report as tables of text.
+
+    Args:
+        summary: The figures.
+
+    Returns:
+        The cells of each direction, then slices, curves, thresholds, worst flips and gates, as far as there are any.
+
+    Example:
+        >>> from embridge.evaluation import Verdict
+        >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
+        >>> summary = Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing)
+        >>> report_tables(summary)
+        []
+    """
     more = (_ratios, _slices, _curves, _shifts, _flips, _gates)
     return cell_tables(summary) + [table for made in more if (table := made(summary)).rows]
 
 
 def cell_tables(summary: Summary) -> list[ReportTable]:
-    """One row a cell: metrics with half their 95 % interval, then the comparison with ``old/old`` by the last metric.
+    """Lay out the cells of each direction, one row a cell.
 
-    flips: the share of queries that lost (−) and that won (+) their right item. The ceiling stands last and in brackets,
-    and is compared with nothing: it is no system.
+    A row has the metrics with half their 95 % interval, then the comparison with ``old/old`` by the last metric. Flips are the
+    share of queries that lost (−) and that won (+) their right item. The ceiling stands last and in brackets, and is compared
+    with nothing: it is no system.
+
+    Args:
+        summary: The figures.
+
+    Returns:
+        One table a direction.
+
+    Example:
+        >>> from embridge.evaluation import Verdict
+        >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
+        >>> cell_tables(Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing))
+        []
     """
     columns = [
         "query/gallery",
@@ -164,12 +201,35 @@ def _with_half(interval: Interval) -> str:
 
 
 def interval_text(difference: Interval) -> str:
-    """A difference and its interval."""
+    """Write a difference and its interval.
+
+    Args:
+        difference: The difference.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> interval_text(Interval(0.1, 0.05, 0.15))
+        '+0.100 (+0.050 to +0.150)'
+    """
     return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
 def flip_text(negative: float, positive: float) -> str:
-    """Both flip rates, without leading zeros."""
+    """Write both flip rates, without leading zeros.
+
+    Args:
+        negative: The share of queries that lost their right item.
+        positive: The share that won it.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> flip_text(0.02, 0.1)
+        '−.020 +.100'
+    """
     return f"−{_short(negative)} +{_short(positive)}"
 
 
