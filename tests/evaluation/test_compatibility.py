@@ -6,18 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embridge.errors import InvalidInput
-from embridge.evaluation.compatibility import (
-    FEWEST_CHANGED,
-    break_even,
-    compatible,
-    flip_rates,
-    flips,
-    p_1,
-    p_comp,
-    p_up,
-    retention,
-    update_gain,
-)
+from embridge.evaluation.compatibility import FEWEST_CHANGED, compatible, flip_rates, flips
+from embridge.evaluation.ratios import break_even, p_1, p_comp, p_up, retention, update_gain
 from embridge.evaluation.statistics import bootstrap_mean
 
 SHARES = st.floats(0.01, 1)

@@ -150,7 +150,7 @@ def test_values_that_contradict_the_figures_are_refused(copied):
 
 
 def test_many_row_groups_are_one_cell_again(report, saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("embridge.evaluation.report_files._GROUP_VALUES", 2_500)  # of 6,000 in a cell
+    monkeypatch.setattr("embridge.evaluation.report_values._GROUP_VALUES", 2_500)  # of 6,000 in a cell
     assert save_report(report, tmp_path / "report.json", gates=["negative_flip_rate <= 0.03"]) == saved[1]
     groups, cells = pq.ParquetFile(tmp_path / "report.parquet").num_row_groups, len(report.cells)
     assert groups > 1.5 * cells
@@ -197,7 +197,7 @@ def test_an_interrupted_write_leaves_the_earlier_report(copied, report, monkeypa
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("embridge.evaluation.report_files._write_values", stop)
+    monkeypatch.setattr("embridge.evaluation.report_files.write_values", stop)
     with pytest.raises(KeyboardInterrupt):
         save_report(report, copied)
     assert copied.read_bytes() == before

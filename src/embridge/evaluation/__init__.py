@@ -5,18 +5,7 @@ from embridge.evaluation.calibrate import fit_calibration, isotonic
 from embridge.evaluation.cells import MORE_CELLS
 from embridge.evaluation.choose_fusion import choose_alpha, split_support
 from embridge.evaluation.compare import compare
-from embridge.evaluation.compatibility import (
-    Comparison,
-    break_even,
-    compatible,
-    flip_rates,
-    flips,
-    p_1,
-    p_comp,
-    p_up,
-    retention,
-    update_gain,
-)
+from embridge.evaluation.compatibility import Comparison, compatible, flip_rates, flips
 from embridge.evaluation.evaluate import evaluate
 from embridge.evaluation.gates import GateResult, check_gates, require_gates
 from embridge.evaluation.landmarks import (
@@ -29,6 +18,7 @@ from embridge.evaluation.landmarks import (
 )
 from embridge.evaluation.measures import MEASURES, measure
 from embridge.evaluation.metrics import average_precision, cmc_at_k, first_hits, mrr, ndcg_at_k, recall_at_k
+from embridge.evaluation.ratios import break_even, p_1, p_comp, p_up, retention, update_gain
 from embridge.evaluation.relevance import AnyRelevance, LabelRelevance, Relevance
 from embridge.evaluation.report import Cell, Report, Task
 from embridge.evaluation.report_files import load_report, load_summary, save_report

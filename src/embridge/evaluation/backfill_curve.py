@@ -109,7 +109,22 @@ def backfill_curve(
 
 
 def backfilled(order: Int64[np.ndarray, " n"], *, k: int = 20) -> Iterator[tuple[float, Bool[np.ndarray, " n"]]]:
-    """Each cut-off, and which gallery rows are re-encoded by then; ``order`` names every row once, first to last."""
+    """Walk through a backfill, cut-off by cut-off.
+
+    Args:
+        order: Gallery rows [n], the one re-encoded first in front; every row once.
+        k: How many cut-offs lie between nothing and all.
+
+    Yields:
+        The fraction, and which gallery rows are re-encoded by then [n].
+
+    Raises:
+        InvalidInput: The order does not name every row once.
+
+    Examples:
+        >>> [(fraction, done.tolist()) for fraction, done in backfilled(np.array([1, 0]), k=1)]
+        [(0.0, [False, False]), (0.5, [False, True]), (1.0, [True, True])]
+    """
     if not np.array_equal(np.sort(order), np.arange(len(order))):
         raise InvalidInput(f"a backfill order names each of the {len(order)} gallery rows once")
     for fraction in cut_offs(k):

@@ -39,7 +39,21 @@ _CASCADE_VALUES = 1 << 22  # of the vectors that are ranked again at once
 class Bench:
     """Both sides of one direction and the upgrade between them.
 
-    own [q]: where queries and gallery are one set, each query's own gallery row, which it may not find; else None.
+    Attributes:
+        old: The old model's queries [q] and gallery [n].
+        new: The same items as the new model sees them.
+        upgrade: From the new model to the old one.
+        own: Where queries and gallery are one set, each query's own gallery row [q], which it may not find; else None.
+
+    Examples:
+        >>> from embridge.adapters import Identity, Prefix, Provenance
+        >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
+        >>> rows = Embeddings.of(np.eye(3, dtype=np.float32), new)
+        >>> stored = rows.with_vectors(np.eye(3, 2, dtype=np.float32), old)
+        >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
+        >>> bench = Bench(Side(stored, stored), Side(rows, rows), upgrade)
+        >>> bench.search(bench.bridged(), 1).rows.tolist()
+        [[0], [1], [0]]
     """
 
     old: Side

@@ -31,7 +31,7 @@ class CellChange:
         positive_flip_rate: The reverse.
         identical: Whether every query has the same value.
 
-    Example:
+    Examples:
         >>> from embridge.evaluation import Comparison, Interval
         >>> gain = Comparison("yes", Interval(0.1, 0.05, 0.15))
         >>> CellChange("t2i", "new/old", "recall_at_10", 500, 0.4, 0.5, gain, 0.0, 0.1, identical=False).comparison.answer
@@ -66,7 +66,7 @@ def compare(a: Report, b: Report, *, metrics: Sequence[str] | None = None) -> tu
     Raises:
         InvalidInput: The two share nothing, or were judged differently.
 
-    Example:
+    Examples:
         >>> from embridge.evaluation import Cell, Report, Task
         >>> task = Task("", ("q", "r"), ("g", "h"), 2, np.array([1, 1]), np.ones((2, 1), np.float32))
         >>> def report(*gains):

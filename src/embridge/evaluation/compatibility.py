@@ -6,9 +6,7 @@ the best that could be had: usually the new model trained freely, with its own g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, nan
 from typing import Literal
 
 import numpy as np
@@ -21,15 +19,9 @@ __all__ = [
     "FEWEST_CHANGED",
     "Answer",
     "Comparison",
-    "break_even",
     "compatible",
     "flip_rates",
     "flips",
-    "p_1",
-    "p_comp",
-    "p_up",
-    "retention",
-    "update_gain",
 ]
 
 Answer = Literal["yes", "no", "undecided"]
@@ -47,7 +39,7 @@ class Comparison:
         more_queries: How many more queries of this kind would settle it, were the difference to stay; None where it is
             settled, or no difference was seen.
 
-    Example:
+    Examples:
         >>> Comparison("undecided", Interval(0.01, -0.02, 0.04), more_queries=900).more_queries
         900
     """
@@ -88,7 +80,7 @@ def compatible(
     Note:
         Source: Shen et al. 2020, section 3. Compatibility is strict, M(n, o) > M(o, o).
 
-    Example:
+    Examples:
         >>> before, after = np.array([0.0, 1.0] * 50), np.array([1.0, 1.0] * 50)
         >>> compatible(after, before).answer
         'yes'
@@ -126,7 +118,7 @@ def flips(
     Raises:
         InvalidInput: The arrays are not of the same queries, or hold NaN.
 
-    Example:
+    Examples:
         >>> [rows.tolist() for rows in flips(np.array([0.0, 1.0, 1.0]), np.array([1.0, 0.0, 1.0]))]
         [[0], [1]]
     """
@@ -157,7 +149,7 @@ def flip_rates(
     Note:
         Source: Yan et al. 2021, section 3.
 
-    Example:
+    Examples:
         >>> flip_rates(np.array([0.0, 1.0, 1.0, 1.0]), np.array([1.0, 0.0, 1.0, 0.0]))
         (0.25, 0.5)
     """
@@ -166,169 +158,12 @@ def flip_rates(
     return weighted_mean(np.maximum(-change, 0), weights), weighted_mean(np.maximum(change, 0), weights)
 
 
-def update_gain(new_old: float, old_old: float, paragon: float) -> float:
-    """Measure how far an upgrade goes from the old system, 0, to the paragon, 1.
-
-    It explodes where the paragon is hardly better than the old system, so read the absolute difference beside it.
-
-    Args:
-        new_old: M(n, o).
-        old_old: M(o, o).
-        paragon: M(*, *).
-
-    Returns:
-        [M(n, o) − M(o, o)] / [M(*, *) − M(o, o)]; NaN where the paragon is exactly as good as the old system.
-
-    Note:
-        Source: Ramanujan et al. 2022.
-
-    Example:
-        >>> round(update_gain(0.5, 0.4, 0.8), 3)
-        0.25
-    """
-    return nan if paragon == old_old else (new_old - old_old) / (paragon - old_old)
-
-
-def retention(bridged: float, new_new: float) -> float:
-    """Measure the share of a full backfill that the bridge keeps.
-
-    Args:
-        bridged: M of the bridge.
-        new_new: M(n, n).
-
-    Returns:
-        M(bridge) / M(n, n); NaN where a backfill finds nothing.
-
-    Example:
-        >>> retention(0.5, 0.8)
-        0.625
-    """
-    return bridged / new_new if new_new else nan
-
-
-def break_even(bridged: float, new_new: float, old_old: float) -> float:
-    """Measure whether a bridge is worth its while: it is above 1.
-
-    Args:
-        bridged: M of the bridge.
-        new_new: M(n, n).
-        old_old: M(o, o).
-
-    Returns:
-        `retention` times the gain M(n, n) / M(o, o); NaN where the old system or a backfill finds nothing.
-
-    Example:
-        >>> round(break_even(0.6, 0.8, 0.5), 3)
-        1.2
-    """
-    return retention(bridged, new_new) * (new_new / old_old) if old_old else nan
-
-
-def p_up(self_tests: Sequence[float], paragons: Sequence[float]) -> float:
-    """Measure what compatibility costs the new model: nothing at .5, less than nothing above.
-
-    Args:
-        self_tests: M(n, n) on each data set.
-        paragons: M* on each data set.
-
-    Returns:
-        The mean over data sets of σ((M(n, n) − M*) / M*).
-
-    Raises:
-        InvalidInput: Not every system has one figure a data set.
-
-    Note:
-        Source: AdvBCT, Pan et al. 2023, recovered from its tables.
-
-    Example:
-        >>> round(p_up([0.8205, 0.6451, 0.1644], [0.8115, 0.6385, 0.1648]), 4)
-        0.5016
-    """
-    return _mean(_p_up(self_tests, paragons))
-
-
-def p_comp(cross_tests: Sequence[float], olds: Sequence[float], paragons: Sequence[float]) -> float:
-    """Measure what the upgrade gains: nothing over the old system at .5.
-
-    Args:
-        cross_tests: M(n, o) on each data set.
-        olds: M(o, o) on each data set.
-        paragons: M* on each data set.
-
-    Returns:
-        The mean over data sets of σ((M(n, o) − M(o, o)) / (M* − M(o, o))).
-
-    Raises:
-        InvalidInput: Not every system has one figure a data set.
-
-    Note:
-        Source: AdvBCT, Pan et al. 2023, recovered from its tables.
-
-    Example:
-        >>> round(p_comp([0.7716, 0.5482, 0.1205], [0.7429, 0.5434, 0.1143], [0.8115, 0.6385, 0.1648]), 3)
-        0.549
-    """
-    return _mean(_p_comp(cross_tests, olds, paragons))
-
-
-def p_1(
-    self_tests: Sequence[float], cross_tests: Sequence[float], olds: Sequence[float], paragons: Sequence[float]
-) -> float:
-    """Measure cost and gain in one figure; .5 is break-even.
-
-    Args:
-        self_tests: M(n, n) on each data set.
-        cross_tests: M(n, o) on each data set.
-        olds: M(o, o) on each data set.
-        paragons: M* on each data set.
-
-    Returns:
-        The mean over data sets of the harmonic mean of the terms of `p_up` and `p_comp`.
-
-    Raises:
-        InvalidInput: Not every system has one figure a data set.
-
-    Note:
-        Source: AdvBCT, Pan et al. 2023, recovered from its tables.
-
-    Example:
-        >>> new, crossed = [0.8205, 0.6451, 0.1644], [0.7716, 0.5482, 0.1205]
-        >>> round(p_1(new, crossed, [0.7429, 0.5434, 0.1143], [0.8115, 0.6385, 0.1648]), 4)
-        0.5235
-    """
-    ups, comps = _p_up(self_tests, paragons), _p_comp(cross_tests, olds, paragons)
-    return _mean([2 * up * comp / (up + comp) for up, comp in zip(ups, comps, strict=True)])
-
-
-def _p_up(self_tests: Sequence[float], paragons: Sequence[float]) -> list[float]:
-    _require_alike(self_tests, paragons)
-    return [_sigmoid((own - best) / best if best else nan) for own, best in zip(self_tests, paragons, strict=True)]
-
-
-def _p_comp(cross_tests: Sequence[float], olds: Sequence[float], paragons: Sequence[float]) -> list[float]:
-    _require_alike(cross_tests, olds, paragons)
-    return [_sigmoid(update_gain(*figures)) for figures in zip(cross_tests, olds, paragons, strict=True)]
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + exp(-x)) if x >= 0 else exp(x) / (1 + exp(x)) if x < 0 else nan
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def _more_queries(changes: np.ndarray, weights: np.ndarray | None, groups: np.ndarray | None) -> int | None:
     needed = queries_needed(changes, weights=weights, groups=groups)
     if needed is None:
         return None
     changed = _changed(changes, groups) / len(changes)
     return max(needed, int(np.ceil(FEWEST_CHANGED / changed)), len(changes) + 1) - len(changes)
-
-
-def _require_alike(*figures: Sequence[float]) -> None:
-    if not figures[0] or len({len(f) for f in figures}) != 1:
-        raise InvalidInput(f"expected one figure a data set from every system, came {[len(f) for f in figures]}")
 
 
 def _require_paired(a: np.ndarray, b: np.ndarray) -> None:

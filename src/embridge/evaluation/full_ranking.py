@@ -34,7 +34,7 @@ def full_average_precision(
     Raises:
         SpaceMismatch: Queries and gallery are of two spaces.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> from embridge.evaluation import LabelRelevance
         >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32), Space("toy", "1", 2))

@@ -63,7 +63,7 @@ class Gate:
         offset: What is added.
         surely: Whether the unfavourable end of the 95 % interval counts.
 
-    Example:
+    Examples:
         >>> parse_gate("negative_flip_rate <= 0.03").offset
         0.03
     """
@@ -92,7 +92,7 @@ class GateResult:
         bound: With what.
         passed: Whether it holds.
 
-    Example:
+    Examples:
         >>> GateResult("recall_at_10 > 0.5", "search", 0.6, 0.5, passed=True).told
         'search: 0.6000, bound 0.5000'
     """
@@ -130,7 +130,7 @@ def parse_gate(text: str) -> Gate:
     Raises:
         SettingsError: The line does not say what it must, or names no metric.
 
-    Example:
+    Examples:
         >>> parse_gate("recall_at_10.t2i new/old >= 0.98 * old/old").factor
         0.98
     """
@@ -165,7 +165,7 @@ def check_gates(report: Report, gates: Sequence[str]) -> tuple[GateResult, ...]:
     Raises:
         SettingsError: A gate is on a metric, cell, direction or slice that the report does not have.
 
-    Example:
+    Examples:
         >>> from embridge.evaluation import Cell, Report
         >>> task = Task("", ("q",), ("g", "h"), 2, np.array([1]), np.ones((1, 1), np.float32))
         >>> found = np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)
@@ -194,7 +194,7 @@ def require_gates(results: Sequence[GateResult]) -> None:
     Raises:
         GateRefused: Some gate was not met; the message names each, and where.
 
-    Example:
+    Examples:
         >>> require_gates([GateResult("recall_at_10 > 0.5", "search", 0.6, 0.5, passed=True)])
     """
     failed = [f"{r.gate} ({r.told})" for r in results if not r.passed]

@@ -23,7 +23,7 @@ class Judged(ABC):
         relevant: How many rows are relevant to each query [q].
         weights: How much each query counts [q], or None where all count once.
 
-    Example:
+    Examples:
         >>> from embridge.evaluation import Relevance
         >>> Relevance.from_pairs([("q", "a"), ("q", "b")]).judge(["q"], ["a", "b", "c"]).relevant.tolist()
         [2]
@@ -62,7 +62,7 @@ class JudgedByPair(Judged):
         key_gains: The gain of each pair [p].
         gallery: How many gallery rows there are, n.
 
-    Example:
+    Examples:
         >>> judged = JudgedByPair.of(np.array([1]), np.array([2.0]), (1, 3), None)
         >>> judged.gains(np.array([[0, 1, 2]])).tolist()
         [[0.0, 2.0, 0.0]]
@@ -131,7 +131,7 @@ class JudgedByLabel(Judged):
         gallery_codes: The label of each row [n]; below 0 where it has none.
         own: The query's own row, which is not relevant, or -1 [q].
 
-    Example:
+    Examples:
         >>> judged = JudgedByLabel.of(np.array([0]), np.array([1, 0]), np.array([-1]))
         >>> judged.gains(np.array([[0, 1]])).tolist()
         [[0.0, 1.0]]

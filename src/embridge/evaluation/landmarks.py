@@ -57,7 +57,7 @@ class LandmarkRelevance:
     Raises:
         InvalidInput: The lists are of unequal length, or a query has a row twice.
 
-    Example:
+    Examples:
         >>> LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),)).rows(0, ("easy", "hard")).tolist()
         [2, 0]
     """
@@ -97,7 +97,7 @@ def without_junk(
     Raises:
         InvalidInput: A ranking lacks or repeats a positive, so it is not the whole gallery.
 
-    Example:
+    Examples:
         >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
         >>> [array.tolist() for array in without_junk(np.array([[1, 2, 3, 0]]), relevance, "medium")]
         [[[1.0, 0.0, 1.0, 0.0]], [2]]
@@ -135,7 +135,7 @@ def landmark_average_precision(
     Raises:
         InvalidInput: A ranking is not of the whole gallery.
 
-    Example:
+    Examples:
         >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
         >>> float(landmark_average_precision(np.array([[1, 2, 3, 0]]), relevance, "medium", empty="skip")[0].round(4))
         0.7917
@@ -165,7 +165,7 @@ def landmark_precision_at_k(
     Raises:
         InvalidInput: A ranking is not of the whole gallery, or k is below 1.
 
-    Example:
+    Examples:
         >>> relevance = LandmarkRelevance((np.array([2]),), (np.array([0]),), (np.array([1]),))
         >>> rows = np.array([[1, 2, 3, 0]])
         >>> [float(landmark_precision_at_k(rows, relevance, s, 10, empty="skip")[0]) for s in ("easy", "hard")]

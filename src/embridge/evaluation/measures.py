@@ -67,7 +67,7 @@ class Measure:
         kind: ``recall``: what stands before ``_at_``.
         k: Its depth; 0 for `FULL`.
 
-    Example:
+    Examples:
         >>> measure("ndcg_at_5").k
         5
     """
@@ -103,7 +103,7 @@ def measure(name: str) -> Measure:
     Raises:
         SettingsError: There is none of that name.
 
-    Example:
+    Examples:
         >>> measure("recall_at_10").label
         'R@10'
     """

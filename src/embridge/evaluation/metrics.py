@@ -30,7 +30,7 @@ def first_hits(gains: Float32[np.ndarray, "q k"]) -> Int64[np.ndarray, " q"]:
     Returns:
         Ranks [q], 1 is best; 0 where nothing relevant is in the ranking.
 
-    Example:
+    Examples:
         >>> first_hits(np.array([[0, 1, 1], [0, 0, 0]], np.float32)).tolist()
         [2, 0]
     """
@@ -57,7 +57,7 @@ def cmc_at_k(
     Raises:
         InvalidInput: k is below 1, or a query has nothing relevant and ``empty`` is ``error``.
 
-    Example:
+    Examples:
         >>> gains = np.array([[0, 0, 1, 1]], np.float32)
         >>> cmc_at_k(gains, 3, relevant=np.array([2]), empty="error").tolist()
         [1.0]
@@ -90,7 +90,7 @@ def recall_at_k(
     Raises:
         InvalidInput: k is below 1, or a query has nothing relevant and ``empty`` is ``error``.
 
-    Example:
+    Examples:
         >>> gains = np.array([[0, 0, 1, 1]], np.float32)
         >>> [recall_at_k(gains, 3, relevant=np.array([2]), rule=r, empty="error").tolist() for r in ("any", "share")]
         [[1.0], [0.5]]
@@ -118,7 +118,7 @@ def mrr(
     Raises:
         InvalidInput: k is below 1, or a query has nothing relevant and ``empty`` is ``error``.
 
-    Example:
+    Examples:
         >>> mrr(np.array([[0, 1], [1, 0]], np.float32), 2, relevant=np.array([1, 1]), empty="error").tolist()
         [0.5, 1.0]
     """
@@ -156,7 +156,7 @@ def average_precision(
     Note:
         Source of the trapezoids: Philbin et al. 2007.
 
-    Example:
+    Examples:
         >>> gains = np.array([[1, 0, 1]], np.float32)
         >>> settings = {"relevant": np.array([4]), "estimator": "step", "empty": "error"}
         >>> by = "relevant", "min(relevant, k)"
@@ -203,7 +203,7 @@ def ndcg_at_k(
     Note:
         Source: Järvelin & Kekäläinen 2002; the exponential gain is of Burges et al. 2005.
 
-    Example:
+    Examples:
         >>> gains, ideal = np.array([[1, 0, 2]], np.float32), np.array([[2, 1]], np.float32)
         >>> float(ndcg_at_k(gains, 3, ideal=ideal, growth="linear", empty="error")[0].round(3))
         0.76

@@ -21,7 +21,7 @@ def is_one_set(queries: Embeddings, gallery: Embeddings) -> bool:
     Returns:
         True where no query may find itself.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
         >>> is_one_set(rows.take([1]), rows)
@@ -43,7 +43,7 @@ def share_items(queries: Embeddings, gallery: Embeddings) -> bool:
     Returns:
         True where some query could find itself.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
         >>> share_items(rows, rows.take([0])), share_items(rows.take([1]), rows.take([0]))
@@ -64,7 +64,7 @@ def own_rows(queries: Embeddings, gallery: Embeddings) -> Int64[np.ndarray, " q"
     Returns:
         Rows [q]; -1 where a query has none.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
         >>> own_rows(rows, rows.take([1])).tolist()
@@ -84,7 +84,7 @@ def without_rows(ranking: Ranking, own: Int64[np.ndarray, " q"]) -> Ranking:
     Returns:
         Rows and scores [q, k - 1].
 
-    Example:
+    Examples:
         >>> ranking = Ranking(np.array([[4, 7], [4, 7]]), np.zeros((2, 2), np.float32))
         >>> without_rows(ranking, np.array([4, 5])).rows.tolist()
         [[7], [4]]

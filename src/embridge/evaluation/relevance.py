@@ -34,7 +34,7 @@ class Relevance:
     Raises:
         InvalidInput: A gain or weight is not above 0 and finite in float32.
 
-    Example:
+    Examples:
         >>> relevance = Relevance.from_pairs([("a caption", "photo 1"), ("another", "photo 1")])
         >>> sorted(relevance.inverted().gains["photo 1"])
         ['a caption', 'another']
@@ -63,7 +63,7 @@ class Relevance:
         Raises:
             InvalidInput: There is no pair.
 
-        Example:
+        Examples:
             >>> Relevance.from_pairs([("a caption", "photo 1")]).gains
             {'a caption': {'photo 1': 1.0}}
         """
@@ -83,7 +83,7 @@ class Relevance:
         Raises:
             InvalidInput: Two grades of one pair differ, one is not finite, or nothing relevant is left.
 
-        Example:
+        Examples:
             >>> Relevance.from_grades([("q1", "d1", 2), ("q1", "d2", 0)]).gains
             {'q1': {'d1': 2.0}}
         """
@@ -112,7 +112,7 @@ class Relevance:
         Raises:
             InvalidInput: A number is not finite, or nothing was clicked.
 
-        Example:
+        Examples:
             >>> log = Relevance.from_log([("shoe", "a", 3), ("shoe", "b", 1), ("hat", "c", 1)])
             >>> log.weights
             {'shoe': 4.0, 'hat': 1.0}
@@ -142,7 +142,7 @@ class Relevance:
         Raises:
             SpaceMismatch: Queries and gallery are of two spaces.
 
-        Example:
+        Examples:
             >>> from embridge import Space
             >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [0, 1]], np.float32), Space("toy", "1", 2), ["a", "b", "c"])
             >>> Relevance.from_neighbours(rows, rows, 1).gains["a"]
@@ -194,7 +194,7 @@ class LabelRelevance:
         gallery: Gallery id → label.
         source: Who says so, as reports show it.
 
-    Example:
+    Examples:
         >>> relevance = LabelRelevance({"q": "cat"}, {"a": "cat", "b": "dog"})
         >>> relevance.judge(["q"], ["b", "a"]).gains(np.array([[0, 1]])).tolist()
         [[0.0, 1.0]]

@@ -40,7 +40,7 @@ class Task:
             and are drawn together by the bootstrap.
         skipped: How many queries were not asked, since nothing is right for them.
 
-    Example:
+    Examples:
         >>> Task("t2i", ("a caption",), ("a photo",), 1, np.array([1]), np.ones((1, 1), np.float32)).title
         'text to image'
     """
@@ -94,7 +94,7 @@ class Cell:
         gains: How relevant each hit is [q, depth].
         full: Average precision over the whole gallery [q], where that was asked for.
 
-    Example:
+    Examples:
         >>> gains = np.array([[0, 1]], np.float32)
         >>> Cell("t2i", "new/old", np.array([[5, 3]]), np.array([[0.9, 0.8]], np.float32), gains).first_hits.tolist()
         [2]
@@ -127,7 +127,7 @@ class Report:
     Raises:
         InvalidInput: There is no metric or task, or a cell's rankings are too few or too short.
 
-    Example:
+    Examples:
         >>> task = Task("", ("q",), ("g", "h"), 2, np.array([1]), np.ones((1, 1), np.float32))
         >>> found = np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)
         >>> Report((task,), (Cell("", "old/old", *found),), ("recall_at_1",)).mean("", "old/old", "recall_at_1")

@@ -24,7 +24,7 @@ class Threshold:
         precision: The share of them that is right.
         kept: The share of all hits that is kept.
 
-    Example:
+    Examples:
         >>> Threshold(0.5, precision=0.9, kept=0.25).kept
         0.25
     """
@@ -55,7 +55,7 @@ def ks_distance(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " m"]) -> f
     Raises:
         InvalidInput: There are no scores, or NaN among them.
 
-    Example:
+    Examples:
         >>> ks_distance(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
         0.5
     """
@@ -81,7 +81,7 @@ def precision_above(scores: Float64[np.ndarray, " h"], right: Bool[np.ndarray, "
     Raises:
         InvalidInput: A score is NaN.
 
-    Example:
+    Examples:
         >>> precision_above(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 0.5)
         Threshold(score=0.5, precision=0.5, kept=0.6666666666666666)
     """
@@ -108,7 +108,7 @@ def threshold_for_precision(
     Raises:
         InvalidInput: A score is NaN.
 
-    Example:
+    Examples:
         >>> threshold_for_precision(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 0.6)
         Threshold(score=0.1, precision=0.6666666666666666, kept=1.0)
     """

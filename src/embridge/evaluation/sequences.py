@@ -30,7 +30,7 @@ def sequence_matrix(rows: list[list[float]]) -> Float64[np.ndarray, "t t"]:
     Raises:
         InvalidInput: The rows do not hold 1, 2, 3, … figures.
 
-    Example:
+    Examples:
         >>> sequence_matrix([[0.5], [0.6, 0.7]]).tolist()
         [[0.5, nan], [0.6, 0.7]]
     """
@@ -58,7 +58,7 @@ def average_compatibility(matrix: Float64[np.ndarray, "t t"], *, ties: Literal["
     Note:
         Source: Biondi et al. 2023.
 
-    Example:
+    Examples:
         >>> matrix = sequence_matrix([[0.5], [0.5, 0.7], [0.6, 0.8, 0.9]])
         >>> [round(average_compatibility(matrix, ties=t), 3) for t in ("fail", "succeed")]
         [0.667, 1.0]
@@ -81,7 +81,7 @@ def average_accuracy(matrix: Float64[np.ndarray, "t t"]) -> float:
     Raises:
         InvalidInput: A figure of the lower triangle is missing.
 
-    Example:
+    Examples:
         >>> round(average_accuracy(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
         0.6
     """
@@ -101,7 +101,7 @@ def backward_compatibility(matrix: Float64[np.ndarray, "t t"]) -> float:
     Raises:
         InvalidInput: There are too few versions, or a figure of the lower triangle is missing.
 
-    Example:
+    Examples:
         >>> round(backward_compatibility(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
         0.1
     """
@@ -121,7 +121,7 @@ def forward_compatibility(matrix: Float64[np.ndarray, "t t"]) -> float:
     Raises:
         InvalidInput: There are too few versions, or a figure of the lower triangle is missing.
 
-    Example:
+    Examples:
         >>> round(forward_compatibility(sequence_matrix([[0.5], [0.6, 0.7]])), 3)
         -0.1
     """

@@ -74,7 +74,7 @@ def require_same_items(old: Side, new: Side) -> None:
     Raises:
         InvalidInput: They do not.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
         >>> require_same_items(Side(rows, rows), Side(rows, rows))
@@ -99,7 +99,7 @@ def fingerprint(side: Side) -> str:
     Returns:
         Sixteen hexadecimal digits.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
         >>> len(fingerprint(Side(rows, rows)))

@@ -25,7 +25,7 @@ def frequency_slices(counts: Mapping[str, float], *, head: float = 0.5, torso: f
     Raises:
         InvalidInput: A count is not above 0, or the shares leave no tail.
 
-    Example:
+    Examples:
         >>> frequency_slices({"shoes": 60, "hats": 30, "spats": 5, "gaiters": 5})
         {'shoes': 'head', 'hats': 'torso', 'spats': 'tail', 'gaiters': 'tail'}
     """

@@ -27,7 +27,7 @@ class Drawn(TypedDict):
         weights: How much each query counts [q], or None.
         groups: A number a query [q]; equal ones are drawn together; or None.
 
-    Example:
+    Examples:
         >>> bootstrap_mean(np.ones(3), **Drawn(weights=None, groups=None)).value
         1.0
     """
@@ -45,7 +45,7 @@ class Interval:
         low: The lower bound.
         high: The upper bound.
 
-    Example:
+    Examples:
         >>> Interval(0.5, 0.25, 0.75).half
         0.25
     """
@@ -73,7 +73,7 @@ def weighted_mean(values: Float64[np.ndarray, " q"], weights: Float64[np.ndarray
     Raises:
         InvalidInput: There are no values, or a weight is not above 0.
 
-    Example:
+    Examples:
         >>> weighted_mean(np.array([1.0, 0.0]), np.array([3.0, 1.0]))
         0.75
     """
@@ -113,7 +113,7 @@ def bootstrap_mean(
     Note:
         Source: Efron & Tibshirani 1993, chapter 13.
 
-    Example:
+    Examples:
         >>> bootstrap_mean(np.array([1.0, 1.0, 1.0]))
         Interval(value=1.0, low=1.0, high=1.0)
     """
@@ -184,7 +184,7 @@ def queries_needed(
     Raises:
         InvalidInput: There are no differences, NaN among them, or a weight is not above 0.
 
-    Example:
+    Examples:
         >>> queries_needed(np.array([0.0, 0.0, 0.0, 1.0, -1.0, 1.0, 0.0, 0.0]))
         181
     """

@@ -9,22 +9,14 @@ import numpy as np
 
 from embridge.errors import SettingsError
 from embridge.evaluation.backfill_curve import backfill_auc
-from embridge.evaluation.compatibility import break_even, flips, retention, update_gain
+from embridge.evaluation.compatibility import flips
+from embridge.evaluation.figures import Asked, Curve, Figure, Flip, Histogram, Ratios, ScoreShift, SliceFigure
 from embridge.evaluation.gates import check_gates
 from embridge.evaluation.measures import measure
+from embridge.evaluation.ratios import break_even, retention, update_gain
 from embridge.evaluation.report import BACKFILLED, CEILING, OLD, UPGRADED, Cell, Report, Task
 from embridge.evaluation.score_shift import FEWEST_KEPT, ks_distance, precision_above, threshold_for_precision
-from embridge.evaluation.summary import (
-    Asked,
-    Curve,
-    Figure,
-    Flip,
-    Histogram,
-    Ratios,
-    ScoreShift,
-    SliceFigure,
-    Summary,
-)
+from embridge.evaluation.summary import Summary
 from embridge.evaluation.verdict import decide, with_gates
 
 __all__ = ["summarise"]
@@ -55,7 +47,7 @@ def summarise(
     Raises:
         SettingsError: The report cannot answer a gate, a precision is outside 0 to 1, or a threshold is not finite.
 
-    Example:
+    Examples:
         >>> gains, rows = np.array([[1.0], [0.0]], np.float32), np.zeros((2, 1), np.int64)
         >>> task = Task("", ("q", "r"), ("g", "h"), 2, np.array([1, 1]), np.ones((2, 1), np.float32))
         >>> cells = tuple(Cell("", name, rows, gains, gains) for name in ("old/old", "new/old", "new/new", "naive"))

@@ -31,7 +31,7 @@ class Verdict:
         more_queries: How many more queries of every direction would settle what is undecided, for a difference like the one
             seen; None where there is nothing to settle, or no difference was seen.
 
-    Example:
+    Examples:
         >>> Verdict("upgrade", "Upgrade: it is better.").decision
         'upgrade'
     """
@@ -59,7 +59,7 @@ def decide(report: Report, *, metric: str | None = None) -> Verdict:
     Raises:
         InvalidInput: The report has no such cells or metric.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from embridge.evaluation import Cell, Task
         >>> rows, found = np.zeros((9, 1), np.int64), np.ones((9, 1), np.float32)
@@ -91,7 +91,7 @@ def with_gates(verdict: Verdict, gates: Sequence[GateResult]) -> Verdict:
     Returns:
         The verdict itself where all passed.
 
-    Example:
+    Examples:
         >>> failed = GateResult("recall_at_10 > 0.5", "search", 0.4, 0.5, passed=False)
         >>> with_gates(Verdict("upgrade", "Upgrade."), [failed]).sentence
         'Upgrade. But 1 of 1 gate checks failed: recall_at_10 > 0.5 (search).'

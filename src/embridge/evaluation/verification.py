@@ -22,7 +22,7 @@ class Acceptance:
         true_accept_rate: The share of same pairs accepted.
         false_accept_rate: The share of different pairs accepted.
 
-    Example:
+    Examples:
         >>> Acceptance(0.7, true_accept_rate=0.9, false_accept_rate=0.001).true_accept_rate
         0.9
     """
@@ -53,7 +53,7 @@ def tar_at_far(same: Float64[np.ndarray, " s"], different: Float64[np.ndarray, "
     Note:
         Source: TAR @ FAR of the face verification benchmarks (IJB-B, Whitelam et al. 2017).
 
-    Example:
+    Examples:
         >>> tar_at_far(np.array([0.9, 0.8, 0.3]), np.array([0.7, 0.2, 0.1, 0.0]), 0.25)
         Acceptance(threshold=0.3, true_accept_rate=1.0, false_accept_rate=0.25)
     """

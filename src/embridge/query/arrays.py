@@ -25,7 +25,7 @@ class Over:
     Attributes:
         gallery: Embeddings [n].
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
         >>> Over(rows).without({"0"})(rows, 1).ids
@@ -55,7 +55,7 @@ def over(gallery: Embeddings) -> Over:
     Returns:
         A search, to call with queries and k.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
         >>> over(rows)(rows, 1).ids, over(rows.take([]))(rows, 1).ids

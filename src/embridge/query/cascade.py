@@ -64,7 +64,7 @@ class Price:
         added_p50_milliseconds: The median of a query's time beyond the bridge and its search.
         added_p95_milliseconds: Its 95th percentile.
 
-    Example:
+    Examples:
         >>> Price(10, 200.0, 20.0, 0.9, 12.5, 40.0).to_dict()["cache_hit_rate"]
         0.9
     """
@@ -99,7 +99,7 @@ class Cascade:
         SpaceMismatch: The cache is of another space.
         InvalidInput: ``items`` is below 1.
 
-    Example:
+    Examples:
         >>> from embridge import Space, search
         >>> from embridge.adapters import Identity, Prefix, Provenance
         >>> from embridge.query import over

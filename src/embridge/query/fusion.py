@@ -49,7 +49,7 @@ def slerp(old: Embeddings, bridged: Embeddings, alpha: float | np.ndarray) -> Em
     Note:
         Source: Shoemake 1985.
 
-    Example:
+    Examples:
         >>> space = Space("old", "1", 2)
         >>> u, v = (Embeddings.of(np.array([x], np.float32), space, ["q"]) for x in ([1, 0], [0, 1]))
         >>> slerp(u, v, 1 / 3).vectors.round(3).tolist()
@@ -82,7 +82,7 @@ def nlerp(old: Embeddings, bridged: Embeddings, alpha: float | np.ndarray) -> Em
         SpaceMismatch: The two are of two spaces.
         InvalidInput: They are other queries, the space is not compared by cosine, or α is out of range.
 
-    Example:
+    Examples:
         >>> space = Space("old", "1", 2)
         >>> u, v = (Embeddings.of(np.array([x], np.float32), space, ["q"]) for x in ([1, 0], [0, 1]))
         >>> nlerp(u, v, 0.2).vectors.round(3).tolist()
@@ -111,7 +111,7 @@ def interpolate_scores(
     Raises:
         InvalidInput: The shapes differ, or α is out of range.
 
-    Example:
+    Examples:
         >>> interpolate_scores(np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32), 0.25).tolist()
         [[0.75, 0.25]]
     """
@@ -137,7 +137,7 @@ def adaptive_alpha(old: Embeddings, bridged: Embeddings, bias: float, slope: flo
         SpaceMismatch: The two are of two spaces.
         InvalidInput: They are other queries, or the space is not compared by cosine.
 
-    Example:
+    Examples:
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("old", "1", 2))
         >>> adaptive_alpha(rows, rows, bias=-1.0, slope=1.0).tolist()
         [0.5, 0.5]
@@ -159,7 +159,7 @@ def cosines(old: Embeddings, bridged: Embeddings) -> Float64[np.ndarray, " q"]:
         SpaceMismatch: The two are of two spaces.
         InvalidInput: They are other queries, or the space is not compared by cosine.
 
-    Example:
+    Examples:
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("old", "1", 2))
         >>> cosines(rows, rows).tolist()
         [1.0, 1.0]
@@ -185,7 +185,7 @@ class Fusion:
     Raises:
         InvalidInput: The numbers are not those of the kind, or out of range.
 
-    Example:
+    Examples:
         >>> space = Space("old", "1", 2)
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), space)
         >>> Fusion(space, "nlerp", alpha=0.5).apply(rows, rows).vectors.tolist()

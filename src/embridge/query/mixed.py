@@ -51,7 +51,7 @@ class MixedSearch:
         SpaceMismatch: The calibration is of other spaces.
         InvalidInput: There is no such merge, or ``most_fetched`` is below 1.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> from embridge.adapters import Identity, Prefix, Provenance
         >>> from embridge.query import over

@@ -55,7 +55,7 @@ class VectorCache:
         StoreError: The file is damaged, or no cache.
         InvalidInput: ``max_bytes`` is too few to hold anything.
 
-    Example:
+    Examples:
         >>> space = Space("new", "1", 2)
         >>> with VectorCache("cache.sqlite", space, max_bytes=2**20 + 64) as cache:
         ...     cache.put(Embeddings.of(np.eye(2, dtype=np.float32), space, ["a", "b"]))

@@ -30,7 +30,7 @@ def in_random_order(gallery: Embeddings, *, seed: int = 0) -> tuple[str, ...]:
     Returns:
         Every id once.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), ["a", "b", "c"])
         >>> sorted(in_random_order(rows))
@@ -55,7 +55,7 @@ def by_uncertainty(gallery: Embeddings, upgrade: Upgrade) -> tuple[str, ...]:
     Note:
         Source: FastFill, Jaeckle et al. 2023, section 3.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> from embridge.adapters import Identity, Linear, Provenance
         >>> new, old, log_error = Space("new", "1", 2), Space("old", "1", 2), Space("log error", "1", 1, "dot")
@@ -84,7 +84,7 @@ def by_class_distance(gallery: Embeddings, labels: Sequence[str]) -> tuple[str, 
     Raises:
         InvalidInput: There is not one label an item.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [1, 2]], np.float32), Space("toy", "1", 2), ["a", "b", "odd"])
         >>> by_class_distance(rows, ["cat", "cat", "cat"])[0]
@@ -111,7 +111,7 @@ def by_cluster_distance(gallery: Embeddings, *, clusters: int = 100, seed: int =
     Raises:
         InvalidInput: There are more clusters than items, or fewer than 1.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.array([[1, 0], [1, 0.1], [1, 2]], np.float32), Space("toy", "1", 2), ["a", "b", "odd"])
         >>> by_cluster_distance(rows, clusters=1)[0]
@@ -141,7 +141,7 @@ def by_frequency(gallery: Embeddings, counts: Mapping[str, float]) -> tuple[str,
     Raises:
         InvalidInput: No counted id is in the gallery.
 
-    Example:
+    Examples:
         >>> from embridge import Space
         >>> rows = Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), ["a", "b", "c"])
         >>> by_frequency(rows, {"c": 9, "b": 1})

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
+from embridge.evaluation.figures import Curve, Histogram
 from embridge.evaluation.render.figures import number, signed
 from embridge.evaluation.render.markup import Markup, element
 from embridge.evaluation.statistics import Interval
-from embridge.evaluation.summary import Curve, Histogram
 
 __all__ = ["SERIES", "curve_chart", "histogram_chart", "interval_bar", "swatch", "ticks"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from embridge.evaluation.figures import Flip
 from embridge.evaluation.render.markup import Markup, element
 from embridge.evaluation.render.pictures import Picture, Show
-from embridge.evaluation.summary import Flip
 
 __all__ = ["flip_columns"]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from embridge.atomic_write import atomic_file
 from embridge.evaluation.compatibility import FEWEST_CHANGED
+from embridge.evaluation.figures import Asked, Ratios
 from embridge.evaluation.measures import measure
 from embridge.evaluation.render.charts import curve_chart, histogram_chart, swatch
 from embridge.evaluation.render.figures import NONE, number
@@ -18,7 +19,7 @@ from embridge.evaluation.render.pictures import Picture, Show, pictures_from
 from embridge.evaluation.render.style import BASE, REPORT
 from embridge.evaluation.render.tables import cell_legend, cell_table, gate_table, slice_table, threshold_table, wide
 from embridge.evaluation.report import BACKFILLED, OLD
-from embridge.evaluation.summary import Asked, Ratios, Summary
+from embridge.evaluation.summary import Summary
 from embridge.evaluation.verdict import Decision
 
 __all__ = ["Picture", "Show", "pictures_from", "report_html", "save_html"]
@@ -53,7 +54,7 @@ def report_html(summary: Summary, *, show: Show | None = None) -> str:
     Returns:
         The page.
 
-    Example:
+    Examples:
         >>> from embridge.evaluation import Verdict
         >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
         >>> summary = Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing)
@@ -93,7 +94,7 @@ def save_html(path: Path | str, summary: Summary, *, show: Show | None = None) -
         summary: The figures.
         show: From an id to what people look at; see `report_html`.
 
-    Example:
+    Examples:
         >>> from embridge.evaluation import Verdict
         >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
         >>> summary = Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing)

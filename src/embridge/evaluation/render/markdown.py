@@ -19,7 +19,7 @@ def report_markdown(summary: Summary) -> str:
     Returns:
         The text.
 
-    Example:
+    Examples:
         >>> from embridge.evaluation import Verdict
         >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
         >>> summary = Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing)
@@ -41,7 +41,7 @@ def tables_markdown(tables: Sequence[ReportTable]) -> str:
     Returns:
         The text.
 
-    Example:
+    Examples:
         >>> print(tables_markdown([ReportTable("Cells", ["cell", "R@1"], [["old/old", ".50"]])]))
         Cells:
         <BLANKLINE>

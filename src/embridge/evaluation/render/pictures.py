@@ -34,7 +34,7 @@ class Picture:
     Raises:
         InvalidInput: A browser shows no such type.
 
-    Example:
+    Examples:
         >>> Picture(b"GIF89a", "image/gif").uri
         'data:image/gif;base64,R0lGODlh'
     """
@@ -72,7 +72,7 @@ def pictures_from(folder: Path | str) -> Show:
     Raises:
         InvalidInput: There is no such folder.
 
-    Example:
+    Examples:
         >>> pictures_from(".")("a caption")
         'a caption'
     """

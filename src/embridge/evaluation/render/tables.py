@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from embridge.evaluation.cells import MORE_CELLS
+from embridge.evaluation.figures import Asked, Figure, ScoreShift, SliceFigure, worst_first
 from embridge.evaluation.gates import GateResult
 from embridge.evaluation.measures import measure
 from embridge.evaluation.render.charts import interval_bar
@@ -12,7 +13,7 @@ from embridge.evaluation.render.figures import NONE, change, half_width, number,
 from embridge.evaluation.render.markup import Markup, element
 from embridge.evaluation.report import BACKFILLED, CEILING, OLD, UPGRADED
 from embridge.evaluation.score_shift import Threshold
-from embridge.evaluation.summary import Asked, Figure, ScoreShift, SliceFigure, Summary, worst_first
+from embridge.evaluation.summary import Summary
 
 __all__ = ["cell_legend", "cell_table", "gate_table", "slice_table", "threshold_table", "wide"]
 

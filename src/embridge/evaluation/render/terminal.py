@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from embridge.evaluation.figures import Asked, Ratios, worst_first
 from embridge.evaluation.measures import measure
 from embridge.evaluation.report import CEILING
 from embridge.evaluation.score_shift import Threshold
 from embridge.evaluation.statistics import Interval
-from embridge.evaluation.summary import Asked, Ratios, Summary, worst_first
+from embridge.evaluation.summary import Summary
 
 __all__ = ["ReportTable", "cell_tables", "flip_text", "interval_text", "report_tables"]
 
@@ -24,7 +25,7 @@ class ReportTable:
         columns: Their names.
         rows: One text a column each.
 
-    Example:
+    Examples:
         >>> ReportTable("Cells", ["cell", "R@1"], [["old/old", ".50"]]).columns
         ['cell', 'R@1']
     """
@@ -43,7 +44,7 @@ def report_tables(summary: Summary) -> list[ReportTable]:
     Returns:
         The cells of each direction, then slices, curves, thresholds, worst flips and gates, as far as there are any.
 
-    Example:
+    Examples:
         >>> from embridge.evaluation import Verdict
         >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
         >>> summary = Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing)
@@ -67,7 +68,7 @@ def cell_tables(summary: Summary) -> list[ReportTable]:
     Returns:
         One table a direction.
 
-    Example:
+    Examples:
         >>> from embridge.evaluation import Verdict
         >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
         >>> cell_tables(Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing))
@@ -209,7 +210,7 @@ def interval_text(difference: Interval) -> str:
     Returns:
         The text.
 
-    Example:
+    Examples:
         >>> interval_text(Interval(0.1, 0.05, 0.15))
         '+0.100 (+0.050 to +0.150)'
     """
@@ -226,7 +227,7 @@ def flip_text(negative: float, positive: float) -> str:
     Returns:
         The text.
 
-    Example:
+    Examples:
         >>> flip_text(0.02, 0.1)
         '−.020 +.100'
     """
