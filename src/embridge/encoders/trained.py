@@ -10,8 +10,8 @@ import numpy as np
 
 from embridge.adapters.base import normalized
 from embridge.encoders._local import pick_device
-from embridge.encoders.squares import square_pixels
 from embridge.encoders.base import Modality, Role, require_items
+from embridge.encoders.squares import square_pixels
 from embridge.errors import SettingsError, require
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32
