@@ -76,7 +76,7 @@ def compare(a: Report, b: Report, *, metrics: Sequence[str] | None = None) -> tu
         [('new/old', 0.5, 1.0)]
     """
     metrics = [m for m in a.metrics if m in b.metrics] if metrics is None else metrics
-    made = []
+    changes = []
     for direction in (d for d in a.directions if d in b.directions):
         rows_a, rows_b = _shared(a, b, direction)
         if not _judged_alike(a.task(direction), b.task(direction), (rows_a, rows_b)):
@@ -93,13 +93,15 @@ def compare(a: Report, b: Report, *, metrics: Sequence[str] | None = None) -> tu
                 was, now = (r.right(direction, cell, metric)[rows] for r, rows in ((a, rows_a), (b, rows_b)))
                 rates = flip_rates(now, was, weights=weights)
                 same = np.array_equal(x, y) and np.array_equal(was, now)
-                made.append(CellChange(direction, cell, metric, len(rows_a), first, second, comparison, *rates, same))
-    if not made:
+                changes.append(
+                    CellChange(direction, cell, metric, len(rows_a), first, second, comparison, *rates, same)
+                )
+    if not changes:
         raise InvalidInput(
             f"the reports share no direction ({[*a.directions]}, {[*b.directions]}), cell or metric "
             f"({[*a.metrics]}, {[*b.metrics]})"
         )
-    return tuple(made)
+    return tuple(changes)
 
 
 def _shared(a: Report, b: Report, direction: str) -> tuple[np.ndarray, np.ndarray]:

@@ -144,19 +144,19 @@ def _bench(old: Side, new: Side, upgrade: Upgrade, relevance: AnyRelevance, unju
 
 def _task(direction: str, bench: Bench, judged: Judged, scope: Scope, *, source: str, queries: int) -> Task:
     """What was asked; queries: how many there were before those without a right item were left out."""
-    asked, gallery = bench.old.queries.ids, bench.old.gallery.ids
+    query_ids, gallery = bench.old.queries.ids, bench.old.gallery.ids
     return Task(
         direction,
-        asked,
+        query_ids,
         gallery,
         len(gallery),
         judged.relevant,
         judged.ideal(min(scope.deepest, len(gallery))),
         judged.weights,
-        {column: tuple(labels.get(query, "") for query in asked) for column, labels in scope.slices.items()},
+        {column: tuple(labels.get(query, "") for query in query_ids) for column, labels in scope.slices.items()},
         source,
         judged.groups,
-        queries - len(asked),
+        queries - len(query_ids),
     )
 
 
@@ -206,6 +206,6 @@ def _rows_in_order(name: str, ids: Sequence[str] | None, gallery: Sequence[str],
     return np.array(rows, np.int64)
 
 
-def _cell(direction: str, name: str, found: tuple[Ranking, np.ndarray | None], judged: Judged) -> Cell:
-    ranking, whole = found
+def _cell(direction: str, name: str, hits: tuple[Ranking, np.ndarray | None], judged: Judged) -> Cell:
+    ranking, whole = hits
     return Cell(direction, name, ranking.rows, ranking.scores, judged.gains(ranking.rows), whole)

@@ -140,15 +140,15 @@ def parse_gate(text: str) -> Gate:
             f"gate {text!r}: expected METRIC[.DIRECTION][[COLUMN[=LABEL]]] [CELL] >= BOUND, such as "
             "'recall_at_10.t2i new/old >= 0.98 * old/old' or 'negative_flip_rate <= 0.03'"
         )
-    found = match.groupdict()
-    if found["metric"] not in FLIP_RATES:
-        measure(found["metric"])
-    elif found["against"] or found["surely"]:
+    parts = match.groupdict()
+    if parts["metric"] not in FLIP_RATES:
+        measure(parts["metric"])
+    elif parts["against"] or parts["surely"]:
         raise SettingsError(f"gate {text!r}: a flip rate is compared with a number, and not surely")
-    offset = float((found["number"] or found["offset"] or "0").replace(" ", ""))
+    offset = float((parts["number"] or parts["offset"] or "0").replace(" ", ""))
     return Gate(
-        text.strip(), found["metric"], found["direction"], found["column"], found["label"], found["cell"] or UPGRADED,
-        found["comparison"], float(found["factor"] or 1), found["against"], offset, found["surely"] is not None,
+        text.strip(), parts["metric"], parts["direction"], parts["column"], parts["label"], parts["cell"] or UPGRADED,
+        parts["comparison"], float(parts["factor"] or 1), parts["against"], offset, parts["surely"] is not None,
     )  # fmt: skip
 
 
@@ -173,16 +173,16 @@ def check_gates(report: Report, gates: Sequence[str]) -> tuple[GateResult, ...]:
         >>> [result.passed for result in check_gates(report, ["recall_at_1 >= 0.9"])]
         [True]
     """
-    made: list[GateResult] = []
+    results: list[GateResult] = []
     for gate in map(parse_gate, gates):
         try:
-            found = [_checked(report, gate, task, where, among) for task, where, among in _places(report, gate)]
-            if not found:  # a gate that is checked nowhere must not pass
+            places = [_checked(report, gate, task, where, among) for task, where, among in _places(report, gate)]
+            if not places:  # a gate that is checked nowhere must not pass
                 raise InvalidInput(f"no query has a label in {gate.column!r}")
-            made += found
+            results += places
         except InvalidInput as error:
             raise SettingsError(f"gate {gate.text!r}: {error}") from error
-    return tuple(made)
+    return tuple(results)
 
 
 def require_gates(results: Sequence[GateResult]) -> None:

@@ -92,31 +92,31 @@ class JudgedByPair(Judged):
         np.add.at(of_query, query, signs[row])
         alone = self.relevant == 0
         of_query[alone] = -1 - np.arange(alone.sum())
-        found, groups = np.unique(of_query, return_inverse=True)
-        return None if len(found) == len(of_query) else groups.astype(np.int64)
+        sets, groups = np.unique(of_query, return_inverse=True)
+        return None if len(sets) == len(of_query) else groups.astype(np.int64)
 
     def gains(self, rows: Int64[np.ndarray, "b k"], *, first: int = 0) -> Float32[np.ndarray, "b k"]:
         if not len(self.keys):
             return np.zeros(rows.shape, np.float32)
-        wanted = np.arange(first, first + len(rows))[:, None] * self.gallery + rows
-        place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return np.where(self.keys[place] == wanted, self.key_gains[place], np.float32(0))
+        pairs = np.arange(first, first + len(rows))[:, None] * self.gallery + rows
+        place = np.minimum(np.searchsorted(self.keys, pairs), len(self.keys) - 1)
+        return np.where(self.keys[place] == pairs, self.key_gains[place], np.float32(0))
 
     def ideal(self, depth: int) -> Float32[np.ndarray, "q depth"]:
         query = self.keys // max(self.gallery, 1)
         order = np.lexsort((-self.key_gains, query))
         place = np.arange(len(query)) - np.repeat(np.cumsum(self.relevant) - self.relevant, self.relevant)
-        made = np.zeros((len(self.relevant), depth), np.float32)
+        ideal = np.zeros((len(self.relevant), depth), np.float32)
         within = place < depth
-        made[query[within], place[within]] = self.key_gains[order][within]
-        return made
+        ideal[query[within], place[within]] = self.key_gains[order][within]
+        return ideal
 
     def sums(self, vectors: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "q d"]:
-        made = np.zeros((len(self.relevant), vectors.shape[1]))
+        sums = np.zeros((len(self.relevant), vectors.shape[1]))
         for start in range(0, len(self.keys), _PAIRS):
             query, row = np.divmod(self.keys[start : start + _PAIRS], self.gallery)
-            np.add.at(made, query, vectors[row])
-        return made
+            np.add.at(sums, query, vectors[row])
+        return sums
 
 
 @final
@@ -171,8 +171,8 @@ class JudgedByLabel(Judged):
         of_code = np.zeros((codes + 1, vectors.shape[1]))  # the last row is for items without a label
         np.add.at(of_code, np.where(self.gallery_codes < 0, codes, self.gallery_codes), vectors)
         of_code[-1] = 0
-        made: np.ndarray = of_code[np.where(self.query_codes < 0, codes, self.query_codes)]
+        sums: np.ndarray = of_code[np.where(self.query_codes < 0, codes, self.query_codes)]
         at = np.flatnonzero((self.own >= 0) & (self.query_codes >= 0))
         at = at[self.gallery_codes[self.own[at]] == self.query_codes[at]]
-        made[at] -= vectors[self.own[at]]
-        return made
+        sums[at] -= vectors[self.own[at]]
+        return sums

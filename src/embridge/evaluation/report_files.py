@@ -129,13 +129,13 @@ def load_report(path: Path | str) -> Report:
     """
     path = Path(path)
     summary, read = _read(path)
-    said = read.get("values")
-    if not isinstance(said, dict) or Path(str(said.get("file"))).name != said.get("file"):
+    entry = read.get("values")
+    if not isinstance(entry, dict) or Path(str(entry.get("file"))).name != entry.get("file"):
         raise ArtefactError(
             f"{path} holds figures only, without the values of every query; use the report evaluate wrote"
         )
-    values = path.parent / said["file"]
-    if not values.is_file() or _digest(values) != said.get("sha256"):
+    values = path.parent / entry["file"]
+    if not values.is_file() or _digest(values) != entry.get("sha256"):
         raise ArtefactError(f"{values} is missing or is not the file that {path} was written with; evaluate again")
     try:
         tasks, cells = read_values(values, summary.asked)

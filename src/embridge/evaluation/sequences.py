@@ -36,10 +36,10 @@ def sequence_matrix(rows: list[list[float]]) -> Float64[np.ndarray, "t t"]:
     """
     if not rows or any(len(row) != t + 1 for t, row in enumerate(rows)):
         raise InvalidInput(f"expected 1, 2, 3, … figures a row, came {[len(row) for row in rows]}")
-    made = np.full((len(rows), len(rows)), np.nan)
+    matrix = np.full((len(rows), len(rows)), np.nan)
     for t, row in enumerate(rows):
-        made[t, : t + 1] = row
-    return made
+        matrix[t, : t + 1] = row
+    return matrix
 
 
 def average_compatibility(matrix: Float64[np.ndarray, "t t"], *, ties: Literal["fail", "succeed"]) -> float:

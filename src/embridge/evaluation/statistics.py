@@ -199,8 +199,8 @@ def queries_needed(
         spread = np.bincount(np.unique(groups, return_inverse=True)[1], spread)
     variance = q * float(np.square(spread).sum())
     normal = NormalDist()
-    wanted = (normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(power)) / mean
-    return max(1, ceil(wanted**2 * variance))
+    scale = (normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(power)) / mean
+    return max(1, ceil(scale**2 * variance))
 
 
 def _require_weighted(values: np.ndarray, weights: np.ndarray | None) -> None:

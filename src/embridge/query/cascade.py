@@ -148,8 +148,8 @@ class Cascade:
         require_k(k)
         candidates = self._search(self.upgrade.to_index_space(queries), max(self.items, k)).ids
         asking = self.upgrade.head(queries)
-        found = [self._ranked(asking.take([row]), names, k) for row, names in enumerate(candidates)]
-        return hits_of([names for names, _ in found], [scores for _, scores in found])
+        ranked = [self._ranked(asking.take([row]), names, k) for row, names in enumerate(candidates)]
+        return hits_of([names for names, _ in ranked], [scores for _, scores in ranked])
 
     def price(self) -> Price:
         """Sum up what all searches so far have cost.
@@ -184,15 +184,15 @@ class Cascade:
 
     def _vectors(self, names: tuple[str, ...]) -> Embeddings:
         """The new model's vectors of those items: the cached ones, and the rest encoded."""
-        held = self._cache.get(names) if self._cache is not None else {}
-        missing = tuple(name for name in names if name not in held)
+        vectors = self._cache.get(names) if self._cache is not None else {}
+        missing = tuple(name for name in names if name not in vectors)
         if missing:
-            made = self._encode(missing)
-            require_same(self.upgrade.new_space, made.space, what="the re-embedded items")
-            if made.ids != missing:
+            encoded = self._encode(missing)
+            require_same(self.upgrade.new_space, encoded.space, what="the re-embedded items")
+            if encoded.ids != missing:
                 raise InvalidInput(f"encode was asked for {len(missing)} items and gave others, or in another order")
             self._encoded += len(missing)
             if self._cache is not None:
-                self._cache.put(made)
-            held |= dict(zip(made.ids, made.vectors, strict=True))
-        return Embeddings(names, np.stack([held[name] for name in names]), self.upgrade.new_space)
+                self._cache.put(encoded)
+            vectors |= dict(zip(encoded.ids, encoded.vectors, strict=True))
+        return Embeddings(names, np.stack([vectors[name] for name in names]), self.upgrade.new_space)

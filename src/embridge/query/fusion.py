@@ -205,10 +205,10 @@ class Fusion:
         if self.kind not in get_args(FusionKind):
             raise InvalidInput(f"a fusion is one of {', '.join(get_args(FusionKind))}, not {self.kind!r}")
         named = {"alpha": self.alpha, "bias": self.bias, "slope": self.slope}
-        wanted = {"bias", "slope"} if self.kind == "adaptive" else {"alpha"}
-        if {name for name, value in named.items() if value is not None} != wanted:
-            raise InvalidInput(f"a fusion by {self.kind} has {' and '.join(sorted(wanted))} and no other; came {named}")
-        numbers = np.array([named[name] for name in sorted(wanted)], np.float64)
+        needs = {"bias", "slope"} if self.kind == "adaptive" else {"alpha"}
+        if {name for name, value in named.items() if value is not None} != needs:
+            raise InvalidInput(f"a fusion by {self.kind} has {' and '.join(sorted(needs))} and no other; came {named}")
+        numbers = np.array([named[name] for name in sorted(needs)], np.float64)
         if not np.isfinite(numbers).all() or (self.alpha is not None and not 0 <= self.alpha <= 1):
             raise InvalidInput(f"a fusion has finite numbers, and alpha from 0 to 1; came {named}")
 
@@ -260,23 +260,23 @@ def _require_pair(old: Embeddings, bridged: Embeddings) -> None:
 
 
 def _alphas(alpha: float | np.ndarray, queries: int) -> np.ndarray:
-    given = np.asarray(alpha, np.float64)
-    if given.shape not in ((), (queries,)) or not np.all((given >= 0) & (given <= 1)):
+    alphas = np.asarray(alpha, np.float64)
+    if alphas.shape not in ((), (queries,)) or not np.all((alphas >= 0) & (alphas <= 1)):
         raise InvalidInput(
             f"alpha is one number from 0 to 1, or one for each of {queries} queries; came {alpha!r:.100}"
         )
-    return np.broadcast_to(given, (queries,))
+    return np.broadcast_to(alphas, (queries,))
 
 
 def _settled(old: Embeddings, bridged: Embeddings, a: np.ndarray, to_old: np.ndarray, to_new: np.ndarray) -> Embeddings:
     """The weighted sums at length one, but the given vectors themselves at the edges that the module states."""
     u, v = _unit(old.vectors), _unit(bridged.vectors)
-    made = _unit(to_old[:, None] * u + to_new[:, None] * v).astype(np.float32)
+    fused = _unit(to_old[:, None] * u + to_new[:, None] * v).astype(np.float32)
     zero_u, zero_v = (~x.any(axis=1) for x in (u, v))
     opposite = _lengths(u + v) <= _SMALL
     choices = [a == 0, a == 1, zero_v, zero_u, opposite & (a <= 0.5), opposite]
     end = np.select(choices, [1, 2, 1, 2, 1, 2], default=0)[:, None]
-    vectors = np.where(end == 1, old.vectors, np.where(end == 2, bridged.vectors, made))
+    vectors = np.where(end == 1, old.vectors, np.where(end == 2, bridged.vectors, fused))
     return old.with_vectors(vectors, old.space)
 
 

@@ -123,8 +123,8 @@ def by_cluster_distance(gallery: Embeddings, *, clusters: int = 100, seed: int =
     centres = vectors[np.random.default_rng(seed).choice(len(vectors), clusters, replace=False)]
     for _ in range(_ROUNDS):
         nearest = top_k(vectors, centres, 1).rows[:, 0]
-        held = np.bincount(nearest, minlength=clusters) > 0
-        centres = np.where(held[:, None], _means(vectors, nearest, clusters), centres)
+        filled = np.bincount(nearest, minlength=clusters) > 0
+        centres = np.where(filled[:, None], _means(vectors, nearest, clusters), centres)
     return _ids(gallery, _farthest(vectors, centres, top_k(vectors, centres, 1).rows[:, 0]))
 
 
@@ -150,8 +150,8 @@ def by_frequency(gallery: Embeddings, counts: Mapping[str, float]) -> tuple[str,
     unknown = counts.keys() - set(gallery.ids)
     if unknown and len(unknown) == len(counts):
         raise InvalidInput(f"none of the {len(counts)} counted ids is in the gallery, first {min(unknown)!r}")
-    asked = np.array([counts.get(name, 0.0) for name in gallery.ids])
-    return _ids(gallery, np.argsort(-asked, kind="stable"))
+    frequency = np.array([counts.get(name, 0.0) for name in gallery.ids])
+    return _ids(gallery, np.argsort(-frequency, kind="stable"))
 
 
 def _means(vectors: np.ndarray, code: np.ndarray, codes: int | None = None) -> np.ndarray:
