@@ -105,13 +105,17 @@ class HalfEmbeddings:
     rows: Int64[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
-        held = self.halves
-        if held.dtype != np.float16 or held.ndim != 2 or held.shape[1] != self.space.dim:
-            raise InvalidInput(f"{self.space}: expected float16 [n, {self.space.dim}], came {held.dtype} {held.shape}")
-        if len(self.ids) != (len(held) if self.rows is None else len(self.rows)):
-            raise InvalidInput(f"{self.space}: {len(held)} vectors came with {len(self.ids)} ids; give one id a vector")
-        for start in range(0, len(held), _CHUNK_ROWS):
-            finite = np.isfinite(held[start : start + _CHUNK_ROWS]).all(axis=1)
+        halves = self.halves
+        if halves.dtype != np.float16 or halves.ndim != 2 or halves.shape[1] != self.space.dim:
+            raise InvalidInput(
+                f"{self.space}: expected float16 [n, {self.space.dim}], came {halves.dtype} {halves.shape}"
+            )
+        if len(self.ids) != (len(halves) if self.rows is None else len(self.rows)):
+            raise InvalidInput(
+                f"{self.space}: {len(halves)} vectors came with {len(self.ids)} ids; give one id a vector"
+            )
+        for start in range(0, len(halves), _CHUNK_ROWS):
+            finite = np.isfinite(halves[start : start + _CHUNK_ROWS]).all(axis=1)
             if not finite.all():
                 raise InvalidInput(
                     f"{self.space}: row {start + int(finite.argmin())} holds NaN or infinity; encode it again"
@@ -133,12 +137,12 @@ class HalfEmbeddings:
     def take(self, rows: Sequence[int] | np.ndarray) -> HalfEmbeddings:
         """Those rows, in that order; no vector is read."""
         index = np.asarray(rows, dtype=np.int64).reshape(-1)
-        taken = object.__new__(HalfEmbeddings)  # of rows that were checked
+        part = object.__new__(HalfEmbeddings)  # of rows that were checked
         picked = index if self.rows is None else self.rows[index]
         parts = (tuple(self.ids[i] for i in index), self.halves, self.space, picked)
         for name, value in zip(self.__slots__, parts, strict=True):
-            object.__setattr__(taken, name, value)
-        return taken
+            object.__setattr__(part, name, value)
+        return part
 
     def chunks(self, rows: int) -> Iterator[Embeddings]:
         """Consecutive parts of at most ``rows`` rows in float32."""
@@ -212,8 +216,8 @@ def require_vectors(vectors: object, *, dim: int | None, what: str) -> None:
     if vectors.dtype != np.float32:
         raise InvalidInput(f"{what}: expected float32, came {vectors.dtype}; convert with .astype('float32')")
     if vectors.ndim != 2 or (dim is not None and vectors.shape[1] != dim):
-        wanted = f"[n, {'d' if dim is None else dim}]"
-        raise InvalidInput(f"{what}: expected shape {wanted}, came {list(vectors.shape)}; one row is one vector")
+        shape = f"[n, {'d' if dim is None else dim}]"
+        raise InvalidInput(f"{what}: expected shape {shape}, came {list(vectors.shape)}; one row is one vector")
     step = max(1, _CHUNK_VALUES // max(1, vectors.shape[1]))
     for start in range(0, len(vectors), step):
         finite = np.isfinite(vectors[start : start + step])

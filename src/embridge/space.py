@@ -74,12 +74,12 @@ class Space:
         return f"{self.model}@{self.revision or '?'} ({self.dim}-d {self.metric}, space {self.id})"
 
 
-def require_same(expected: Space, came: Space, *, what: str) -> None:
+def require_same(expected: Space, actual: Space, *, what: str) -> None:
     """Refuse vectors of another space.
 
     Args:
         expected: The space that there must be.
-        came: The space that there is.
+        actual: The space that there is.
         what: What the message calls the vectors, such as ``the queries``.
 
     Raises:
@@ -92,11 +92,11 @@ def require_same(expected: Space, came: Space, *, what: str) -> None:
         Traceback (most recent call last):
         embridge.errors.SpaceMismatch: the queries: expected vectors of clip-vit-b32@3d74acf (512-d cosine, space 5e20addef883)...
     """
-    if expected == came:
+    if expected == actual:
         return
-    differing = [n for n, v in expected.to_dict().items() if came.to_dict()[n] != v]
-    equal_dim = " Equal dimensions do not make them comparable." if expected.dim == came.dim else ""
+    differing = [n for n, v in expected.to_dict().items() if actual.to_dict()[n] != v]
+    equal_dim = " Equal dimensions do not make them comparable." if expected.dim == actual.dim else ""
     raise SpaceMismatch(
-        f"{what}: expected vectors of {expected}, came {came}; they differ in {', '.join(differing)}.{equal_dim} "
+        f"{what}: expected vectors of {expected}, came {actual}; they differ in {', '.join(differing)}.{equal_dim} "
         "Encode with the expected model, or map them with the upgrade that joins the two spaces"
     )

@@ -36,7 +36,6 @@ def write_vectors(rows: Embeddings, path: Path | str) -> Path:
 
     Raises:
         InvalidInput: The suffix is none of these.
-        MissingExtra: Parquet and Arrow need the extra ``parquet``.
 
     Examples:
         >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2))
@@ -46,7 +45,7 @@ def write_vectors(rows: Embeddings, path: Path | str) -> Path:
     path = Path(path)
     suffix = _suffix(path)
     if suffix == ".npy":
-        sidecar = _sidecar(path)
+        sidecar = path.with_name(f"{path.name}.json")
         with atomic_file(sidecar) as description, atomic_file(path) as array:
             with array.open("wb") as file:
                 np.save(file, rows.vectors, allow_pickle=False)
@@ -120,7 +119,6 @@ def read_chunks(
 
     Raises:
         InvalidInput: As `read_vectors`, or ``rows`` is below 1.
-        SpaceMismatch: The file says another space.
 
     Examples:
         >>> _ = write_vectors(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3)), "rows.npy")
@@ -153,9 +151,6 @@ def raw_chunks(path: Path | str, *, rows: int = 65_536) -> Iterator[tuple[tuple[
     Yields:
         Ids and vectors of a part; None for ids where the file has none.
 
-    Raises:
-        InvalidInput: The file is missing or not of its format.
-
     Examples:
         >>> np.save("bare.npy", np.full((3, 2), np.nan))
         >>> [(ids, len(vectors)) for ids, vectors in raw_chunks("bare.npy", rows=2)]
@@ -179,9 +174,6 @@ def read_space(path: Path | str) -> Space | None:
 
     Returns:
         The space, or None where the file says none.
-
-    Raises:
-        InvalidInput: The file is missing, or what it says is no space.
 
     Examples:
         >>> np.save("bare.npy", np.eye(2, dtype=np.float32))
@@ -212,12 +204,8 @@ def _stored_suffix(path: Path) -> str:
     return suffix
 
 
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
-
-
 def _described(path: Path) -> dict[str, Any] | None:
-    sidecar = _sidecar(path)
+    sidecar = path.with_name(f"{path.name}.json")
     if not sidecar.exists():
         return None
     try:
@@ -230,11 +218,10 @@ def _described(path: Path) -> dict[str, Any] | None:
 
 def _settle(path: Path, space: Space | None, dim: int) -> Space:
     """The space of a file: what it says, checked against what was asked for."""
-    said = read_space(path)
-    if said is not None and space is not None:
-        require_same(space, said, what=str(path))
-    settled = said or space
-    if settled is None:
+    file_space = read_space(path)
+    if file_space is not None and space is not None:
+        require_same(space, file_space, what=str(path))
+    if (settled := file_space or space) is None:
         raise InvalidInput(
             f"{path} does not say of which model its {dim}-d vectors are; name it with space= (YAML: space:)"
         )

@@ -48,8 +48,10 @@ def seal_folder(folder: Path, saved: Encoder, bridge: Adapter, before: Vectors) 
     """
     after = probe(saved)
     for modality, rows in before.items():
-        wanted = normalized(bridge.apply(rows))
-        if after[modality].shape != wanted.shape or not np.allclose(after[modality], wanted, rtol=0, atol=_TOLERANCE):
+        expected = normalized(bridge.apply(rows))
+        if after[modality].shape != expected.shape or not np.allclose(
+            after[modality], expected, rtol=0, atol=_TOLERANCE
+        ):
             raise InvalidInput(
                 f"the folded model makes other {modality} vectors than encoder and bridge: the model has parts that this "
                 "version cannot fold into. Use the upgrade beside the model instead"

@@ -64,7 +64,7 @@ def onnx_model(adapter: Adapter) -> Any:
     result = _map(graph, adapter, INPUT)
     graph.nodes.append(helper.make_node("Identity", [result], [OUTPUT]))
     numpy_helper = require("onnx.numpy_helper", extra="export")
-    made = helper.make_graph(
+    body = helper.make_graph(
         graph.nodes,
         "embridge",
         [_rows(INPUT, adapter.source.dim)],
@@ -72,7 +72,7 @@ def onnx_model(adapter: Adapter) -> Any:
         [numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
     )
     model = helper.make_model(
-        made,
+        body,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=_IR_VERSION,
         producer_name="embridge",
@@ -84,11 +84,11 @@ def onnx_model(adapter: Adapter) -> Any:
 
 
 def _metadata(adapter: Adapter) -> dict[str, str]:
-    said = {"embridge.kind": adapter.kind}
+    metadata = {"embridge.kind": adapter.kind}
     for side, space in (("source", adapter.source), ("target", adapter.target)):
-        said[f"embridge.{side}"] = json.dumps(space.to_dict())
-        said[f"embridge.{side}_id"] = space.id
-    return said
+        metadata[f"embridge.{side}"] = json.dumps(space.to_dict())
+        metadata[f"embridge.{side}_id"] = space.id
+    return metadata
 
 
 def _rows(name: str, dim: int) -> Any:

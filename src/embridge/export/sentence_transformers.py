@@ -67,13 +67,13 @@ def fold_sentence_transformer(
 
 
 def _layers(stages: Sequence[Stage]) -> list[Any]:
-    modules, made = _modules(), []
+    modules, layers = _modules(), []
     biased = any(stage.bias is not None for stage in stages)
     for i, stage in enumerate(stages):
         if stage.normalize or (i == 0 and biased):  # our encoder gives the bridge rows of length one, the model may not
-            made.append(modules.Normalize())
-        made.append(_dense(modules, stage))
-    return [*made, modules.Normalize()]
+            layers.append(modules.Normalize())
+        layers.append(_dense(modules, stage))
+    return [*layers, modules.Normalize()]
 
 
 def _dense(modules: Any, stage: Stage) -> Any:

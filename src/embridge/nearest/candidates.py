@@ -48,30 +48,30 @@ def propose(queries: np.ndarray, gallery: np.ndarray, k: int, metric: Metric, en
 
 def queries_at_once(k: int, rows: int) -> int:
     """For how many queries candidates are held at once."""
-    return min(_QUERIES_AT_ONCE, max(1, _BLOCK_VALUES // _capacity(_wanted(k, rows))))
+    return min(_QUERIES_AT_ONCE, max(1, _BLOCK_VALUES // _capacity(_width(k, rows))))
 
 
-def _wanted(k: int, rows: int) -> int:
+def _width(k: int, rows: int) -> int:
     return min(rows, k + max(8, k // 4))  # enough that float32 leaves few queries uncertain
 
 
-def _capacity(wanted: int) -> int:
-    return wanted + max(wanted, 64)
+def _capacity(width: int) -> int:
+    return width + max(width, 64)
 
 
 class _Best:
     """The best rows so far of some queries: the ``wanted`` best, and arrivals that were not yet weighed against them."""
 
     def __init__(self, queries: int, k: int, rows: int) -> None:
-        self.k, self.wanted, self.gallery_rows = k, _wanted(k, rows), rows
-        self.keys = np.full((queries, _capacity(self.wanted)), _EMPTY, np.int64)
-        self.held = np.zeros(queries, np.int64)
+        self.k, self.width, self.gallery_rows = k, _width(k, rows), rows
+        self.keys = np.full((queries, _capacity(self.width)), _EMPTY, np.int64)
+        self.counts = np.zeros(queries, np.int64)
         self.kth = np.full(queries, -np.inf, np.float32)  # k rows are known to score this
         self.dropped = np.full(queries, -np.inf, np.float32)  # the most that a row scores which was dropped for room
 
     def offer(self, scores: np.ndarray, start: int, margin: np.ndarray) -> None:
         """Take what may be among the k best from scores [q, m], off by ``margin`` [q], of rows start .. start + m - 1."""
-        if not self.held.any():
+        if not self.counts.any():
             self.foresee(scores)
         if self.took(scores, start, margin):
             return
@@ -92,12 +92,12 @@ class _Best:
         above = np.flatnonzero(passed)
         query, column = np.divmod(above, scores.shape[1])
         arrivals = np.bincount(query, minlength=len(scores))
-        total = self.held + arrivals
+        total = self.counts + arrivals
         if np.any(total > self.keys.shape[1]):
             return False
         place = np.arange(len(above)) + np.repeat(total - np.cumsum(arrivals), arrivals)
         self.keys.reshape(-1)[query * self.keys.shape[1] + place] = _keys(scores.take(above), column + start)
-        self.held = total
+        self.counts = total
         return True
 
     def foresee(self, scores: np.ndarray) -> None:
@@ -112,27 +112,27 @@ class _Best:
     def compact(self) -> None:
         """Drop all but the ``wanted`` best."""
         self.keys.sort(axis=1)
-        self.keys[:, self.wanted :] = _EMPTY
-        values, _ = _unpacked(self.keys[:, : self.wanted])
+        self.keys[:, self.width :] = _EMPTY
+        values, _ = _unpacked(self.keys[:, : self.width])
         self.kth = np.fmax(self.kth, values[:, self.k - 1])
-        self.dropped = np.where(self.held > self.wanted, np.fmax(self.dropped, values[:, -1]), self.dropped)
-        self.held = np.minimum(self.held, self.wanted)
+        self.dropped = np.where(self.counts > self.width, np.fmax(self.dropped, values[:, -1]), self.dropped)
+        self.counts = np.minimum(self.counts, self.width)
 
     def take(self, values: np.ndarray, rows: np.ndarray, *, of: int) -> None:
         """Take the best of ``of`` rows: at most ``wanted`` candidates a query, of row -1 where there is none."""
         self.compact()
-        arrived = self.keys[:, self.wanted : self.wanted + rows.shape[1]]
+        arrived = self.keys[:, self.width : self.width + rows.shape[1]]
         arrived[:] = np.where(rows < 0, _EMPTY, _keys(values, rows))
-        self.held += np.count_nonzero(rows >= 0, axis=1)
+        self.counts += np.count_nonzero(rows >= 0, axis=1)
         if rows.shape[1] < of:
             self.dropped = np.fmax(self.dropped, values.min(axis=1))
 
     def result(self, margin: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows and values [q, wanted], best first, and a bound [q] on all others that may be among the k best."""
         self.compact()
-        values, rows = _unpacked(self.keys[:, : self.wanted])
+        values, rows = _unpacked(self.keys[:, : self.width])
         bound = np.where(margin < np.inf, self.dropped + margin, np.inf)
-        bound[self.held == self.gallery_rows] = -np.inf  # there are no others
+        bound[self.counts == self.gallery_rows] = -np.inf  # there are no others
         return rows, values, bound
 
 
@@ -189,8 +189,8 @@ def _by_faiss(queries: np.ndarray, gallery: np.ndarray, k: int, metric: Metric) 
         block_lengths = _lengths(block)
         longest = max(longest, float(block_lengths.max()))
         margin = _margin(lengths, longest, queries.shape[1], metric)
-        wanted = min(best.wanted, len(block))
-        values, rows = faiss.knn(left, _prepared(block, block_lengths, metric), wanted, metric=kind)
+        width = min(best.width, len(block))
+        values, rows = faiss.knn(left, _prepared(block, block_lengths, metric), width, metric=kind)
         if metric == "l2":
             values = (np.square(lengths)[:, None] - values) / 2
         best.take(values, np.where(rows < 0, -1, rows + start), of=len(block))

@@ -118,8 +118,8 @@ def top_k(
     if k < 1 or not len(gallery):
         raise InvalidInput(f"expected k >= 1 and a gallery with rows, came k={k} and {len(gallery)} rows")
     if {queries.dtype, gallery.dtype} != {np.dtype(np.float32)} or queries.shape[1:] != gallery.shape[1:]:
-        came = f"{queries.dtype} {queries.shape} and {gallery.dtype} {gallery.shape}"
-        raise InvalidInput(f"expected queries and gallery as float32 [n, d] of one d, came {came}")
+        arrays = f"{queries.dtype} {queries.shape} and {gallery.dtype} {gallery.shape}"
+        raise InvalidInput(f"expected queries and gallery as float32 [n, d] of one d, came {arrays}")
     if metric not in get_args(Metric) or engine not in get_args(Engine):
         raise InvalidInput(f"expected one of {get_args(Metric)} and {get_args(Engine)}, came {metric!r} and {engine!r}")
     k = min(k, len(gallery))

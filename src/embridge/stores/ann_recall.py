@@ -88,12 +88,12 @@ def ann_recall(
         1.0
     """
     _require_usable(queries, k)
-    wanted = k + 1 if one_set else k
+    depth = k + 1 if one_set else k
     answers, seconds = [], []
     for i, name in enumerate(queries.ids):
         query = queries.take([i])
         began = perf_counter()
-        found = store.search(query, wanted).ids[0]
+        found = store.search(query, depth).ids[0]
         seconds.append(perf_counter() - began)
         answers.append([one for one in found if not (one_set and one == name)][:k])
         progress(i + 1, len(queries), "search by the store")
@@ -140,9 +140,9 @@ def draw_queries(store: Store, space: Space, count: int, *, seed: int = 0) -> Em
         new = generator.random(len(part))
         usable = _ranked(part)
         draws = np.concatenate([draws, new[usable]])
-        kept = np.argsort(draws, kind="stable")[:count]
-        ids = np.concatenate([ids, np.array(part.ids, object)[usable]])[kept]
-        draws, vectors = draws[kept], np.concatenate([vectors, part.vectors[usable]])[kept]
+        lowest = np.argsort(draws, kind="stable")[:count]
+        ids = np.concatenate([ids, np.array(part.ids, object)[usable]])[lowest]
+        draws, vectors = draws[lowest], np.concatenate([vectors, part.vectors[usable]])[lowest]
     if not len(ids):
         raise InvalidInput(f"no row of {space} in the store can be a query; expected at least one that is not zeros")
     return Embeddings(tuple(ids.tolist()), vectors, space)
@@ -177,11 +177,11 @@ class _Exact:
 
     def shares(self) -> Float64[np.ndarray, " q"]:
         """Of the exact top k, what was returned."""
-        wanted = np.minimum(self.rivals, self.k)
-        if not wanted.all():
+        depth = np.minimum(self.rivals, self.k)
+        if not depth.all():
             raise InvalidInput(f"{self.queries.space}: the store has no rows to find; there is nothing to measure")
-        least = np.take_along_axis(self.best, wanted[:, None] - 1, axis=1)
-        return np.minimum(1.0, (self.returned >= least).sum(axis=1) / wanted)
+        least = np.take_along_axis(self.best, depth[:, None] - 1, axis=1)
+        return np.minimum(1.0, (self.returned >= least).sum(axis=1) / depth)
 
     def _score_returned(self, part: Embeddings) -> None:
         met: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)

@@ -154,11 +154,11 @@ def require_held(spaces: Sequence[Space], space: Space, *, what: str) -> None:
     """
     if space in spaces:
         return
-    held = "; ".join(map(str, spaces)) or "none yet"
+    names = "; ".join(map(str, spaces)) or "none yet"
     same_dim = [s for s in spaces if s.dim == space.dim]
     warning = " Equal dimensions do not make vectors comparable." if same_dim else ""
     raise SpaceMismatch(
-        f"{what}: came vectors of {space}; this store holds: {held}.{warning} Map them with an upgrade into a space "
+        f"{what}: came vectors of {space}; this store holds: {names}.{warning} Map them with an upgrade into a space "
         "it holds, or add the new space beside the old with add_space"
     )
 

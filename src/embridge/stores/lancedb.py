@@ -214,16 +214,16 @@ def _payload_names(schema: Any) -> list[str]:
     return [name for name in schema.names if name not in ("id", "vector")]
 
 
-def _require_fitting(came: Any, held: Any) -> None:
+def _require_fitting(batch: Any, schema: Any) -> None:
     """The same payload columns of the same types; whole numbers may join floats, and blanks anything."""
     types = require("pyarrow", extra="lancedb").types
-    names = _payload_names(held)
-    if set(names) != set(_payload_names(came)):
+    names = _payload_names(schema)
+    if set(names) != set(_payload_names(batch)):
         raise InvalidInput(
-            f"payload: rows of this space carry {sorted(names)}, came {sorted(_payload_names(came))}; write the same ones"
+            f"payload: rows of this space carry {sorted(names)}, came {sorted(_payload_names(batch))}; write the same ones"
         )
     for name in names:
-        new, old = came.field(name).type, held.field(name).type
+        new, old = batch.field(name).type, schema.field(name).type
         if not (new == old or types.is_null(new) or (types.is_integer(new) and types.is_floating(old))):
             raise InvalidInput(f"payload column {name!r} holds {old}, came {new}; convert the values")
 

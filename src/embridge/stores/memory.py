@@ -23,7 +23,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
-    "in": lambda value, wanted: value in wanted,
+    "in": lambda value, choices: value in choices,
 }
 
 
@@ -66,13 +66,13 @@ class MemoryStore:
         columns = require_payload(payload, len(rows))
         if len(rows) == 0:
             return
-        held = self._payload[rows.space]
-        if held and (known := set(next(iter(held.values())))) != set(columns):
+        records = self._payload[rows.space]
+        if records and (known := set(next(iter(records.values())))) != set(columns):
             raise InvalidInput(f"payload: rows of this space carry {sorted(known)}, came {sorted(columns)}")
         payloads = ({column: values[i] for column, values in columns.items()} for i in range(len(rows)))
         payload_of = dict(zip(rows.ids, payloads, strict=True))  # prepared first: an interrupt leaves no half
         self._vectors[rows.space].update(zip(rows.ids, np.array(rows.vectors), strict=True))
-        held.update(payload_of)
+        records.update(payload_of)
 
     def scan(self, space: Space, *, after: str | None = None, limit: int) -> Embeddings | None:
         require_held(self.spaces(), space, what="scan")
@@ -84,20 +84,20 @@ class MemoryStore:
         require_held(self.spaces(), queries.space, what="search")
         if k < 1:
             raise InvalidInput(f"search: k is at least 1, came {k}")
-        held = self._payload[queries.space]
-        gallery = self._rows(queries.space, [i for i in self._vectors[queries.space] if _meets(held[i], filter)])
+        records = self._payload[queries.space]
+        gallery = self._rows(queries.space, [i for i in self._vectors[queries.space] if _meets(records[i], filter)])
         if gallery is None:
             return Hits(((),) * len(queries), np.empty((len(queries), 0), np.float32))
         return search(queries, gallery, k)
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
         require_held(self.spaces(), space, what="payload")
-        held = self._payload[space]
-        missing = [i for i in ids if i not in held]
+        records = self._payload[space]
+        missing = [i for i in ids if i not in records]
         if missing:
             raise InvalidInput(f"payload: {len(missing)} ids are not in the store, first {missing[0]!r}")
-        columns = next(iter(held.values()), {})
-        return {column: [held[i][column] for i in ids] for column in columns}
+        columns = next(iter(records.values()), {})
+        return {column: [records[i][column] for i in ids] for column in columns}
 
     def _rows(self, space: Space, ids: list[str]) -> Embeddings | None:
         if not ids:

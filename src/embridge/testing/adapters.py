@@ -53,16 +53,16 @@ def check_adapter(adapter: Adapter) -> list[str]:
 
 def _check_output(adapter: Adapter, x: np.ndarray) -> None:
     name, dim = adapter.kind, adapter.target.dim
-    given = x.copy()
-    given.setflags(write=False)
-    y = adapter.apply(given)
+    rows = x.copy()
+    rows.setflags(write=False)
+    y = adapter.apply(rows)
     expect_equal((len(x), dim), y.shape, f"{name}: shape of the output")
     expect_equal(np.dtype(np.float32), y.dtype, f"{name}: dtype of the output")
     expect(
         bool(np.isfinite(y).all()), f"{name}: expected finite numbers, also for a row of zeros, came NaN or infinity"
     )
-    expect(given.tobytes() == x.tobytes(), f"{name}: expected the input to stay as it was, came another")
-    expect(adapter.apply(given).tobytes() == y.tobytes(), f"{name}: expected the same bytes twice, came others")
+    expect(rows.tobytes() == x.tobytes(), f"{name}: expected the input to stay as it was, came another")
+    expect(adapter.apply(rows).tobytes() == y.tobytes(), f"{name}: expected the same bytes twice, came others")
     empty = adapter.apply(x[:0])
     expect_equal(((0, dim), np.dtype(np.float32)), (empty.shape, empty.dtype), f"{name}: output for no rows")
 

@@ -46,15 +46,18 @@ def check_encoder(
         ['refusal of a modality: this encoder takes all of them']
     """
     known = frozenset(get_args(Modality))
-    taken = encoder.modalities
+    modalities = encoder.modalities
     name = encoder.space.model
-    expect(bool(taken) and taken <= known, f"{name}: expected modalities out of {sorted(known)}, came {sorted(taken)}")
+    expect(
+        bool(modalities) and modalities <= known,
+        f"{name}: expected modalities out of {sorted(known)}, came {sorted(modalities)}",
+    )
     items = {"text": text_items, "image": image_items}
-    for modality in sorted(taken):
+    for modality in sorted(modalities):
         count = len(items[modality])
         expect(count >= 3, f"{name}: expected at least 3 {modality} items to check with, came {count}")
         _check_rows(encoder, items[modality], modality)
-    refused = sorted(known - taken)
+    refused = sorted(known - modalities)
     for other in refused:
         expect_refusal(InvalidInput, partial(encoder.encode, ["x"], modality=other), f"{name}: {other} items")
     return [] if refused else ["refusal of a modality: this encoder takes all of them"]

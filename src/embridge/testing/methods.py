@@ -62,18 +62,18 @@ def check_method(method: Method, pairs: Pairs) -> list[str]:
 
 def _fit(method: Method, pairs: Pairs) -> tuple[Upgrade, list[str]]:
     """The upgrade with seed 3, and the warnings on the way; progress is checked."""
-    told: list[tuple[int, int, str]] = []
+    events: list[tuple[int, int, str]] = []
 
     def tell(done: int, total: int, what: str) -> None:
-        told.append((done, total, what))
+        events.append((done, total, what))
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         upgrade = method.fit(pairs, seed=3, progress=tell)
-    parts = {what: [done for done, _, part in told if part == what] for _, _, what in told}
+    parts = {what: [done for done, _, part in events if part == what] for _, _, what in events}
     rising = all(done == sorted(done) for done in parts.values())
-    rising = rising and all(0 <= done <= total and what for done, total, what in told)
-    expect(rising, f"{type(method).__name__}: expected progress that rises to its total, came {told}")
+    rising = rising and all(0 <= done <= total and what for done, total, what in events)
+    expect(rising, f"{type(method).__name__}: expected progress that rises to its total, came {events}")
     return upgrade, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
 
 
@@ -93,8 +93,8 @@ def _check_bytes(name: str, upgrade: Upgrade, again: Upgrade, pairs: Pairs) -> N
         same = (one / "weights.safetensors").read_bytes() == (two / "weights.safetensors").read_bytes()
         expect(same, f"{name}: expected the same bytes from the same pairs and seed, came others")
         loaded = Upgrade.load(one)
-    came, expected = (_mapped(u, pairs).tobytes() for u in (loaded, upgrade))
-    expect(came == expected, f"{name}: expected the same outputs after saving and loading, came others")
+    actual, expected = (_mapped(u, pairs).tobytes() for u in (loaded, upgrade))
+    expect(actual == expected, f"{name}: expected the same outputs after saving and loading, came others")
     expect_equal(upgrade.direction, loaded.direction, f"{name}: direction after saving and loading")
 
 

@@ -154,10 +154,12 @@ def _check_writing(store: Store) -> None:
     _expect_vectors(expected, found)
 
 
-def _expect_vectors(expected: dict[str, np.ndarray], came: Embeddings) -> None:
-    expect_equal(sorted(expected), list(came.ids), "ids of a scan, in order")
-    wanted = np.stack([expected[name] for name in came.ids])
-    expect(wanted.tobytes() == np.ascontiguousarray(came.vectors).tobytes(), "a scan: expected the vectors as written")
+def _expect_vectors(expected: dict[str, np.ndarray], actual: Embeddings) -> None:
+    expect_equal(sorted(expected), list(actual.ids), "ids of a scan, in order")
+    vectors = np.stack([expected[name] for name in actual.ids])
+    expect(
+        vectors.tobytes() == np.ascontiguousarray(actual.vectors).tobytes(), "a scan: expected the vectors as written"
+    )
 
 
 def _check_scan(store: Store) -> None:
@@ -208,16 +210,16 @@ def _check_search(store: Store, space: Space) -> None:
     _expect_hits(reference.search(queries, 10 * _ROWS), every, f"{what}, k beyond the rows", exact=exact)
 
 
-def _expect_hits(expected: Hits, came: Hits, what: str, *, exact: bool = True) -> None:
+def _expect_hits(expected: Hits, actual: Hits, what: str, *, exact: bool = True) -> None:
     """The same ids and scores; ids may change places where their scores are equal to rounding."""
-    expect_equal(len(expected.ids), len(came.ids), f"{what}: number of answers")
-    same = sum(len(set(a) & set(b)) for a, b in zip(expected.ids, came.ids, strict=True))
+    expect_equal(len(expected.ids), len(actual.ids), f"{what}: number of answers")
+    same = sum(len(set(a) & set(b)) for a, b in zip(expected.ids, actual.ids, strict=True))
     total = sum(map(len, expected.ids))
     if not exact:
         expect(same >= 0.9 * total, f"{what}: expected nine tenths of {total} exact hits, came {same}")
         return
-    expect_close(expected.scores, came.scores, f"{what}: scores", tolerance=1e-4)
-    for a, b, scores in zip(expected.ids, came.ids, expected.scores, strict=True):
+    expect_close(expected.scores, actual.scores, f"{what}: scores", tolerance=1e-4)
+    for a, b, scores in zip(expected.ids, actual.ids, expected.scores, strict=True):
         score_of = dict(zip(a, scores, strict=True))
         moved = [y for x, y in zip(a, b, strict=True) if abs(score_of[x] - score_of.get(y, np.inf)) > 1e-4]
         expect(not moved, f"{what}: expected {a}, came {b}; out of place: {moved}")
@@ -230,8 +232,8 @@ def _check_filters(store: Store) -> None:
         each.upsert(rows, payload)
     chosen = [(condition,) for condition in _CONDITIONS] + [_CONDITIONS[1:3], (Condition("number", "<", -1),)]
     for conditions in chosen:
-        expected, came = (each.search(queries, _K, filter=conditions) for each in (reference, store))
-        _expect_hits(expected, came, f"search with {conditions}")
+        expected, actual = (each.search(queries, _K, filter=conditions) for each in (reference, store))
+        _expect_hits(expected, actual, f"search with {conditions}")
     unknown, other_type = (Condition("unknown", "==", 1),), (Condition("kind", "<", 1),)
     expect_refusal(InvalidInput, lambda: store.search(queries, 1, filter=unknown), "filter on an unknown column")
     expect_refusal(InvalidInput, lambda: store.search(queries, 1, filter=other_type), "filter of text by a number")

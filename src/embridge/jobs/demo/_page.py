@@ -49,14 +49,7 @@ def write_page(
 ) -> None:
     """Write the page; the report's page is expected beside it."""
     drawn = pictures(name for e in examples for name, _ in (*e.before, *e.after, *e.right))
-    shown = {name: _data_uri(png) for name, png in drawn.items()}
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", "Embridge: the same index, before and after"),
-        style_sheet(BASE + _STYLE),
-    )
+    uris = {name: _data_uri(png) for name, png in drawn.items()}
     main = element(
         "main",
         element("h1", "A new model on the old index"),
@@ -70,7 +63,7 @@ def write_page(
             element("span", "framed", class_="right"),
             " ones show the character of the query.",
         ),
-        *(_search(example, shown) for example in examples),
+        *(_search(example, uris) for example in examples),
         element("h2", "Measured on 1,000 held-out characters"),
         _table(summary),
         element(
@@ -83,8 +76,18 @@ def write_page(
         ),
         cell_legend(_cells(summary)),
     )
-    page = element("html", head, element("body", main), lang="en")
+    page = element("html", _head(), element("body", main), lang="en")
     path.write_text(f"<!doctype html>\n{page}\n", encoding="utf-8")
+
+
+def _head() -> Markup:
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", "Embridge: the same index, before and after"),
+        style_sheet(BASE + _STYLE),
+    )
 
 
 def _models(models: Sequence[Model]) -> Markup:
@@ -144,14 +147,14 @@ def _row(who: str, hits: Sequence[Hit], example: Example, drawn: dict[str, str])
 
 
 def _table(summary: Summary) -> Markup:
-    asked, metrics = summary.asked, summary.metrics
-    top = element("tr", element("th", ""), *(element("th", one.title, colspan=len(metrics)) for one in asked))
-    labels = [element("th", measure(metric).label) for _ in asked for metric in metrics]
+    directions, metrics = summary.asked, summary.metrics
+    top = element("tr", element("th", ""), *(element("th", one.title, colspan=len(metrics)) for one in directions))
+    labels = [element("th", measure(metric).label) for _ in directions for metric in metrics]
     rows = [
         element(
             "tr",
             element("th", name),
-            *(_value(summary, one.direction, name, metric) for one in asked for metric in metrics),
+            *(_value(summary, one.direction, name, metric) for one in directions for metric in metrics),
             class_="aside" if name == CEILING else None,
         )
         for name in _cells(summary)
