@@ -22,6 +22,8 @@ import numpy as np
 from embridge.errors import require
 from embridge.shapes import Int32, UInt8
 
+__all__ = ["IMAGE_SIZE", "Glyphs", "Part", "caption", "drawn_code_points", "render", "split", "undrawn_names"]
+
 Part = Literal["train", "validation", "test"]
 
 IMAGE_SIZE = 32
@@ -37,7 +39,17 @@ _UNLISTED_BLOCKS = ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "HANGUL SYLLAB
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """Renderings: ``images[i]`` is ``code_points[i]`` drawn white on black with the font ``fonts[i]``."""
+    """Renderings, white on black.
+
+    Attributes:
+        images: Pixels, uint8 [n, 32, 32].
+        code_points: The character of each.
+        fonts: The font of each, such as ``DejaVuSans``.
+
+    Examples:
+        >>> render([0x265B], one_each=True).captions
+        ['black chess queen']
+    """
 
     images: UInt8[np.ndarray, "n 32 32"]
     code_points: Int32[np.ndarray, " n"]
@@ -59,13 +71,32 @@ class Glyphs:
 
 
 def caption(code_point: int) -> str:
-    """The Unicode name in lower case: ``caption(0x265B) == 'black chess queen'``."""
+    """The Unicode name in lower case.
+
+    Args:
+        code_point: A named character.
+
+    Returns:
+        Its name.
+
+    Examples:
+        >>> caption(0x265B)
+        'black chess queen'
+    """
     return unicodedata.name(chr(code_point)).lower()
 
 
 @cache
 def drawn_code_points() -> tuple[int, ...]:
-    """Every named, visible character that at least one of the fonts draws, in order (about 7,360)."""
+    """Every named, visible character that at least one of the fonts draws, in order.
+
+    Returns:
+        About 7,360 code points.
+
+    Examples:
+        >>> 0x265B in drawn_code_points()
+        True
+    """
     return tuple(sorted({c for font in _font_files() for c in _charmap(font)}))
 
 
@@ -73,6 +104,16 @@ def split(code_points: Iterable[int] | None = None) -> dict[Part, list[int]]:
     """Code points by part: 1,000 for test, 500 for validation, the rest for training.
 
     The order is that of a hash of the code point, so it depends neither on a random generator nor on a platform.
+
+    Args:
+        code_points: What to split; all that are drawn where None.
+
+    Returns:
+        Code points by part, each in order.
+
+    Examples:
+        >>> {part: len(found) for part, found in split(range(0x4E00, 0x5400)).items()}
+        {'test': 1000, 'validation': 500, 'train': 36}
     """
     ranked = sorted(drawn_code_points() if code_points is None else code_points, key=_rank)
     cut = TEST_CODE_POINTS + VALIDATION_CODE_POINTS
@@ -84,10 +125,20 @@ def split(code_points: Iterable[int] | None = None) -> dict[Part, list[int]]:
 
 
 def render(code_points: Iterable[int] | None = None, *, one_each: bool = False) -> Glyphs:
-    """Draw the characters in every font that has them (all of them by default: about 54,600 images, seconds).
+    """Draw characters in every font that has them; all of them are about 54,600 images and take seconds.
 
-    ``one_each`` keeps one rendering a character, that of the first font having it (DejaVu Sans upright before all).
     Glyphs that leave no ink are left out.
+
+    Args:
+        code_points: The characters; all that are drawn where None.
+        one_each: Keep one rendering a character, that of the first font that has it (DejaVu Sans upright before all).
+
+    Returns:
+        The renderings, by code point.
+
+    Examples:
+        >>> render([0x41, 0x42], one_each=True).ids
+        ['U+0041/DejaVuSans', 'U+0042/DejaVuSans']
     """
     wanted = None if code_points is None else {int(c) for c in code_points}
     drawn: list[tuple[int, str, np.ndarray]] = []
@@ -103,9 +154,16 @@ def render(code_points: Iterable[int] | None = None, *, one_each: bool = False) 
 
 
 def undrawn_names() -> list[str]:
-    """Captions of the named characters that no font here draws (about 26,000): the text-only corpus.
+    """Captions of the named characters that no font here draws: the text-only corpus.
 
     Names that only count an ideograph or spell a Hangul syllable (``cjk unified ideograph-4e00``) are left out.
+
+    Returns:
+        About 26,000 names.
+
+    Examples:
+        >>> len(undrawn_names()) > 20_000
+        True
     """
     drawn = set(drawn_code_points())
     names = (unicodedata.name(chr(c), "") for c in range(0x110000) if c not in drawn)
