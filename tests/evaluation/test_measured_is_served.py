@@ -58,9 +58,13 @@ def tied_pair():
     spaces = Space("old", "1", 3, "dot"), Space("new", "1", 3, "dot")
     vectors = [np.repeat(generator.integers(0, 3, size=(n, 3)), 3, axis=0).astype(np.float32) for n in (8, 40)]
     ids = [[f"{what}{i}" for i in range(len(rows))] for what, rows in zip("qi", vectors, strict=True)]
-    old, new = (Side(*(Embeddings.of(x, s, names) for x, names in zip(vectors, ids, strict=True))) for s in spaces)
+    blur = np.diag([1, 2, 0]).astype(np.float32)  # the bridge's order is not that of rows where new scores are equal
+    old, new = (
+        Side(*(Embeddings.of(x @ turn, s, names) for x, names in zip(vectors, ids, strict=True)))
+        for s, turn in zip(spaces, (blur, np.eye(3, dtype=np.float32)), strict=True)
+    )
     labels = {name: str(i % 5) for names in ids for i, name in enumerate(names)}
-    upgrade = Upgrade(Identity(spaces[1], spaces[1]), Identity(spaces[1], spaces[0]), Provenance("none"))
+    upgrade = Upgrade(Identity(spaces[1], spaces[1]), Linear(spaces[1], spaces[0], blur), Provenance("none"))
     return Bridged(old, new, upgrade, LabelRelevance(labels, labels))
 
 
