@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from embridge import errors, evaluation
 from embridge.cli import app
+from embridge.datasets import glyphs
 from embridge.evaluation import MEASURES, MORE_CELLS, SETTINGS, gates, load_summary
 from embridge.evaluation.measures import FULL
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
@@ -71,6 +72,9 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
 )
 def test_code_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if page.stem == "tutorial":  # how to learn from names is shown as well by a few of them
+        parts = glyphs.split()
+        monkeypatch.setattr(glyphs, "split", lambda: parts | {"train": parts["train"][::16]})
     assert len(run(page)) > 2
 
 

@@ -127,7 +127,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(project, fitted):
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent, code):
-    finetune = FINETUNE | {"epochs": 12, "checkpoint_every_steps": 1}
+    finetune = FINETUNE | {"epochs": 5, "checkpoint_every_steps": 1}
     name = f"ended-{int(sent)}"
     settings_of(project, name, fit=TUNED | {"finetune": finetune, "cache": name + "-cache"})
     command = [sys.executable, "-m", "embridge", "fit", str(project / f"{name}.yaml")]
@@ -144,8 +144,8 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent,
     assert not (project / name).exists()
     done = run("fit", project / f"{name}.yaml")
     assert done.exit_code == 0, done.stderr
-    assert 1 < int(re.search(r"finetune steps: (\d+)/60", done.stderr)[1]) <= 60
-    assert Upgrade.load(project / name).provenance.figures["steps"] == 60
+    assert 1 < int(re.search(r"finetune steps: (\d+)/25", done.stderr)[1]) <= 25
+    assert Upgrade.load(project / name).provenance.figures["steps"] == 25
 
 
 def test_other_settings_are_another_training(project, fitted):

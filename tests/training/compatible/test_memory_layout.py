@@ -21,6 +21,8 @@ PROCESSORS = {
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
     "this processor": {},
 }
+if torch.backends.cpu.get_cpu_capability() == "AVX2":  # the two are one
+    del PROCESSORS["this processor"]
 
 
 def heap_checks():
