@@ -19,10 +19,10 @@ demo: $(VENV)/.demo  ## run the whole job on built-in data
 	$(BIN)/embridge demo
 
 test: $(VENV)/.dev  ## all tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-fast: $(VENV)/.dev  ## without the slow ones, under a minute
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+test-fast: $(VENV)/.dev  ## without the slow ones, about a minute; one process, so that libraries are loaded once
+	$(BIN)/python -m pytest -n 0 -m "not slow"
 
 check: $(VENV)/.dev  ## lint, types, layers, docs
 	$(BIN)/ruff check src tests scripts benchmarks

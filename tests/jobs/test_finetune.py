@@ -132,13 +132,13 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent,
     settings_of(project, name, fit=TUNED | {"finetune": finetune, "cache": name + "-cache"})
     command = [sys.executable, "-m", "embridge", "fit", str(project / f"{name}.yaml")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
-        deadline, written = time.monotonic() + 120, set()
+        deadline, written = time.monotonic() + 300, set()
         while len(written) < 4 and time.monotonic() < deadline:  # so that more than one step is kept
             with contextlib.suppress(FileNotFoundError):
                 written |= {f.stat().st_mtime_ns for f in (project / f"{name}-cache").glob("xbt-stage2-*/last.ckpt")}
             time.sleep(0.01)
         process.send_signal(sent)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=300)
     assert (process.returncode, stdout) == (code, b""), stderr.decode()
     assert b"Traceback" not in stderr
     assert not (project / name).exists()

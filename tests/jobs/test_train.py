@@ -195,6 +195,7 @@ def test_old_vectors_from_a_file_give_the_same_model(project, trained):
     assert (done.exit_code, "lacks 1 of 100 items, first" in done.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_model_may_be_held_to_the_versions_before_the_old_one_too(project):
     settings = {"extra": 4, "aligned_to": "rows", "weights": [1.0, 0.0, 30.0]}
     said = {"objective": {"name": "oca", "settings": settings}, "training": TRAINING | {"epochs": 6}}
@@ -239,6 +240,7 @@ def dataset(project):
     return {"dataset": "dataset", "split": "train", "columns": ["image", "script"], "side": SIDE}
 
 
+@pytest.mark.slow
 def test_other_forms_of_the_same_images_end_in_the_same_model(project):
     """Arrays in one file and in two, and a dataset on disk."""
     made = []
@@ -249,6 +251,7 @@ def test_other_forms_of_the_same_images_end_in_the_same_model(project):
     assert len(set(made)) == 1
 
 
+@pytest.mark.slow
 def test_a_head_on_vectors_becomes_the_head_of_the_upgrade(project):
     drawn, frozen = items("train"), Space("frozen", "1", 256)
     pixels = drawn.batch(np.arange(0, 500, 5))[:, 0].flatten(1).float().numpy() / 255
@@ -293,6 +296,7 @@ def unlabelled(project):
 OLD = {"encoder": "trained:models/old", "device": "cpu"}
 
 
+@pytest.mark.slow
 def test_clusters_of_the_old_model_stand_in_for_classes(project):
     """From images in folders that are no classes, to an upgrade on the old index; the same again by the seed."""
     path = settings_of(project, "clusters", data=unlabelled(project), old=OLD)
@@ -313,6 +317,7 @@ def test_clusters_of_the_old_model_stand_in_for_classes(project):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_labels_that_are_there_are_not_looked_at(project):
     """Arrays with labels, without, and a dataset: the clusters are of the vectors alone."""
     drawn, made = items("train"), []
@@ -365,6 +370,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(project, trained):
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_what_the_old_model_has_encoded_is_kept(project, trained, monkeypatch):
     monkeypatch.setattr(other_models, "PART_ROWS", 40)
     settings, told = load_training_settings(settings_of(project, "stopped-early")), []
@@ -400,13 +406,13 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, longe
     path = settings_of(project, name, training=LONGER)
     command = [sys.executable, "-m", "embridge", "train", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
-        deadline, written = time.monotonic() + 120, set()
+        deadline, written = time.monotonic() + 300, set()
         while len(written) < 4 and time.monotonic() < deadline:  # so that more than one step is kept
             with contextlib.suppress(FileNotFoundError):
                 written |= {f.stat().st_mtime_ns for f in (project / name / "cache").glob("train-*/last.ckpt")}
             time.sleep(0.01)
         process.send_signal(sent)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == code, stderr
     assert stdout == b""
     assert not (project / name / "model").exists()

@@ -58,6 +58,7 @@ def pixels():
 # What it ends as
 
 
+@pytest.mark.slow
 def test_new_queries_find_more_than_chance_among_old_rows(trained):
     test = items("test")
     new, before = trained.encoder(device="cpu").encode(test.images, modality="image"), old_vectors(test, old_encoder())
@@ -157,6 +158,7 @@ def test_bt2_on_vectors_gives_rows_but_no_head(pixels):
 # How it trains
 
 
+@pytest.mark.slow
 def test_held_out_items_are_scored_and_the_best_kept():
     data, held = hold_out(items("train"), 0.3, seed=0)
     before = old_vectors(held, old_encoder())
@@ -183,6 +185,7 @@ def test_an_average_is_what_it_ends_with():
     assert 1e-4 < apart < 0.5
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_too():
     trained = replace(QUICK, precision="bf16-mixed").fit(items("train"), network(8), bct())
     losses = trained.provenance.figures["losses"]
@@ -205,6 +208,7 @@ def test_any_module_is_a_backbone(tmp_path):
         TrainedEncoder(folder, device="cpu")
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped():
     start = network(8).last.weight.detach()
     moved = {}

@@ -1,5 +1,7 @@
 """Every objective trains end to end, and ends in an upgrade that can be measured."""
 
+from dataclasses import replace
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +18,8 @@ from embridge.training.objectives.base import Objective
 from embridge.training.objectives.independent import Independent, IndependentSettings
 from embridge.training.objectives.ndpp import NDPP
 
+FAST = ("bct", "ndpp")
+
 
 @pytest.fixture(scope="module")
 def toy():
@@ -28,6 +32,20 @@ def toy():
     return SimpleNamespace(
         old=old(), classes=len(SCRIPTS), labels=torch.from_numpy(items("train").labels), paragon=torch.from_numpy(rows)
     )
+
+
+@pytest.fixture(scope="module")
+def fitted(toy):
+    """The objective, the network and what was trained of them, once for each name."""
+
+    @cache
+    def fit(name):
+        torch.manual_seed(0)
+        objective: Objective = OBJECTIVES[name](toy)
+        backbone = network(objective.feature_dim)
+        return objective, backbone, QUICK.fit(items("train"), backbone, objective)
+
+    return fit
 
 
 def side(encoder, data):
@@ -43,11 +61,9 @@ def test_what_a_model_keeps_of_an_objective_embeds_as_it_does(name, toy):
     torch.testing.assert_close(objective.embedding()(features), objective.embed(features), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", RECORDS)
-def test_the_loss_falls_and_the_report_has_its_cells(name, toy, tmp_path):
-    torch.manual_seed(0)
-    objective = OBJECTIVES[name](toy)
-    trained = QUICK.fit(items("train"), network(objective.feature_dim), objective)
+@pytest.mark.parametrize("name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in RECORDS])
+def test_the_loss_falls_and_the_report_has_its_cells(name, fitted, tmp_path):
+    _, _, trained = fitted(name)
     losses = np.array(trained.provenance.figures["losses"])
     assert losses[-5:].mean() < losses[:5].mean()
     folder = trained.save(tmp_path / "new", old=old_encoder().space)
@@ -63,13 +79,12 @@ def test_the_loss_falls_and_the_report_has_its_cells(name, toy, tmp_path):
     assert figures["new/new"]["recall_at_1"] > 0.3  # a fifth by chance
 
 
-@pytest.mark.parametrize("name", ["bct", "oca", "bt2", "bc-aligner"])
-def test_the_bridge_of_the_model_is_that_of_the_objective(name, toy):
+@pytest.mark.parametrize(
+    "name", ["bct", *(pytest.param(n, marks=pytest.mark.slow) for n in ("oca", "bt2", "bc-aligner"))]
+)
+def test_the_bridge_of_the_model_is_that_of_the_objective(name, fitted):
     """What the saved parts make of images is what `comparable` makes of the objective's own embeddings."""
-    torch.manual_seed(0)
-    objective: Objective = OBJECTIVES[name](toy)
-    backbone = network(objective.feature_dim)
-    trained = QUICK.fit(items("train"), backbone, objective)
+    objective, backbone, trained = fitted(name)
     rows = trained.encoder(device="cpu").encode(items("test").images, modality="image")
     bridged = trained.upgrade(old_encoder().space).bridge.apply(rows)
     with torch.no_grad():
@@ -80,6 +95,7 @@ def test_the_bridge_of_the_model_is_that_of_the_objective(name, toy):
     assert bridged.shape[1] == OLD_DIM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_what_is_refreshed_is_asked_of_a_share_of_each_class(toy, share):
     refreshed = []
@@ -95,7 +111,7 @@ def test_what_is_refreshed_is_asked_of_a_share_of_each_class(toy, share):
     torch.manual_seed(0)
     objective = Watched(toy.old, toy.classes)
     objective.refresh_share = share
-    QUICK.fit(items("train"), network(objective.feature_dim), objective)
+    replace(QUICK, epochs=2).fit(items("train"), network(objective.feature_dim), objective)
     assert refreshed
     counts = np.bincount(items("train").labels, minlength=len(SCRIPTS))
     assert all(epoch == np.ceil(share * counts).tolist() for epoch in refreshed)

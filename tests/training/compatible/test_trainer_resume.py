@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -69,19 +70,34 @@ def bytes_of(trained, folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The bytes of each training that nothing stopped."""
-    made = {}
+def uninterrupted(tmp_path_factory):
+    """Each training that nothing stopped, and the folder of its checkpoints."""
 
+    @cache
     def get(name):
-        if name not in made:
-            made[name] = bytes_of(fit(name, None), tmp_path_factory.mktemp("whole") / name)
-        return made[name]
+        folder = tmp_path_factory.mktemp(name)
+        return fit(name, folder), folder
 
     return get
 
 
-@pytest.mark.parametrize(("name", "step"), [("ndpp", 9), ("ndpp", 25), ("odpp", 15), ("mixbct", 13), ("unibct", 22)])
+@pytest.fixture(scope="module")
+def whole(uninterrupted, tmp_path_factory):
+    """The bytes of each training that nothing stopped."""
+
+    @cache
+    def get(name):
+        return bytes_of(uninterrupted(name)[0], tmp_path_factory.mktemp("whole") / name)
+
+    return get
+
+
+LATER = [("ndpp", 25), ("odpp", 15), ("mixbct", 13), ("unibct", 22)]
+
+
+@pytest.mark.parametrize(
+    ("name", "step"), [("ndpp", 9), *(pytest.param(*case, marks=pytest.mark.slow) for case in LATER)]
+)
 def test_a_stopped_training_goes_on_to_the_same_bytes(name, step, whole, tmp_path):
     """Ten steps an epoch, checkpoints after 7, 14, 21, 28; stops within epochs that refresh and within those that follow."""
     with pytest.raises(Stopped):
@@ -92,6 +108,7 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(name, step, whole, tmp_pat
     assert bytes_of(resumed, tmp_path / "resumed") == whole(name)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_at_the_end_of_an_epoch_is_taken_up_there(whole, tmp_path):
     with pytest.raises(Stopped):
         fit("ndpp", tmp_path / "run", stop_at(21), checkpoint_every_steps=10)
@@ -136,6 +153,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(name, whole, tmp_path):
     assert bytes_of(resumed, tmp_path / "resumed") == whole(name)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(whole, tmp_path):
     assert bytes_of(fit("mixbct", None), tmp_path / "one") == whole("mixbct")
     assert weights(bytes_of(fit("mixbct", None, seed=1), tmp_path / "two")) != weights(whole("mixbct"))
@@ -146,31 +164,37 @@ def test_items_prepared_by_other_processes_are_the_same(whole, tmp_path):
     assert weights(bytes_of(fit("ndpp", None, workers=1), tmp_path / "one")) == weights(whole("ndpp"))
 
 
-def test_a_finished_training_is_read_again(tmp_path):
+@pytest.mark.slow
+def test_a_finished_training_is_read_again(uninterrupted):
     calls = []
-    one = fit("unibct", tmp_path / "run")
-    two = fit("unibct", tmp_path / "run", lambda done, *_: calls.append(done))
+    one, folder = uninterrupted("unibct")
+    two = fit("unibct", folder, lambda done, *_: calls.append(done))
     assert calls == []
     assert (one.space, one.provenance) == (two.space, two.provenance)
 
 
-@pytest.mark.parametrize("change", ["settings", "seed", "objective"])
-def test_the_checkpoint_of_another_training_is_refused(change, tmp_path):
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The folder of a training that was stopped; those of another change nothing in it."""
+    folder = tmp_path_factory.mktemp("stopped")
     with pytest.raises(Stopped):
-        fit("ndpp", tmp_path, stop_at(8))
-    before = (tmp_path / "last.ckpt").read_bytes()
+        fit("ndpp", folder, stop_at(8))
+    return folder
+
+
+@pytest.mark.parametrize("change", ["settings", "seed", "objective"])
+def test_the_checkpoint_of_another_training_is_refused(change, stopped):
+    before = (stopped / "last.ckpt").read_bytes()
     changed = {"settings": {"learning_rate": 0.1}, "seed": {"seed": 1}, "objective": {}}[change]
     with pytest.raises(InvalidInput, match=r"last\.ckpt is of another training"):
-        fit("mixbct" if change == "objective" else "ndpp", tmp_path, **changed)
-    assert (tmp_path / "last.ckpt").read_bytes() == before
+        fit("mixbct" if change == "objective" else "ndpp", stopped, **changed)
+    assert (stopped / "last.ckpt").read_bytes() == before
 
 
-def test_other_starting_weights_are_another_training(tmp_path):
-    with pytest.raises(Stopped):
-        fit("ndpp", tmp_path, stop_at(8))
+def test_other_starting_weights_are_another_training(stopped):
     data, settings = items("train"), SETTINGS["ndpp"]
     torch.manual_seed(1)
     with pytest.raises(InvalidInput, match=r"last\.ckpt is of another training"):
         settings.fit(
-            data, network(8), NDPP(old(), len(SCRIPTS), NDPPSettings(neighbours=2, ema=0.5)), run=Run(folder=tmp_path)
+            data, network(8), NDPP(old(), len(SCRIPTS), NDPPSettings(neighbours=2, ema=0.5)), run=Run(folder=stopped)
         )

@@ -89,6 +89,7 @@ def test_the_other_terms_are_as_without_ancestors(name):
     assert alone.old_dim == beside.old_dim == DIM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_first_version_is_met_better_where_it_is_held_to(name):
     """The front of the old model is not quite the first version: held to the old one alone, a new model goes the same way."""

@@ -74,6 +74,7 @@ def test_every_map_reaches_rotations_and_none_reaches_reflections(name):
     assert torch.linalg.det(reflected.weight).item() == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_maps_agree_on_the_nearest_they_can_come():
     """To a matrix that is not orthogonal: the nearest rotation is that of Procrustes."""
     target = rotation(DIM, 1) + 0.2 * torch.randn(DIM, DIM, generator=torch.Generator().manual_seed(2))

@@ -93,6 +93,7 @@ def test_odpp_goes_on_from_the_shift_that_it_had():
     torch.testing.assert_close(objective.moved, F.normalize(p + objective.shift, dim=1))
 
 
+@pytest.mark.slow
 def test_dot_products_leave_the_moved_prototypes_as_long_as_they_come_out():
     old = OldModel(torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.2, 0.0], [1.0, 0.0, 0.2]]), torch.ones(3, dtype=torch.bool))
     objectives = {h: ODPP(old, 3, ODPPSettings(margin=0.7, hinge=h, steps=(300, 10))) for h in ("dot", "cosine")}

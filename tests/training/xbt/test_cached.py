@@ -38,6 +38,7 @@ def found(upgrade, images, old):
     return (rows[:, 0] == np.arange(len(old))).mean()
 
 
+@pytest.mark.slow
 def test_pairs_teach_the_images_of_one_tower(world):
     captions, images, unseen, old, fitted = world
     settings = XBTCached(**QUICK | {"rank": 12, "learning_rate": 1e-2})
@@ -49,6 +50,7 @@ def test_pairs_teach_the_images_of_one_tower(world):
     assert found(towers.text, captions.new.vectors, captions.old.vectors) > 0.95
 
 
+@pytest.mark.slow
 def test_captions_of_the_bridge_mend_a_bridge_that_pairs_alone_cannot(world):
     """Surrogates repeat the bridge's own errors; the old vectors of captions do not."""
     captions, _, _, _, fitted = world

@@ -97,6 +97,7 @@ def test_the_encoder_with_a_lora_keeps_the_contract(trained_encoder, held_out):
     check_encoder(trained_encoder, text_items=held_out.captions[:5], image_items=held_out.images[:5])
 
 
+@pytest.mark.slow
 def test_the_old_model_is_not_needed(pairs, caption_pairs, new, tmp_path):
     """The old model's folder, from which the bridge was fitted, is gone before the finetuning begins."""
     folder = shutil.copytree(glyph_models.folder("old"), tmp_path / "old")
@@ -109,11 +110,19 @@ def test_the_old_model_is_not_needed(pairs, caption_pairs, new, tmp_path):
     assert (upgrade.old_space, upgrade.provenance.figures["steps"]) == (gone.space, 5)
 
 
-def test_captions_of_the_bridge_take_part_unless_their_weight_is_0(pairs, caption_pairs, new, linear_upgrade, tmp_path):
+@pytest.fixture(scope="module")
+def without_captions(pairs, new, linear_upgrade):
+    return QUICK.fit(some(pairs), new, linear_upgrade)
+
+
+@pytest.mark.slow
+def test_captions_of_the_bridge_take_part_unless_their_weight_is_0(
+    pairs, caption_pairs, new, linear_upgrade, without_captions
+):
     def fit(method, captions):
         return method.fit(some(pairs), new, linear_upgrade, captions=captions)
 
-    with_them, without = fit(QUICK, caption_pairs), fit(QUICK, None)
+    with_them, without = fit(QUICK, caption_pairs), without_captions
     assert with_them.provenance.data.endswith(f"; {len(caption_pairs)} captions, {caption_pairs.fingerprint}")
     assert with_them.provenance.figures["held_out_scores"] != without.provenance.figures["held_out_scores"]
     unweighted = fit(replace(QUICK, neighbour_weight=0.0), caption_pairs)
@@ -135,11 +144,11 @@ def test_it_is_saved_and_loaded_whole(trained, trained_encoder, held_out, tmp_pa
     np.testing.assert_array_equal(loaded.to_index_space(rows).vectors, expected)
 
 
-def test_a_linear_bridge_stays_linear(pairs, new, linear_upgrade):
-    upgrade = QUICK.fit(some(pairs), new, linear_upgrade)
-    assert upgrade.bridge.kind == "linear"
+def test_a_linear_bridge_stays_linear(without_captions):
+    assert without_captions.bridge.kind == "linear"
 
 
+@pytest.mark.slow
 def test_where_no_step_helps_it_is_the_upgrade_that_came(pairs, new, mlp_upgrade):
     """Steps far too long only do harm."""
     upgrade = replace(QUICK, learning_rate=10.0, projection_learning_rate=10.0, warmup_fraction=0).fit(
@@ -223,13 +232,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pairs, new, mlp
 
 
 @pytest.fixture(scope="module")
-def whole(pairs, new, mlp_upgrade, tmp_path_factory):
-    """The bytes of a run that nothing stopped."""
-    folder = DROPOUT.fit(some(pairs), new, mlp_upgrade).save(tmp_path_factory.mktemp("whole") / "up")
+def uninterrupted(pairs, new, mlp_upgrade, tmp_path_factory):
+    """A run that nothing stopped, and the folder of its checkpoints."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=folder)), folder
+
+
+@pytest.fixture(scope="module")
+def whole(uninterrupted, tmp_path_factory):
+    """The bytes of its upgrade."""
+    folder = uninterrupted[0].save(tmp_path_factory.mktemp("whole") / "up")
     assert "lora/adapter_model.safetensors" in bytes_of(folder)
     return bytes_of(folder)
 
 
+@pytest.mark.slow
 def test_a_run_with_captions_goes_on_to_the_same_bytes(pairs, caption_pairs, new, linear_upgrade, tmp_path):
     def fit(folder, progress=silent):
         return DROPOUT.fit(
@@ -245,7 +262,7 @@ def test_a_run_with_captions_goes_on_to_the_same_bytes(pairs, caption_pairs, new
         np.testing.assert_array_equal(array, resumed.bridge.weights()[part])
 
 
-@pytest.mark.parametrize("step", [1, 2, 5])
+@pytest.mark.parametrize("step", [1, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 5))])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(pairs, new, mlp_upgrade, tmp_path, step, whole):
     calls = []
     with pytest.raises(Stopped):
@@ -298,31 +315,38 @@ def test_a_killed_process_goes_on_to_the_same_bytes(pairs, new, mlp_upgrade, tmp
     assert bytes_of(resumed.save(tmp_path / "resumed")) == whole
 
 
-def test_a_finished_run_is_read_again(pairs, new, mlp_upgrade, tmp_path):
+def test_a_finished_run_is_read_again(pairs, new, mlp_upgrade, uninterrupted):
     calls = []
-    one = DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path))
+    one, folder = uninterrupted
     two = DROPOUT.fit(
-        some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path, progress=lambda done, *_: calls.append(done))
+        some(pairs), new, mlp_upgrade, run=Run(folder=folder, progress=lambda done, *_: calls.append(done))
     )
     assert calls == []
     assert (one.provenance, one.new_space) == (two.provenance, two.new_space)
 
 
-def test_a_checkpoint_holds_what_is_learnt_and_no_more(pairs, new, mlp_upgrade, tmp_path):
-    DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path))
-    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+def test_a_checkpoint_holds_what_is_learnt_and_no_more(uninterrupted):
+    file = uninterrupted[1] / "last.ckpt"
+    checkpoint = torch.load(file, weights_only=True)
     assert checkpoint["state_dict"] == {}
     learnt = checkpoint["embridge"]["learnt"]
     assert {name.partition(".")[0] for name in learnt} == {"base_model", "bridge"}
     assert all("lora_" in name or name.startswith("bridge.") for name in learnt)
-    assert (tmp_path / "last.ckpt").stat().st_size < 6 * sum(4 * p.numel() for p in learnt.values())
+    assert file.stat().st_size < 6 * sum(4 * p.numel() for p in learnt.values())
+
+
+@pytest.fixture(scope="module")
+def stopped(pairs, new, mlp_upgrade, tmp_path_factory):
+    """The folder of a run that was stopped; another run changes nothing in it."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(Stopped):
+        DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=folder, progress=stop_at(3)))
+    return folder
 
 
 @pytest.mark.parametrize("change", ["settings", "seed", "pairs", "upgrade"])
-def test_the_checkpoint_of_another_run_is_refused(pairs, new, mlp_upgrade, linear_upgrade, tmp_path, change):
-    with pytest.raises(Stopped):
-        DROPOUT.fit(some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path, progress=stop_at(3)))
-    before = bytes_of(tmp_path)
+def test_the_checkpoint_of_another_run_is_refused(pairs, new, mlp_upgrade, linear_upgrade, stopped, change):
+    before = bytes_of(stopped)
     method = replace(DROPOUT, rank=2) if change == "settings" else DROPOUT
     with pytest.raises(InvalidInput, match=r"last\.ckpt is of another training .*choose another folder, or remove it"):
         method.fit(
@@ -330,9 +354,9 @@ def test_the_checkpoint_of_another_run_is_refused(pairs, new, mlp_upgrade, linea
             new,
             linear_upgrade if change == "upgrade" else mlp_upgrade,
             seed=1 if change == "seed" else 0,
-            run=Run(folder=tmp_path),
+            run=Run(folder=stopped),
         )
-    assert bytes_of(tmp_path) == before
+    assert bytes_of(stopped) == before
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04"])
@@ -373,6 +397,7 @@ def test_nothing_is_printed_and_the_random_state_is_left_alone(pairs, new, mlp_u
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_loggers_are_told_the_terms_and_the_score(pairs, new, mlp_upgrade, tmp_path):
     QUICK.fit(some(pairs), new, mlp_upgrade, run=Run(loggers=[CSVLogger(tmp_path, name="log")]))
     header, *rows = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()
@@ -396,6 +421,7 @@ def test_chunks_change_nothing_but_rounding(trained, pairs, new, mlp_upgrade, ch
     np.testing.assert_allclose(scores, expected, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_too(pairs, new, mlp_upgrade):
     start, *scores = (
         replace(QUICK, precision="bf16-mixed").fit(some(pairs), new, mlp_upgrade).provenance.figures["held_out_scores"]
