@@ -57,7 +57,6 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.slow
 def test_the_library_example_finds_what_was_asked(workplace):
     old = load("clip:models/old", batch_size=256)
     drawn = glyphs.render([ord(unicodedata.lookup(ASKED)), *glyphs.split()["validation"][:40]])

@@ -646,7 +646,7 @@ def test_an_interrupted_fit_ends_with_130_and_leaves_the_earlier_upgrade(project
     process = start("fit", settings_of(project, "long", fit=fit))
     wait_for(process, "xbt")
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=300)
     assert (process.returncode, stdout) == (130, b"")
     assert b"Traceback" not in stderr
     assert {p.name: p.read_bytes() for p in (project / "upgrade").iterdir()} == before
@@ -658,7 +658,7 @@ def test_an_interrupted_demo_ends_with_130_and_leaves_nothing(tmp_path, start):
     process = start("demo", "--out", tmp_path / "demo")
     wait_for(process, "lancedb")
     process.send_signal(signal.SIGINT)
-    stdout, _ = process.communicate(timeout=60)
+    stdout, _ = process.communicate(timeout=300)
     assert (process.returncode, stdout) == (130, b"")
     assert list(tmp_path.iterdir()) == []
 

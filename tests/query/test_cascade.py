@@ -489,7 +489,7 @@ def test_a_process_killed_while_it_makes_the_file(path):
 def test_several_processes_write_and_read_one_file(path):
     processes = [writer(path, first, first + 500) for first in (0, 500, 1_000)]
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert len(held_in(path, 1_500)) == 1_500
 

@@ -174,7 +174,7 @@ def test_a_writer_that_is_stopped_leaves_whole_writes(store, kind):
     assert writer.stdout.readline() == "whole\n"
     time.sleep(0.15)  # in the middle of a later one
     writer.send_signal(kind)
-    told, errors = writer.communicate(timeout=30)
+    told, errors = writer.communicate(timeout=300)
     assert writer.returncode in (-kind, 1, 130), errors
     again = open_store(store.path)
     written = (again.count(SPACE) - len(earlier)) / 40_000

@@ -40,7 +40,7 @@ def test_no_training_writes_past_its_memory(processor):
     environment = os.environ | PROCESSORS[processor] | {"LD_PRELOAD": PRELOAD, "MALLOC_CHECK_": "3"}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     program = [sys.executable, "-X", "faulthandler", str(Path(small_trainings.__file__))]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
 
 
