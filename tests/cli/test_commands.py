@@ -86,6 +86,7 @@ def test_fit_writes_an_upgrade_and_says_so(project):
     assert "xbt" in done.stderr
 
 
+@pytest.mark.slow
 def test_fit_chooses_where_nothing_is_said_and_shows_why(project):
     fit = {"captions": "captions.txt", "settings": {"candidates": ["procrustes", "low-rank"]}}
     path = settings_of(project, "choose", fit=fit, upgrade="chosen")
@@ -197,6 +198,7 @@ def test_a_gate_that_fails_ends_with_3_and_is_named(project):
     )
 
 
+@pytest.mark.slow
 def test_slices_curves_and_gates_on_slices(project):
     evaluate = {
         "judged": "pairs.csv",
@@ -218,6 +220,7 @@ def test_slices_curves_and_gates_on_slices(project):
     assert {(s.column, s.label) for s in summary.slices} == {("font", font) for font in fonts}
 
 
+@pytest.mark.slow
 def test_a_report_is_shown_again(project, tmp_path):
     assert run("evaluate", project / "settings.yaml").exit_code == 0
     report = project / "report.json"
@@ -232,6 +235,7 @@ def test_a_report_is_shown_again(project, tmp_path):
     assert run("report", report).stdout == tables
 
 
+@pytest.mark.slow
 def test_two_reports_are_compared(project):
     xbt = settings_of(project, "b", fit=XBT, upgrade="b", report="b.json")
     assert (
@@ -276,6 +280,7 @@ def test_a_report_that_is_none_ends_with_1(project, tmp_path):
         assert (done.exit_code, message in done.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_vectors_in_files_give_the_same_figures_as_encoders(project):
     by_encoder = json.loads(run("evaluate", project / "settings.yaml", "--json").stdout)["cells"]
     pairs = list(csv.DictReader((project / "pairs.csv").read_text().splitlines()))
@@ -521,6 +526,7 @@ def test_inspect_checks_the_search_of_a_store(project):
     assert plain == one | {"index_check": None}
 
 
+@pytest.mark.slow
 def test_inspect_checks_the_search_through_an_index_by_space(tmp_path):
     store = open_store(tmp_path / "store", create=True)
     spaces = [Space("toy", revision, 16, "l2") for revision in ("indexed", "plain", "lone")]

@@ -71,6 +71,7 @@ def bridged(encoders):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("new", "old"), BRIDGES)
 def test_a_bridge_between_softmax_and_sigmoid_keeps_the_scores(bridged, encoders, new, old):
     mapped, wanted = bridged(new, old, hidden_width=32, training=Training(epochs=5, min_steps=50))

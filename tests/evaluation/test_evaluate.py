@@ -217,6 +217,7 @@ def tuned(world, tmp_path):
     return side, Upgrade(Identity(space, space), bridge, Provenance("known"), lora=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_backfill_is_of_the_model_without_lora_and_the_bridge_of_the_model_with_it(world, tuned):
     """Every cell of the model without its LoRA stays as it was, a cascade and a curve rank by it, a control asks by it."""
     old, new, upgrade, relevance = world

@@ -185,6 +185,7 @@ def test_a_part_of_a_backfill_is_what_a_server_finds(pairs, kind, name, share):
         same(search.search(pair.new.queries, k), ranking.rows, ranking.scores, pair.old.gallery.ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_lancedb_serves_what_is_measured(pairs, kind, share, tmp_path):

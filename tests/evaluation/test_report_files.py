@@ -75,6 +75,7 @@ def test_pandas_computes_a_figure_from_the_parquet_alone(saved):
     assert {row["slice.half"] for row in table if row["direction"] == "t2i"} == {"first", "second"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relevance", ["labels", "grades", "log"])
 def test_graded_weighted_and_whole_rankings_come_back(world, relevance, tmp_path):
     old, new, upgrade, pairs = world
@@ -149,6 +150,7 @@ def test_values_that_contradict_the_figures_are_refused(copied):
         load_report(copied)
 
 
+@pytest.mark.slow
 def test_many_row_groups_are_one_cell_again(report, saved, tmp_path, monkeypatch):
     monkeypatch.setattr("embridge.evaluation.report_values._GROUP_VALUES", 2_500)  # of 6,000 in a cell
     assert save_report(report, tmp_path / "report.json", gates=["negative_flip_rate <= 0.03"]) == saved[1]

@@ -187,6 +187,7 @@ def test_queries_that_were_not_asked_are_counted(world, tmp_path):
     assert summarise(load_report(tmp_path / "report.json"), precisions=()).cautions == expected
 
 
+@pytest.mark.slow
 def test_thresholds_that_rest_on_few_hits_come_with_a_caution(report):
     scores = np.sort(report.cell("t2i", "old/old").scores[:, 0])[::-1].astype(np.float64)
     assert not [text for text in summarise(report, precisions=[0.0]).cautions if "threshold" in text]
@@ -270,6 +271,7 @@ def test_precisions_and_thresholds_that_are_none_are_refused(report, wanted):
         summarise(report, **wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["dot", "l2"])
 @pytest.mark.parametrize("scale", [1e-30, 1e19])
 def test_scores_beyond_float32_leave_a_report_whole(metric, scale, tmp_path):

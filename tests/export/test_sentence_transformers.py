@@ -90,6 +90,7 @@ def bridges(new):
 KINDS = ("identity", "linear", "prefix", "bias", "bias of unit rows", "two biases", "two biases in one", "cut and bias")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_makes_the_vectors_of_encoder_and_bridge(encoder, rows, tmp_path, kind):
     bridge, modules = bridges(encoder.space)[kind]

@@ -104,6 +104,7 @@ def test_an_upgrade_with_a_lora_is_not_folded_into_the_model_without(project, fi
     assert not (project / "folded").exists()
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_where_it_was_stopped(project, fitted):
     settings = settings_of(project, "stopped", fit=TUNED | {"cache": "apart"})
     told = []
@@ -148,6 +149,7 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent,
     assert Upgrade.load(project / name).provenance.figures["steps"] == 25
 
 
+@pytest.mark.slow
 def test_other_settings_are_another_training(project, fitted):
     before = set((project / ".embridge-cache").glob("xbt-stage2-*"))
     fit_upgrade(settings_of(project, "other", fit=TUNED | {"finetune": FINETUNE | {"rank": 2, "epochs": 1}}))
@@ -156,6 +158,7 @@ def test_other_settings_are_another_training(project, fitted):
     assert before < after
 
 
+@pytest.mark.slow
 def test_where_no_step_helps_that_is_said_and_the_upgrade_is_the_first_stage(project, stage_1):
     finetune = FINETUNE | {"learning_rate": 10.0, "projection_learning_rate": 10.0, "warmup_fraction": 0.0}
     settings = settings_of(project, "harm", fit=TUNED | {"finetune": finetune})
@@ -165,6 +168,7 @@ def test_where_no_step_helps_that_is_said_and_the_upgrade_is_the_first_stage(pro
     assert evaluate_upgrade(settings).headline()["cells"] == stage_1
 
 
+@pytest.mark.slow
 def test_pairs_on_the_command_line_follow_the_choice(project):
     fit = {"captions": "captions.txt", "settings": {"candidates": ["procrustes"]}, "finetune": FINETUNE | {"epochs": 1}}
     settings_of(project, "chosen", fit=fit)
@@ -279,6 +283,7 @@ def recall_at_1(queries, gallery):
     return (top_k(queries, gallery, 1).rows[:, 0] == np.arange(len(queries))).mean()
 
 
+@pytest.mark.slow
 def test_new_new_is_native_and_new_old_has_the_lora(project, fitted, stage_1):
     made = evaluate_upgrade(settings_of(project, "whole")).headline()["cells"]
     upgrade, items = Upgrade.load(project / "whole"), judged_of(project)
@@ -292,6 +297,7 @@ def test_new_new_is_native_and_new_old_has_the_lora(project, fitted, stage_1):
     assert made["i2t"]["new/old"] != stage_1["i2t"]["new/old"]
 
 
+@pytest.mark.slow
 def test_vectors_in_files_have_to_be_of_the_lora(project, fitted):
     upgrade, items = Upgrade.load(project / "whole"), judged_of(project)
     ids = {"text": items["text"], "image": [path.removeprefix(f"{project}/") for path in items["image"]]}

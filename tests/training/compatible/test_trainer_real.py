@@ -17,9 +17,9 @@ from embridge.training.compatible.augment import Augment
 from embridge.training.compatible.held_out_items import nearest_is_right
 from embridge.training.compatible.image_data import ImageArrays
 from embridge.training.compatible.old_models import old_model
-from embridge.training.objectives.bct import BCT
+from embridge.training.objectives.bct import BCT, BCTSettings
 from embridge.training.objectives.independent import Independent, IndependentSettings
-from embridge.training.objectives.oca import OCA
+from embridge.training.objectives.oca import OCA, OCASettings
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = Path(os.environ.get("EMBRIDGE_DATA") or ROOT.parent / "shared" / "data")
@@ -28,6 +28,8 @@ FASHION = DATA / "fashion" / "dev12k_images.npz"
 TYPES = FASHION.with_name("dev12k_meta.parquet")
 
 SETTINGS = replace(QUICK, epochs=10, batch_size=50, augment=Augment(crop_padding=2, flip=0.5))
+
+SHARP = {"scale": 10.0, "prototype_scale": 10.0}
 
 
 def cifar(classes=10, each=80, part="train"):
@@ -76,19 +78,34 @@ def data_and_models_alone(make):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("make", "kind"),
+    ("make", "kind", "settings"),
     [
-        pytest.param(cifar, BCT, marks=pytest.mark.skipif(not CIFAR.exists(), reason=f"{CIFAR} is not there")),
-        pytest.param(fashion, BCT, marks=pytest.mark.skipif(not FASHION.exists(), reason=f"{FASHION} is not there")),
-        pytest.param(fashion, OCA, marks=pytest.mark.skipif(not FASHION.exists(), reason=f"{FASHION} is not there")),
+        pytest.param(
+            cifar,
+            BCT,
+            BCTSettings(**SHARP),
+            marks=pytest.mark.skipif(not CIFAR.exists(), reason=f"{CIFAR} is not there"),
+        ),
+        pytest.param(
+            fashion,
+            BCT,
+            BCTSettings(**SHARP),
+            marks=pytest.mark.skipif(not FASHION.exists(), reason=f"{FASHION} is not there"),
+        ),
+        pytest.param(
+            fashion,
+            OCA,
+            OCASettings(**SHARP),
+            marks=pytest.mark.skipif(not FASHION.exists(), reason=f"{FASHION} is not there"),
+        ),
     ],
 )
-def test_a_new_model_searches_what_an_old_one_wrote(make, kind):
+def test_a_new_model_searches_what_an_old_one_wrote(make, kind, settings):
     """The old one knows half of the classes; the new one is trained on all, with it and without."""
     data, old, alone = data_and_models_alone(make)
     known = data.classes[: len(data.classes) // 2]
     torch.manual_seed(1)
-    objective = kind(old_model(data, old, known=known), len(data.classes), scale=10.0, prototype_scale=10.0)
+    objective = kind(old_model(data, old, known=known), len(data.classes), settings)
     after = SETTINGS.fit(data, SmallResNet(objective.feature_dim, width=8, depth=8, seed=1), objective)
     stored = old.encode(data.images, modality="image")
     upgrade = after.upgrade(old.space)
