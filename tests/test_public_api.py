@@ -337,6 +337,21 @@ def documented():
     return [pytest.param(value, id=where) for where, value in sorted(own.items()) if where.startswith("embridge.")]
 
 
+def test_a_module_is_in_the_reference_or_private_by_name():
+    """A home of names that its package hands on is in the reference by its package."""
+    paths = re.findall(r"^::: (embridge[\w.]*)$", REFERENCE, re.MULTILINE)
+    unnamed = []
+    paths.append("embridge.cli")  # its page is docs/cli.md
+    for name in MODULES:
+        private = any(part.startswith("_") for part in name.split("."))
+        listed = name in paths or any(path.startswith(f"{name}.") for path in paths)
+        package = importlib.import_module(name.rpartition(".")[0] or name)
+        handed_on = set(getattr(importlib.import_module(name), "__all__", [])) & set(getattr(package, "__all__", []))
+        if not (private or listed or (handed_on and package.__name__ != "embridge")):
+            unnamed.append(name)
+    assert unnamed == []
+
+
 def test_the_top_level_names_are_these():
     assert sorted(embridge.__all__) == sorted(TOP)
     assert {*embridge._HOMES, "__version__"} == set(TOP)

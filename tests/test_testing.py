@@ -19,7 +19,7 @@ from embridge.space import Space
 from embridge.stores import MemoryStore
 from embridge.stores.base import Capabilities
 from embridge.testing import check_adapter, check_encoder, check_method, check_store
-from embridge.testing.expect import expect_close, expect_equal, expect_refusal
+from embridge.testing._expect import expect_close, expect_equal, expect_refusal
 
 NEW, OLD = Space("new", "1", 6), Space("old", "1", 4)
 WEIGHT = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)

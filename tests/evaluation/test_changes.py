@@ -6,7 +6,7 @@ import pytest
 
 from embridge.evaluation import Comparison, Interval
 from embridge.evaluation.compare import CellChange
-from embridge.evaluation.render.changes import change_sentence, change_tables
+from embridge.evaluation.render._changes import change_sentence, change_tables
 
 NAMES = ("before.json", "after.json")
 

@@ -16,9 +16,9 @@ from PIL import Image
 from embridge.errors import InvalidInput
 from embridge.evaluation import Interval, measure, summarise
 from embridge.evaluation.figures import Curve, Histogram
-from embridge.evaluation.render.charts import curve_chart, histogram_chart, interval_bar, ticks
+from embridge.evaluation.render._charts import curve_chart, histogram_chart, interval_bar, ticks
+from embridge.evaluation.render._markup import element
 from embridge.evaluation.render.html import Picture, pictures_from, report_html, save_html
-from embridge.evaluation.render.markup import element
 
 HOSTILE = "x\"><script>alert('1')</script>' & ]]> " + "verylong" * 40
 GATES = (

@@ -27,8 +27,8 @@ from embridge.encoders import load
 from embridge.encoders._space_file import SPACE_FILE
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch, WrongDirection
 from embridge.export import fold, foldable_into, query_path
+from embridge.export._folding import probe, seal_folder
 from embridge.export.clip import fold_clip
-from embridge.export.folding import probe, seal_folder
 from embridge.jobs.export import export_upgrade
 from embridge.testing import check_encoder
 

@@ -11,7 +11,7 @@ import pytest
 from embridge import Embeddings, Space
 from embridge.adapters import MLP, Linear
 from embridge.errors import InvalidInput, SettingsError
-from embridge.export.affine import affine_stages
+from embridge.export._affine import affine_stages
 from embridge.methods import METHODS, Pairs, make, record_of
 from embridge.methods.real_pairs import RealPairs
 

@@ -11,7 +11,7 @@ from embridge.adapters.composed import Composed
 from embridge.adapters.linear import Identity
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError, WrongDirection
-from embridge.export.affine import affine_stages, one_matrix
+from embridge.export._affine import affine_stages, one_matrix
 from embridge.export.onnx import to_onnx
 
 __all__ = ["FOLD_TARGETS", "FoldTarget", "fold", "foldable_into", "query_path", "to_onnx"]

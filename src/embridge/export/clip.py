@@ -13,8 +13,8 @@ from embridge.encoders._local import locate, quiet_loading
 from embridge.encoders._space_file import SPACE_FILE
 from embridge.encoders.clip import ClipEncoder
 from embridge.errors import SettingsError, require
-from embridge.export.affine import one_matrix
-from embridge.export.folding import folded_folder, probe, seal_folder
+from embridge.export._affine import one_matrix
+from embridge.export._folding import folded_folder, probe, seal_folder
 from embridge.space import require_same
 
 __all__ = ["fold_clip"]

@@ -12,8 +12,8 @@ from embridge.adapters.base import Adapter
 from embridge.encoders._local import quiet_loading
 from embridge.encoders.sentence_transformers import SentenceTransformerEncoder
 from embridge.errors import MissingExtra, require
-from embridge.export.affine import Stage, affine_stages
-from embridge.export.folding import folded_folder, probe, seal_folder
+from embridge.export._affine import Stage, affine_stages
+from embridge.export._folding import folded_folder, probe, seal_folder
 from embridge.space import require_same
 
 __all__ = ["fold_sentence_transformer"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from embridge.evaluation import Summary, compare, load_report
 from embridge.evaluation.compare import CellChange
-from embridge.evaluation.render.changes import change_sentence, change_tables
+from embridge.evaluation.render._changes import change_sentence, change_tables
 from embridge.evaluation.render.html import pictures_from, save_html
 from embridge.evaluation.render.terminal import ReportTable
 from embridge.evaluation.report_files import load_summary

@@ -1,7 +1,7 @@
 """Exact nearest neighbours in bounded memory, with ties settled by row order.
 
-An engine proposes somewhat more than k candidates a query by float32 scores (`embridge.nearest.candidates`), and those are
-settled in float64 (`embridge.nearest.rescore`). Neither block sizes nor engine change an answer.
+An engine proposes somewhat more than k candidates a query by float32 scores (`embridge.nearest._candidates`), and those are
+settled in float64 (`embridge.nearest._rescore`). Neither block sizes nor engine change an answer.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
-from embridge.nearest.candidates import Engine, propose, queries_at_once
-from embridge.nearest.rescore import Scorer, settle, settle_among
+from embridge.nearest._candidates import Engine, propose, queries_at_once
+from embridge.nearest._rescore import Scorer, settle, settle_among
 from embridge.shapes import Float32, Int64
 from embridge.space import Metric, require_same
 

@@ -11,7 +11,7 @@ from embridge.adapters import Adapter
 from embridge.adapters.composed import adapter_from_parts, adapter_to_config
 from embridge.embeddings import Embeddings
 from embridge.errors import SpaceMismatch
-from embridge.testing.expect import expect, expect_close, expect_equal, expect_refusal
+from embridge.testing._expect import expect, expect_close, expect_equal, expect_refusal
 
 __all__ = ["check_adapter"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from embridge.encoders.base import Encoder, Modality, Role
 from embridge.errors import InvalidInput
-from embridge.testing.expect import expect, expect_close, expect_equal, expect_refusal
+from embridge.testing._expect import expect, expect_close, expect_equal, expect_refusal
 
 __all__ = ["check_encoder"]
 

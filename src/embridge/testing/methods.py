@@ -13,7 +13,7 @@ from embridge.embeddings import Embeddings, HalfEmbeddings
 from embridge.methods.base import Method, Pairs
 from embridge.nearest import top_k
 from embridge.space import Space
-from embridge.testing.expect import expect, expect_equal
+from embridge.testing._expect import expect, expect_equal
 
 __all__ = ["check_method"]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from embridge.adapters.base import normalized
 from embridge.space import Space
-from embridge.testing.expect import expect, expect_close, expect_equal
+from embridge.testing._expect import expect, expect_close, expect_equal
 from embridge.training.objectives.base import Objective, OldModel
 from embridge.training.objectives.prototypes import class_means
 

@@ -16,7 +16,7 @@ from embridge.nearest import Hits
 from embridge.space import Space
 from embridge.stores.base import Condition, Store
 from embridge.stores.memory import MemoryStore
-from embridge.testing.expect import expect, expect_close, expect_equal, expect_refusal
+from embridge.testing._expect import expect, expect_close, expect_equal, expect_refusal
 
 __all__ = ["MakeStore", "check_store"]
 

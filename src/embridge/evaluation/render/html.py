@@ -11,13 +11,13 @@ from embridge.atomic_write import atomic_file
 from embridge.evaluation.compatibility import FEWEST_CHANGED
 from embridge.evaluation.figures import Asked, Ratios
 from embridge.evaluation.measures import measure
-from embridge.evaluation.render.charts import curve_chart, histogram_chart, swatch
-from embridge.evaluation.render.figures import NONE, number
-from embridge.evaluation.render.flips import flip_columns
-from embridge.evaluation.render.markup import Markup, element, joined, style_sheet
+from embridge.evaluation.render._charts import curve_chart, histogram_chart, swatch
+from embridge.evaluation.render._figures import NONE, number
+from embridge.evaluation.render._flips import flip_columns
+from embridge.evaluation.render._markup import Markup, element, joined, style_sheet
+from embridge.evaluation.render._style import BASE, REPORT
+from embridge.evaluation.render._tables import cell_legend, cell_table, gate_table, slice_table, threshold_table, wide
 from embridge.evaluation.render.pictures import Picture, Show, pictures_from
-from embridge.evaluation.render.style import BASE, REPORT
-from embridge.evaluation.render.tables import cell_legend, cell_table, gate_table, slice_table, threshold_table, wide
 from embridge.evaluation.report import BACKFILLED, OLD
 from embridge.evaluation.summary import Summary
 from embridge.evaluation.verdict import Decision

@@ -13,9 +13,9 @@ import numpy as np
 from embridge.datasets import glyphs
 from embridge.errors import require
 from embridge.evaluation import Summary, measure
-from embridge.evaluation.render.markup import Markup, element, joined, style_sheet
-from embridge.evaluation.render.style import BASE
-from embridge.evaluation.render.tables import cell_legend, wide
+from embridge.evaluation.render._markup import Markup, element, joined, style_sheet
+from embridge.evaluation.render._style import BASE
+from embridge.evaluation.render._tables import cell_legend, wide
 from embridge.evaluation.report import CEILING
 from embridge.jobs.demo._searches import Example, Hit
 

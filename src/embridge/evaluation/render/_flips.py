@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from embridge.evaluation.figures import Flip
-from embridge.evaluation.render.markup import Markup, element
+from embridge.evaluation.render._markup import Markup, element
 from embridge.evaluation.render.pictures import Picture, Show
 
 __all__ = ["flip_columns"]

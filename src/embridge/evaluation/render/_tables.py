@@ -8,9 +8,9 @@ from embridge.evaluation.cells import MORE_CELLS
 from embridge.evaluation.figures import Asked, Figure, ScoreShift, SliceFigure, worst_first
 from embridge.evaluation.gates import GateResult
 from embridge.evaluation.measures import measure
-from embridge.evaluation.render.charts import interval_bar
-from embridge.evaluation.render.figures import NONE, change, half_width, number, score, share, signed
-from embridge.evaluation.render.markup import Markup, element
+from embridge.evaluation.render._charts import interval_bar
+from embridge.evaluation.render._figures import NONE, change, half_width, number, score, share, signed
+from embridge.evaluation.render._markup import Markup, element
 from embridge.evaluation.report import BACKFILLED, CEILING, OLD, UPGRADED
 from embridge.evaluation.score_shift import Threshold
 from embridge.evaluation.summary import Summary

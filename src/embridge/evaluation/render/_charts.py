@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import floor, log10
 
 from embridge.evaluation.figures import Curve, Histogram
-from embridge.evaluation.render.figures import number, signed
-from embridge.evaluation.render.markup import Markup, element
+from embridge.evaluation.render._figures import number, signed
+from embridge.evaluation.render._markup import Markup, element
 from embridge.evaluation.statistics import Interval
 
 __all__ = ["SERIES", "curve_chart", "histogram_chart", "interval_bar", "swatch", "ticks"]

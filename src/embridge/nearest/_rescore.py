@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embridge.nearest.candidates import Proposal
+from embridge.nearest._candidates import Proposal
 from embridge.space import Metric
 
 __all__ = ["Scorer", "settle", "settle_among"]

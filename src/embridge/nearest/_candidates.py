@@ -1,7 +1,7 @@
 """Candidates for the nearest neighbours, by float32 scores that are off by a bounded amount.
 
 An engine gives somewhat more than k candidates a query, and says above which score there is no other row.
-`embridge.nearest.rescore` makes the exact answer of that.
+`embridge.nearest._rescore` makes the exact answer of that.
 """
 
 from __future__ import annotations
