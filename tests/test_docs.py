@@ -53,6 +53,7 @@ XBT = DOCS / "how-to" / "xbt.md"
 TRAIN = DOCS / "how-to" / "train.md"
 ARCHITECTURE = DOCS / "explanation" / "architecture.md"
 EVALUATION = DOCS / "explanation" / "evaluation.md"
+SLOW = ("tutorial", "stores", "query-time")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULTILINE)
 
@@ -60,7 +61,7 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=label(page), marks=[pytest.mark.slow] if page.stem == "tutorial" else [])
+        pytest.param(page, id=label(page), marks=[pytest.mark.slow] if page.stem in SLOW else [])
         for page in pages_with("python")
         if page
         not in (

@@ -82,6 +82,7 @@ def test_both_models_see_the_pairs(project):
     assert real_pairs(settings_of(project, "none", fit=fit)) is None
 
 
+@pytest.mark.slow
 def test_xbt_is_judged_by_them_from_settings_to_upgrade(project):
     settings_of(project, "whole")
     done = CliRunner().invoke(app, ["fit", str(project / "whole.yaml"), "--json"])
@@ -96,6 +97,7 @@ def test_xbt_is_judged_by_them_from_settings_to_upgrade(project):
     assert by_text.provenance.data != upgrade.provenance.data
 
 
+@pytest.mark.slow
 def test_the_score_is_of_the_searches_themselves(project):
     """What training starts at, once more with the encoders and the bridge of the closed form."""
     fit = FIT | {"settings": QUICK | {"center": False, "training": SHORT | {"validation_fraction": 0.001}}}
@@ -142,6 +144,7 @@ def test_an_old_model_of_texts_alone_is_searched_by_images(project):
         fit_upgrade(settings_of(project, "texts", new="sentence-transformers:mini"))
 
 
+@pytest.mark.slow
 def test_the_candidate_xbt_of_a_choice_is_judged_by_them(project):
     fit = FIT | {"method": "choose", "settings": {"candidates": ["xbt"], "settings": {"xbt": QUICK}}}
     made = fit_upgrade(settings_of(project, "chosen", fit=fit))

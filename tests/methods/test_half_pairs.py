@@ -73,6 +73,7 @@ def quick(name):
     return trained if name == "xbt" else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n, record in METHODS.items() if "one dim" not in record.needs])
 def test_every_method_makes_the_same_bytes_of_stored_pairs_as_of_those_numbers_in_memory(make_pairs, name):
     pairs = halved(make_pairs(rows=400))

@@ -198,6 +198,7 @@ def test_figures_of_a_closed_form_and_of_a_trained_map(make_pairs):
     assert spread(trained) > 0.3
 
 
+@pytest.mark.slow
 def test_a_larger_weight_keeps_the_map_nearer_to_an_isometry():
     spreads = []
     for weight in (0.0, 1.0, 10.0):

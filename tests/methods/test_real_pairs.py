@@ -137,6 +137,7 @@ def images_for(pairs, right, count=800):
     return RealPairs(queries, queries, answers, answers)
 
 
+@pytest.mark.slow
 def test_where_text_and_real_pairs_disagree_the_real_pairs_decide():
     pairs, old_of = bent()
     by_text = XBT(**QUICK).fit(pairs)
