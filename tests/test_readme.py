@@ -113,7 +113,7 @@ def check_examples(page):
     sections = re.findall(r"<section>(.*?)</section>", page, re.DOTALL)
     assert len(sections) == 5
     for section in sections:
-        before, after = ("class='right'" in row for row in section.split("<div class='row'>")[1:])
+        before, after = ('class="right"' in row for row in section.split('<div class="row">')[1:3])
         if "found only after" in section:
             assert (before, after) == (False, True)
         elif "found only before" in section:
