@@ -258,6 +258,7 @@ def reports(tmp_path_factory):
     return folder, names
 
 
+@pytest.mark.slow
 def test_the_commands_about_reports_run(reports, monkeypatch):
     monkeypatch.chdir(reports[0])
     commands = [shlex.split(line) for line in "".join(blocks(REPORTS, "bash")).splitlines()]

@@ -68,6 +68,7 @@ def test_into_fewer_dims():
     assert (rows == np.arange(800)).mean() > 0.5  # by chance 1 of 800
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [8, 32])
 def test_pure_noise_is_warned_of(dim):
     generator = np.random.default_rng(0)
@@ -80,6 +81,7 @@ def test_pure_noise_is_warned_of(dim):
     assert upgrade.provenance.figures["mean_angle_degrees"] > 45
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_with_few_items_a_wrong_map_does_not_pass_in_silence(seed):
     """Twelve clusters in eight dims, other items on each side: on all items at once, starts agreed on wrong maps."""
@@ -101,6 +103,7 @@ def test_unrelated_clusters_are_warned_of():
         fit_unpaired(Planted(seed=1).new, Planted(seed=2).old, QUICK)
 
 
+@pytest.mark.slow
 def test_the_ids_are_not_looked_at():
     planted = Planted()
     renamed = Embeddings(tuple(f"other {i}" for i in planted.old.ids), planted.old.vectors, planted.old.space)
@@ -108,6 +111,7 @@ def test_the_ids_are_not_looked_at():
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_it_can_be_saved(tmp_path):
     planted = Planted(rows=300)
     progress = []

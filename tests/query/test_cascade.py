@@ -221,6 +221,7 @@ def test_a_cache_with_room_is_a_dictionary(tmp_path_factory, steps):
         assert len(cache) == len(held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [24, 64, 1_000, 9_000])
 def test_the_file_stays_within_its_bound_and_uses_it(path, dim):
     space = replace(SPACE, dim=dim)

@@ -243,6 +243,7 @@ def test_an_index_on_a_second_space_counts_and_one_on_the_payload_does_not(lance
     assert not lance.capabilities.exact
 
 
+@pytest.mark.slow
 def test_rewriting_the_vectors_under_an_index_costs_recall_until_it_is_built_anew(tmp_path):
     def model(seed):
         generator = np.random.default_rng(seed)

@@ -163,6 +163,7 @@ for start in range(0, 1_000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
 def test_a_writer_that_is_stopped_leaves_whole_writes(store, kind):
     earlier = rows()
