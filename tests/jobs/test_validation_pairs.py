@@ -140,7 +140,7 @@ def test_an_old_model_of_texts_alone_is_searched_by_images(project):
     real = encoded_validation_pairs(settings, read_fit_inputs(settings).validation_pairs, OldOfTexts())
     assert real.old_images is None
     assert real.directions == ("i2t",)
-    with pytest.raises(SettingsError, match=r"images are asked by, and sentence-transformers:mini takes none"):
+    with pytest.raises(SettingsError, match=r"new encodes their images, and sentence-transformers:mini takes none"):
         fit_upgrade(settings_of(project, "texts", new="sentence-transformers:mini"))
 
 

@@ -10,7 +10,7 @@ from embridge.adapters.linear import Linear
 from embridge.adapters.mlp import MLP
 from embridge.adapters.upgrade import Upgrade
 from embridge.datasets.image_text import ImageTextPairs
-from embridge.encoders import LazyEncoder, provider_of
+from embridge.encoders import PROVIDERS, LazyEncoder, provider_of
 from embridge.errors import SettingsError, require
 from embridge.methods import Pairs, configured, record_of
 from embridge.progress import Progress
@@ -69,9 +69,10 @@ def finetuning_of(settings: Settings, cache: Path) -> Finetuning | None:
         )
     encoder = settings.new.encoder
     if encoder is None or not provider_of(encoder).takes_lora:
+        able = " or ".join(f"{name}:MODEL" for name, provider in PROVIDERS.items() if provider.takes_lora)
         raise SettingsError(
             "fit.finetune_pairs: the new model is finetuned, so new has to be an encoder of texts and images that takes a "
-            f"LoRA (clip:MODEL); it is {encoder or 'files of vectors'}"
+            f"LoRA ({able}); it is {encoder or 'files of vectors'}"
         )
     for library in ("torch", "transformers", "lightning", "peft"):
         require(library, extra="finetune")

@@ -35,7 +35,7 @@ def require_validated(settings: Settings, method: Any) -> None:
         if model.encoder is None:
             raise SettingsError(f"fit.validation_pairs: both models encode these pairs, and {side} is files of vectors")
     if not takes_images(settings.new):
-        raise SettingsError(f"fit.validation_pairs: images are asked by, and {settings.new.encoder} takes none")
+        raise SettingsError(f"fit.validation_pairs: new encodes their images, and {settings.new.encoder} takes none")
 
 
 def encoded_validation_pairs(settings: Settings, pairs: ImageTextPairs | None, models: Models) -> RealPairs | None:

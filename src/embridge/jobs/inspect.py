@@ -14,6 +14,7 @@ from embridge.jobs.inspection import Inspection
 from embridge.nearest import top_k
 from embridge.progress import Progress, silent
 from embridge.space import Space
+from embridge.stores import open_store
 from embridge.stores.ann_recall import ann_recall, draw_queries
 from embridge.stores.base import Store, scan_parts
 from embridge.vector_files import raw_chunks, read_space
@@ -29,7 +30,7 @@ _CHECKED_K = 10
 
 
 def inspect_file(path: Path | str) -> Inspection:
-    """Inspect an npy, Parquet or Arrow file in chunks; unlike `embridge.vector_files.read`, bad rows are counted, not refused.
+    """Inspect an npy, Parquet or Arrow file in chunks; unlike `embridge.read_vectors`, bad rows are counted, not refused.
 
     Args:
         path: The file.
@@ -241,8 +242,6 @@ def inspect_path(
         >>> [found.dim for found in inspect_path("rows.npy")]
         [3]
     """
-    from embridge.stores import open_store  # the vendor's library loads only when it is used
-
     path = Path(path)
     if path.is_dir():
         return inspect_store(open_store(path), str(path), check_index=check_index, seed=seed, progress=progress)

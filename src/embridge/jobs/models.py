@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from embridge.encoders import Encoder, LazyEncoder, provider_of
+from embridge.encoders import PROVIDERS, Encoder, LazyEncoder, provider_of
 from embridge.errors import SettingsError
 from embridge.progress import Progress, silent
 from embridge.settings import VectorsSettings
@@ -85,7 +85,8 @@ def with_lora(encoder: LazyEncoder, lora: Path | None) -> Encoder:
     if lora is None:
         return encoder
     if not encoder.provider.takes_lora:
-        raise SettingsError(f"this upgrade is of a model with a LoRA, which only clip:MODEL takes; came {encoder.name}")
+        able = " and ".join(f"{name}:MODEL" for name, provider in PROVIDERS.items() if provider.takes_lora)
+        raise SettingsError(f"this upgrade is of a model with a LoRA, which only {able} takes; came {encoder.name}")
     model: Any = encoder.loaded()
     attached: Encoder = model.with_lora(lora)
     return attached
