@@ -17,13 +17,13 @@ LORA_CONFIG, LORA_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 LORA_FILES = (LORA_CONFIG, LORA_WEIGHTS)
 
 
-def space_with_lora(native: Space, folder: Path | str) -> Space:
+def space_with_lora(space: Space, folder: Path | str) -> Space:
     """Name the space of a model with a LoRA attached: its recipe names the LoRA.
 
     The name is a hash of both files, so that another LoRA, or the same at another strength, is another space.
 
     Args:
-        native: The space of the model alone.
+        space: The space of the model alone.
         folder: The LoRA, as peft saves it.
 
     Returns:
@@ -41,7 +41,7 @@ def space_with_lora(native: Space, folder: Path | str) -> Space:
         >>> space_with_lora(Space("clip", "1", 2), folder).recipe[:5]
         'lora '
     """
-    return replace(native, recipe="; ".join(filter(None, (native.recipe, _name(lora_hashes(folder))))))
+    return replace(space, recipe="; ".join(filter(None, (space.recipe, _name(lora_hashes(folder))))))
 
 
 def lora_hashes(folder: Path | str) -> dict[str, str]:

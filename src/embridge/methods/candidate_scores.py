@@ -83,7 +83,7 @@ def scores_of_pairs(
 
 
 def _reciprocal_ranks(upgrade: Upgrade, new: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    """Of each query's own item, the first so many of the pool, by cosine; ties count against it."""
+    """Of each query's own item, one over its rank by cosine among the pool [q]; ties count against it."""
     queries, gallery = upgrade.head.apply(new), pool
     if upgrade.direction == "backward":
         queries = upgrade.bridge.apply(queries)

@@ -133,7 +133,7 @@ class EvaluateSettings(Strict):
     seed: int = 0
 
     @model_validator(mode="after")
-    def _one_truth(self) -> EvaluateSettings:
+    def _one_source(self) -> EvaluateSettings:
         given = [n for n in ("judged", "qrels", "labels", "neighbours") if getattr(self, n) is not None]
         if len(given) != 1:
             raise ValueError(f"say what is right by exactly one of judged, qrels, labels, neighbours; came {given}")

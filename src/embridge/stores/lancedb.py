@@ -251,7 +251,7 @@ def _sql(condition: Condition, schema: Any) -> str:
         raise InvalidInput(f"filter: no payload column {condition.column!r}; there are {known}")
     kind = str(schema.field(condition.column).type)
     values = condition.value if condition.operator == "in" else (condition.value,)
-    if any(_kind(value) != {"string": "text", "bool": "truth"}.get(kind, "number") for value in values):
+    if any(_kind(value) != {"string": "text", "bool": "flag"}.get(kind, "number") for value in values):
         raise InvalidInput(f"filter: {condition} does not fit a column of type {kind}")
     column = f"`{condition.column}`"  # quoted: a column may be named null or true
     if kind.startswith("int") and any(isinstance(value, (float, np.floating)) for value in values):
@@ -263,7 +263,7 @@ def _sql(condition: Condition, schema: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    return "text" if isinstance(value, str) else "truth" if isinstance(value, (bool, np.bool_)) else "number"
+    return "text" if isinstance(value, str) else "flag" if isinstance(value, (bool, np.bool_)) else "number"
 
 
 def _literal(value: Any) -> str:
