@@ -1,4 +1,4 @@
-"""XBT's first stage on Flickr8k, one setting at a time: the noise, the skip path, the MLP, and how many captions it has.
+"""XBT on Flickr8k, one setting at a time: the noise, the skip path, the MLP, and how many captions it has.
 
 Models, photos and figures are those of ``flickr8k``, whose settings were chosen on its validation part. ``own captions``
 are the 30,000 of the training photos, which both models were trained on; ``other captions`` are of Flickr30k, without any

@@ -2,7 +2,7 @@
 
 Models, captions and measured photos are those of ``flickr8k``. A query looks for one caption of its photo; the photo's
 other four are taken out of the gallery. ``siblings`` is the mean vector of these four, which knows what four people said of
-the photo: on old rows as the old model sees them and as the bridge of the first stage maps them, and on new rows. Beside it
+the photo: on old rows as the old model sees them and as the bridge of captions alone maps them, and on new rows. Beside it
 stand image queries, on rows of the old model, of the new one, and on the new captions as the bridge maps them, which are the
 rows that a map without any loss would find in the old index.
 """

@@ -1,6 +1,6 @@
 """Table of how often one caption is found, the others of its photo left out."""
 
-from benchmarks.rendering.markdown import result, summary, table, unique
+from benchmarks.rendering.markdown import named, result, summary, table, unique
 
 
 def one_caption() -> str:
@@ -10,7 +10,7 @@ def one_caption() -> str:
     lines = []
     for query in unique(r["method"] for r in rows):
         own = [[r for r in rows if (r["method"], r["setting"]["gallery"]) == (query, g)] for g in galleries]
-        lines.append([query, *(summary(cell) if cell else "" for cell in own)])
+        lines.append([named(query), *(summary(cell) if cell else "" for cell in own)])
     return table(["", *(f"{gallery} captions" for gallery in galleries)], lines)
 
 

@@ -1,7 +1,7 @@
-"""XBT's second stage on Flickr8k: how many photos with captions it needs, on cached vectors (no backbone is at hand).
+"""XBT's finetuning on Flickr8k: how many photos with captions it needs, on cached vectors (no backbone is at hand).
 
 Models, captions and measured photos are those of ``flickr8k``. The pairs are training photos, encoded by the new model
-alone; ``with captions`` the training goes on with the captions of stage 1 and both models' vectors of them. ``direct`` maps
+alone; ``with captions`` the training goes on with the captions of the bridge and both models' vectors of them. ``direct`` maps
 are no XBT: they are fitted from the new vectors of the 6,000 photos to the old vectors of their captions, and show what
 that supervision is worth to image queries.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.data.flickr8k import CAPTIONS_EACH, encode, load, relevance_of
-from benchmarks.protocols.finetuning import Trial, first_stage, repeated, second_stage, trial_rows
+from benchmarks.protocols.finetuning import Trial, bridge_trial, finetuned_trial, repeated, trial_rows
 from benchmarks.record import read_config, write_result
 from embridge.evaluation import Relevance, Side
 from embridge.methods import Pairs, make
@@ -37,11 +37,11 @@ def direct(old: Side, new: Side, method: str, seed: int) -> Trial:
 def measured(data: dict[str, Any], relevance: Relevance, config: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
     pairs, sides = encode(data, seed)
     photos = sides["train"][1]
-    firsts = {name: first_stage(pairs, name, seed=seed) for name in ("xbt", "procrustes")}
+    firsts = {name: bridge_trial(pairs, name, seed=seed) for name in ("xbt", "procrustes")}
     trials = list(firsts.values())
     for case in config["case"]:
         first = firsts[case.get("first", "xbt")]
-        trials.append(second_stage(pairs, photos, first, case, seed=seed, name=name_of(case)))
+        trials.append(finetuned_trial(pairs, photos, first, case, seed=seed, name=name_of(case)))
     trials += [direct(*sides["train"], method, seed) for method in config["direct"]]
     return [
         row

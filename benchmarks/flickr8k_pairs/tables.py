@@ -1,4 +1,4 @@
-"""Tables of XBT's second stage by number of photos, and of maps that are fitted to the same photos directly."""
+"""Tables of XBT's finetuning by number of photos, and of maps that are fitted to the same photos directly."""
 
 from benchmarks.rendering.markdown import RECALLS, Row
 from benchmarks.rendering.retrieval import gap_closed, retrieval

@@ -1,7 +1,7 @@
-"""XBT's second stage judged on photos that it learnt from, beside the others of ``flickr8k_pairs``.
+"""XBT's finetuning judged on photos that it learnt from, beside the others of ``flickr8k_pairs``.
 
-What it does better here than there it has learnt, and it does not carry over. Both models and the first stage learnt from
-these photos and their captions too, so that the figures of the first stage say how much of the difference is theirs.
+What it does better here than there it has learnt, and it does not carry over. Both models and the bridge learnt from
+these photos and their captions too, so that the figures of the bridge say how much of the difference is theirs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.data.flickr8k import captions_of, encode, load, relevance_of
-from benchmarks.protocols.finetuning import both_stages
+from benchmarks.protocols.finetuning import bridge_and_finetuned
 from benchmarks.record import read_config, write_result
 from embridge.evaluation import Side
 
@@ -27,7 +27,7 @@ def main() -> None:
     for seed in range(config["seeds"]):
         pairs, sides = encode(data, seed)
         old, new = (Side(s.queries.take(captions_of(seen)), s.gallery.take(seen)) for s in sides["train"])
-        rows += both_stages(pairs, (old, new), relevance, {"xbt-stage2": sides["train"][1]}, case, seed=seed)
+        rows += bridge_and_finetuned(pairs, (old, new), relevance, {"xbt-stage2": sides["train"][1]}, case, seed=seed)
     write_result(NAME, config, rows)
 
 

@@ -1,4 +1,4 @@
-"""Table of the second stage on photos that it learnt from."""
+"""Table of finetuning on photos that it learnt from."""
 
 from benchmarks.rendering.retrieval import gap_closed
 

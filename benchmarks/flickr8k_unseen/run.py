@@ -1,6 +1,6 @@
-"""XBT's second stage on photos that the new model was trained on, and on as many that it was not.
+"""XBT's finetuning on photos that the new model was trained on, and on as many that it was not.
 
-As in ``flickr8k_pairs``, with both models and the first stage trained on half of the training photos only. A model lies
+As in ``flickr8k_pairs``, with both models and the bridge trained on half of the training photos only. A model lies
 closer to its own training photos than to others, so what is learnt on those is not quite what is asked for later.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.data.flickr8k import encode, load, relevance_of
-from benchmarks.protocols.finetuning import both_stages
+from benchmarks.protocols.finetuning import bridge_and_finetuned
 from benchmarks.record import read_config, write_result
 
 NAME = Path(__file__).parent.name
@@ -28,7 +28,7 @@ def main() -> None:
         halves = {"train": np.sort(order[: config["photos"]]), "support": np.sort(order[config["photos"] :])}
         pairs, sides = encode(data | halves, seed)
         photos = {f"xbt-stage2, {name}": sides[part][1] for name, part in PHOTOS.items()}
-        rows += both_stages(pairs, sides["measured"], relevance, photos, case, seed=seed)
+        rows += bridge_and_finetuned(pairs, sides["measured"], relevance, photos, case, seed=seed)
     write_result(NAME, config, rows)
 
 

@@ -1,4 +1,4 @@
-"""Table of the second stage on photos that the new model was trained on, and on others."""
+"""Table of finetuning on photos that the new model was trained on, and on others."""
 
 from benchmarks.rendering.retrieval import gap_closed
 

@@ -1,7 +1,7 @@
-"""XBT's second stage with the backbone: LoRA in both towers of the new glyph model, trained on drawn characters.
+"""XBT's finetuning with the backbone: LoRA in both towers of the new glyph model, trained on drawn characters.
 
 The pairs are renderings of training characters, drawn at random for each seed; all figures are of the 1,000 held-out
-characters that no model and no training saw. ``native`` is the new model as it came, ``with LoRA`` what the training makes
+characters that no model and no training saw. ``new`` is the new model as it came, ``with LoRA`` what the training makes
 of it: how well either finds its own images by its own texts is what a LoRA keeps or costs. Settings, and the weights of
 fused queries, were chosen on the 500 validation characters.
 """
@@ -74,10 +74,10 @@ def measured(
     """On the old index; among rows that the bridge writes (``added``); and the model alone, with its LoRA (``self``)."""
     relevance, judged = relevance_of(sides["old"]), (sides["old"], sides["asking"])
     scope = Scope(seed=seed, cells=tuple(MORE_CELLS) if controls else ())
-    new = replace(judged[1], without_lora=sides["native"])
+    new = replace(judged[1], without_lora=sides["new"])
     report = evaluate(judged[0], new, upgrade, relevance, scope=scope)
     if controls:
-        support = sides["old support"], sides["native support"]
+        support = sides["old support"], sides["new support"]
         support = (*support, relevance_of(support[0]))
         report = with_fusions(report, judged, upgrade, relevance, support=support, metric="mrr_at_10")
     rows = report_rows(report, {"name": name}, seed=seed, seconds=seconds, controls=controls)
@@ -92,25 +92,25 @@ def measured(
 def main() -> None:
     torch.set_num_threads(1)
     config, rows = read_config(Path(__file__).parent.name), []
-    old, native = model("old"), model("new")
-    captions, pairs = captions_of(old, native), drawn_pairs()
+    old, new = model("old"), model("new")
+    captions, pairs = captions_of(old, new), drawn_pairs()
     test, support = (glyphs.render(glyphs.split()[part], one_each=True) for part in ("test", "validation"))
-    sides = {"old": side(old, test), "native": side(native, test)}
-    sides |= {"old support": side(old, support), "native support": side(native, support)}
+    sides = {"old": side(old, test), "new": side(new, test)}
+    sides |= {"old support": side(old, support), "new support": side(new, support)}
     for seed in range(config["seeds"]):
         order = np.random.default_rng(seed).permutation(len(pairs))
         for number, first in enumerate(config["first"]):
             began = perf_counter()
-            stage_1 = make(first["make"]).fit(captions, seed=seed)
+            bridge = make(first["make"]).fit(captions, seed=seed)
             seconds = perf_counter() - began
-            judged = sides | {"asking": sides["native"]}
-            rows += measured(judged, stage_1, first["name"], seed=seed, seconds=seconds, controls=number == 0)
+            judged = sides | {"asking": sides["new"]}
+            rows += measured(judged, bridge, first["name"], seed=seed, seconds=seconds, controls=number == 0)
             for case in (c for c in config["case"] if c["on"] == first["make"]):
                 method = XBTFinetune(**config["finetune"] | case.get("settings", {}))
                 drawn = pairs.take(order[: case["pairs"]])
                 began = perf_counter()
                 texts = captions if case["captions"] else None
-                upgrade = method.fit(drawn, model("new"), stage_1, captions=texts, seed=seed)
+                upgrade = method.fit(drawn, model("new"), bridge, captions=texts, seed=seed)
                 seconds = perf_counter() - began
                 judged = sides | {"asking": side(model("new", upgrade.lora), test)}
                 rows += measured(judged, upgrade, case["name"], seed=seed, seconds=seconds, controls=False)

@@ -1,4 +1,4 @@
-"""XBT's two stages on cached vectors of photos with captions, each judged in both directions."""
+"""XBT's bridge and its finetuning on cached vectors of photos with captions, each judged in both directions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from embridge.evaluation import Relevance, Scope, Side, evaluate
 from embridge.methods import Pairs, make
 from embridge.training.xbt.cached import PairVectors, Towers, XBTCached
 
-__all__ = ["Trial", "both_stages", "finetuned", "first_stage", "repeated", "second_stage", "trial_rows"]
+__all__ = ["Trial", "bridge_and_finetuned", "bridge_trial", "finetuned", "finetuned_trial", "repeated", "trial_rows"]
 
 Rows = list[dict[str, Any]]
 
@@ -30,15 +30,17 @@ class Trial:
     seconds: float
 
 
-def first_stage(pairs: Pairs, method: str, *, seed: int) -> Trial:
+def bridge_trial(pairs: Pairs, method: str, *, seed: int) -> Trial:
     """A map from captions alone, the same for both towers."""
     began = perf_counter()
     upgrade = make(method).fit(pairs, seed=seed)
     return Trial(upgrade.provenance.method, {"t2i": upgrade, "i2t": upgrade}, perf_counter() - began)
 
 
-def second_stage(pairs: Pairs, photos: Side, first: Trial, case: Mapping[str, Any], *, seed: int, name: str) -> Trial:
-    """What `finetuned` makes of the first stage."""
+def finetuned_trial(
+    pairs: Pairs, photos: Side, first: Trial, case: Mapping[str, Any], *, seed: int, name: str
+) -> Trial:
+    """What `finetuned` makes of a bridge."""
     began = perf_counter()
     towers = finetuned(pairs, photos, first.towers["t2i"], case, seed=seed)
     return Trial(name, {"t2i": towers.text, "i2t": towers.image}, perf_counter() - began)
@@ -75,7 +77,7 @@ def trial_rows(
     return rows
 
 
-def both_stages(
+def bridge_and_finetuned(
     pairs: Pairs,
     sides: tuple[Side, Side],
     relevance: Relevance,
@@ -84,10 +86,10 @@ def both_stages(
     *,
     seed: int,
 ) -> Rows:
-    """The first stage of XBT, then for each of the photos by name a second stage that learns from them."""
-    first = first_stage(pairs, "xbt", seed=seed)
+    """The bridge of XBT, then for each of the photos by name a finetuning that learns from them."""
+    first = bridge_trial(pairs, "xbt", seed=seed)
     rows = trial_rows(first, sides, relevance, seed=seed, controls=True)
     for name, own in photos.items():
-        trial = second_stage(pairs, own, first, case, seed=seed, name=name)
+        trial = finetuned_trial(pairs, own, first, case, seed=seed, name=name)
         rows += trial_rows(trial, sides, relevance, seed=seed)
     return rows

@@ -9,7 +9,20 @@ from typing import Any
 
 from benchmarks.record import FOLDER
 
-__all__ = ["DIRECTIONS", "LABELS", "RECALLS", "Row", "Rows", "label", "order", "result", "summary", "table", "unique"]
+__all__ = [
+    "DIRECTIONS",
+    "LABELS",
+    "RECALLS",
+    "Row",
+    "Rows",
+    "label",
+    "named",
+    "order",
+    "result",
+    "summary",
+    "table",
+    "unique",
+]
 
 Row = dict[str, Any]
 Rows = list[Row]
@@ -59,7 +72,19 @@ def order(methods: Iterable[str]) -> list[str]:
 
 def label(method: str) -> str:
     """What the first column of a table calls a method."""
-    return LABELS.get(method, f"`{method}`, old index")
+    return LABELS.get(method, f"`{named(method)}`, old index")
+
+
+def named(method: str) -> str:
+    """What the docs call a method: the results speak of the stages of XBT's paper, the docs of ``xbt`` and of finetuning."""
+    for result_name, name in (
+        ("xbt-stage1", "xbt"),
+        ("xbt-stage2", "finetuned"),
+        ("stage 1", "xbt"),
+        ("stage 2", "finetuned"),
+    ):
+        method = method.replace(result_name, name)
+    return method
 
 
 def unique(words: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
-from benchmarks.rendering.markdown import Rows, result, summary, table
+from benchmarks.rendering.markdown import Rows, named, result, summary, table
 from benchmarks.rendering.training import answers, of_cell, runs
 
 __all__ = ["GAINS", "TABLES", "Gain", "figures", "gap_closed"]
@@ -108,7 +108,7 @@ def maps() -> str:
     for method in _MAPS:
         found = [(figures(gain, method), figures(gain, "old")) for gain in shown]
         ratios = [f"{mean(own) / mean(old):.2f}" if own else "" for own, old in found]
-        lines.append([f"`{method.removesuffix('-stage1')}`", *ratios])
+        lines.append([f"`{named(method)}`", *ratios])
     return table(["map", *(gain.label for gain in shown)], lines)
 
 

@@ -159,7 +159,7 @@ def test_other_settings_are_another_training(project, fitted):
 
 
 @pytest.mark.slow
-def test_where_no_step_helps_that_is_said_and_the_upgrade_is_the_first_stage(project, stage_1):
+def test_where_no_step_helps_that_is_said_and_the_upgrade_is_that_of_the_bridge(project, stage_1):
     finetune = FINETUNE | {"learning_rate": 10.0, "projection_learning_rate": 10.0, "warmup_fraction": 0.0}
     settings = settings_of(project, "harm", fit=TUNED | {"finetune": finetune})
     made = fit_upgrade(settings)
