@@ -27,8 +27,8 @@ __all__ = ["IMAGE_SIZE", "Glyphs", "Part", "caption", "drawn_code_points", "rend
 Part = Literal["train", "validation", "test"]
 
 IMAGE_SIZE = 32
-TEST_CODE_POINTS = 1_000
-VALIDATION_CODE_POINTS = 500
+_TEST_CODE_POINTS = 1_000
+_VALIDATION_CODE_POINTS = 500
 
 _FONT_PIXELS = 24
 _BASELINE_PIXELS = 24
@@ -116,10 +116,10 @@ def split(code_points: Iterable[int] | None = None) -> dict[Part, list[int]]:
         {'test': 1000, 'validation': 500, 'train': 36}
     """
     ranked = sorted(drawn_code_points() if code_points is None else code_points, key=_rank)
-    cut = TEST_CODE_POINTS + VALIDATION_CODE_POINTS
+    cut = _TEST_CODE_POINTS + _VALIDATION_CODE_POINTS
     return {
-        "test": sorted(ranked[:TEST_CODE_POINTS]),
-        "validation": sorted(ranked[TEST_CODE_POINTS:cut]),
+        "test": sorted(ranked[:_TEST_CODE_POINTS]),
+        "validation": sorted(ranked[_TEST_CODE_POINTS:cut]),
         "train": sorted(ranked[cut:]),
     }
 

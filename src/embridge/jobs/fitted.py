@@ -8,7 +8,7 @@ from typing import Any
 from embridge.adapters.upgrade import Upgrade
 from embridge.datasets.captions import Captions
 from embridge.encoders import PROVIDERS
-from embridge.export import foldable_into
+from embridge.export import FOLD_TARGETS, foldable_into
 from embridge.jobs._finetune import outcome
 from embridge.methods import METHODS
 from embridge.methods.choice import Choice
@@ -62,7 +62,7 @@ class Fitted:
 
     @property
     def folds(self) -> str:
-        """One line: can queries do without any further work?"""
+        """One line: whether the bridge can be folded into the new model, and a query then costs nothing more."""
         into = () if self.upgrade is None else foldable_into(self.upgrade)
         if self.upgrade is not None and self.upgrade.lora is not None:
             return (
@@ -71,7 +71,10 @@ class Fitted:
         if not into:
             return "this bridge cannot be folded into the new model: it is not linear, or maps the gallery"
         models = " or ".join(PROVIDERS[provider].called for provider in into)
-        rest = "" if "clip" in into else " (a CLIP takes no bias)"
+        others = (
+            PROVIDERS[name].called for name, target in FOLD_TARGETS.items() if name not in into and not target.bias
+        )
+        rest = "".join(f" ({model} takes no bias)" for model in others)
         return (
             f"this bridge can be folded into {models}{rest}, and then adds no work to a query (embridge export --fold)"
         )

@@ -97,10 +97,10 @@ def search_store(
     if name is None:
         raise SettingsError("which model encodes the query? Name it with --encoder, such as clip:FOLDER")
     model = with_lora(Models().named(name), None if bridge is None else bridge.lora)
-    return query_store(opened, model, query, upgrade=bridge, k=k, image=image)
+    return _query(opened, model, query, upgrade=bridge, k=k, image=image)
 
 
-def query_store(store: Store, encoder: Encoder, query: str, *, upgrade: Upgrade | None, k: int, image: bool) -> Found:
+def _query(store: Store, encoder: Encoder, query: str, *, upgrade: Upgrade | None, k: int, image: bool) -> Found:
     """The same with a store, an encoder and an upgrade at hand."""
     vectors = encoder.encode([query], modality="image" if image else "text", role="query")
     queries = Embeddings.of(vectors, encoder.space, ["query"])

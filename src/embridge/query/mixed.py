@@ -23,7 +23,7 @@ _GROWTH = 4
 _COPIED = 1 << 28  # bytes of old rows that may be set apart for some queries
 _LOOKED_AT, _COVERED = 32, 0.95  # queries whose lists tell how deep to begin, and how many of them that is enough for
 
-Found = tuple[tuple[str, ...], np.ndarray]
+_Found = tuple[tuple[str, ...], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +103,7 @@ class MixedSearch:
         merged = [_merged(a, b, k) for a, b in zip(new, old, strict=True)]
         return hits_of([names for names, _ in merged], [values for _, values in merged])
 
-    def _survivors(self, bridged: Embeddings, new: list[Found], k: int) -> list[Found]:
+    def _survivors(self, bridged: Embeddings, new: list[_Found], k: int) -> list[_Found]:
         """Of every query, the best old rows that have no new one, as many as can be among the k best.
 
         How deep the old lists have to be read shows with some queries, and the next begin there. Where that comes to
@@ -113,7 +113,7 @@ class MixedSearch:
         if self.backfilled is None:
             return self._read(self.old_search, bridged, new, k, k)
         first = 0 if self._depths else min(_LOOKED_AT, len(bridged))
-        read: list[Found] = []
+        read: list[_Found] = []
         for part in (range(first), range(first, len(bridged))):
             depth = int(np.quantile(self._depths, _COVERED, method="higher")) if self._depths else 2 * k
             left = self._left(min(depth, self.most_fetched) * len(part))
@@ -133,9 +133,9 @@ class MixedSearch:
         copied = (len(gallery) - len(done)) * gallery.space.dim * gallery.vectors.itemsize
         return self.old_search.without(done) if copied <= _COPIED else None
 
-    def _read(self, search: Search, bridged: Embeddings, new: list[Found], k: int, depth: int) -> list[Found]:
+    def _read(self, search: Search, bridged: Embeddings, new: list[_Found], k: int, depth: int) -> list[_Found]:
         """The old rows without a new one, of lists read deeper until no row below can be among the k best."""
-        found: list[Found] = [((), np.empty(0))] * len(bridged)
+        found: list[_Found] = [((), np.empty(0))] * len(bridged)
         pending, fetched = list(range(len(bridged))), max(k, min(depth, self.most_fetched))
         while pending:
             lists = _lists(search(bridged.take(pending), fetched))
@@ -155,7 +155,7 @@ class MixedSearch:
         return found
 
     def _settles(
-        self, depth: int, whole: Found, rows: np.ndarray, values: tuple[np.ndarray, np.ndarray], k: int
+        self, depth: int, whole: _Found, rows: np.ndarray, values: tuple[np.ndarray, np.ndarray], k: int
     ) -> bool:
         """Whether, of an old list, the first ``depth`` rows are enough: k rows come before any below."""
         new, old = values
@@ -164,7 +164,7 @@ class MixedSearch:
         bound = float(comparable(self.merge, "old", last, np.array([len(old)]))[0])  # for what comes next
         return len(old) >= k or int((new > bound).sum() + (old > bound).sum()) >= k
 
-    def _without_new(self, lists: list[Found], new: list[tuple[str, ...]]) -> list[np.ndarray]:
+    def _without_new(self, lists: list[_Found], new: list[tuple[str, ...]]) -> list[np.ndarray]:
         """Where in each list the rows are whose id has no new row."""
         asked = dict.fromkeys(name for names, _ in lists for name in names) if self.backfilled is not None else {}
         done = set(self.backfilled(list(asked))) if self.backfilled is not None else set()
@@ -173,7 +173,7 @@ class MixedSearch:
             for (names, _), seen in zip(lists, map(set, new), strict=True)
         ]
 
-    def _values(self, part: Part, lists: list[Found]) -> list[Found]:
+    def _values(self, part: Part, lists: list[_Found]) -> list[_Found]:
         """The same lists with comparable values, never rising."""
         lengths = [len(names) for names, _ in lists]
         scores = np.concatenate([scores for _, scores in lists]).astype(np.float64)
@@ -182,17 +182,17 @@ class MixedSearch:
         return [(names, np.minimum.accumulate(own)) for (names, _), own in zip(lists, of_list, strict=True)]
 
 
-def _lists(hits: Hits) -> list[Found]:
+def _lists(hits: Hits) -> list[_Found]:
     """Each query's ids and scores, without the filling."""
     return [(names, scores[: len(names)]) for names, scores in zip(hits.ids, hits.scores, strict=True)]
 
 
-def _at(found: Found, places: np.ndarray) -> Found:
+def _at(found: _Found, places: np.ndarray) -> _Found:
     names, scores = found
     return tuple(names[place] for place in places), scores[places]
 
 
-def _merged(new: Found, old: Found, k: int) -> Found:
+def _merged(new: _Found, old: _Found, k: int) -> _Found:
     """The k best of two lists."""
     names, values = new[0] + old[0], np.concatenate([new[1], old[1]])
     places = best_of_both(new[1], old[1], k)

@@ -22,7 +22,7 @@ from embridge.stores.base import Capabilities, Condition, Filter, Payload, requi
 
 __all__ = ["LanceStore"]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _PREFIX = "space_"
 _SPACE_KEY = b"embridge.space"
@@ -180,7 +180,7 @@ class LanceStore:
         return found.take([row_of[i] for i in ids])
 
 
-def _ended(write: Callable[[], T]) -> T:
+def _ended(write: Callable[[], _T]) -> _T:
     """The write's result; an interrupt waits for its end, since LanceDB would write on in a thread of its own."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):

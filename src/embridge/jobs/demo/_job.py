@@ -31,7 +31,7 @@ from embridge.stores import Store, open_store
 
 __all__ = ["DemoResult", "run_demo"]
 
-SCHEMA = "embridge.demo/1"
+_SCHEMA = "embridge.demo/1"
 _STAGES = 6
 _BATCH = 256
 _PART = 8_192  # pictures before progress is told: a multiple of the batch
@@ -82,7 +82,7 @@ class DemoResult:
     def to_dict(self) -> dict[str, Any]:
         """What ``embridge demo --json`` prints."""
         files = {what: str(path) for what, path in self.files.items()}
-        return {"schema": SCHEMA} | self.summary.headline() | {"seconds": round(self.seconds, 1)} | files
+        return {"schema": _SCHEMA} | self.summary.headline() | {"seconds": round(self.seconds, 1)} | files
 
 
 def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
@@ -146,7 +146,7 @@ def _run(folder: Path, progress: Progress) -> Summary:
     examples = example_searches(report.task("t2i").query_ids, store, (old, new), upgrade)
     progress(1, 3, title)
     summary = save_report(report, folder / _REPORT)
-    (folder / _MARKER).write_text(json.dumps({"schema": SCHEMA}), encoding="utf-8")
+    (folder / _MARKER).write_text(json.dumps({"schema": _SCHEMA}), encoding="utf-8")
     models = [_model(side, encoder) for side, encoder in (("old", old), ("new", new))]
     savings = Savings(rows, rows / pictures_per_second, fit_seconds)
     write_page(folder / "searches.html", summary, examples, models=models, savings=savings)

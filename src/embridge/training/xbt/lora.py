@@ -56,7 +56,7 @@ def find_projections(model: nn.Module) -> list[str]:
     return sorted(projections)
 
 
-def require_targets(model: nn.Module, names: Sequence[str]) -> None:
+def _require_targets(model: nn.Module, names: Sequence[str]) -> None:
     """Raise `SettingsError` unless each name ends that of a linear layer, and each tower has one of them."""
     layers = {tower: _linear_names(model, tower) for tower in _TOWERS}
     unknown = sorted(set(names).difference(*layers.values()))
@@ -102,7 +102,7 @@ def attached_lora(
     """
     peft = require("peft", extra="finetune")
     names = find_projections(model) if target_modules is None else sorted(target_modules)
-    require_targets(model, names)
+    _require_targets(model, names)
     flags, training = [p.requires_grad for p in model.parameters()], model.training
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=names)
     with warnings.catch_warnings():
