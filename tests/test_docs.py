@@ -269,6 +269,7 @@ def test_the_commands_about_reports_run(reports, monkeypatch):
         assert len(done.stdout.splitlines()) > 10
 
 
+@pytest.mark.slow
 def test_every_column_of_the_values_is_explained(reports):
     held = {re.sub(r"^slice\..*", "slice.COLUMN", name) for name in reports[1]["rows"].columns}
     assert first_column(REPORTS, "Every query, with pandas or pyarrow") == held

@@ -71,6 +71,7 @@ def test_every_kind_is_checked():
     assert all(issubclass(kind, Adapter) for kind in KINDS.values())
 
 
+@pytest.mark.slow
 @given(st.sampled_from(MAKERS), st.integers(1, 20), st.integers(1, 20), st.integers(0, 12), st.integers(0, 2**32 - 1))
 def test_a_permutation_of_rows_permutes_the_result(make, d_new, d_old, n, seed):
     rng = np.random.default_rng(seed)

@@ -119,6 +119,7 @@ def test_fit_keeps_the_old_model_where_nothing_is_better(project):
     assert not (project / "noise").exists()
 
 
+@pytest.mark.slow
 def test_judged_queries_choose_but_are_not_reported_on(project):
     rows = list(csv.reader((project / "pairs.csv").read_text().splitlines()))
     for name, part in (("choose", rows[1:50]), ("report", rows[50:])):
@@ -133,6 +134,7 @@ def test_judged_queries_choose_but_are_not_reported_on(project):
     assert run("fit", apart, "--json").exit_code in (0, 3)
 
 
+@pytest.mark.slow
 def test_repeats_weigh_where_they_are_asked_to(project):
     lines = (project / "captions.txt").read_text().split("\n")
     (project / "repeats.txt").write_text("\n".join(lines[:300] + lines[:30] * 40))
@@ -162,6 +164,7 @@ def test_evaluate_measures_what_was_fitted(project):
     assert "data:image/jpeg;base64," in (project / "report.html").read_text()  # the pictures of the worst flips
 
 
+@pytest.mark.slow
 def test_evaluate_prints_tables_and_a_verdict(project):
     done = run("evaluate", project / "settings.yaml")
     assert done.exit_code == 0
@@ -305,6 +308,7 @@ def test_vectors_in_files_give_the_same_figures_as_encoders(project):
     assert json.loads(run("evaluate", path, "--json").stdout)["cells"] == by_encoder
 
 
+@pytest.mark.slow
 def test_evaluating_leaves_the_report_in_the_upgrade(project):
     assert run("evaluate", project / "settings.yaml").exit_code == 0
     card = (project / "upgrade" / "README.md").read_text()
@@ -346,6 +350,7 @@ def test_a_file_of_vectors_is_searched_whole(tmp_path):
     assert load_summary(tmp_path / "report.json").asked[0].gallery == 300
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_one_line(project):
     (project / "taken.json").mkdir(exist_ok=True)
     done = run("evaluate", settings_of(project, "taken", report="taken.json"))
@@ -511,6 +516,7 @@ def test_inspect_a_store_and_good_vectors(project):
     assert "space" in run("inspect", project / "store").stdout
 
 
+@pytest.mark.slow
 def test_inspect_checks_the_search_of_a_store(project):
     done = run("inspect", project / "store", "--check-index", 30, "--json")
     assert done.exit_code == 0
@@ -589,6 +595,7 @@ def test_inspect_finds_repeated_ids(tmp_path):
     assert one["problems"] == ["1 ids repeat"]
 
 
+@pytest.mark.slow
 def test_inspect_suspects_mixing_only_where_two_models_are_mixed(tmp_path):
     drawn = glyphs.render(HELD_OUT)
     one_model = load(MODELS["old"]).encode(drawn.images, modality="image")
@@ -662,7 +669,7 @@ def test_an_interrupted_fit_ends_with_130_and_leaves_the_earlier_upgrade(project
 @pytest.mark.slow
 def test_an_interrupted_demo_ends_with_130_and_leaves_nothing(tmp_path, start):
     process = start("demo", "--out", tmp_path / "demo")
-    wait_for(process, "lancedb")
+    wait_for(process, "2/6 index")  # whose store is written, or has been
     process.send_signal(signal.SIGINT)
     stdout, _ = process.communicate(timeout=300)
     assert (process.returncode, stdout) == (130, b"")

@@ -30,6 +30,7 @@ def test_the_old_model_finds_what_the_docs_say(held_out):
     assert 0.35 < recall_at_10("old", held_out) < 0.50
 
 
+@pytest.mark.slow
 def test_the_new_model_finds_what_the_docs_say(held_out):
     assert recall_at_10("new", held_out) >= 0.65
 

@@ -105,6 +105,7 @@ def test_half_a_shard_without_its_line_in_the_journal_is_overwritten(tmp_path):
     assert files(tmp_path / "cache") == files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_taken_up_to_the_same_bytes(tmp_path):
     environment = os.environ | {"EMBRIDGE_CHECK_SHAPES": ""}
 

@@ -51,6 +51,7 @@ def test_a_name_loads_it_too_and_it_keeps_the_contract(folders, lora):
     check_encoder(encoder, text_items=TEXTS, image_items=images)
 
 
+@pytest.mark.slow
 def test_loading_prints_nothing_and_twice_is_the_same(folders, lora, capfd):
     one, two = (ClipEncoder(folders["clip"], device="cpu", lora=lora) for _ in range(2))
     assert capfd.readouterr() == ("", "")

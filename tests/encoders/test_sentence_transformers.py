@@ -104,6 +104,7 @@ def test_the_space_names_the_pooling(encoder, tmp_path):
     assert by_first_token.space.revision == encoder.space.revision
 
 
+@pytest.mark.slow
 def test_batch_size_does_not_matter_and_progress_counts_items(encoder, monkeypatch):
     calls, texts = [], [f"{word} {i}" for i in range(12) for word in ("cat", "dog", "tree")]
     rows = encoder.encode(texts, modality="text")

@@ -208,6 +208,7 @@ def test_lancedb_serves_what_is_measured(pairs, kind, share, tmp_path):
         same(answers[name], cell.rows, cell.scores, names, exact=False, ties=ties)
 
 
+@pytest.mark.slow
 def test_where_items_are_asked_a_server_leaves_out_the_item_itself():
     """One set: the report leaves each query out, a server's caller asks for one more and drops it."""
     world = make_world()

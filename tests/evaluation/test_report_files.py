@@ -26,6 +26,7 @@ def saved(report, tmp_path_factory):
     return path, save_report(report, path, gates=["negative_flip_rate <= 0.03"])
 
 
+@pytest.mark.slow
 def test_a_report_is_read_back_whole(report, saved):
     again = load_report(saved[0])
     assert again.metrics == report.metrics
@@ -60,12 +61,14 @@ def test_a_report_of_before_its_names_were_settled_is_read(report, saved, tmp_pa
     assert load_summary(path).asked == saved[1].asked
 
 
+@pytest.mark.slow
 def test_every_figure_is_computed_again_from_the_file(saved):
     path, summary = saved
     assert summarise(load_report(path), gates=["negative_flip_rate <= 0.03"]) == summary
     assert load_summary(path) == summary
 
 
+@pytest.mark.slow
 def test_pandas_computes_a_figure_from_the_parquet_alone(saved):
     table = pq.read_table(saved[0].with_suffix(".parquet")).to_pylist()
     own = [row for row in table if (row["direction"], row["cell"]) == ("i2t", "new/old")]
@@ -193,6 +196,7 @@ def test_a_name_whose_two_files_could_be_one_is_refused(report, tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupted_write_leaves_the_earlier_report(copied, report, monkeypatch):
     before = copied.read_bytes()
 

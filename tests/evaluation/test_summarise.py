@@ -27,6 +27,7 @@ def summary(report):
     return summarise(report, gates=["negative_flip_rate <= 0.03"])
 
 
+@pytest.mark.slow
 def test_every_cell_and_metric_has_a_figure(report, summary):
     for direction in report.directions:
         for cell in report.names(direction):
@@ -174,6 +175,7 @@ def test_a_bridge_that_changes_nothing_is_not_called_wrong():
     assert summarise(evaluate(*sides, upgrade, relevance, scope=Scope(directions=("",))), precisions=()).cautions == ()
 
 
+@pytest.mark.slow
 def test_queries_that_were_not_asked_are_counted(world, tmp_path):
     old, new, known, relevance = world
     judged = Relevance({query: items for query, items in relevance.gains.items() if int(query.split()[1]) >= 40})

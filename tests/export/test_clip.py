@@ -74,6 +74,7 @@ def linear(source, dim, seed=0, bias=False, **options):
     return Linear(source, target, weight, np.ones(dim, np.float32) if bias else None, **options)
 
 
+@pytest.mark.slow
 def test_it_makes_the_vectors_of_encoder_and_bridge(encoder, encoders, upgrade, held_out):
     for items, modality in ((held_out.captions, "text"), (held_out.images, "image")):
         wanted = normalized(upgrade.bridge.apply(encoders["new"].encode(items, modality=modality)))

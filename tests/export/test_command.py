@@ -25,6 +25,7 @@ def saved(upgrade, tmp_path):
     return upgrade.save(tmp_path / "upgrade")
 
 
+@pytest.mark.slow
 def test_both_are_written_and_do_what_the_upgrade_does(saved, encoders, upgrade, held_out, tmp_path):
     done = run(
         "export", saved, "--onnx", tmp_path / "bridge.onnx", "--fold", NEW, "--out", tmp_path / "model", "--json"

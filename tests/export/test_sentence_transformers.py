@@ -108,6 +108,7 @@ def test_every_kind_of_bridge_is_here(encoder):
     assert tuple(bridges(encoder.space)) == KINDS
 
 
+@pytest.mark.slow
 def test_it_searches_the_old_gallery_with_the_same_ranking(folded, encoder, upgrade):
     asked = [f"the {animal} {place}" for animal in ANIMALS for place in PLACES[:3]]
     bridge, gallery = upgrade
@@ -150,6 +151,7 @@ def test_the_bridge_of_another_model_is_refused(tmp_path):
         fold_sentence_transformer(bridge, MODEL, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_other_weights_are_not_of_the_space_that_is_said(folded, tmp_path):
     copy = shutil.copytree(folded, tmp_path / "changed")
     (dense,) = copy.glob("*_Dense/model.safetensors")

@@ -318,6 +318,7 @@ def test_vectors_in_files_have_to_be_of_the_lora(project, fitted):
         evaluate_upgrade(settings_of(project, "whole", new=files["native"]))
 
 
+@pytest.mark.slow
 def test_a_store_is_searched_with_the_lora(project, fitted):
     upgrade, items, old = Upgrade.load(project / "whole"), judged_of(project), load(MODELS["old"])
     store = open_store(project / "store", create=True)

@@ -35,6 +35,7 @@ def settings_of(folder, **changes):
     return load_settings(folder / "settings.yaml")
 
 
+@pytest.mark.slow
 def test_a_model_behind_http_fits_as_it_does_here_and_what_was_encoded_is_kept(tmp_path, monkeypatch):
     write_folder(tmp_path / "shop")
     here = fit_upgrade(settings_of(tmp_path, upgrade="here/upgrade"))
@@ -72,6 +73,7 @@ def test_what_was_dropped_is_said(tmp_path):
     assert Upgrade.load(tmp_path / "upgrade").provenance.data.startswith(f"{len(NAMES)} pairs")
 
 
+@pytest.mark.slow
 def test_the_cache_may_lie_elsewhere_and_another_method_encodes_nothing(tmp_path):
     write_folder(tmp_path / "shop")
     fit = {"captions": "shop", "column": "title", "cache": "elsewhere"}

@@ -65,6 +65,7 @@ def test_pairs_with_slices_of_a_column(project):
     assert "cascade" not in summary.asked[0].cells  # 100 of 200 documents would be half a backfill
 
 
+@pytest.mark.slow
 def test_clicks_weigh_queries(project):
     plain = json.loads(project(judged="pairs.csv").stdout)["cells"][""]["old/old"]["recall_at_1"]
     done = project(judged="pairs.csv", clicks="clicks")
@@ -88,6 +89,7 @@ def test_a_text_that_is_both_query_and_document_is_sliced_as_the_query(tmp_path)
     assert read.slices["frequency"]["shoe"] == "head"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beir", [True, False])
 def test_qrels_with_grades(project, beir):
     lines = [(f"q{i}", f"d{(i + j) % 200}", 2 - j) for i in range(60) for j in range(3)]
@@ -105,6 +107,7 @@ def test_qrels_with_grades(project, beir):
     assert report.mean("", "new/new", "ndcg_at_10") > report.mean("", "naive", "ndcg_at_10")
 
 
+@pytest.mark.slow
 def test_labels_of_queries_and_items(project):
     rows = [f"{x}{i},{i % 10},{'long' if i % 2 else 'short'}\n" for x, n in (("q", 60), ("d", 200)) for i in range(n)]
     (project.folder / "labels.csv").write_text("id,label,length\n" + "".join(rows))
@@ -125,6 +128,7 @@ def test_neighbours_are_labelled_as_such(project):
     assert any("the 5 nearest items by new, not people" in text for text in said["cautions"])
 
 
+@pytest.mark.slow
 def test_orders_of_a_backfill(project):
     (project.folder / "popular.txt").write_text("\n".join(f"d{i}" for i in range(200)))
     done = project(judged="pairs.csv", curve=True, orders={"popular": "popular.txt"})

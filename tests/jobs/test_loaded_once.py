@@ -118,6 +118,7 @@ def test_fit_and_evaluate_load_each_model_once_and_read_each_file_once(project, 
     assert (opened["judged.csv"], opened["settings.yaml"], opened["finetune.csv"]) == (1, 1, 0)
 
 
+@pytest.mark.slow
 def test_captions_that_are_in_the_cache_need_no_weights(project, monkeypatch):
     settings = load_settings(project / "settings.yaml")
     fit = settings.fit.model_copy(
@@ -136,6 +137,7 @@ def test_captions_that_are_in_the_cache_need_no_weights(project, monkeypatch):
         np.testing.assert_array_equal(again.bridge.weights()[name], weights)
 
 
+@pytest.mark.slow
 def test_train_loads_the_old_model_once(tmp_path, monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 12, 16, 16, 3), dtype=np.uint8)
     for label, images in zip("ab", pixels, strict=True):

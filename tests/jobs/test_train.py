@@ -133,6 +133,7 @@ def test_the_model_and_its_upgrade_are_usable_at_once(project, trained):
     assert "bct steps" in trained.stderr
 
 
+@pytest.mark.slow
 def test_the_upgrade_is_measured_on_labelled_images(project, trained):
     names = [p.relative_to(project).as_posix() for p in sorted((project / "images").rglob("*.png"))]
     (project / "labels.csv").write_text("id,label\n" + "".join(f"{n},{n.split('/')[1]}\n" for n in names))
@@ -180,6 +181,7 @@ def test_the_table_is_of_held_out_items(project, trained):
     assert "trained: images" not in done.stderr  # encoded once
 
 
+@pytest.mark.slow
 def test_old_vectors_from_a_file_give_the_same_model(project, trained):
     names = [p.relative_to(project / "images").as_posix() for p in sorted((project / "images").rglob("*.png"))]
     encoded = old_encoder().encode([project / "images" / name for name in names], modality="image")
@@ -350,6 +352,7 @@ def test_a_head_is_trained_on_vectors_without_labels(project):
 # Taken up again
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_where_it_was_stopped(project, trained):
     settings, told = load_training_settings(settings_of(project, "stopped")), []
 

@@ -63,6 +63,7 @@ def real_pairs(settings):
     return encoded_validation_pairs(settings, read_fit_inputs(settings).validation_pairs, Models())
 
 
+@pytest.mark.slow
 def test_both_models_see_the_pairs(project):
     settings = settings_of(project, "seen")
     real = real_pairs(settings)
@@ -111,6 +112,7 @@ def test_the_score_is_of_the_searches_themselves(project):
     assert figures["validation_scores"][0] == pytest.approx(expected.mean(), abs=0.01)
 
 
+@pytest.mark.slow
 def test_fit_says_how_near_the_bridge_is_to_an_isometry(project):
     fit = FIT | {"settings": {"hidden_width": 0, "center": False}, "validation_pairs": None}
     settings_of(project, "rotation", fit=fit)

@@ -83,6 +83,7 @@ def test_the_classification_error_is_its_formula():
     assert losses[3:].tolist() == [0, 0]  # of no class that was trained on
 
 
+@pytest.mark.slow
 def test_uncertainty_ranks_items_by_their_true_error(fitted):
     unseen = noisy_pairs(600, seed=1)
     spread = fitted.uncertainty(unseen.old).vectors[:, 0]
@@ -109,6 +110,7 @@ def test_the_most_uncertain_come_first(fitted):
     assert by_uncertainty(same, fitted) == tuple("edcba")
 
 
+@pytest.mark.slow
 def test_its_order_backfills_better_than_chance(fitted):
     pairs = noisy_pairs(500, seed=3)
     queries = Embeddings.of(noisy_pairs(200, seed=4).new.vectors, pairs.new.space, [f"q{i}" for i in range(200)])
@@ -126,6 +128,7 @@ def test_its_order_backfills_better_than_chance(fitted):
     assert ours > max(at_random)
 
 
+@pytest.mark.slow
 def test_labels_make_the_mapped_vectors_tell_the_classes_apart():
     """Most of what the vectors hold has nothing to do with the classes: classification makes h look past it."""
     generator = np.random.default_rng(6)
@@ -163,6 +166,7 @@ def test_classes_seen_only_among_the_held_out_are_no_error(make_pairs):
     assert np.isfinite(upgrade.provenance.figures["validation_losses"]).all()
 
 
+@pytest.mark.slow
 def test_weights_decide_between_pairs_that_contradict(make_pairs):
     pairs = make_pairs(rows=400, noise=0.0)
     first = np.arange(400) < 200

@@ -58,6 +58,7 @@ def test_the_loss_is_its_formula(make_pairs):
     assert fct_loss(module, rows).item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_what_no_rotation_can():
     generator = np.random.default_rng(0)
     basis, _ = np.linalg.qr(generator.normal(size=(8, 8)))
@@ -79,6 +80,7 @@ def test_where_training_does_not_help_the_closed_form_map_is_kept(make_pairs):
     np.testing.assert_array_equal(upgrade.bridge.weights()["weight"], expected)
 
 
+@pytest.mark.slow
 def test_side_information_carries_what_the_old_model_dropped():
     """The new model sees ten coordinates, the old one six of them; the side information was the other four."""
     generator = np.random.default_rng(1)

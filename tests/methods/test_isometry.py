@@ -189,6 +189,7 @@ def spread(figures):
     return values["q95"] - values["q05"]
 
 
+@pytest.mark.slow
 def test_figures_of_a_closed_form_and_of_a_trained_map(make_pairs):
     closed = XBT(hidden_width=0, center=False).fit(make_pairs()).provenance.figures
     assert spread(closed) < 1e-3

@@ -129,6 +129,7 @@ def test_strict_trains_among_the_isometries():
     assert figures["orthogonality_gap"] < 1e-5
 
 
+@pytest.mark.slow
 def test_no_room_at_all_comes_close_to_procrustes():
     pairs = stretched_pairs()
     expected = fit_rotation(pairs, center=False).weight
@@ -170,6 +171,7 @@ def test_backward_and_forward_of_a_rotation_compose_to_the_identity(strict):
     assert (back.source, back.target) == (forth.target, forth.source)
 
 
+@pytest.mark.slow
 def test_labels_pull_the_classes_together():
     """Both models agree on much that has nothing to do with the classes: contrast tells the map to look past it."""
     generator = np.random.default_rng(6)
@@ -199,6 +201,7 @@ def test_no_contrast_makes_labels_idle(make_pairs):
     np.testing.assert_array_equal(labelled.weight, method.fit(pairs).bridge.weight)
 
 
+@pytest.mark.slow
 def test_weights_are_as_repeated_pairs():
     one, other = stretched_pairs(300), stretched_pairs(300, seed=1)
     new = np.concatenate([one.new.vectors, other.new.vectors])

@@ -170,6 +170,7 @@ def test_real_pairs_say_whether_to_centre():
     assert XBT(hidden_width=0, center=True).fit(judged).provenance.figures["centered"]
 
 
+@pytest.mark.slow
 def test_only_the_selection_changes():
     """Judged by the same step, the weights are the same bytes: real pairs are not trained on."""
     pairs, old_of = bent()
@@ -180,6 +181,7 @@ def test_only_the_selection_changes():
         assert scored[1].bridge.weights()[name].tobytes() == weight.tobytes()
 
 
+@pytest.mark.slow
 def test_too_few_pairs_are_warned_of():
     pairs, old_of = bent()
     few = replace(pairs, judged_by=images_for(pairs, old_of, count=3))

@@ -79,6 +79,7 @@ def test_the_loss_is_its_formula(make_pairs, kind):
     assert residual_loss(module, rows, kind=kind).item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_what_no_rotation_can():
     pairs, unseen = bent_pairs(), bent_pairs(300, seed=1)
     upgrade = ResidualMLP(
@@ -108,6 +109,7 @@ def test_it_stops_when_validation_no_longer_improves(make_pairs):
     assert figures["best_step"] < figures["steps"]
 
 
+@pytest.mark.slow
 def test_weights_are_as_repeated_pairs():
     """Two maps, each right for half of the pairs: the half that counts wins, by weight as by repetition."""
     one, other = bent_pairs(400), bent_pairs(400, seed=2)

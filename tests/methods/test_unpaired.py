@@ -39,6 +39,7 @@ class Planted:
         return self._centres[of] + noise + self._mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_planted_rotation_of_the_same_items_in_another_order_is_recovered(seed):
     planted = Planted(seed=seed)
@@ -50,6 +51,7 @@ def test_a_planted_rotation_of_the_same_items_in_another_order_is_recovered(seed
     assert (rows == np.arange(800)).all()
 
 
+@pytest.mark.slow
 def test_other_items_of_the_same_kind_are_enough():
     planted = Planted(dim=12, rows=1500, shared=False)
     upgrade = fit_unpaired(planted.new, planted.old, QUICK)
@@ -60,6 +62,7 @@ def test_other_items_of_the_same_kind_are_enough():
     assert upgrade.provenance.figures["mean_angle_degrees"] < 10
 
 
+@pytest.mark.slow
 def test_into_fewer_dims():
     planted = Planted(dim=24)
     cut = Embeddings.of(np.ascontiguousarray(planted.old.vectors[:, :18]), Space("old", "1", 18))
@@ -98,6 +101,7 @@ def test_with_few_items_a_wrong_map_does_not_pass_in_silence(seed):
     assert right or "may not be matched" in str(caught[0].message)
 
 
+@pytest.mark.slow
 def test_unrelated_clusters_are_warned_of():
     with pytest.warns(UserWarning, match="the spaces may not be matched at all"):
         fit_unpaired(Planted(seed=1).new, Planted(seed=2).old, QUICK)
@@ -133,6 +137,7 @@ def test_the_same_seed_gives_the_same_bytes_and_it_can_be_saved(tmp_path):
     assert progress[:4] == [(n, 4, "unpaired") for n in (1, 2, 3, 4)]
 
 
+@pytest.mark.slow
 def test_figures_tell_of_every_start_best_first():
     planted = Planted()
     figures = fit_unpaired(planted.new, planted.old, QUICK).provenance.figures
@@ -141,6 +146,7 @@ def test_figures_tell_of_every_start_best_first():
     assert figures["mean_angle_degrees"] < 5
 
 
+@pytest.mark.slow
 def test_more_items_than_the_vocabulary():
     planted = Planted(dim=12, rows=1000)
     upgrade = fit_unpaired(planted.new, planted.old, Unpaired(clusters=20, starts=4, vocabulary=600))
@@ -148,6 +154,7 @@ def test_more_items_than_the_vocabulary():
     assert cosines.mean() > 0.98
 
 
+@pytest.mark.slow
 def test_the_tolerance_decides_whether_to_warn():
     generator = np.random.default_rng(0)
     new, old = (embeddings(generator.normal(size=(200, 8)), name) for name in ("new", "old"))
@@ -156,6 +163,7 @@ def test_the_tolerance_decides_whether_to_warn():
         fit_unpaired(new, old, Unpaired(clusters=20, starts=2, tolerated_degrees=180.0))
 
 
+@pytest.mark.slow
 def test_repeated_items_do_no_harm():
     planted = Planted(rows=300)
     twice = embeddings(np.tile(planted.old.vectors, (2, 1)), "old")
@@ -173,6 +181,7 @@ def test_too_few_and_constant_items_are_refused():
         fit_unpaired(planted.new, constant, QUICK)
 
 
+@pytest.mark.slow
 def test_items_that_span_few_directions_give_a_finite_isometry():
     generator = np.random.default_rng(3)
     flat = generator.normal(size=(200, 2)) @ generator.normal(size=(2, 10))
@@ -192,6 +201,7 @@ def test_one_space_and_lengths_that_the_metric_needs_are_refused():
         fit_unpaired(planted.new, long, QUICK)
 
 
+@pytest.mark.slow
 def test_the_wrong_direction_cannot_pass():
     planted = Planted()
     upgrade = fit_unpaired(planted.new, planted.old, QUICK)

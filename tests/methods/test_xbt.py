@@ -119,6 +119,7 @@ def test_a_rotation_keeps_all_neighbours():
     assert neighbour_loss(z, moved, texts, temperature=0.05).item() > 0.01
 
 
+@pytest.mark.slow
 def test_without_the_neighbour_loss_the_noise_is_in_the_other(make_pairs, monkeypatch):
     def refuse(*arguments, **settings):
         raise AssertionError("not asked for")
@@ -148,6 +149,7 @@ def test_weights_decide_between_captions_that_contradict(make_pairs):
     assert oppose < -0.25
 
 
+@pytest.mark.slow
 def test_without_weights_the_bytes_are_those_of_the_plain_loss(make_pairs, monkeypatch):
     """The loss as the paper has it, put in the place of the library's, which also takes weights."""
 
@@ -178,6 +180,7 @@ def test_noise_keeps_length_one_and_has_the_length_asked_for():
     assert with_noise(z, 0) is z
 
 
+@pytest.mark.slow
 def test_noise_carries_the_map_to_vectors_beside_the_text(make_pairs):
     """Images lie beside the text at a constant offset; a map fitted on text alone must still serve them."""
     pairs = make_pairs(rows=2_000, noise=0.0)
@@ -246,6 +249,7 @@ def test_the_fewer_captions_the_nearer_it_stays_to_the_closed_form(make_pairs):
     assert moved[0] > moved[1] > moved[2] > 0
 
 
+@pytest.mark.slow
 def test_it_stops_when_validation_no_longer_improves(make_pairs):
     settings = XBT(
         hidden_width=64, noise=0.0, training=Training(min_steps=600, batch_size=16, patience=2, learning_rate=3e-2)
@@ -299,6 +303,7 @@ def test_an_unknown_precision_is_refused():
         XBT(precision="float16")
 
 
+@pytest.mark.slow
 def test_without_a_skip_path_nothing_is_said_of_centring(make_pairs):
     figures = XBT(**QUICK, skip=False).fit(make_pairs()).provenance.figures
     assert "centered" not in figures

@@ -90,6 +90,7 @@ def test_against_a_plain_loop(world, tmp_path, kind):
         np.testing.assert_allclose(found.scores[i], cosine[best], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_head_is_on_both_sides(world):
     new = world.queries.space
     head = Prefix(new, Space("head", "1", 5))
@@ -205,6 +206,7 @@ def test_an_encoder_that_gives_something_else_is_noticed(world, path, encode, er
 # --- the cache
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 30), max_size=8, unique=True)), max_size=12))
 def test_a_cache_with_room_is_a_dictionary(tmp_path_factory, steps):
     held = {}
@@ -235,6 +237,7 @@ def test_the_file_stays_within_its_bound_and_uses_it(path, dim):
     assert file_bytes(path) <= most
 
 
+@pytest.mark.slow
 def test_one_put_larger_than_the_bound_keeps_the_last(path):
     everything = rows(range(8_000))
     with VectorCache(path, SPACE, max_bytes=LEAST) as cache:
@@ -245,6 +248,7 @@ def test_one_put_larger_than_the_bound_keeps_the_last(path):
         assert set(kept) == set(everything.ids[-len(kept) :])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reopened", [False, True])
 def test_what_was_used_last_stays(path, reopened):
     cache = VectorCache(path, SPACE, max_bytes=LEAST)
@@ -487,6 +491,7 @@ def test_a_process_killed_while_it_makes_the_file(path):
         path.unlink()
 
 
+@pytest.mark.slow
 def test_several_processes_write_and_read_one_file(path):
     processes = [writer(path, first, first + 500) for first in (0, 500, 1_000)]
     for process in processes:

@@ -84,6 +84,7 @@ def test_nothing_and_all_backfilled_rank_as_one_search(world, merge, k):
         assert mixed_of(world, merge, world.items.ids, kept=kept).search(world.queries, k).ids == everything
 
 
+@pytest.mark.slow
 @EVERY
 @given(data=st.data())
 def test_no_order_within_a_space_changes_and_no_id_comes_twice(worlds, merge, data):

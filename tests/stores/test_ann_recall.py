@@ -216,6 +216,7 @@ def recall(store):
     return ann_recall(store, rows(50, seed=1), 10).mean.value
 
 
+@pytest.mark.slow
 def test_a_crude_index_costs_recall_and_the_store_says_that_it_is_not_exact(lance):
     assert lance.capabilities.exact
     assert recall(lance) == 1.0

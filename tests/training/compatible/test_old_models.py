@@ -25,6 +25,7 @@ def test_prototypes_are_means_of_unit_vectors():
     assert old_model(DATA, ROWS).known.all()
 
 
+@pytest.mark.slow
 def test_an_encoder_is_asked_for_each_item_once_and_not_augmented():
     calls = []
     rows = old_vectors(items("train"), old_encoder(), progress=lambda done, *_: calls.append(done))

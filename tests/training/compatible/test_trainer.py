@@ -100,6 +100,7 @@ def test_the_provenance_says_how_to_make_it_again(trained):
     assert provenance.figures["steps"] == 80
 
 
+@pytest.mark.slow
 def test_another_name_is_another_space(trained):
     named = replace(SHORT, name="glyphs").fit(items("train"), network(8), bct())
     assert named.space.model == "glyphs"
@@ -118,6 +119,7 @@ def test_an_upgrade_on_an_index_of_another_dim_is_refused(trained):
 # A head alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden_width", [0, 32])
 @pytest.mark.parametrize("kind", [BCT, OCA])
 def test_a_head_alone_becomes_the_head_of_the_upgrade(pixels, kind, hidden_width, tmp_path):
@@ -175,6 +177,7 @@ def test_held_out_items_are_scored_and_the_best_kept():
     assert figures["best_step"] in (0, *[round(60 * i / 4) for i in range(1, 5)])
 
 
+@pytest.mark.slow
 def test_an_average_is_what_it_ends_with():
     runs = {}
     for ema in (None, 0.5):
@@ -220,6 +223,7 @@ def test_gradients_are_clipped():
     assert moved[1e-6] < 1e-5 < moved[None]
 
 
+@pytest.mark.slow
 def test_loggers_are_told_the_terms(tmp_path):
     held = HeldOut(items("test"))
     replace(SHORT, checks=2).fit(
@@ -230,6 +234,7 @@ def test_loggers_are_told_the_terms(tmp_path):
     assert len(rows) >= 10
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_the_random_state_is_left_alone(capfd):
     objective = bct()
     torch.manual_seed(5)
@@ -274,6 +279,7 @@ def test_a_loss_that_is_not_finite_is_named():
         replace(SHORT, learning_rate=1e38, optimizer="sgd").fit(data, network(8), bct())
 
 
+@pytest.mark.slow
 def test_an_objective_that_embeds_otherwise_than_it_says_is_refused():
     class Scaled(BCT):
         def embed(self, features):
