@@ -44,7 +44,7 @@ class Upgrade:
         uncertainty: Maps what the bridge takes to one number a vector, the log of the squared error to expect; items are best
             backfilled from the highest on.
         lora: The folder of a LoRA in peft's format, where the upgrade is of a model with one attached
-            (``embridge.encoders.load(name, lora=upgrade.lora)``). `save` copies it into the artefact.
+            (``embridge.load_encoder(name, lora=upgrade.lora)``). `save` copies it into the artefact.
 
     Raises:
         ArtefactError: The direction is unknown.

@@ -28,7 +28,7 @@ def fold_clip(bridge: Adapter, name: str | Path, out: Path | str, *, revision: s
 
     ``projection ← projection @ bridge``: the same layers, so a query costs what it cost before. Text and images are folded
     alike, since a CLIPModel has one ``projection_dim`` and queries come in both. Plain transformers reads the folder;
-    ``embridge.encoders.load("clip:OUT")`` does too, and calls its space ``bridge.target``, as ``embridge-space.json`` there
+    ``embridge.load_encoder("clip:OUT")`` does too, and calls its space ``bridge.target``, as ``embridge-space.json`` there
     says. Weights are written in float32: rounding the product to the half precision of a checkpoint would move it.
 
     Args:

@@ -26,7 +26,7 @@ def fold_sentence_transformer(
 
     A bridge without bias becomes one Dense and a Normalize. A bias (and ``normalize_input``) is exact too: a Normalize goes
     before it. Prompts and pooling stay as they are. Plain sentence-transformers reads the folder;
-    ``embridge.encoders.load("sentence-transformers:OUT")`` does too, and calls its space ``bridge.target``, as
+    ``embridge.load_encoder("sentence-transformers:OUT")`` does too, and calls its space ``bridge.target``, as
     ``embridge-space.json`` there says. Weights are written in float32.
 
     Args:

@@ -94,7 +94,7 @@ def sides_of_new(
     if new.queries.space != upgrade.new_space:
         raise SpaceMismatch(
             f"new: this upgrade is of {upgrade.new_space}, the new model with the upgrade's LoRA; came vectors of "
-            f"{new.queries.space}. Encode with embridge.encoders.load(MODEL, lora={str(upgrade.lora)!r}), whose recipe is "
+            f"{new.queries.space}. Encode with embridge.load_encoder(MODEL, lora={str(upgrade.lora)!r}), whose recipe is "
             f"{upgrade.new_space.recipe!r}"
         )
     without = settings.new_without_lora or settings.new
