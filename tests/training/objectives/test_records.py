@@ -58,7 +58,7 @@ def test_what_is_needed_is_enough(name):
     assert all(term.isfinite() for term in objective(features, data.labels[data.index], data.index).values())
 
 
-@pytest.mark.parametrize(("name", "need"), [(n, need) for n, record in OBJECTIVES.items() for need in record.needs])
+@pytest.mark.parametrize(("name", "need"), [(n, need) for n, record in OBJECTIVES.items() for need in sorted(record.needs)])
 def test_what_is_needed_cannot_be_left_out(name, need):
     data = planted()
     if need in ("labels", "paragon"):
@@ -72,7 +72,7 @@ def test_what_is_needed_cannot_be_left_out(name, need):
         make(name, old)
 
 
-@pytest.mark.parametrize(("name", "use"), [(n, use) for n, record in OBJECTIVES.items() for use in record.uses])
+@pytest.mark.parametrize(("name", "use"), [(n, use) for n, record in OBJECTIVES.items() for use in sorted(record.uses)])
 def test_what_is_used_is_asked_for_by_some_setting_alone(name, use):
     data, record = planted(), record_of(name)
     if use == "old model":
