@@ -37,6 +37,7 @@ def run(cache, name, *options):
         patch.setattr(sys, "argv", [f"benchmarks.{name}.run", *options])
         patch.setenv("EMBRIDGE_CACHE", str(cache))
         patch.setenv("EMBRIDGE_DATA", str(DATA))
+        patch.delitem(sys.modules, f"benchmarks.{name}.run", raising=False)  # which another test may have imported
         runpy.run_module(f"benchmarks.{name}.run", run_name="__main__")
     return stderr.getvalue()
 
