@@ -82,6 +82,8 @@ TOP = [
 
 
 PUBLIC = {
+    "embridge.atomic_write": "atomic_file atomic_folder refuse_foreign_folder require_file",
+    "embridge.shapes": "Bool Float16 Float32 Float64 Int32 Int64 UInt8",
     "embridge.adapters.base": "Adapter",
     "embridge.adapters.chain": "Chain UPGRADE",
     "embridge.adapters.composed": "Composed KINDS adapter_from_parts adapter_to_config",

@@ -58,7 +58,9 @@ def test_what_is_needed_is_enough(name):
     assert all(term.isfinite() for term in objective(features, data.labels[data.index], data.index).values())
 
 
-@pytest.mark.parametrize(("name", "need"), [(n, need) for n, record in OBJECTIVES.items() for need in sorted(record.needs)])
+@pytest.mark.parametrize(
+    ("name", "need"), [(n, need) for n, record in OBJECTIVES.items() for need in sorted(record.needs)]
+)
 def test_what_is_needed_cannot_be_left_out(name, need):
     data = planted()
     if need in ("labels", "paragon"):
