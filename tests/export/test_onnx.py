@@ -88,6 +88,15 @@ def test_it_gives_what_the_adapter_gives(files, name):
             np.testing.assert_allclose(came, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("length", [1e-30, 1e30])
+@pytest.mark.parametrize("name", ["linear of unit rows", "mlp of one layer", "prefix"])
+def test_it_keeps_directions_at_every_length(files, name, length):
+    inputs = rows(5) * np.float32(length)
+    (came,) = session(files[name]).run([OUTPUT], {INPUT: inputs})
+    np.testing.assert_allclose(came, MAPS[name].apply(inputs), atol=1e-5)
+    np.testing.assert_allclose(came, MAPS[name].apply(rows(5)), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", MAPS)
 def test_zero_rows_and_no_rows(files, name):
     run = session(files[name])

@@ -10,10 +10,12 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import ArtefactError
-from embridge.shapes import Float32
+from embridge.shapes import Float32, Float64
 from embridge.space import Space, require_same
 
-__all__ = ["Adapter", "checked_weight", "normalized"]
+__all__ = ["Adapter", "checked_weight", "normalized", "row_lengths"]
+
+_SMALLEST_SQUARE, _LARGEST_SQUARE = 1e-30, 1e38
 
 Weights = Mapping[str, np.ndarray]
 
@@ -71,8 +73,30 @@ class Adapter(ABC):
         return x.with_vectors(self.apply(x.vectors), self.target)
 
 
+def row_lengths(x: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
+    """Measure rows; those whose squares float32 cannot hold are measured in float64.
+
+    Args:
+        x: Float32 [n, d].
+
+    Returns:
+        Euclidean lengths, float64 [n].
+
+    Examples:
+        >>> row_lengths(np.array([[0, 2], [2.0**100, 0], [0, 0]], np.float32)) == [2, 2.0**100, 0]
+        array([ True,  True,  True])
+    """
+    squares = np.einsum("nd,nd->n", x, x)
+    lengths: np.ndarray = np.sqrt(squares).astype(np.float64)
+    extreme = ~_ordinary(squares)
+    if extreme.any():
+        wide = x[extreme].astype(np.float64)
+        lengths[extreme] = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+    return lengths
+
+
 def normalized(x: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
-    """Scale rows to length one; a row of zeros stays zero.
+    """Scale rows to length one, whatever their length; a row of zeros stays zero.
 
     Args:
         x: Float32 [n, d].
@@ -81,11 +105,26 @@ def normalized(x: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
         A new array [n, d].
 
     Examples:
-        >>> normalized(np.array([[0, 2], [0, 0]], np.float32)).tolist()
-        [[0.0, 1.0], [0.0, 0.0]]
+        >>> normalized(np.array([[0, 2], [0, 1e-30], [0, 0]], np.float32)).tolist()
+        [[0.0, 1.0], [0.0, 1.0], [0.0, 0.0]]
     """
-    norms = np.sqrt(np.einsum("nd,nd->n", x, x))[:, None]
-    return np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
+    squares = np.einsum("nd,nd->n", x, x)
+    ordinary = _ordinary(squares)
+    if ordinary.all():
+        unit: np.ndarray = x / np.sqrt(squares)[:, None]
+        return unit
+    unit = np.zeros_like(x)
+    np.divide(x, np.sqrt(squares)[:, None], out=unit, where=ordinary[:, None])
+    wide = x[~ordinary].astype(np.float64)
+    lengths = np.sqrt(np.einsum("nd,nd->n", wide, wide))[:, None]
+    unit[~ordinary] = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+    return unit
+
+
+def _ordinary(squares: np.ndarray) -> np.ndarray:
+    """Which squared lengths float32 holds to the last digit; zeros are not among them."""
+    ordinary: np.ndarray = (squares > _SMALLEST_SQUARE) & (squares < _LARGEST_SQUARE)
+    return ordinary
 
 
 def checked_weight(weights: Weights, name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embridge.adapters.base import normalized
+from embridge.adapters.base import normalized, row_lengths
 from embridge.atomic_write import atomic_file
 from embridge.embeddings import HalfEmbeddings, require_vectors
 from embridge.encoders.base import Encoder, Role
@@ -155,7 +155,7 @@ class _Cache:
         require_vectors(vectors, dim=self.space.dim, what=f"captions by {self.space.model}")
         if len(vectors) != count:
             raise InvalidInput(f"{self.space.model} made {len(vectors)} vectors of {count} captions")
-        lengths = np.linalg.norm(vectors, axis=1)
+        lengths = row_lengths(vectors)
         if self.space.metric != "cosine" and np.abs(lengths - 1).max() > 1e-3:
             raise InvalidInput(
                 f"{self.space} compares by {self.space.metric} vectors whose lengths vary ({lengths.min():.3g} to "

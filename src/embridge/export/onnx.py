@@ -126,9 +126,16 @@ def _axis(number: int) -> np.ndarray:
 
 
 def _normalized(graph: _Graph, x: str) -> str:
-    """Rows of length one; a row of zeros is divided by one, not by its length."""
+    """Rows of length one; a row of zeros is divided by one, not by its length.
+
+    Rows whose squares float32 cannot hold are divided by their largest number first.
+    """
     squares = graph.add("ReduceSum", graph.add("Mul", x, x), _axis(1), keepdims=1)
-    lengths = graph.add("Sqrt", squares)
+    largest = graph.add("ReduceMax", graph.add("Abs", x), _axis(1), keepdims=1)
+    outside = graph.add("Or", graph.add("Less", squares, _float(1e-30)), graph.add("Greater", squares, _float(1e38)))
+    extreme = graph.add("And", outside, graph.add("Greater", largest, _float(0)))
+    x = graph.add("Div", x, graph.add("Where", extreme, largest, _float(1)))
+    lengths = graph.add("Sqrt", graph.add("ReduceSum", graph.add("Mul", x, x), _axis(1), keepdims=1))
     safe = graph.add("Where", graph.add("Greater", lengths, _float(0)), lengths, _float(1))
     return graph.add("Div", x, safe)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embridge.adapters.base import row_lengths
 from embridge.errors import InvalidInput, SettingsError
 from embridge.jobs.inspection import Inspection
 from embridge.nearest import top_k
@@ -109,7 +110,7 @@ def _inspect(
         good = np.ascontiguousarray(vectors[whole])
         seen.update(hash(row.tobytes()) for row in good)
         good = good.astype(np.float32)
-        norms.append(np.linalg.norm(good, axis=1))
+        norms.append(row_lengths(good))
         sample.offer(good[norms[-1] > 0])
     if rows == 0:
         return _empty(where, space)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from embridge.adapters.base import Adapter, normalized
+from embridge.adapters.base import Adapter, normalized, row_lengths
 from embridge.adapters.linear import Identity
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings, HalfEmbeddings, float32_rows
@@ -202,7 +202,7 @@ def require_directions(rows: Embeddings | HalfEmbeddings, method: str) -> None:
     """
     if rows.space.metric == "cosine":
         return
-    lengths = np.concatenate([np.linalg.norm(part.vectors, axis=1) for part in rows.chunks(_CHUNK_ROWS)])
+    lengths = np.concatenate([row_lengths(part.vectors) for part in rows.chunks(_CHUNK_ROWS)])
     if np.abs(lengths - 1).max() > 1e-3:
         raise InvalidInput(
             f"{method} fits directions, and {rows.space} compares by {rows.space.metric} vectors whose lengths vary "
