@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 from planted_classes import loss_of, planted, unit
@@ -25,7 +24,8 @@ def naive_radii(data):
     for c in range(4):
         centre = data.old.prototypes[c].tolist()
         distances = [distance(row, centre) for row in data.rows[data.labels == c].tolist()]
-        low, high = np.percentile(distances, [25, 75])
+        ordered = sorted(distances)
+        low, high = ordered[int(len(ordered) / 4)], ordered[int(3 * len(ordered) / 4)]
         radii.append(max(d for d in distances if d <= high + 1.5 * (high - low)))
     return radii
 
@@ -52,15 +52,26 @@ def test_the_adversarial_term_is_its_formula(epoch):
         new, old = (torch.tensor(x, dtype=torch.float64) for x in (unit(row), data.rows[i].tolist()))
         says_new, says_new_of_old = (1 / (1 + math.exp(-objective.discriminator(x).item())) for x in (new, old))
         total -= math.log(says_new) + math.log(1 - says_new_of_old)
-    expected = 3 * (1 - epoch / 4) * total / len(data.index)
+    expected = 3 * (4 - epoch + 1) / 4 * total / len(data.index)
     assert loss_of(objective, data)["adversarial"] == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(("farthest", "radius"), [(1.4, 1.4), (1.6, 1.2), (9.0, 1.2)])
 def test_an_outlier_does_not_widen_the_radius(farthest, radius):
-    """The quartiles are 1 and 1.175, so that distances up to 1.4375 count."""
+    """The second and the fifth of six distances are the quartiles, 1 and 1.2, so that distances up to 1.5 count."""
     rows = torch.tensor([[1.0, 0], [0, 1.1], [1.2, 0], [0, 1.0], [0.9, 0], [0, farthest]])
     assert trimmed_radii(rows, torch.zeros(6, dtype=torch.long), torch.zeros(1, 2)).tolist() == pytest.approx([radius])
+
+
+def test_the_quartiles_are_distances_of_rows():
+    """Between 1.0 and 1.8 an interpolated quartile would lie at 1.6, and 3.0 would be an outlier."""
+    rows = torch.tensor([[0.0], [1.0], [1.0], [1.8], [3.0]])
+    assert trimmed_radii(rows, torch.zeros(5, dtype=torch.long), torch.zeros(1, 1)).tolist() == pytest.approx([3.0])
+
+
+def test_fewer_than_four_rows_have_no_outlier():
+    rows = torch.tensor([[1.0], [1.0], [9.0]])
+    assert trimmed_radii(rows, torch.zeros(3, dtype=torch.long), torch.zeros(1, 1)).tolist() == [9.0]
 
 
 def test_the_elastic_radius_stays_between_the_old_one_and_the_threshold():
@@ -68,7 +79,7 @@ def test_the_elastic_radius_stays_between_the_old_one_and_the_threshold():
     radii, centre = naive_radii(data), data.old.prototypes[0].tolist()
     outwards = torch.nn.functional.normalize(-data.old.prototypes[:1], dim=1)
     reach = distance(outwards[0].tolist(), centre)
-    for elastic, radius in ((-50.0, radii[0]), (50.0, 0.5)):
+    for elastic, radius in ((-50.0, radii[0]), (50.0, 1.0)):
         objective = build(data)
         with torch.no_grad():
             objective.elastic.fill_(elastic)
@@ -84,7 +95,7 @@ def test_the_radius_is_learnt():
 
 
 def test_the_discriminator_learns_against_the_embeddings():
-    """The same loss, minimised by the one side and maximised by the other, which is not touched in the first epoch."""
+    """The same loss, minimised by the one side and maximised by the other, which the first batch does not touch."""
     data = planted()
     objective, gradients = build(data), []
     for epoch in (0, 2):
@@ -97,6 +108,20 @@ def test_the_discriminator_learns_against_the_embeddings():
     one, other = (loss_of(objective, data, features=f)["adversarial"] for f in (moved, data.features))
     assert one < other  # along the gradient, which a descent goes against, the discriminator's loss falls
     assert objective.discriminator[0].weight.grad.abs().sum() > 0
+
+
+def test_the_reversal_grows_with_every_batch():
+    """Twelve of 24 rows are half an epoch of four; a loss that is looked at outside of training is no batch."""
+    data = planted(batch=12)
+    objective, gradients = build(data), []
+    begin(objective, 1, 4)
+    for _ in range(3):
+        objective.eval()(data.features, data.labels[data.index], data.index)
+        features = data.features.clone().requires_grad_()
+        objective.train()(features, data.labels[data.index], data.index)["adversarial"].backward()
+        gradients.append(features.grad.norm().item())
+    strengths = [2 / (1 + math.exp(-10 * p)) - 1 for p in (1 / 4, 3 / 8, 4 / 8)]
+    assert [g / gradients[0] for g in gradients] == pytest.approx([s / strengths[0] for s in strengths])
 
 
 def test_a_reversed_gradient_changes_no_number():

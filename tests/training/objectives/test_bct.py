@@ -9,27 +9,27 @@ from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.bct import BCT, BCTSettings
 
 
-def cross_entropy(scores, y):
-    return math.log(sum(math.exp(s) for s in scores.values())) - scores[y]
+def cross_entropy(scores, y, smoothing=0.0):
+    level = math.log(sum(math.exp(s) for s in scores.values()))
+    return (1 - smoothing) * (level - scores[y]) + smoothing * (level - sum(scores.values()) / len(scores))
 
 
-@pytest.mark.parametrize("targets", ["prototypes", "classifier"])
-def test_the_terms_are_their_formulas(targets):
+@pytest.mark.parametrize(("targets", "smoothing"), [("prototypes", 0.0), ("classifier", 0.0), ("prototypes", 0.1)])
+def test_the_terms_are_their_formulas(targets, smoothing):
     data = planted()
     unseen = "null" if targets == "classifier" else "using_old"
-    objective = BCT(
-        data.old, CLASSES, BCTSettings(targets=targets, weight=3.0, scale=2.0, prototype_scale=5.0, unseen=unseen)
-    )
-    objective = objective.double()
+    scales = {"weight": 3.0, "scale": 2.0, "prototype_scale": 5.0}
+    settings = BCTSettings(targets=targets, unseen=unseen, label_smoothing=smoothing, **scales)
+    objective = BCT(data.old, CLASSES, settings).double()
     own = objective.classifier.weight.tolist()
     expected = (data.old.classifier if targets == "classifier" else data.old.prototypes).tolist()
     counted = range(3 if targets == "classifier" else 4)
     first, second = [], []
     for row, i in zip(data.features.tolist(), data.index, strict=True):
         y = int(data.labels[i])
-        first.append(cross_entropy({c: 2 * dot(row, own[c]) for c in range(4)}, y))
+        first.append(cross_entropy({c: 2 * dot(row, own[c]) for c in range(4)}, y, smoothing))
         if y in counted:
-            second.append(cross_entropy({c: 5 * dot(unit(row), expected[c]) for c in counted}, y))
+            second.append(cross_entropy({c: 5 * dot(unit(row), expected[c]) for c in counted}, y, smoothing))
     terms = loss_of(objective, data)
     assert terms["classification"] == pytest.approx(sum(first) / len(first), rel=1e-9)
     assert terms["compatibility"] == pytest.approx(3 * sum(second) / len(second), rel=1e-9)

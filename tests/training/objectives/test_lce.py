@@ -1,6 +1,6 @@
 import pytest
 import torch
-from planted_classes import dot, loss_of, planted, unit
+from planted_classes import DIM, dot, loss_of, planted, unit
 
 from embridge.training.objectives.lce import LCE, LCESettings, least_cosines
 
@@ -24,7 +24,7 @@ def test_the_terms_are_their_formulas(unseen):
         if c in counted:
             outside.append(max(least - dot(unit(row), prototypes[c]), 0))
     terms = loss_of(objective, data)
-    assert terms["alignment"] == pytest.approx(100 * sum(apart) / len(apart), rel=1e-9)
+    assert terms["alignment"] == pytest.approx(100 * sum(apart) / (len(apart) * DIM), rel=1e-9)
     assert terms["boundary"] == pytest.approx(2 * sum(outside) / len(outside), rel=1e-9)
 
 

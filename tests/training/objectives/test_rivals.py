@@ -100,7 +100,7 @@ def test_zero_features_get_a_gradient_of_ordinary_size(kind):
 @pytest.mark.parametrize("kind", RIVALS)
 def test_training_brings_all_but_the_independent_embeddings_to_their_old_prototypes(kind):
     data = planted()
-    changed = {"temperature": 0.1} if kind is LwF else {}
+    changed = {LwF: {"temperature": 0.1}, AdvBCT: {"threshold": 0.5, "boundary_weight": 10.0}}.get(kind, {})
     old = replace(data.old, classifier=data.old.prototypes, known=torch.ones(CLASSES, dtype=torch.bool))
     objective = make(kind, data, old, **changed)
     features = torch.randn(ROWS, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).requires_grad_()

@@ -76,6 +76,15 @@ def test_the_term_is_its_formula(unseen):
     assert loss_of(objective, data)["compatibility"] == pytest.approx(3 * sum(losses) / len(losses), rel=1e-9)
 
 
+def test_before_the_first_refresh_the_plain_prototypes_count_in_full():
+    data = planted()
+    objective = UniBCT(data.old, 4)
+    for epoch in range(10):
+        objective.begin_epoch(epoch, 30, lambda: pytest.fail("asked for a pass over the data"))
+        assert torch.equal(objective.to_old.prototypes, data.old.prototypes)
+    assert loss_of(objective, data)["compatibility"] > 0
+
+
 def test_it_refreshes_at_its_epochs_alone():
     data, calls = planted(), []
     objective = UniBCT(data.old, 4, UniBCTSettings(refresh_epochs=(1, 3))).double()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,7 +27,7 @@ class AdvBCTSettings(Settings):
     Attributes:
         boundary_weight: a, of what lies outside the bounds.
         adversarial_weight: b, of the discriminator's loss.
-        threshold: The radius up to which a bound may grow.
+        threshold: The radius up to which a bound may grow; 1 in the authors' configuration.
         hidden_width: Of the discriminator.
         unseen: Classes that the old model does not know are treated as all others (``using_old``) or have no bound (``null``).
             The discriminator sees all rows in either case.
@@ -34,12 +35,12 @@ class AdvBCTSettings(Settings):
 
     Examples:
         >>> AdvBCTSettings().threshold
-        0.5
+        1.0
     """
 
     boundary_weight: NotNegative = 1.0
     adversarial_weight: NotNegative = 1.0
-    threshold: NotNegative = 0.5
+    threshold: NotNegative = 1.0
     hidden_width: Count = 100
     unseen: OldUnseen = "using_old"
     scale: Positive = 1.0
@@ -48,22 +49,24 @@ class AdvBCTSettings(Settings):
 class AdvBCT(Classified):
     """Keep new embeddings within bounds of the old classes, where a discriminator cannot tell old from new.
 
-    ``CE(s · W φ, y) + a · mean_i max(‖φ̂_i − c_y‖ − r_y, 0) + b · (1 − e/E) · (−log D(φ̂) − log(1 − D(φ̂_o)))``.
+    ``CE(s · W φ, y) + a · mean_i max(‖φ̂_i − c_y‖ − r_y, 0) + b · (E − e + 1)/E · (−log D(φ̂) − log(1 − D(φ̂_o)))``.
 
     c are the old prototypes. The radius is elastic: ``r_c = ρ_c + σ(w_c)(threshold − ρ_c)`` is learnt, between ρ_c, how far the
     old embeddings of the class reach (see `trimmed_radii`), and ``threshold``. A class of fewer than two rows has no bound. D is
-    a perceptron with one hidden layer that says of an embedding how likely it is new. Its gradient reaches the embeddings
-    reversed, times ``2 / (1 + e^(−10 e/E)) − 1``, while its weight falls linearly over the epochs e of E. So `begin_epoch` has to
-    be called: before it, as in the first epoch, D learns and does not move the embeddings.
+    a perceptron with one hidden layer that says of an embedding how likely it is new. Its weight falls over the epochs e of E,
+    counted from 0. Its gradient reaches the embeddings reversed, times ``2 / (1 + e^(−10 p)) − 1``, p being the share of the
+    training that is done, which grows with every batch. So `begin_epoch` has to be called: before it p is 0, and D learns without
+    moving the embeddings.
 
     Source:
         Pan et al., "Boundary-aware backward-compatible representation via adversarial learning in image retrieval", CVPR 2023
         (arXiv 2305.02610).
 
     Deviation:
-        D has no batch normalisation. The public code's, of new and of old rows apart, takes away what sets them apart, and a
-        batch of one has none. The mean is over all bounded rows, not over those outside alone, which weighs the last of them
-        the most.
+        D sees unit rows, where the authors' code has features as they come: old vectors are stored at length one, and new ones
+        would be told from them by their length. D has no batch normalisation. That of the authors' code, of new and of old rows
+        apart, takes away what sets them apart, and a batch of one has none. The mean is over all bounded rows, not over those
+        outside alone, which weighs the last of them the most.
 
     Args:
         old: The old model, with its embeddings of all training rows.
@@ -90,7 +93,9 @@ class AdvBCT(Classified):
     centres: Tensor
     radii: Tensor
     bounded: Tensor
-    done: Tensor
+    progress: Tensor
+    progress_per_row: Tensor
+    fading: Tensor
 
     def __init__(
         self, old: OldModel | None, classes: int, settings: AdvBCTSettings | None = None, *, labels: Tensor
@@ -113,10 +118,13 @@ class AdvBCT(Classified):
         self.register_buffer("radii", trimmed_radii(embeddings, labels, old.prototypes))
         several = labels.bincount(minlength=len(old.prototypes)) > 1
         self.register_buffer("bounded", resolve_unseen(old.prototypes, old.known, unseen)[1] & several)
-        self.register_buffer("done", torch.zeros((), dtype=embeddings.dtype, device=embeddings.device))
+        for name, start in (("progress", 0.0), ("progress_per_row", 0.0), ("fading", 1.0)):
+            self.register_buffer(name, torch.full((), start, dtype=embeddings.dtype, device=embeddings.device))
 
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
-        self.done.fill_(epoch / epochs)
+        self.progress.fill_(epoch / epochs)
+        self.progress_per_row.fill_(1 / (epochs * len(self.old_embeddings)))
+        self.fading.fill_((epochs - epoch + 1) / epochs)
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)
@@ -127,14 +135,21 @@ class AdvBCT(Classified):
         return {
             "classification": self.classification(embeddings, labels),
             "boundary": self.boundary_weight * mean_over(outside, self.bounded[labels]),
-            "adversarial": self.adversarial_weight * (1 - self.done) * self._discrimination(new, index),
+            "adversarial": self.adversarial_weight * self.fading * self._discrimination(new, index),
         }
 
     def _discrimination(self, new: Tensor, index: Tensor) -> Tensor:
-        reversal = 2 / (1 + torch.exp(-10 * self.done)) - 1
+        reversal = 2 / (1 + torch.exp(-10 * self.progress)) - 1
         as_new = self.discriminator(gradient_reversed(new, reversal))
         as_old = self.discriminator(self.old_embeddings[index])
+        if self.training:
+            self.progress += _processes() * len(index) * self.progress_per_row
         return F.softplus(-as_new).mean() + F.softplus(as_old).mean()
+
+
+def _processes() -> int:
+    """How many processes train together, each on its share of a batch."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def gradient_reversed(x: Tensor, strength: Tensor) -> Tensor:
@@ -159,7 +174,8 @@ def gradient_reversed(x: Tensor, strength: Tensor) -> Tensor:
 def trimmed_radii(embeddings: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
     """Find how far the rows of each class reach from its centre, outliers aside.
 
-    A row is an outlier if its distance is above the third quartile by more than 1.5 times the range between the quartiles.
+    A row is an outlier if its distance is above the third quartile by more than 1.5 times the range between the quartiles. Of n
+    distances in order, counted from 0, those numbered ⌊n/4⌋ and ⌊3n/4⌋ are the quartiles. Fewer than four rows have no outlier.
 
     Args:
         embeddings: Rows [n, d].
@@ -177,7 +193,9 @@ def trimmed_radii(embeddings: Tensor, labels: Tensor, centres: Tensor) -> Tensor
     distances = torch.linalg.vector_norm(embeddings - centres[labels], dim=1)
     radii = torch.zeros(len(centres), dtype=distances.dtype, device=distances.device)
     for c, rows in rows_by_class(labels):
-        mine = distances[rows]
-        low, high = mine.quantile(0.25), mine.quantile(0.75)
-        radii[c] = mine[mine <= high + 1.5 * (high - low)].max()
+        ordered, count = distances[rows].sort().values, len(rows)
+        if count >= 4:
+            low, high = ordered[count // 4], ordered[3 * count // 4]
+            ordered = ordered[ordered <= high + 1.5 * (high - low)]
+        radii[c] = ordered[-1]
     return radii

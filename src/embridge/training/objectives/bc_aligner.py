@@ -56,7 +56,7 @@ class BCAligner(Classified):
 
     Deviation:
         Both embeddings are of length one, as an index that compares by cosine has them. The squared error is summed over the
-        coordinates, not averaged, which would fade with the dim.
+        coordinates. A mean over them too, as in the authors' code, would fade with the dim; it is d_old times less.
 
     Args:
         old: The old model, with its embeddings of all training rows.

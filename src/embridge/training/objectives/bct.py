@@ -14,7 +14,7 @@ from embridge.training.objectives.classified import Classified
 from embridge.training.objectives.prototype_loss import PrototypeLoss
 from embridge.training.objectives.prototypes import Unseen
 from embridge.training.objectives.requirements import needed_old
-from embridge.training.objectives.settings import NotNegative, Positive, Settings
+from embridge.training.objectives.settings import BelowOne, NotNegative, Positive, Settings
 
 __all__ = ["BCT", "BCTSettings", "Targets"]
 
@@ -29,9 +29,10 @@ class BCTSettings(Settings):
     Attributes:
         targets: P. ``prototypes`` are the old class means. ``classifier`` is the weights of the old classifier; it has known
             classes only, so ``unseen`` has to be ``null``.
-        weight: α, of the second term.
+        weight: α, of the second term; 10 in the code of `BT2`'s authors, which has ``label_smoothing`` .1.
         scale: s, of the logits of the new classifier.
         prototype_scale: t, of the logits by P. With 1, as published, even a perfect embedding is far from certain of its class.
+        label_smoothing: Of both cross-entropies.
         unseen: What stands for classes that the old model does not know; see `resolve_unseen`.
 
     Examples:
@@ -43,6 +44,7 @@ class BCTSettings(Settings):
     weight: NotNegative = 10.0
     scale: Positive = 1.0
     prototype_scale: Positive = 1.0
+    label_smoothing: BelowOne = 0.0
     unseen: Unseen = "using_old"
 
 
@@ -87,10 +89,16 @@ class BCT(Classified):
     def __init__(self, old: OldModel | None, classes: int, settings: BCTSettings | None = None) -> None:
         settings = settings or BCTSettings()
         old = needed_old("bct", old, classes)
-        super().__init__("bct", old, classes, scale=settings.scale)
+        smoothing = settings.label_smoothing
+        super().__init__("bct", old, classes, scale=settings.scale, label_smoothing=smoothing)
         self.weight = settings.weight
-        targets = _targets(old, settings)
-        self.to_old = PrototypeLoss("bct", targets, scale=settings.prototype_scale, unseen=settings.unseen)
+        self.to_old = PrototypeLoss(
+            "bct",
+            _targets(old, settings),
+            scale=settings.prototype_scale,
+            label_smoothing=smoothing,
+            unseen=settings.unseen,
+        )
 
     def begin_epoch(self, epoch: int, epochs: int, embedded: Embedded) -> None:
         self.to_old.begin_epoch(epoch, embedded, self.comparable)

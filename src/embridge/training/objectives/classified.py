@@ -24,6 +24,7 @@ class Classified(Objective):
         old: The old model, or None.
         classes: c, how many classes the new model is trained on.
         scale: s, of the logits, for losses whose embeddings come as unit rows.
+        label_smoothing: Of the cross-entropy.
         dim: d, of the embeddings; the old model's by default.
 
     Raises:
@@ -38,7 +39,14 @@ class Classified(Objective):
     """
 
     def __init__(
-        self, name: str, old: OldModel | None, classes: int, *, scale: float = 1.0, dim: int | None = None
+        self,
+        name: str,
+        old: OldModel | None,
+        classes: int,
+        *,
+        scale: float = 1.0,
+        label_smoothing: float = 0.0,
+        dim: int | None = None,
     ) -> None:
         check_settings(name, "above 0", scale=scale)
         check_settings(name, "a whole number of at least 1", classes=classes)
@@ -47,7 +55,7 @@ class Classified(Objective):
             raise SettingsError(f"{name}: without an old model, say with dim how long an embedding is")
         check_settings(name, "a whole number of at least 1", dim=dim)
         super().__init__(feature_dim=dim, embedding_dim=dim, old_dim=dim if old is None else old.dim)
-        self.scale = scale
+        self.scale, self.label_smoothing = scale, label_smoothing
         self.classifier = nn.Linear(dim, classes, bias=False)
 
     def embed(self, features: Tensor) -> Tensor:
@@ -55,7 +63,8 @@ class Classified(Objective):
 
     def classification(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The cross-entropy of a batch of embeddings [b, d] with labels [b]."""
-        return F.cross_entropy(self.scale * self.classifier(embeddings), labels)
+        logits = self.scale * self.classifier(embeddings)
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
 
 def mean_over(values: Tensor, counted: Tensor) -> Tensor:

@@ -36,14 +36,16 @@ class L2Settings(Settings):
 class L2(Classified):
     """Draw every new embedding to the old one of the same image.
 
-    ``CE(s · W φ, y) + weight · mean ‖φ̂ − φ̂_o‖²``. It is the plainest rival: it learns what the old model mistakes along with
+    ``CE(s · W φ, y) + weight · mean_i ‖φ̂_i − φ̂_oi‖²``. It is the plainest rival: it learns what the old model mistakes along with
     what that knows. The second term uses no prototype and no label.
 
     Source:
         A baseline of Shen et al., CVPR 2020 (arXiv 2003.11942), and of those after it.
 
     Deviation:
-        Both rows are of length one, so the term is 2 − 2 cos: an index that compares by cosine keeps no lengths.
+        Both rows are of length one, so the term is 2 − 2 cos: an index that compares by cosine keeps no lengths. The squares are
+        summed over the coordinates. A mean over them too, as in public code of this baseline, is d_old times less, so a weight
+        from there is divided by d_old.
 
     Args:
         old: The old model, with its embeddings of all training rows.

@@ -24,7 +24,7 @@ class LCESettings(Settings):
     """Settings of `LCE`.
 
     Attributes:
-        alignment_weight: a, of the distance between classifier and prototypes.
+        alignment_weight: a, of the squared distance between classifier and prototypes, a mean over coordinates.
         boundary_weight: b, of what lies outside the bounds.
         unseen: Classes that the old model does not know are treated as all others (``using_old``) or left out of both terms
             (``null``).
@@ -44,9 +44,9 @@ class LCESettings(Settings):
 class LCE(Classified):
     """Put the new classifier on the old class centres, and keep classes no wider than they were.
 
-    ``CE(s · W φ, y) + a · mean_c ‖ŵ_c − p_c‖² + b · mean_i max(m_y − cos(φ_i, p_y), 0)``. w_c are the rows of the classifier and
-    p_c the old prototypes, both of length one; m_c is the least cosine of an old embedding of class c to p_c. A class without
-    training rows has no bound.
+    ``CE(s · W φ, y) + a · mean_{c,k} (ŵ_ck − p_ck)² + b · mean_i max(m_y − cos(φ_i, p_y), 0)``. w_c are the rows of the
+    classifier and p_c the old prototypes, both of length one; the mean is over the classes c and the coordinates k. m_c is the
+    least cosine of an old embedding of class c to p_c. A class without training rows has no bound.
 
     Source:
         Meng et al., "Learning compatible embeddings", ICCV 2021 (arXiv 2108.01958), without its transformation of the old space.
@@ -91,7 +91,7 @@ class LCE(Classified):
 
     def forward(self, features: Tensor, labels: Tensor, index: Tensor) -> dict[str, Tensor]:
         embeddings = self.embed(features)
-        distances = (unit_rows(self.classifier.weight) - self.prototypes).square().sum(1)
+        distances = (unit_rows(self.classifier.weight) - self.prototypes).square().mean(1)
         cosines = (unit_rows(embeddings) * self.prototypes[labels]).sum(1)
         outside = (self.least[labels] - cosines).clamp_min(0)
         return {

@@ -60,7 +60,10 @@ class UniBCT(Classified):
         Zhang et al., "Towards universal backward-compatible representation learning", IJCAI 2022 (arXiv 2203.01583).
 
     Deviation:
-        There is no margin in the second softmax, so that it differs from BCT by the prototypes alone.
+        There is no margin in the second softmax, so that it differs from BCT by the prototypes alone. Before the first refresh
+        the second term counts in full, by the plain prototypes. The public code of MixBCT's authors, the only one there is of
+        UniBCT, gives it no weight until then, which would leave a training of ten epochs free of the old model. Their softmax is
+        over columns, which gives the plain class means back; ours is over rows, as the formula asks.
 
     Args:
         old: The old model, with its embeddings of all training rows.
