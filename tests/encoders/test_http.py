@@ -80,7 +80,8 @@ def test_every_form_of_an_answer_gives_the_same_vectors(service, glyph_tower, en
     setattr(service, setting, True)
     came = connect(service, encoding=encoding).encode(TEXTS, modality="text")
     np.testing.assert_allclose(came, glyph_tower.encode(TEXTS, modality="text"), atol=1e-6)
-    assert service.seen[0][0] == {"model": "tower", "input": TEXTS, "encoding_format": encoding}
+    body = {"model": "tower", "input": TEXTS, "encoding_format": encoding, "dimensions": 64}
+    assert service.seen[0][0] == body
 
 
 def test_texts_are_sent_in_batches_and_the_dim_is_asked_for_once(service):
@@ -161,43 +162,21 @@ def test_what_does_not_pass_is_told_after_so_many_tries(service, trouble, messag
     assert len(service.seen) == 3
 
 
-def without(row, name):
-    return {key: value for key, value in row.items() if key != name}
+def test_an_answer_that_is_no_vectors_is_refused_at_once_and_names_the_text_among_all(service):
+    service.misbehave.extend([change(lambda rows: rows), change(lambda rows: [rows[0], row(1, [0.0] * 64)])])
+    with pytest.raises(
+        ServiceError, match=r"127\.0\.0\.1.*/v1, model tower: expected 2 vectors, came zeros for text 3,"
+    ):
+        connect(service, batch_size=2).encode(TEXTS, modality="text")
+    assert len(service.seen) == 2
 
 
-def with_embedding(rows, value):
-    return [*rows[:2], {"index": 2, "embedding": value}, *rows[3:]]
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda rows: rows[:-1], "expected 6 vectors with index 0 to 5, came 5"),
-        (lambda rows: [*rows, rows[0]], "expected 6 vectors with index 0 to 5, came 7"),
-        (lambda rows: [*rows[:-1], rows[0]], "expected 6 vectors with index 0 to 5, came 6"),
-        (lambda _: [], "expected 6 vectors with index 0 to 5, came 0"),
-        (lambda rows: [without(row, "index") for row in rows], r"came something else \(KeyError\('index'\)\)"),
-        (lambda rows: [without(row, "embedding") for row in rows], "came something else"),
-        (lambda _: 3, "expected data with index and embedding, came something else"),
-        (lambda rows: with_embedding(rows, [0.5] * 63), "expected vectors of 64 numbers, came 63 for text 2"),
-        (lambda rows: with_embedding(rows, []), "expected vectors of 64 numbers, came 0 for text 2"),
-        (lambda rows: with_embedding(rows, [0.5] * 63 + [float("nan")]), "came NaN or infinity for text 2"),
-        (lambda rows: with_embedding(rows, [0.5] * 63 + [1e39]), "came NaN or infinity for text 2"),
-        (lambda rows: with_embedding(rows, ["x"] * 64), "came something else"),
-        (lambda rows: with_embedding(rows, "?" * 64), "came something else .*no base64"),
-        (lambda rows: with_embedding(rows, "AAAA"), "came something else"),
-        (lambda rows: with_embedding(rows, None), "expected vectors of 64 numbers, came 1"),
-    ],
-)
-def test_answers_that_are_no_vectors_of_the_texts_are_refused_at_once(service, make, message):
-    service.misbehave.append(change(make))
-    with pytest.raises(ServiceError, match=rf"127\.0\.0\.1.*/v1, model tower: .*{message}"):
-        connect(service).encode(TEXTS, modality="text")
-    assert len(service.seen) == 1
+def row(index, embedding):
+    return {"index": index, "embedding": embedding}
 
 
 def test_vectors_of_a_new_length_are_refused(service):
-    with pytest.raises(ServiceError, match="expected vectors of 32 numbers, came 64 for text 0"):
+    with pytest.raises(ServiceError, match="expected 6 vectors, came 64 numbers for text 0, expected 32"):
         connect(service, dim=32).encode(TEXTS, modality="text")
 
 
@@ -263,10 +242,109 @@ def test_a_model_may_have_any_name(service):
     assert encoder.space.model == "@cf/baai/bge-base@https"
 
 
-@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"tries": 0}, {"timeout_seconds": 0.0}, {"device": "cuda"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 0},
+        {"tries": 0},
+        {"dim": 0},
+        {"timeout_seconds": 0.0},
+        {"deadline_seconds": float("inf")},
+        {"pause_seconds": float("nan")},
+        {"device": "cuda"},
+    ],
+)
 def test_impossible_settings_are_refused(service, settings):
     with pytest.raises(SettingsError, match="device is auto, since the model runs elsewhere"):
         connect(service, **settings)
+
+
+def test_an_unknown_encoding_is_refused(service, as_in_production):
+    with pytest.raises(SettingsError, match="encoding is one of base64, float, came 'int8'"):
+        connect(service, encoding="int8")
+
+
+def cut_to(dimensions_of):
+    """A model of 64 numbers that is asked for fewer."""
+
+    def answer(handler, asked):
+        length = dimensions_of(asked)
+        rows = [row(i, [1.0] * length) for i, _ in enumerate(asked["input"])]
+        handler.answer(200, {"data": rows})
+
+    return answer
+
+
+def takes_no_dimensions(handler, asked):
+    if "dimensions" in asked:
+        handler.answer(400, {"error": {"message": "This model does not support specifying dimensions."}})
+    else:
+        cut_to(lambda _: 64)(handler, asked)
+
+
+def test_a_dim_is_sent_as_dimensions(service):
+    service.misbehave.append(cut_to(lambda asked: asked["dimensions"]))
+    assert connect(service, dim=16).encode(["a"], modality="text").shape == (1, 16)
+
+
+def test_a_service_without_dimensions_is_asked_once_more_and_makes_its_own_length_or_is_refused(service):
+    service.misbehave.extend([takes_no_dimensions] * 5)
+    encoder = connect(service, dim=64)
+    for _ in range(2):
+        assert encoder.encode(["a"], modality="text").shape == (1, 64)
+    assert ["dimensions" in asked for asked, *_ in service.seen] == [True, False, False]
+    message = r"came 64 numbers for text 0, expected 16; it takes no dimensions: status 400 \(This model does not"
+    with pytest.raises(ServiceError, match=message):
+        connect(service, dim=16).encode(["a"], modality="text")
+
+
+def test_the_models_own_length_is_asked_for_without_dimensions(service):
+    assert connect(service, dim=None).space.dim == 64
+    assert service.seen[0][0] == {"model": "tower", "input": ["a"], "encoding_format": "float"}
+
+
+def test_prompts_stand_before_the_texts_and_in_the_recipe(service):
+    encoder = connect(service, query_prompt="query: ", document_prompt="passage: ")
+    for role in ("query", "document"):
+        encoder.encode(["cat"], modality="text", role=role)
+    assert [asked["input"] for asked, *_ in service.seen] == [["query: cat"], ["passage: cat"]]
+    recipe = "l2-normalised; over HTTP; query prompt 'query: '; document prompt 'passage: '"
+    assert encoder.space.recipe == recipe
+    assert connect(service).space.recipe == "l2-normalised; over HTTP"
+
+
+def test_half_a_character_is_refused_before_anything_is_sent(service):
+    with pytest.raises(InvalidInput, match="text 1 "):
+        connect(service).encode(["a", "b\ud83d"], modality="text")
+    assert service.seen == []
+
+
+def test_a_status_200_with_an_error_is_refused_at_once(service):
+    service.misbehave.append(refuse(200, {"error": {"message": "out of\ncredit"}}))
+    with pytest.raises(ServiceError, match=r"came status 200 with an error \(out of credit\)$"):
+        connect(service).encode(["a"], modality="text")
+
+
+def test_a_page_is_told_with_its_type(service):
+    service.misbehave.append(refuse(200, b"<html>log in</html>", [("Content-Type", "text/html; charset=utf-8")]))
+    with pytest.raises(ServiceError, match="came an answer of type text/html that is no JSON"):
+        connect(service, tries=1).encode(["a"], modality="text")
+
+
+@pytest.mark.parametrize(
+    "header", ["soon", "nan", "-5", "1e400", "Wed, 21 Oct 99999 07:28:00 GMT", "Mon, 01 Jan 2001 00:00:00 -0000"]
+)
+def test_a_retry_after_that_cannot_be_meant_is_passed_over(service, header):
+    service.misbehave.append(refuse(429, headers=[("Retry-After", header)]))
+    assert connect(service).encode(["a"], modality="text").shape == (1, 64)
+
+
+def test_tries_end_with_the_deadline(service):
+    service.misbehave.extend([refuse(503)] * 9)
+    message = r"came status 503( after \d tries)?, and the deadline of 0\.3 s leaves no time for another$"
+    with pytest.raises(ServiceError, match=message):
+        connect(service, pause_seconds=0.2, deadline_seconds=0.3, tries=9).encode(["a"], modality="text")
+    assert len(service.seen) <= 2
 
 
 def test_images_are_not_taken(service):

@@ -2,10 +2,11 @@
 
 import base64
 import json
+import ssl
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -14,11 +15,13 @@ class Service(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, encoder):
+    def __init__(self, encoder, tls=None):
         super().__init__(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.encoder, self.misbehave, self.seen = encoder, deque(), []
         self.key, self.only_floats, self.shuffled = None, False, False
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.server_address[1]}/v1"
 
     def rows(self, asked):
         vectors = self.encoder.encode(asked["input"], modality="text")
@@ -29,6 +32,10 @@ class Service(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    def handle(self):
+        with suppress(ConnectionError, ssl.SSLError):  # whoever asked has hung up
+            super().handle()
+
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         service = self.server
@@ -56,8 +63,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(encoder):
-    service = Service(encoder)
+def serving(encoder, tls=None):
+    """While it lasts; tls: an `ssl.SSLContext` for https."""
+    service = Service(encoder, tls)
     thread = threading.Thread(target=service.serve_forever, args=(0.01,))
     thread.start()
     try:

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import json
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from time import sleep
-from typing import Any, ClassVar, Literal, final
-from urllib.parse import urlsplit
+from math import isfinite
+from time import monotonic, sleep
+from typing import Any, ClassVar, Literal, final, get_args
 
 import numpy as np
 
 from embridge.adapters.base import normalized
+from embridge.encoders._http_name import parsed_name, without_secrets
+from embridge.encoders._http_request import Answer, Connection, Failure
+from embridge.encoders._http_vectors import NoVectors, answer_object, error_text, longest_answer, vectors_of
 from embridge.encoders.base import Modality, Role, require_items
-from embridge.errors import ServiceError, SettingsError, require
+from embridge.errors import InvalidInput, ServiceError, SettingsError
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32
 from embridge.space import Space
 
 __all__ = ["HttpEncoder", "Service"]
 
-_NAME = re.compile(r"(?P<model>.+)@(?P<url>https?://\S+)")
 _TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE_SECONDS = 60.0
 _SHOWN_CHARACTERS = 200
+_Encoding = Literal["base64", "float"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,14 @@ class Service:
 
     Attributes:
         key_variable: The environment variable that holds the key, sent as a bearer token and shown nowhere; no key where None.
-        dim: Numbers in a vector, asked for with one request where None.
+        dim: Numbers in a vector, sent as ``dimensions``; a service that takes none has to make that many by itself. Where
+            None, one request asks for the model's own length.
         revision: Of the model; the URL where None, since one name may mean other weights elsewhere.
-        encoding: How numbers travel; both forms are read.
+        encoding: How numbers travel; lists of numbers are read in either case.
+        device: ``auto`` alone, since the model runs elsewhere.
         tries: How often a request is sent at most.
-        timeout_seconds: Of a request.
+        timeout_seconds: Of one try, from looking up the host to the answer's last byte.
+        deadline_seconds: Of all tries of a request together, with the pauses between them.
         pause_seconds: Before the second try.
 
     Examples:
@@ -52,9 +56,11 @@ class Service:
     key_variable: str | None = None
     dim: int | None = None
     revision: str | None = None
-    encoding: Literal["base64", "float"] = "base64"
+    encoding: _Encoding = "base64"
+    device: str = "auto"
     tries: int = 6
     timeout_seconds: float = 60.0
+    deadline_seconds: float = 600.0
     pause_seconds: float = 1.0
 
 
@@ -63,18 +69,20 @@ class HttpEncoder:
     """A model behind HTTP, ``MODEL@URL``: texts are sent to ``URL/embeddings``, and come back as L2-normalised float32.
 
     Status 408, 429, 500, 502, 503 and 504, broken answers and lost connections are tried again, after ``pause_seconds``, twice
-    that, and so on up to a minute, or after what Retry-After says. Needs the extra ``http``.
+    that, and so on up to a minute, or after what Retry-After says, until ``deadline_seconds`` are over. Redirects are not
+    followed. Needs the extra ``http``.
 
     Args:
         name: MODEL@URL.
         service: How it is asked. `embridge.encoders.load` takes its settings one by one.
-        device: ``auto`` alone, since the model runs elsewhere.
+        query_prompt: What stands before every query; it is part of the space's recipe.
+        document_prompt: What stands before every document, likewise.
         batch_size: Texts in a request.
         progress: Hears how many texts are done.
 
     Raises:
         SettingsError: A name, key or setting cannot be meant.
-        ServiceError: The service refuses, stays silent, or answers with another number of vectors, another dim, or NaN.
+        ServiceError: The service refuses, stays silent, or answers with anything but one vector of numbers for each text.
 
     Examples:
         >>> HttpEncoder("mini@https://models.example/v1", service=Service(dim=384)).space.dim
@@ -88,115 +96,141 @@ class HttpEncoder:
         name: str,
         *,
         service: Service | None = None,
-        device: str = "auto",
+        query_prompt: str = "",
+        document_prompt: str = "",
         batch_size: int = 64,
         progress: Progress = silent,
     ) -> None:
-        self._httpx = require("httpx", extra="http")
-        self.model, self.url = _parsed(name)
+        self.model, self.url = parsed_name(name)
         s = self.service = service or Service()
-        if device != "auto" or min(batch_size, s.tries) < 1 or not s.timeout_seconds > 0 or s.pause_seconds < 0:
-            raise SettingsError(
-                f"http:{name}: batch_size, tries and timeout_seconds are above 0, and device is auto, since the model runs "
-                f"elsewhere; came {batch_size}, {s.tries}, {s.timeout_seconds} and {device!r}"
-            )
+        _require_possible(name, s, batch_size)
         self.batch_size, self.progress = batch_size, progress
+        self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
         self._key = _key_of(s.key_variable)
-        headers = {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
-        self._client = self._httpx.Client(headers=headers, timeout=s.timeout_seconds)
-        dim = self._request(["a"], None).shape[1] if s.dim is None else s.dim
+        self._connection = Connection(self._key)
+        self._without_dimensions = ""
+        dim = self._vectors(["a"], None, "float").shape[1] if s.dim is None else s.dim
         revision = self.url if s.revision is None else s.revision
-        self.space = Space(self.model, revision, dim, recipe="l2-normalised; over HTTP")
+        parts = [f"{role} prompt {prompt!r}" for role, prompt in self._prompts.items() if prompt]
+        self.space = Space(self.model, revision, dim, recipe="; ".join(["l2-normalised", "over HTTP", *parts]))
 
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"
     ) -> Float32[np.ndarray, "n d"]:
-        """Vectors of texts (see `Encoder.encode`), alike in both roles."""
+        """Vectors of texts (see `Encoder.encode`), each with the prompt of its role before it."""
         require_items(items, self, modality)
         rows = []
         for start in range(0, len(items), self.batch_size):
-            batch = [str(text) for text in items[start : start + self.batch_size]]
-            rows.append(self._request(batch, self.space.dim))
+            batch = [f"{self._prompts[role]}{text}" for text in items[start : start + self.batch_size]]
+            rows.append(self._vectors(batch, self.space.dim, self.service.encoding, first=start))
             self.progress(start + len(batch), len(items), f"{self.model}: text")
         return normalized(np.concatenate(rows))
 
-    def _request(self, texts: list[str], dim: int | None) -> np.ndarray:
-        """One batch, tried again where that may help."""
-        body = {"model": self.model, "input": texts, "encoding_format": self.service.encoding}
-        for left in reversed(range(self.service.tries)):
-            pause = min(self.service.pause_seconds * 2 ** (self.service.tries - 1 - left), _LONGEST_PAUSE_SECONDS)
+    def _vectors(self, texts: list[str], dim: int | None, encoding: str, *, first: int = 0) -> np.ndarray:
+        """The vectors of one batch, whose first text is that number of all."""
+        body: dict[str, Any] = {"model": self.model, "input": texts, "encoding_format": encoding}
+        if self.service.dim is not None and not self._without_dimensions:
+            body["dimensions"] = dim
+        limit = longest_answer(len(texts), dim)
+        try:
+            answer = self._tried(_encoded(body, first), limit)
+            return vectors_of(answer, len(texts), dim=dim, as_base64=encoding == "base64", first=first)
+        except Failure as failure:
+            if "dimensions" in body and _names_dimensions(failure):
+                self._without_dimensions = str(failure)
+                return self._vectors(texts, dim, encoding, first=first)
+            raise ServiceError(self._message(len(texts), failure)) from None  # the cause may repeat the key
+        except NoVectors as error:
+            raise ServiceError(self._message(len(texts), error)) from None
+
+    def _message(self, count: int, error: Exception) -> str:
+        without = f"; it takes no dimensions: {self._without_dimensions}" if self._without_dimensions else ""
+        reason = without_secrets(f"{error}{without}", self._key)
+        return f"{self.url}, model {self.model}: expected {count} vectors, came {reason}"
+
+    def _tried(self, content: bytes, limit_bytes: int) -> dict[str, Any]:
+        """What the service answers, asked again where that may help and there is time."""
+        s, began = self.service, monotonic()
+        for number in range(s.tries):
+            left = s.deadline_seconds - (monotonic() - began)
+            seconds = min(s.timeout_seconds, left)
             try:
-                answer = self._client.post(f"{self.url}/embeddings", json=body)
-                if answer.status_code == 200:
-                    return self._vectors(answer.json(), len(texts), dim)
-                said, again = self._refusal(answer), answer.status_code in _TRY_AGAIN
-                pause = _retry_after(answer.headers.get("retry-after"), pause)
-            except (self._httpx.TransportError, self._httpx.DecodingError) as error:
-                said, again = self._hidden(f"{type(error).__name__}: {error}"), True
-            except ValueError as error:  # what is no JSON, in most cases because it was cut off
-                said, again = f"an answer that is no JSON ({error})", True
-            if not again or not left:
-                break
-            if pause > _LONGEST_PAUSE_SECONDS:
-                said += f", to be tried again in {pause:.0f} s"
-                break
+                answer = self._connection.post(
+                    f"{self.url}/embeddings", content, seconds=seconds, limit_bytes=limit_bytes
+                )
+                return _read(answer, self._key)
+            except Failure as failure:
+                usual = min(s.pause_seconds * 2.0 ** min(number, 16), _LONGEST_PAUSE_SECONDS)
+                pause = usual if failure.pause_seconds is None else failure.pause_seconds
+                last = "" if number == 0 else f" after {number + 1} tries"
+                if not failure.again or number + 1 == s.tries:
+                    raise Failure(f"{failure}{last}", again=False) from failure
+                if pause > _LONGEST_PAUSE_SECONDS:
+                    raise Failure(f"{failure}, to be tried again in {pause:.0f} s{last}", again=False) from failure
+                if monotonic() - began + pause >= s.deadline_seconds:
+                    over = f", and the deadline of {s.deadline_seconds:g} s leaves no time for another"
+                    raise Failure(f"{failure}{last}{over}", again=False) from failure
             sleep(pause)
-        tried = f" after {self.service.tries - left} tries" if left < self.service.tries - 1 else ""
-        raise ServiceError(f"{self.url}, model {self.model}: expected {len(texts)} vectors, came {said}{tried}")
+        raise AssertionError("unreachable")  # pragma: no cover
 
-    def _vectors(self, answer: Any, count: int, dim: int | None) -> np.ndarray:
-        """The vectors in the order of what was sent, which only ``index`` says."""
-        where = f"{self.url}, model {self.model}"
+
+def _read(answer: Answer, key: str | None) -> dict[str, Any]:
+    """The object that came with status 200; raises `Failure` for any other status and for what is no JSON."""
+    if answer.status == 200:
         try:
-            by_index = {int(row["index"]): _numbers(row["embedding"]) for row in answer["data"]}
-            came = len(answer["data"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ServiceError(
-                f"{where}: expected data with index and embedding, came something else ({error!r})"
-            ) from error
-        if sorted(by_index) != list(range(count)) or came != count:
-            raise ServiceError(f"{where}: expected {count} vectors with index 0 to {count - 1}, came {came}")
-        rows = [by_index[i] for i in range(count)]
-        dim = len(rows[0]) if dim is None else dim
-        wrong = next((i for i, row in enumerate(rows) if len(row) != dim or not dim), None)
-        if wrong is not None:
-            raise ServiceError(f"{where}: expected vectors of {dim} numbers, came {len(rows[wrong])} for text {wrong}")
-        vectors = np.stack(rows)
-        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(broken):
-            raise ServiceError(f"{where}: expected finite numbers, came NaN or infinity for text {broken[0]}")
-        return vectors
-
-    def _refusal(self, answer: Any) -> str:
-        """The status and what the service says of it, which may not repeat the key."""
-        try:
-            told = answer.json()["error"]
-            told = told["message"] if isinstance(told, dict) else told
-        except (ValueError, KeyError, TypeError):
-            told = ""
-        said = self._hidden(str(told))[:_SHOWN_CHARACTERS]
-        return f"status {answer.status_code}" + (f" ({said})" if said else "")
-
-    def _hidden(self, text: str) -> str:
-        return text if self._key is None else text.replace(self._key, "***")
+            return answer_object(answer.content)
+        except NoVectors:
+            raise
+        except ValueError as error:  # in most cases because it was cut off
+            kind = answer.headers.get("content-type", "").partition(";")[0][:40]
+            of = f" of type {kind}" if kind else ""
+            raise Failure(f"an answer{of} that is no JSON ({error})", again=True) from error
+    again = answer.status in _TRY_AGAIN
+    pause = _retry_after(answer.headers.get("retry-after")) if again else None
+    raise Failure(f"status {answer.status}{_explained(answer, key)}", again=again, pause_seconds=pause)
 
 
-def _parsed(name: str) -> tuple[str, str]:
-    """Model and URL; a URL that may carry a secret is refused, since names are written into upgrades."""
-    found = _NAME.fullmatch(name)
-    if found is None:
-        raise SettingsError(f"an encoder behind HTTP is named http:MODEL@https://HOST/v1; came {f'http:{name}'!r}")
-    url = urlsplit(found["url"])
+def _explained(answer: Answer, key: str | None) -> str:
+    """What a service says of its refusal, which may repeat the key."""
+    if 300 <= answer.status < 400:
+        target = answer.headers.get("location", "")
+        return f" to {target[:_SHOWN_CHARACTERS]!r}: redirects are not followed; name the URL that it leads to"
     try:
-        usual = url.port != 0 and url.hostname
-    except ValueError:  # a port that is no number, or too large a one
-        usual = False
-    if url.username or url.password or url.query or url.fragment or not usual:
+        text = error_text(json.loads(answer.content))
+    except (ValueError, RecursionError):
+        text = ""
+    text = without_secrets(text, key)[:_SHOWN_CHARACTERS]
+    return f" ({text})" if text else ""
+
+
+def _names_dimensions(failure: Failure) -> bool:
+    text = str(failure).lower()
+    return text.startswith("status 4") and ("dimension" in text or "matryoshka" in text)
+
+
+def _require_possible(name: str, s: Service, batch_size: int) -> None:
+    seconds = (s.timeout_seconds, s.deadline_seconds)
+    numbers_fit = min(batch_size, s.tries, 1 if s.dim is None else s.dim) >= 1 and min(seconds) > 0
+    if s.device != "auto" or not numbers_fit or not s.pause_seconds >= 0 or not all(map(isfinite, seconds)):
         raise SettingsError(
-            f"http:{found['model']}@…: the URL is a host and a path, without user, password, query or fragment; a key is "
-            "read from the environment variable that key_variable names"
+            f"http:{name}: batch_size, dim, tries, timeout_seconds and deadline_seconds are above 0, and device is auto, since "
+            f"the model runs elsewhere; came {batch_size}, {s.dim}, {s.tries}, {s.timeout_seconds}, {s.deadline_seconds} and "
+            f"{s.device!r}"
         )
-    return found["model"], found["url"].rstrip("/")
+    if s.encoding not in get_args(_Encoding):
+        raise SettingsError(f"http:{name}: encoding is one of {', '.join(get_args(_Encoding))}, came {s.encoding!r}")
+
+
+def _encoded(body: dict[str, Any], first: int) -> bytes:
+    """As JSON in UTF-8, which has no halves of characters."""
+    for number, text in enumerate(body["input"], first):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"text {number} holds half a character (a lone surrogate), which cannot be sent: {error.reason}"
+            ) from error
+    return json.dumps(body, ensure_ascii=False).encode("utf-8")
 
 
 def _key_of(variable: str | None) -> str | None:
@@ -212,23 +246,15 @@ def _key_of(variable: str | None) -> str | None:
     return key
 
 
-def _numbers(embedding: Any) -> np.ndarray:
-    if not isinstance(embedding, str):
-        with np.errstate(over="ignore"):  # becomes infinity, which is refused
-            return np.array(embedding, np.float32).reshape(-1)
+def _retry_after(header: str | None) -> float | None:
+    """The seconds that a service asks for, as a number or a date; None where it asks for none that can be meant."""
+    if not header:
+        return None
     try:
-        return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4").astype(np.float32)
-    except binascii.Error as error:
-        raise ValueError(f"no base64: {error}") from error
-
-
-def _retry_after(said: str | None, pause: float) -> float:
-    """The seconds that a service asks for, as a number or a date; else our own."""
-    if not said:
-        return pause
-    if said.strip().isdecimal():
-        return float(said)
-    try:
-        return max(0.0, (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return pause
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if isfinite(seconds) else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any
 
+from embridge.encoders._http_name import parsed_name, without_secrets
 from embridge.encoders.base import Encoder, Modality
 from embridge.errors import SettingsError
 
@@ -127,8 +128,10 @@ def provider_of(name: str) -> Provider:
     provider, colon, model = name.partition(":")
     if not colon or not model or provider not in PROVIDERS:
         raise SettingsError(
-            f"an encoder is named PROVIDER:MODEL with PROVIDER one of {', '.join(PROVIDERS)}; came {name!r}"
+            f"an encoder is named PROVIDER:MODEL with PROVIDER one of {', '.join(PROVIDERS)}; came {without_secrets(name)!r}"
         )
+    if PROVIDERS[provider].over_http:
+        parsed_name(model)  # refuses a URL that may hold a secret before anything repeats it
     return PROVIDERS[provider]
 
 

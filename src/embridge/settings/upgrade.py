@@ -17,13 +17,17 @@ from embridge.settings.vectors import VectorsSettings
 
 __all__ = ["EvaluateSettings", "FitSettings", "ModelSettings", "Settings", "load_settings"]
 
+_BEHIND_HTTP = ("key_variable", "dim", "query_prompt", "document_prompt")
+
 
 class ModelSettings(VectorsSettings):
     """A model by what each use of it needs: captions to fit by, queries and a gallery to judge by.
 
     Attributes:
         key_variable: The environment variable with the key of a service behind HTTP.
-        dim: Numbers in a vector of that service, asked for where None.
+        dim: Numbers in a vector of that service, sent as ``dimensions``; the model's own where None.
+        query_prompt: What stands before every query that is sent to that service.
+        document_prompt: What stands before every document.
         captions: A file with the vectors of the captions.
         queries: A file with the vectors of the queries.
         gallery: A file with the vectors of the gallery.
@@ -37,6 +41,8 @@ class ModelSettings(VectorsSettings):
 
     key_variable: str | None = None
     dim: int | None = Field(None, ge=1)
+    query_prompt: str | None = None
+    document_prompt: str | None = None
     captions: Path | None = None
     queries: Path | None = None
     gallery: Path | None = None
@@ -44,8 +50,8 @@ class ModelSettings(VectorsSettings):
     @model_validator(mode="after")
     def _behind_http(self) -> ModelSettings:
         over_http = self.encoder is not None and provider_of(self.encoder).over_http
-        if (self.key_variable or self.dim) and not over_http:
-            raise ValueError("key_variable and dim are of an encoder behind HTTP (http:MODEL@https://HOST/v1)")
+        if not over_http and any(getattr(self, key) is not None for key in _BEHIND_HTTP):
+            raise ValueError(f"{', '.join(_BEHIND_HTTP)} are of an encoder behind HTTP (http:MODEL@https://HOST/v1)")
         return self
 
 
