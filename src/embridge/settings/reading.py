@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from types import NoneType
 from typing import Any, ClassVar, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from embridge.encoders import PROVIDERS
 from embridge.encoders._local import is_path
 from embridge.errors import SettingsError
+from embridge.settings._yaml_file import read_yaml
 
 __all__ = ["Strict", "read_settings", "require_files"]
 
+_NO_TEXT = frozenset({"string_type", "path_type"})
 _Read = TypeVar("_Read", bound=BaseModel)
 
 
@@ -35,17 +39,19 @@ class Strict(BaseModel):
 
     renamed: ClassVar[dict[str, str]] = {}  # a key of an earlier version, and what it is called now
 
-
-class _OnceEachLoader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
-    """Refuses a key that stands twice, of which YAML would keep the last and drop the others."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands there twice")
-            seen.add(key.value)
-        return dict(super().construct_mapping(node, deep=deep))
+    @model_validator(mode="before")
+    @classmethod
+    def _no_booleans_for_numbers(cls, values: Any) -> Any:
+        """YAML reads yes, no, on and off as booleans, and a boolean would pass for 1 or 0."""
+        for key in cls.model_fields.keys() & values.keys() if isinstance(values, dict) else ():
+            value, types = values[key], set(_types(cls.model_fields[key].annotation))
+            parts = value if isinstance(value, list | tuple) else [value]
+            boolean = next((part for part in parts if isinstance(part, bool)), None)
+            if boolean is not None and types & {int, float} and not types & {bool, Any}:
+                raise ValueError(
+                    f"{key}: YAML reads the boolean {str(boolean).lower()} there; put it in quotes if it is text"
+                )
+        return values
 
 
 def read_settings(path: Path | str, kind: type[_Read]) -> _Read:
@@ -68,25 +74,33 @@ def read_settings(path: Path | str, kind: type[_Read]) -> _Read:
         'choose'
     """
     path = Path(path)
-    if not path.exists():
-        raise SettingsError(f"{path} does not exist; expected a YAML settings file")
-    try:
-        read = yaml.load(path.read_text(encoding="utf-8"), _OnceEachLoader)  # noqa: S506, a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
+    read = read_yaml(path)
     if not isinstance(read, dict):
         keys = ", ".join(list(kind.model_fields)[:3])
-        raise SettingsError(f"{path}: expected keys such as {keys}; came {type(read).__name__}")
+        raise SettingsError(f"{path}: expected keys such as {keys}; came {_kind(read)}")
     try:
         made: _Read = _resolve(kind.model_validate(read), path.resolve().parent)
     except ValidationError as error:
         raise SettingsError(f"{path}: {'; '.join(_line(one, kind) for one in error.errors())}") from error
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise SettingsError(f"{path}: {error}") from error
     return made
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """All types in an annotation, such as those of a union."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)
 
 
 def _line(error: Any, kind: Any) -> str:
     """One error of pydantic as a person would say it; for a key that is not known, the one that is meant."""
     where = ".".join(map(str, error["loc"])) or "file"
+    if error["type"] in _NO_TEXT and not isinstance(error["input"], dict | list | None):
+        return f"{where}: expected text; YAML reads {_kind(error['input'])} there, put it in quotes"
+    if error["type"] == "invalid_key":
+        return f"expected keys that are text; YAML reads {_kind(error['input'])} as one, put it in quotes"
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}"
     section = _section(kind, error["loc"][:-1])
@@ -97,6 +111,14 @@ def _line(error: Any, kind: Any) -> str:
     return f"{where}: there is no such key; " + (
         f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     )
+
+
+def _kind(value: Any) -> str:
+    """What YAML reads, in words."""
+    if isinstance(value, bool | int | float | date):
+        kinds: dict[type, str] = {bool: "the boolean", int: "the number", float: "the number"}
+        return f"{kinds.get(type(value), 'the date')} {str(value)[:40].lower()}"
+    return {dict: "keys", list: "a list", str: "a text", NoneType: "nothing"}.get(type(value), type(value).__name__)
 
 
 def _section(kind: Any, path: tuple[str | int, ...]) -> Any:
@@ -128,7 +150,11 @@ def require_files(settings: BaseModel, *keys: str) -> None:
         for part in key.split("."):
             named = named[int(part)] if isinstance(named, tuple) else getattr(named, part, None)
         for path in named.values() if isinstance(named, dict) else [named]:
-            if path is not None and not path.exists():
+            try:
+                missing = path is not None and not path.exists()
+            except OSError as error:
+                raise SettingsError(f"{key}: {error}") from error
+            if missing:
                 raise SettingsError(f"{key}: {path} does not exist")
 
 

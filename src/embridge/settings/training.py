@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from embridge.backbones import BACKBONES
 from embridge.errors import SettingsError
+from embridge.settings._seed import Seed
 from embridge.settings.reading import Strict, read_settings, require_files
 from embridge.settings.vectors import SpaceSettings, VectorsSettings
 
@@ -189,7 +190,7 @@ class TrainingSettings(Strict):
     paragon: RowsSettings | None = None
     backbone: BackboneSettings | None = None
     training: dict[str, Any] = Field(default_factory=dict)
-    seed: int = 0
+    seed: Seed = 0
     cache: Path | None = None
     model: Path = Path("model")
     upgrade: Path = Path("upgrade")

@@ -12,6 +12,7 @@ from embridge.evaluation import MORE_CELLS, Scope
 from embridge.evaluation.gates import FLIP_RATES, Gate, parse_gate
 from embridge.evaluation.measures import FULL, measure
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
+from embridge.settings._seed import Seed
 from embridge.settings.reading import Strict, read_settings
 from embridge.settings.vectors import VectorsSettings
 
@@ -90,7 +91,7 @@ class FitSettings(Strict):
     validation_pairs: Path | None = None
     finetune_pairs: Path | None = None
     finetune: dict[str, Any] = Field(default_factory=dict)
-    seed: int = 0
+    seed: Seed = 0
 
 
 class EvaluateSettings(Strict):
@@ -136,7 +137,7 @@ class EvaluateSettings(Strict):
     precisions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5, 0.75, 0.9)
     thresholds: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
     unjudged: Literal["skip", "zero", "error"] = "skip"
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _one_source(self) -> EvaluateSettings:
