@@ -1,6 +1,6 @@
 """Tables of one setting at a time, and of the number of captions."""
 
-from benchmarks.rendering.markdown import DIRECTIONS, result, summary, table, unique
+from benchmarks.rendering.markdown import DIRECTIONS, named, result, summary, table, unique
 from benchmarks.rendering.retrieval import gap_closed, shares_of_gap
 
 
@@ -13,7 +13,7 @@ def captions_curve() -> str:
     for method in unique(r["method"] for r in curve):
         own = [r for r in curve if r["method"] == method]
         cells = [[r for r in own if (r["direction"], r["setting"]["count"]) == column] for column in columns]
-        lines.append([f"`{method}`", *(summary(shares_of_gap(cell, rows)) for cell in cells)])
+        lines.append([f"`{named(method)}`", *(summary(shares_of_gap(cell, rows)) for cell in cells)])
     return table(["", *(f"{DIRECTIONS[d]}, {count:,}" for d, count in columns)], lines)
 
 

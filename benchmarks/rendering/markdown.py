@@ -76,7 +76,7 @@ def label(method: str) -> str:
 
 
 def named(method: str) -> str:
-    """What the docs call a method: the results speak of the stages of XBT's paper, the docs of ``xbt`` and of finetuning."""
+    """What the docs call a method: files of results have earlier names, of two stages."""
     for result_name, name in (
         ("xbt-stage1", "xbt"),
         ("xbt-stage2", "finetuned"),

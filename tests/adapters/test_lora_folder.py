@@ -15,7 +15,7 @@ from embridge.adapters.upgrade import seal
 from embridge.errors import ArtefactError
 from embridge.space import Space
 
-NATIVE, OLD = Space("new", "1", 4, recipe="l2-normalised"), Space("old", "1", 3)
+WITHOUT_LORA, OLD = Space("new", "1", 4, recipe="l2-normalised"), Space("old", "1", 3)
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
@@ -26,8 +26,8 @@ def make_lora(folder, value=1.0, alpha=8):
     return folder
 
 
-def upgrade(lora, native=NATIVE):
-    new = space_with_lora(native, lora)
+def upgrade(lora, new=WITHOUT_LORA):
+    new = space_with_lora(new, lora)
     return Upgrade(Identity(new, new), Linear(new, OLD, np.eye(4, 3, dtype=np.float32)), Provenance("hand"), lora=lora)
 
 
@@ -37,12 +37,12 @@ def lora(tmp_path):
 
 
 def test_the_space_names_exactly_this_lora(tmp_path, lora):
-    space = space_with_lora(NATIVE, lora)
+    space = space_with_lora(WITHOUT_LORA, lora)
     assert space.recipe.startswith("l2-normalised; lora ")
-    assert replace(space, recipe=NATIVE.recipe) == NATIVE
-    assert space_with_lora(NATIVE, shutil.copytree(lora, tmp_path / "copy")) == space
+    assert replace(space, recipe=WITHOUT_LORA.recipe) == WITHOUT_LORA
+    assert space_with_lora(WITHOUT_LORA, shutil.copytree(lora, tmp_path / "copy")) == space
     others = [make_lora(tmp_path / "weights", value=2.0), make_lora(tmp_path / "strength", alpha=16)]
-    assert len({space, *(space_with_lora(NATIVE, other) for other in others)}) == 3
+    assert len({space, *(space_with_lora(WITHOUT_LORA, other) for other in others)}) == 3
     assert space_with_lora(Space("bare", "1", 4), lora).recipe.startswith("lora ")
 
 
@@ -76,7 +76,11 @@ def test_an_upgrade_without_one_is_written_as_before(tmp_path):
 
 
 def replace_lora_with_nothing():
-    return Upgrade(Identity(NATIVE, NATIVE), Linear(NATIVE, OLD, np.eye(4, 3, dtype=np.float32)), Provenance("hand"))
+    return Upgrade(
+        Identity(WITHOUT_LORA, WITHOUT_LORA),
+        Linear(WITHOUT_LORA, OLD, np.eye(4, 3, dtype=np.float32)),
+        Provenance("hand"),
+    )
 
 
 def test_one_without_replaces_one_with_it(tmp_path, lora):

@@ -38,11 +38,11 @@ def lora(saved, tmp_path):
 
 def test_it_is_another_space_with_other_vectors(folders, encoders, lora):
     encoder = ClipEncoder(folders["clip"], device="cpu", lora=lora)
-    native = encoders["clip"]
-    assert encoder.space.recipe.startswith(f"{native.space.recipe}; lora ")
-    assert (encoder.space.model, encoder.space.revision) == (native.space.model, native.space.revision)
-    assert np.abs(encoder.encode(TEXTS, modality="text") - native.encode(TEXTS, modality="text")).max() > 1e-2
-    assert (native.lora, encoder.lora) == (None, lora)
+    without_lora = encoders["clip"]
+    assert encoder.space.recipe.startswith(f"{without_lora.space.recipe}; lora ")
+    assert (encoder.space.model, encoder.space.revision) == (without_lora.space.model, without_lora.space.revision)
+    assert np.abs(encoder.encode(TEXTS, modality="text") - without_lora.encode(TEXTS, modality="text")).max() > 1e-2
+    assert (without_lora.lora, encoder.lora) == (None, lora)
 
 
 def test_a_name_loads_it_too_and_it_keeps_the_contract(folders, lora):

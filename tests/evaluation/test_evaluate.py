@@ -227,7 +227,7 @@ def test_a_backfill_is_of_the_model_without_lora_and_the_bridge_of_the_model_wit
     scope = Scope(cells=("cascade",), cascade_items=30, orders={"random": None})
     plain = evaluate(*world, scope=scope)
     both = replace(side, without_lora=new)
-    same = evaluate(old, both, with_lora, relevance, scope=replace(scope, controls={"stage 1": upgrade}))
+    same = evaluate(old, both, with_lora, relevance, scope=replace(scope, controls={"without a LoRA": upgrade}))
     chance = evaluate(old, both, replace(with_lora, bridge=rough), relevance, scope=scope)
     for direction in ("t2i", "i2t"):
         for name in plain.names(direction):
@@ -235,7 +235,9 @@ def test_a_backfill_is_of_the_model_without_lora_and_the_bridge_of_the_model_wit
                 if made is same or name in ("old/old", "new/new", "naive", "mixed@1.0000/random"):
                     rows = made.cell(direction, name).rows
                     assert (rows == plain.cell(direction, name).rows).mean() > 0.99, name
-        np.testing.assert_array_equal(same.cell(direction, "stage 1/old").rows, plain.cell(direction, "new/old").rows)
+        np.testing.assert_array_equal(
+            same.cell(direction, "without a LoRA/old").rows, plain.cell(direction, "new/old").rows
+        )
         assert chance.mean(direction, "new/old", "recall_at_10") < 0.1
         assert chance.mean(direction, "mixed@0.0000/random", "recall_at_10") < 0.1
     assert same.about["new_without_lora"] == str(new.queries.space) != same.about["new"]

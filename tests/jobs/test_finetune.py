@@ -159,13 +159,13 @@ def test_other_settings_are_another_training(project, fitted):
 
 
 @pytest.mark.slow
-def test_where_no_step_helps_that_is_said_and_the_upgrade_is_that_of_the_bridge(project, stage_1):
+def test_where_no_step_helps_that_is_said_and_the_upgrade_is_that_of_the_bridge(project, bridge_cells):
     finetune = FINETUNE | {"learning_rate": 10.0, "projection_learning_rate": 10.0, "warmup_fraction": 0.0}
     settings = settings_of(project, "harm", fit=TUNED | {"finetune": finetune})
     made = fit_upgrade(settings)
     assert made.upgrade.lora is None
     assert re.search(r"no step scored above the start \(0\.\d+\), so this is the upgrade of procrustes", made.sentence)
-    assert evaluate_upgrade(settings).headline()["cells"] == stage_1
+    assert evaluate_upgrade(settings).headline()["cells"] == bridge_cells
 
 
 @pytest.mark.slow
@@ -264,7 +264,7 @@ def test_the_extra_is_missed_before_any_work(project, monkeypatch, library):
 
 
 @pytest.fixture(scope="module")
-def stage_1(project):
+def bridge_cells(project):
     settings = settings_of(project, "first", fit=FIT)
     fit_upgrade(settings)
     return evaluate_upgrade(settings).headline()["cells"]
@@ -284,17 +284,17 @@ def recall_at_1(queries, gallery):
 
 
 @pytest.mark.slow
-def test_new_new_is_native_and_new_old_has_the_lora(project, fitted, stage_1):
+def test_new_new_is_without_the_lora_and_new_old_has_it(project, fitted, bridge_cells):
     made = evaluate_upgrade(settings_of(project, "whole")).headline()["cells"]
     upgrade, items = Upgrade.load(project / "whole"), judged_of(project)
     tuned, old = encoded(load(MODELS["new"], lora=upgrade.lora), items), encoded(load(MODELS["old"]), items)
     bridged = {modality: normalized(upgrade.bridge.apply(rows)) for modality, rows in tuned.items()}
     for direction, asks, answers in (("t2i", "text", "image"), ("i2t", "image", "text")):
         for cell in ("old/old", "new/new", "naive"):
-            assert made[direction][cell] == stage_1[direction][cell]
+            assert made[direction][cell] == bridge_cells[direction][cell]
         expected = recall_at_1(bridged[asks], old[answers])
         assert made[direction]["new/old"]["recall_at_1"] == pytest.approx(expected, abs=1e-6)
-    assert made["i2t"]["new/old"] != stage_1["i2t"]["new/old"]
+    assert made["i2t"]["new/old"] != bridge_cells["i2t"]["new/old"]
 
 
 @pytest.mark.slow
@@ -302,20 +302,20 @@ def test_vectors_in_files_have_to_be_of_the_lora(project, fitted):
     upgrade, items = Upgrade.load(project / "whole"), judged_of(project)
     ids = {"text": items["text"], "image": [path.removeprefix(f"{project}/") for path in items["image"]]}
     files = {}
-    for name, encoder in (("native", load(MODELS["new"])), ("tuned", load(MODELS["new"], lora=upgrade.lora))):
+    for name, encoder in (("without-lora", load(MODELS["new"])), ("tuned", load(MODELS["new"], lora=upgrade.lora))):
         files[name] = {}
         for part, modality in (("queries", "text"), ("gallery", "image")):
             vectors = Embeddings.of(encoder.encode(items[modality], modality=modality), encoder.space, ids[modality])
             write_vectors(vectors, project / f"{name}-{part}.parquet")
             files[name][part] = f"{name}-{part}.parquet"
     by_encoder = evaluate_upgrade(settings_of(project, "whole")).headline()["cells"]
-    whole = settings_of(project, "whole", new=files["tuned"], new_without_lora=files["native"])
+    whole = settings_of(project, "whole", new=files["tuned"], new_without_lora=files["without-lora"])
     assert evaluate_upgrade(whole).headline()["cells"] == by_encoder
     with pytest.warns(UserWarning, match="a backfill would be of the model without; name its vectors"):
         alone = evaluate_upgrade(settings_of(project, "whole", new=files["tuned"])).headline()["cells"]
     assert alone["i2t"]["new/old"] == by_encoder["i2t"]["new/old"]
     with pytest.raises(SpaceMismatch, match=r"new: this upgrade is of .*whose recipe is '.*lora \w{12}'"):
-        evaluate_upgrade(settings_of(project, "whole", new=files["native"]))
+        evaluate_upgrade(settings_of(project, "whole", new=files["without-lora"]))
 
 
 @pytest.mark.slow

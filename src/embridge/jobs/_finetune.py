@@ -95,10 +95,10 @@ def outcome(upgrade: Upgrade) -> str:
     figures = upgrade.provenance.figures
     if "stage_1" not in figures:
         return ""
-    scores, stage_1 = figures["held_out_scores"], figures["stage_1"]
+    scores, bridge = figures["held_out_scores"], figures["stage_1"]
     if not figures["best_step"]:
-        return f"no step scored above the start ({scores[0]:.3f}), so this is the upgrade of {stage_1}, without a LoRA"
+        return f"no step scored above the start ({scores[0]:.3f}), so this is the upgrade of {bridge}, without a LoRA"
     return (
-        f"on top of {stage_1}; held-out score {scores[0]:.3f} before, {max(scores):.3f} after step "
+        f"on top of {bridge}; held-out score {scores[0]:.3f} before, {max(scores):.3f} after step "
         f"{figures['best_step']} of {figures['steps']}"
     )

@@ -30,7 +30,8 @@ class MeanShift:
     Requirements: the same items encoded by both models, and equal dims; it warns below ``2 · d_old`` pairs. Where all vectors
     are equal, their one difference is the shift. Related: `Procrustes` also turns.
 
-    Source: Liang et al. 2022, "Mind the gap" (arXiv 2203.02053): the shift of means alone.
+    Source: Liang et al., "Mind the gap: understanding the modality gap in multi-modal contrastive representation learning",
+    NeurIPS 2022 (arXiv 2203.02053): the shift of means alone.
 
     Attributes:
         diagonal: s is the slope of least squares on each axis, ``Σ(x − μ)(y − μ) / Σ(x − μ)²``; 1 on an axis where the new
@@ -45,7 +46,10 @@ class MeanShift:
         [[0.0, -1.0], [-1.0, 0.0]]
     """
 
-    paper: ClassVar[str] = "Liang et al. 2022, Mind the gap, arXiv 2203.02053 (the shift of means alone)"
+    paper: ClassVar[str] = (
+        "Liang et al., Mind the gap: understanding the modality gap in multi-modal contrastive representation learning, NeurIPS "
+        "2022, arXiv 2203.02053 (the shift of means alone)"
+    )
 
     diagonal: bool = False
 

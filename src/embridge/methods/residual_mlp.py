@@ -34,7 +34,8 @@ class ResidualMLP:
     Requirements: the same items encoded by both models. Related: `Procrustes`. `XBT`, whose linear path stays fixed and whose
     noise lets a map learnt from text serve images.
 
-    Source: Vejendla, "Drift-Adapter", EMNLP 2025 (arXiv 2509.23471).
+    Source: Vejendla, "Drift-Adapter: a practical approach to near zero-downtime embedding model upgrades in vector databases",
+    EMNLP 2025 (arXiv 2509.23471).
 
     Attributes:
         hidden_width: Of the network.
@@ -58,7 +59,10 @@ class ResidualMLP:
         True
     """
 
-    paper: ClassVar[str] = "Vejendla, Drift-Adapter, EMNLP 2025, arXiv 2509.23471"
+    paper: ClassVar[str] = (
+        "Vejendla, Drift-Adapter: a practical approach to near zero-downtime embedding model upgrades in vector databases, EMNLP "
+        "2025, arXiv 2509.23471"
+    )
 
     hidden_width: int = 256
     scale: bool = False

@@ -46,8 +46,9 @@ class Unpaired:
     """
 
     paper: ClassVar[str] = (
-        "Artetxe et al. 2018, A robust self-learning method, arXiv 1805.06297 (refinement); "
-        "Alvarez-Melis & Jaakkola 2018, Gromov-Wasserstein alignment, arXiv 1809.00013 (start)"
+        "Artetxe et al., A robust self-learning method for fully unsupervised cross-lingual mappings of word embeddings, ACL "
+        "2018, arXiv 1805.06297 (refinement); Alvarez-Melis & Jaakkola, Gromov-Wasserstein alignment of word embedding spaces, "
+        "EMNLP 2018, arXiv 1809.00013 (start)"
     )
 
     clusters: int = 40

@@ -1,4 +1,4 @@
-"""XBT, stage 1: a projection from the new space to the old one, learnt from text alone.
+"""XBT: a projection from the new space to the old one, learnt from text alone.
 
 Captions pass through both text towers once; one projection ψ learns to turn the new model's text vector into the old
 one's. Both models put text and images in one space, so the same ψ serves images, which it never saw. Text moved by
@@ -45,9 +45,10 @@ class XBT:
     Requirements: captions encoded by both models; no image, no label. Weights of the pairs weigh the loss, not the
     held-out score. Related: `Procrustes`, its starting point.
 
-    Source: Jang & Lim, "Cross-modal backward-compatible training", ICCV 2025 (arXiv 2405.14715). This is our reading of
-    the paper: certain are one ψ for both modalities, text alone, and Gaussian noise. The widths, the loss and where the
-    noise enters are ours; docs/benchmarks say what each is worth.
+    Source: Jang & Lim, "Towards cross-modal backward-compatible representation learning for vision-language models", ICCV
+    2025 (arXiv 2405.14715). This is our reading of the paper, of which we know the abstract and what others report: certain
+    are one ψ for both modalities, text alone, and Gaussian noise. The widths, the loss and where the noise enters are ours;
+    docs/benchmarks say what each is worth.
 
     ``Deviation:`` our first reading was wider, 4 · d_new: it was not better on validation, and takes several times as
     long. It had no skip path, and the noise in InfoNCE, which is what neighbour_weight 0 does. isometry_weight and
@@ -88,7 +89,10 @@ class XBT:
         True
     """
 
-    paper: ClassVar[str] = "Jang & Lim, Cross-modal backward-compatible training, ICCV 2025, arXiv 2405.14715"
+    paper: ClassVar[str] = (
+        "Jang & Lim, Towards cross-modal backward-compatible representation learning for vision-language models, ICCV 2025, "
+        "arXiv 2405.14715"
+    )
 
     hidden_width: int = 512
     skip: bool = True

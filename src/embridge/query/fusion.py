@@ -6,6 +6,10 @@ Both are unit vectors u and v of the old space, at an angle θ; α = 0 is the ol
     NLERP    (1 − α) u + α v, normalised                      (along the chord)
     adaptive NLERP with α = σ(b + s⟨u, v⟩), another for every query
 
+Where the new model has more dims than the old one, nothing is fused before the bridge: that takes the new query into the old
+space first, drops what the old space has no room for, and v is the rest at length one. So v says less than the new query
+does, however large α is.
+
 A query costs both encoders. Outcomes at the edges: at α = 0 and α = 1 the given vector itself comes back. A vector of
 zeros says nothing, so the other one stands alone. Two opposite vectors have no shortest way between them: the nearer
 end is taken, in the middle the old query.

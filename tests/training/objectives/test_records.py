@@ -11,7 +11,7 @@ from embridge.adapters import Linear, Prefix
 from embridge.backbones.embedding import AsGiven, UnitLength
 from embridge.errors import InvalidInput, SettingsError
 from embridge.space import Space
-from embridge.training.objectives import OBJECTIVES, make_objective, record_of
+from embridge.training.objectives import OBJECTIVES, make_objective, name_of, record_of
 from embridge.training.objectives.base import Objective, OldModel
 
 PARAGON = torch.ones(ROWS, 7)
@@ -45,6 +45,7 @@ def test_the_record_names_a_class_of_its_own(name):
     objective = make(name, planted().old)
     assert isinstance(objective, Objective)
     assert type(objective).__name__ == record_of(name).attribute
+    assert name_of(type(objective)) == name
     assert record_of(name).needs.isdisjoint(record_of(name).uses)
     assert sum(type(objective).__name__ == record.attribute for record in OBJECTIVES.values()) == 1
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from planted_classes import CLASSES, DIM, ROWS, loss_of, planted
 
 from embridge.errors import InvalidInput, SettingsError
+from embridge.training.objectives import name_of
 from embridge.training.objectives.advbct import AdvBCT, AdvBCTSettings
 from embridge.training.objectives.base import OldModel
 from embridge.training.objectives.bc_aligner import BCAligner, BCAlignerSettings
@@ -199,7 +200,7 @@ def test_unseen_classes_are_the_old_models_or_left_out(kind):
 )
 def test_impossible_settings_are_refused(kind, settings):
     name = next(iter(settings)).removesuffix("_epochs")
-    with pytest.raises(SettingsError, match=f"{name}.* is (above|0|at least|a whole number)"):
+    with pytest.raises(SettingsError, match=f"^{name_of(kind)}: {name}.* is (above|0|at least|a whole number)"):
         make(kind, planted(), **settings)
 
 

@@ -87,7 +87,7 @@ def naive_neighbours(seen, images, new, old, temperature):
     return total / len(seen)
 
 
-def test_the_terms_beside_captions_of_stage_1_are_their_formulas():
+def test_the_terms_beside_captions_of_the_bridge_are_their_formulas():
     images, texts, targets, mapped, old = (unit(n, 4, seed) for n, seed in ((6, 0), (6, 1), (6, 2), (9, 3), (9, 4)))
     seen, new = unit(6, 5, 5), unit(9, 5, 6)
     objective = XBTCaptioned(temperature=0.1, keep_weight=3.0, neighbour_weight=2.0, neighbour_temperature=0.2)

@@ -66,7 +66,7 @@ def test_the_encoder_and_the_upgrade_are_as_they_were(trained, new, mlp_upgrade,
     assert mlp_upgrade.lora is None
 
 
-def test_with_the_adapters_off_the_vectors_are_the_native_ones(trained_encoder, new, held_out):
+def test_with_the_adapters_off_the_vectors_are_those_without_a_lora(trained_encoder, new, held_out):
     layers = [m for m in trained_encoder.model.modules() if isinstance(m, peft.tuners.tuners_utils.BaseTunerLayer)]
     assert len(layers) == 12
     with_lora = trained_encoder.encode(held_out.images, modality="image")
@@ -74,12 +74,12 @@ def test_with_the_adapters_off_the_vectors_are_the_native_ones(trained_encoder, 
         layer.enable_adapters(False)
     try:
         for items, modality in ((held_out.captions, "text"), (held_out.images, "image")):
-            native = new.encode(items, modality=modality)
-            np.testing.assert_array_equal(trained_encoder.encode(items, modality=modality), native)
+            without_lora = new.encode(items, modality=modality)
+            np.testing.assert_array_equal(trained_encoder.encode(items, modality=modality), without_lora)
     finally:
         for layer in layers:
             layer.enable_adapters(True)
-    assert np.abs(with_lora - native).max() > 1e-4
+    assert np.abs(with_lora - without_lora).max() > 1e-4
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")

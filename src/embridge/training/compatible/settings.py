@@ -32,7 +32,7 @@ _CHOICES = {
 class CompatibleSettings:
     """How a compatible training is done; `CompatibleTraining` does it.
 
-    The papers' own recipes: Adam at 1e-3, decay 3.05e-5, cosine with 5 % warm-up, 100 epochs (OCA, BT²); SGD at .1, momentum
+    Recipes of public code: Adam at 1e-3, decay 3.05e-5, cosine with 5 % warm-up, 100 epochs (OCA, BT²); SGD at .1, momentum
     .9, decay 5e-4, multistep (NDPP, ODPP).
 
     Attributes:

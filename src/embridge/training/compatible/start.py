@@ -19,6 +19,7 @@ from embridge.errors import InvalidInput, SettingsError
 from embridge.provenance import library_versions
 from embridge.training.compatible.held_out_items import HeldOut
 from embridge.training.compatible.labelled import Labelled
+from embridge.training.objectives import name_of
 from embridge.training.objectives.base import Objective
 
 __all__ = ["Start"]
@@ -76,7 +77,7 @@ class Start:
     @property
     def method(self) -> str:
         """The objective's name; of a head alone it says so."""
-        name = type(self.objective).__name__.lower()
+        name = name_of(type(self.objective))
         return name if self.network.takes == "images" else f"{name}{_HEAD_ONLY}"
 
     def name(self, settings: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from embridge.training.objectives.settings import Settings
 if TYPE_CHECKING:
     from embridge.training.objectives.base import Objective, OldModel
 
-__all__ = ["OBJECTIVES", "ObjectiveRecord", "make_objective", "objective_settings", "record_of"]
+__all__ = ["OBJECTIVES", "ObjectiveRecord", "make_objective", "name_of", "objective_settings", "record_of"]
 
 _CLASS_MEANS: frozenset[Need] = frozenset({"old model"})
 _ROWS: frozenset[Need] = frozenset({"old model", "old embeddings"})
@@ -98,6 +98,25 @@ def record_of(name: str) -> ObjectiveRecord:
     if name not in OBJECTIVES:
         raise SettingsError(f"an objective is one of {', '.join(OBJECTIVES)}; came {name!r}")
     return OBJECTIVES[name]
+
+
+def name_of(objective: type[Objective]) -> str:
+    """What a class of objectives is called in settings files and provenance.
+
+    Args:
+        objective: A class.
+
+    Returns:
+        Its name in `OBJECTIVES`, or that of the class in small letters if it is not in it.
+
+    Examples:
+        >>> from embridge.training.objectives.bc_aligner import BCAligner
+        >>> name_of(BCAligner)
+        'bc-aligner'
+    """
+    own = (objective.__module__, objective.__name__)
+    names = {(record.module, record.attribute): name for name, record in OBJECTIVES.items()}
+    return names.get(own, objective.__name__.lower())
 
 
 def objective_settings(name: str, settings: Mapping[str, Any]) -> Settings:

@@ -37,6 +37,8 @@ class BCAlignerSettings(Settings):
         16.0
     """
 
+    objective: ClassVar[str] = "bc-aligner"
+
     dim: Count | None = None
     weight: NotNegative = 16.0
     scale: Positive = 1.0

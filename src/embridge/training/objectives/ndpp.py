@@ -20,7 +20,7 @@ class NDPPSettings(PerturbedSettings):
     """Settings of `NDPP`, beside those of `PerturbedSettings`.
 
     Attributes:
-        neighbours: K. The paper's 100 is of thousands of classes; with few, those that are confused with one another are fewer.
+        neighbours: K. The authors' 100 is of thousands of classes; with few, those that are confused with one another are fewer.
         old_step: a, how far to move from the old prototypes.
         new_step: b, how far to move from the new prototypes.
         twice: Apply a twice, as in the authors' code; False moves by 1 / a as much.
@@ -42,8 +42,8 @@ class NDPP(Perturbed):
     `Perturbed` with p̂ by `moved_from_neighbours`.
 
     Source:
-        Zhou et al., "Prototype perturbation for relaxing alignment constraints in backward-compatible learning", 2025 (arXiv
-        2503.14824), section 3.2.
+        Zhou, Sun et al., "Prototype perturbation for relaxing alignment constraints in backward-compatible learning", 2025
+        (arXiv 2503.14824), as we read the authors' code.
 
     Note:
         Related: `ODPP` moves only what is nearer than a margin; `BCT` moves nothing.
@@ -66,7 +66,7 @@ class NDPP(Perturbed):
     """
 
     paper: ClassVar[str] = (
-        "Zhou et al., Prototype perturbation for relaxing alignment constraints in backward-compatible learning, 2025, "
+        "Zhou, Sun et al., Prototype perturbation for relaxing alignment constraints in backward-compatible learning, 2025, "
         "arXiv 2503.14824"
     )
 

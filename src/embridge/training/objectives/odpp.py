@@ -29,7 +29,7 @@ class ODPPSettings(PerturbedSettings):
         hinge: On the ``cosine`` of a pair, or on its ``dot`` product as in the authors' code, with p̂ = p + V not renormalised,
             which comes out shorter.
         steps: How many before the first epoch, from the old prototypes alone, and how many before each later one. **CHOICE**
-            both; the paper speaks of about 100 passes over the pairs, and of few once there is a V.
+            both; in our reading, the authors make about 100 passes over the pairs, and few once there is a V.
 
     Examples:
         >>> ODPPSettings(margin=0.9).steps
@@ -48,8 +48,8 @@ class ODPP(Perturbed):
     was. The pairs are the same for the same epoch.
 
     Source:
-        Zhou et al., "Prototype perturbation for relaxing alignment constraints in backward-compatible learning", 2025 (arXiv
-        2503.14824), section 3.3.
+        Zhou, Sun et al., "Prototype perturbation for relaxing alignment constraints in backward-compatible learning", 2025
+        (arXiv 2503.14824), as we read the authors' code.
 
     Note:
         Related: `NDPP` moves every class by a formula.
@@ -71,7 +71,7 @@ class ODPP(Perturbed):
     """
 
     paper: ClassVar[str] = (
-        "Zhou et al., Prototype perturbation for relaxing alignment constraints in backward-compatible learning, 2025, "
+        "Zhou, Sun et al., Prototype perturbation for relaxing alignment constraints in backward-compatible learning, 2025, "
         "arXiv 2503.14824"
     )
     shift: Tensor

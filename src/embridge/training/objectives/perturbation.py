@@ -46,7 +46,7 @@ def moved_from_neighbours(
     is 0 without new prototypes.
 
     Source:
-        Zhou et al. 2025 (arXiv 2503.14824), section 3.2.
+        Zhou, Sun et al. 2025 (arXiv 2503.14824), as we read the authors' code.
 
     Deviation:
         What is not on the same side (s ≤ 0) has no weight: it is not confused with p_c, and a sum of both signs may come out near
@@ -97,7 +97,7 @@ def pair_hinge(moved: Tensor, new: Tensor | None, pairs: Tensor, *, margin: floa
     ``mean over pairs (i, j) of max(p̂_i·p̂_j − m, 0) + max(p̂_i·q_j − m, 0)``; the second part is 0 without new prototypes.
 
     Source:
-        Zhou et al. 2025 (arXiv 2503.14824), section 3.3.
+        Zhou, Sun et al. 2025 (arXiv 2503.14824), as we read the authors' code.
 
     Deviation:
         The dot products are those of the directions. The authors' code has plain ones (``cosine=False``), which an optimiser

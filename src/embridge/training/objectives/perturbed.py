@@ -54,9 +54,9 @@ class Perturbed(Classified):
     `begin_epoch` was called, p̂ is p. No old embedding is needed.
 
     Source:
-        Zhou et al., "Prototype perturbation for relaxing alignment constraints in backward-compatible learning", 2025 (arXiv
-        2503.14824), section 3. **CHOICE** q is renewed before every epoch, from a quarter of the rows of each class
-        (``refresh_share``), since a pass over all of them takes long beside an epoch's steps.
+        Zhou, Sun et al., "Prototype perturbation for relaxing alignment constraints in backward-compatible learning", 2025
+        (arXiv 2503.14824), as we read the authors' code. **CHOICE** q is renewed before every epoch, from a quarter of the rows
+        of each class (``refresh_share``), since a pass over all of them takes long beside an epoch's steps.
 
     Args:
         name: How errors call the objective.

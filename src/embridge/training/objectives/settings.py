@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from embridge.errors import SettingsError
 
@@ -51,7 +51,8 @@ class Settings:
     """Settings of one objective, checked against their types when they are made.
 
     A field of `Positive`, `NotNegative`, `Share`, `BelowOne`, `Count` or `Whole` is in that range; a ``Literal`` is one of its
-    choices; a tuple has as many entries as its type. Errors name the class without its ``Settings``.
+    choices; a tuple has as many entries as its type. Errors name the class without its ``Settings``, or as
+    ``objective`` says.
 
     Raises:
         SettingsError: A setting is out of its range or is no choice.
@@ -65,8 +66,10 @@ class Settings:
         embridge.errors.SettingsError: mine: weight is 0 or more, came -1.0
     """
 
+    objective: ClassVar[str] = ""
+
     def __post_init__(self) -> None:
-        objective = type(self).__name__.removesuffix("Settings").lower()
+        objective = self.objective or type(self).__name__.removesuffix("Settings").lower()
         for name, hint in get_type_hints(type(self), include_extras=True).items():
             _check(objective, name, getattr(self, name), hint)
 

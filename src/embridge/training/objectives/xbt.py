@@ -45,7 +45,8 @@ class XBTImageText(nn.Module):
     ``image_to_text`` and ``keep``, weighted: their sum is the loss.
 
     Source:
-        Our reading of Jang & Lim, "Cross-modal backward-compatible training", ICCV 2025 (arXiv 2405.14715), section 3.
+        Our reading of Jang & Lim, "Towards cross-modal backward-compatible representation learning for vision-language models",
+        ICCV 2025 (arXiv 2405.14715). Certain is that the old model is not used; these three terms are ours.
 
     Note:
         Related: `xbt_loss` is the loss that ψ is fitted by.
@@ -91,7 +92,7 @@ class XBTCaptioned(nn.Module):
     without LoRA; and captions. It gives ``image_to_text``, ``keep``, ``neighbours`` and ``captions``, weighted.
 
     Deviation:
-        For the paper's loss see `XBTImageText`, where each image has its own surrogate to find.
+        For our reading of the paper see `XBTImageText`, where each image has its own surrogate to find.
 
     Args:
         temperature: Of InfoNCE and of L₁.

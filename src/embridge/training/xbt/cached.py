@@ -1,6 +1,7 @@
 """XBT's finetuning for people who have vectors and no backbone: a low-rank residual a tower in the place of a LoRA.
 
-Jang & Lim, "Cross-modal backward-compatible training", ICCV 2025 (arXiv 2405.14715), section 3.
+After our reading of Jang & Lim, "Towards cross-modal backward-compatible representation learning for vision-language models",
+ICCV 2025 (arXiv 2405.14715), which has a LoRA here.
 """
 
 from __future__ import annotations
@@ -112,7 +113,10 @@ class XBTCached(CachedSettings):
         True
     """
 
-    paper: ClassVar[str] = "Jang & Lim, Cross-modal backward-compatible training, ICCV 2025, arXiv 2405.14715"
+    paper: ClassVar[str] = (
+        "Jang & Lim, Towards cross-modal backward-compatible representation learning for vision-language models, ICCV 2025, "
+        "arXiv 2405.14715"
+    )
 
     def fit(
         self,

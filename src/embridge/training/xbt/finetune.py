@@ -1,8 +1,10 @@
 """XBT's finetuning: a LoRA in the new model and ψ, trained on a few image-text pairs, with no old model anywhere.
 
-Jang & Lim, "Cross-modal backward-compatible training", ICCV 2025 (arXiv 2405.14715), section 3. The bridge (`XBT`) was fitted
-on text alone. Here images of the new model learn to find their captions in the old space, where ψ₀, that bridge, says where
-the old model's captions lie. The new model's own weights are not touched: without the LoRA it is what it was.
+Our reading of Jang & Lim, "Towards cross-modal backward-compatible representation learning for vision-language models", ICCV 2025
+(arXiv 2405.14715). Certain is that few pairs, a parameter-efficient training and no old model are enough; the loss is ours. The
+bridge (`XBT`) was fitted on text alone. Here images of the new model learn to find their captions in the old space, where ψ₀,
+that bridge, says where the old model's captions lie. The new model's own weights are not touched: without the LoRA it is what it
+was.
 """
 
 from __future__ import annotations
@@ -67,7 +69,10 @@ class XBTFinetune(FinetuneSettings):
         (True, 2)
     """
 
-    paper: ClassVar[str] = "Jang & Lim, Cross-modal backward-compatible training, ICCV 2025, arXiv 2405.14715"
+    paper: ClassVar[str] = (
+        "Jang & Lim, Towards cross-modal backward-compatible representation learning for vision-language models, ICCV 2025, "
+        "arXiv 2405.14715"
+    )
 
     def fit(
         self,
