@@ -91,8 +91,7 @@ class FaultyStore(MemoryStore):
 
 class AddsTwice(FaultyStore):
     def add_space(self, space):
-        self._vectors[space] = {}
-        self._payload[space] = {}
+        self._vectors[space], self._payload[space], self._kinds[space] = {}, {}, {}
 
 
 class TakesAnySpace(FaultyStore):
@@ -134,7 +133,9 @@ class RoundsVectors(FaultyStore):
 
 class AlwaysCosine(FaultyStore):
     def search(self, queries, k, *, filter=()):
-        scale = np.linalg.norm(queries.vectors, axis=1, keepdims=True)
+        scale = np.linalg.norm(queries.vectors, axis=1, keepdims=True) + (queries.vectors == 0).all(
+            axis=1, keepdims=True
+        )
         return super().search(queries.with_vectors(queries.vectors / scale, queries.space), k, filter=filter)
 
 
@@ -161,6 +162,54 @@ class Approximate(LosesTheBest):
     capabilities = Capabilities(exact=False, filter=False, persistent=False)
 
 
+class ScoresOfAnIndex(FaultyStore):
+    """What LanceDB gives through a quantised index: twice the cosine, less one."""
+
+    capabilities = Capabilities(exact=False, filter=True, persistent=False)
+
+    def search(self, queries, k, *, filter=()):
+        hits = super().search(queries, k, filter=filter)
+        return Hits(hits.ids, 2 * hits.scores - 1)
+
+
+class SaysSo(ScoresOfAnIndex):
+    capabilities = Capabilities(exact=False, filter=False, persistent=False, exact_scores=False)
+
+
+class TiesAsWritten(FaultyStore):
+    def _findable(self, space, filter):
+        found = super()._findable(space, filter)
+        return found and found.take(np.argsort([list(self._vectors[space]).index(name) for name in found.ids]))
+
+
+class FindsZeros(FaultyStore):
+    def search(self, queries, k, *, filter=()):
+        hits = super().search(queries, k, filter=filter)
+        return Hits(tuple(ids or ("nobody",) for ids in hits.ids), hits.scores)
+
+
+class KeepsWhatComes(FaultyStore):
+    def upsert(self, rows, payload=None):
+        super().upsert(rows, {name: list(map(str, values)) for name, values in (payload or {}).items()})
+
+
+class RefusesBlanks(FaultyStore):
+    def upsert(self, rows, payload=None):
+        if any(all(value is None for value in values) for values in (payload or {}).values()):
+            raise InvalidInput("what type is this?")
+        super().upsert(rows, payload)
+
+
+class MatchesBlanks(FaultyStore):
+    """As Python has it: None differs from everything."""
+
+    def search(self, queries, k, *, filter=()):
+        found = [super().search(queries, k, filter=filter)]
+        if len(filter) == 1 and filter[0].operator == "!=":
+            found += [super().search(queries, k)]
+        return found[-1]
+
+
 @pytest.mark.usefixtures("as_in_production")
 @pytest.mark.parametrize(
     ("store", "message"),
@@ -176,17 +225,28 @@ class Approximate(LosesTheBest):
         (LosesTheBest, "search by cosine"),
         (IgnoresFilters, "search with .*Condition"),
         (SaysItPersists, "spaces after reopening"),
+        (ScoresOfAnIndex, "search by cosine: scores of the hits"),
+        (TiesAsWritten, "search by cosine: rows of one score"),
+        (FindsZeros, r"search by cosine for zeros|search of no rows"),
+        (KeepsWhatComes, "payload read back"),
+        (RefusesBlanks, "what type is this"),
+        (MatchesBlanks, "search with .*operator='!='"),
         (Approximate, "expected nine tenths of 40 exact hits, came 32"),
     ],
 )
 def test_faulty_stores_are_found(store, message):
-    with pytest.raises(AssertionError, match=message):
+    with pytest.raises((AssertionError, InvalidInput), match=message):
         check_store(lambda spaces, location: store(*spaces))
 
 
 @pytest.mark.usefixtures("as_in_production")
 def test_what_a_store_cannot_do_is_skipped_and_said():
     assert check_store(lambda spaces, location: CannotFilter(*spaces)) == [
+        "filters: capabilities.filter is False",
+        "reopening: capabilities.persistent is False",
+    ]
+    assert check_store(lambda spaces, location: SaysSo(*spaces)) == [
+        "scores: capabilities.exact_scores is False",
         "filters: capabilities.filter is False",
         "reopening: capabilities.persistent is False",
     ]

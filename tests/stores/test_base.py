@@ -1,3 +1,5 @@
+import datetime
+
 import pytest
 
 from embridge.errors import InvalidInput, SpaceMismatch
@@ -18,6 +20,13 @@ SPACE = Space("toy", "1", 3)
         ("kind", "in", (), "'in' takes a tuple with at least one value"),
         ("kind", "in", ["a"], "'in' takes a tuple with at least one value"),
         ("kind", "==", ("a",), "and nothing else does"),
+        ("kind", "==", None, "kind: values are text, finite numbers, true or false; came None"),
+        ("kind", "in", ("a", None), "kind: values are text, finite numbers, true or false; came None"),
+        ("kind", "in", ("a", 1), "'in' takes values of one kind"),
+        ("kind", "in", (True, 1), "'in' takes values of one kind"),
+        ("kind", "<", float("nan"), "kind: nan is no value"),
+        ("kind", "<", datetime.date(2026, 3, 1), "is date; write it as text, such as 2026-03-01"),
+        ("kind", "==", b"a", "b'a' is bytes"),
     ],
 )
 def test_conditions_are_checked_when_made(column, operator, value, message):
@@ -33,6 +42,15 @@ def test_conditions_are_checked_when_made(column, operator, value, message):
         ({"vector": [1, 2]}, "payload column 'vector'"),
         ({"two words": [1, 2]}, "payload column 'two words'"),
         ({"kind": ["a"]}, "payload column 'kind' has 1 values for 2 rows"),
+        ({"kind": ["a", ["b"]]}, r"payload column 'kind', row 1: expected text, true or false, .*; \['b'\] is list"),
+        (
+            {"kind": [0.5, float("nan")]},
+            "payload column 'kind', row 1: .*; nan is no value; say None where there is none",
+        ),
+        ({"kind": [None, 1 << 63]}, "row 1: 9223372036854775808 does not fit into 64 bits; keep it as text"),
+        ({"kind": [0.5, (1 << 53) + 1]}, "row 1: 9007199254740993 has too many digits to stand among numbers"),
+        ({"kind": [1, "a"]}, "a column holds one type, came text and whole numbers"),
+        ({"kind": ["a", "\ud83d"]}, "row 1: .* holds half of a surrogate pair at 0"),
     ],
 )
 def test_payload_columns_are_checked(payload, message):

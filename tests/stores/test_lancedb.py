@@ -54,6 +54,18 @@ def test_a_folder_of_other_things_is_not_a_store(tmp_path):
         open_store(tmp_path)
 
 
+def test_tables_of_others_are_named_with_what_to_do(tmp_path):
+    database = lancedb.connect(str(tmp_path))
+    for number in range(7):
+        database.create_table(f"docs{number}", [{"vector": [1.0, 0.0], "id": 7, "text": "a cat"}])
+    with pytest.raises(StoreError) as refusal:
+        open_store(tmp_path)
+    message = str(refusal.value)
+    assert "there are tables of others: docs0 (columns vector, id, text); docs1" in message
+    assert "and 2 more. Read their ids and vectors and upsert them" in message
+    assert "\n" not in message
+
+
 def test_tables_of_others_are_left_alone(tmp_path, store):
     database = lancedb.connect(str(store.path))
     database.create_table("photos", pa.table({"x": [1]}))
@@ -86,9 +98,11 @@ def test_a_table_whose_vectors_are_gone_is_a_store_error(store):
 
 def test_a_column_keeps_its_type(store):
     store.upsert(rows(), {"number": [1, 2, 3, 4, 5, 6]})
-    with pytest.raises(InvalidInput, match="payload column 'number' holds int64, came string; convert the values"):
+    with pytest.raises(
+        InvalidInput, match="payload column 'number' holds whole numbers, came text; convert the values"
+    ):
         store.upsert(rows(start=10), {"number": ["one"] * 6})
-    with pytest.raises(InvalidInput, match="payload column 'number' holds int64, came double"):
+    with pytest.raises(InvalidInput, match="payload column 'number' holds whole numbers, came numbers"):
         store.upsert(rows(start=10), {"number": [1.0] * 6})
     with pytest.raises(InvalidInput, match="a column holds one type"):
         store.upsert(rows(start=10), {"number": [1, "one", 3, 4, 5, 6]})
@@ -102,30 +116,53 @@ def test_filters_take_numbers_of_numpy(store, value):
     assert set(found.ids[0]) == {"000003", "000004", "000005"}
 
 
-def test_filters_on_other_values_are_refused(store):
-    store.upsert(rows(), {"number": [1, 2, 3, 4, 5, 6]})
-    with pytest.raises(InvalidInput, match="values are text, finite numbers or true and false; came None"):
-        store.search(rows(1), 6, filter=(Condition("number", "==", None),))
-
-
-@pytest.mark.parametrize(
-    ("column", "value", "message"),
-    [
-        ("number", float("nan"), "finite numbers or true and false; came nan"),
-        ("number", True, "does not fit a column of type int64"),
-        ("flag", 1, "does not fit a column of type bool"),
-    ],
-)
-def test_a_filter_that_cannot_be_meant_is_no_damage_of_the_store(store, column, value, message):
-    store.upsert(rows(2), {"number": [1, 2], "flag": [True, False]})
-    with pytest.raises(InvalidInput, match=message):
-        store.search(rows(1), 2, filter=(Condition(column, "==", value),))
-
-
 def test_whole_numbers_join_floats(store):
     store.upsert(rows(2), {"share": [0.5, 1.5]})
     store.upsert(rows(2, start=2), {"share": [1, None]})
     assert store.payload(SPACE, ["000002", "000003"])["share"] == [1.0, None]
+
+
+@pytest.mark.parametrize("stopped", ["before", "after the rename", "before the end", "never"])
+def test_a_column_without_values_is_settled_by_the_first_one_wherever_that_was_stopped(store, stopped):
+    store.upsert(rows(2), {"brand": [None, None], "price": [1, 2]})
+    table = lancedb.connect(str(store.path)).open_table(f"space_{SPACE.id}")
+    if stopped != "before":
+        table.alter_columns({"path": "brand", "rename": "_blank_brand"})
+    if stopped == "before the end":
+        table.add_columns([pa.field("brand", pa.string())])
+    again = open_store(store.path)
+    assert again.payload(SPACE, ["000001"]) == {"brand": [None], "price": [2]}
+    assert again.search(rows(1), 2, filter=(Condition("brand", "!=", "x"),)).ids == ((),)
+    again.upsert(rows(2, start=5), {"brand": ["acme", None], "price": [3, 4]})
+    again.upsert(rows(1, start=9), {"brand": ["zeta"], "price": [5]})
+    assert again.payload(SPACE, ["000000", "000005", "000009"]) == {"brand": [None, "acme", "zeta"], "price": [1, 3, 5]}
+    found = open_store(store.path).search(rows(1), 9, filter=(Condition("brand", "!=", "acme"),))
+    assert found.ids == (("000009",),)
+
+
+def test_columns_of_other_writers_are_read_and_not_compared(store):
+    table = lancedb.connect(str(store.path)).open_table(f"space_{SPACE.id}")
+    table.add_columns([pa.field("tags", pa.list_(pa.string()))])
+    table.add(
+        pa.table({"id": ["a"], "vector": pa.array([[1.0, 0, 0, 0]], pa.list_(pa.float32(), 4)), "tags": [["x", "y"]]})
+    )
+    assert store.payload(SPACE, ["a"]) == {"tags": [["x", "y"]]}
+    with pytest.raises(InvalidInput, match=r"does not fit the column, which holds list<.*>"):
+        store.search(rows(1), 1, filter=(Condition("tags", "==", "x"),))
+    with pytest.raises(InvalidInput, match=r"payload column 'tags' holds list<.*>, came text"):
+        store.upsert(rows(1), {"tags": ["x"]})
+
+
+@pytest.mark.parametrize("length", [1e-20, 1e25])
+def test_vectors_that_leave_float32_when_squared_are_refused(store, length):
+    vectors = np.zeros((2, 4), np.float32)
+    vectors[0, 0], vectors[1, 1] = 1, length
+    with pytest.raises(InvalidInput, match=r"first 'b' of length 1e[-+]\d+; scale them, to length one"):
+        store.upsert(Embeddings(("a", "b"), vectors, SPACE))
+    assert store.count(SPACE) == 0
+    store.upsert(rows())
+    far = Embeddings.of(vectors[1:], SPACE)
+    assert set(store.search(far, 6).ids[0]) == set(rows().ids), "the length of a query is no matter"
 
 
 def test_two_writers_that_opened_an_empty_store_keep_each_others_rows(store):

@@ -17,11 +17,11 @@ def test_what_is_held_does_not_follow_the_array_it_came_from():
     np.testing.assert_array_equal(store.scan(SPACE, limit=2).vectors, np.eye(2))
 
 
-def test_a_filter_that_does_not_fit_names_the_value_it_met():
+def test_a_filter_that_does_not_fit_names_what_the_column_holds():
     store = MemoryStore(SPACE)
     rows = Embeddings.of(np.eye(2, dtype=np.float32), SPACE)
     store.upsert(rows, {"kind": ["x", "y"]})
-    with pytest.raises(InvalidInput, match=r"value=3\) does not fit a column that holds 'x'"):
+    with pytest.raises(InvalidInput, match=r"value=3\) does not fit the column, which holds text"):
         store.search(rows, 1, filter=(Condition("kind", "<", 3),))
     with pytest.raises(InvalidInput, match=r"no payload column 'sort'; there are \['kind'\]"):
         store.search(rows, 1, filter=(Condition("sort", "==", "x"),))

@@ -10,21 +10,36 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SpaceMismatch
 from embridge.nearest import Hits
 from embridge.space import Space
+from embridge.stores._columns import plain, plain_column, require_text
 
-__all__ = ["Capabilities", "Condition", "Filter", "Payload", "Store", "require_held", "require_payload", "scan_parts"]
+__all__ = [
+    "Capabilities",
+    "Condition",
+    "Filter",
+    "Payload",
+    "Store",
+    "require_held",
+    "require_ids",
+    "require_payload",
+    "scan_parts",
+]
 
 Payload = Mapping[str, Sequence[Any]]
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
+_FAMILIES: dict[type, type] = {int: float}
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A condition on the payload: ``column operator value``.
 
+    A row without a value meets no condition, ``!=`` included. Text compares with text, by code points; numbers with numbers,
+    exactly, whole or not; true and false with these two. Another kind than the column's is refused.
+
     Attributes:
         column: A payload column.
         operator: ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=`` or ``in``.
-        value: What to compare with; a tuple of values for ``in``.
+        value: Text, a finite number, true or false; a tuple of values of one kind for ``in``.
 
     Raises:
         InvalidInput: It is no condition.
@@ -43,6 +58,19 @@ class Condition:
         several = isinstance(self.value, tuple)
         if (self.operator == "in") != several or (several and not self.value):
             raise InvalidInput(f"'in' takes a tuple with at least one value and nothing else does; came {self}")
+        values = tuple(map(self._comparable, self.value if several else (self.value,)))
+        if len({_FAMILIES.get(type(value), type(value)) for value in values}) > 1:
+            raise InvalidInput(f"filter: 'in' takes values of one kind; came {self}")
+        object.__setattr__(self, "value", values if several else values[0])
+
+    def _comparable(self, value: Any) -> Any:
+        try:
+            compared = plain(value)
+        except ValueError as error:
+            raise InvalidInput(f"filter: {self.column}: {error}") from error
+        if compared is None:
+            raise InvalidInput(f"filter: {self.column}: values are text, finite numbers, true or false; came {value!r}")
+        return compared
 
 
 Filter = tuple[Condition, ...]
@@ -57,6 +85,7 @@ class Capabilities:
         exact: Search finds the nearest rows, always.
         filter: Search takes conditions on the payload.
         persistent: What was written is there after the process ends.
+        exact_scores: The score of a hit is what the space's metric says, to rounding, whatever an index stores.
 
     Examples:
         >>> Capabilities(exact=True, filter=True, persistent=False).exact
@@ -66,6 +95,7 @@ class Capabilities:
     exact: bool
     filter: bool
     persistent: bool
+    exact_scores: bool = True
 
 
 @runtime_checkable
@@ -96,7 +126,9 @@ class Store(Protocol):
     def upsert(self, rows: Embeddings, payload: Payload | None = None) -> None:
         """Write rows, replacing those of the same id: doing it twice is doing it once.
 
-        payload: columns of one value a row. All rows of a space carry the same columns. Whole or not at all.
+        payload: columns of one value a row: text, true or false, whole numbers of 64 bits, finite numbers, or None where
+        there is no value. All rows of a space carry the same columns. A column takes the kind of its first values, and
+        keeps it; whole numbers may join numbers. Whole or not at all. See `require_payload`.
         """
         ...
 
@@ -105,7 +137,11 @@ class Store(Protocol):
         ...
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
-        """The k nearest rows of every query, among those that meet the filter; fewer where fewer do."""
+        """The k nearest rows of every query, among those that meet the filter; fewer where fewer do.
+
+        A score is what the space's metric says, and rows of one score come in order of id. Cosine knows no direction of
+        zeros: such a row is not found, and such a query finds nothing.
+        """
         ...
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
@@ -164,7 +200,7 @@ def require_held(spaces: Sequence[Space], space: Space, *, what: str) -> None:
 
 
 def require_payload(payload: Payload | None, rows: int) -> dict[str, list[Any]]:
-    """Payload columns as lists, each as long as the rows.
+    """Payload columns as lists of Python's own values, each as long as the rows.
 
     Args:
         payload: Columns by name, or None.
@@ -174,11 +210,12 @@ def require_payload(payload: Payload | None, rows: int) -> dict[str, list[Any]]:
         The columns.
 
     Raises:
-        InvalidInput: A column is of another length, or its name cannot be used.
+        InvalidInput: A column is of another length, its name cannot be used, or a value is no text, number or truth; the
+            message names the row, counted from 0.
 
     Examples:
-        >>> require_payload({"kind": ("shoe", "hat")}, 2)
-        {'kind': ['shoe', 'hat']}
+        >>> require_payload({"kind": ("shoe", None)}, 2)
+        {'kind': ['shoe', None]}
     """
     columns = {name: list(values) for name, values in (payload or {}).items()}
     for name, values in columns.items():
@@ -186,4 +223,23 @@ def require_payload(payload: Payload | None, rows: int) -> dict[str, list[Any]]:
             raise InvalidInput(f"payload column {name!r}: use a plain name, not id, vector or one that begins with _")
         if len(values) != rows:
             raise InvalidInput(f"payload column {name!r} has {len(values)} values for {rows} rows")
-    return columns
+    return {name: plain_column(name, values) for name, values in columns.items()}
+
+
+def require_ids(ids: Sequence[str]) -> None:
+    """Refuse ids that no database can hold: those with half of a surrogate pair.
+
+    Args:
+        ids: Non-empty texts, as `Embeddings` has them.
+
+    Raises:
+        InvalidInput: There is such an id.
+
+    Examples:
+        >>> require_ids(["it's 17", "größe"])
+    """
+    try:
+        for name in ids:
+            require_text(name)
+    except ValueError as error:
+        raise InvalidInput(f"ids: {error}; write the item's id as valid text") from error

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar, final
@@ -18,14 +18,19 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, StoreError, require
 from embridge.nearest import Hits
 from embridge.space import Space
-from embridge.stores.base import Capabilities, Condition, Filter, Payload, require_held, require_payload
+from embridge.stores._columns import require_comparable
+from embridge.stores._lance_columns import SPACE_KEY, as_rows, as_table, kinds_of, ready, schema_of, values_of
+from embridge.stores._lance_filters import literal, sql
+from embridge.stores._lance_search import nearest
+from embridge.stores.base import Capabilities, Filter, Payload, require_held, require_ids, require_payload
 
 __all__ = ["LanceStore"]
 
 _T = TypeVar("_T")
 
 _PREFIX = "space_"
-_SPACE_KEY = b"embridge.space"
+_SHORTEST, _LONGEST = 1e-15, 1e15  # beyond, LanceDB's squared lengths leave float32
+_SHOWN = 5
 
 
 @final
@@ -33,11 +38,11 @@ class LanceStore:
     """A folder of LanceDB tables named ``space_<id>``; each table's schema carries its space.
 
     The rows of a write are one LanceDB commit, so a crash leaves those of the last whole write. Every call sees what other
-    processes have written by then. Under cosine LanceDB has no distance to a vector of zeros: such a row is never found,
-    and such a query finds nothing (`MemoryStore` gives them the score 0). Needs the extra ``lancedb``.
+    processes have written by then. Needs the extra ``lancedb``.
 
-    Search is exhaustive as long as no vector index is built on a table, with LanceDB itself. Through one it is approximate,
-    and so are its scores: ``capabilities`` say so, and `ann_recall` measures what that costs.
+    Search is exhaustive as long as no vector index is built on a table, with LanceDB itself. Through one it is approximate:
+    ``capabilities`` say so, and `ann_recall` measures what that costs. Scores are exact either way, since they are computed
+    from the stored vectors of the hits. An index of another metric than the space's is passed by.
 
     Args:
         path: The folder.
@@ -48,6 +53,7 @@ class LanceStore:
         MissingExtra: LanceDB is not installed.
 
     Examples:
+        >>> from embridge.stores import Condition
         >>> space = Space("toy", "1", 2)
         >>> store = LanceStore("shop", create=True)
         >>> store.add_space(space)
@@ -65,15 +71,18 @@ class LanceStore:
             raise StoreError(f"{path} {what}; expected a folder with a LanceDB store")
         try:
             self._database = lancedb.connect(str(path), read_consistency_interval=timedelta(0))
-            self._tables = {space: table for space, table in map(self._open, self._names()) if space is not None}
+            names = self._names()
+            opened = map(self._open, (name for name in names if name.startswith(_PREFIX)))
+            self._tables = {space: table for space, table in opened if space is not None}
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(f"{path} cannot be opened as a LanceDB store: {error}") from error
         if not create and not self._tables:
-            raise StoreError(f"{path} holds no table made by embridge (named {_PREFIX}<id>); is it another folder?")
+            raise StoreError(f"{path} holds no table made by embridge (named {_PREFIX}<id>); {self._instead(names)}")
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(exact=not any(map(self._indexed, self._tables.values())), filter=True, persistent=True)
+        indexed = any(space.metric in self._index_metrics(table) for space, table in self._tables.items())
+        return Capabilities(exact=not indexed, filter=True, persistent=True)
 
     def spaces(self) -> list[Space]:
         return list(self._tables)
@@ -81,7 +90,7 @@ class LanceStore:
     def add_space(self, space: Space) -> None:
         if space in self._tables:
             return
-        name, schema = _PREFIX + space.id, _schema(space, {})
+        name, schema = _PREFIX + space.id, schema_of(space)
         self._tables[space] = _ended(lambda: self._database.create_table(name, schema=schema, exist_ok=True))
 
     def count(self, space: Space) -> int:
@@ -92,9 +101,10 @@ class LanceStore:
         columns = require_payload(payload, len(rows))
         if len(rows) == 0:
             return
-        data = _to_arrow(rows, columns)
+        require_ids(rows.ids)
+        _require_measurable(rows)
         try:
-            _ended(lambda: _write(table, data))
+            _ended(lambda: _write(table, rows, columns))
         except InvalidInput:
             raise
         except (ValueError, RuntimeError, OSError) as error:
@@ -108,70 +118,92 @@ class LanceStore:
             raise InvalidInput(f"scan: limit is at least 1, came {limit}")
         ordering = require("lancedb.query", extra="lancedb").ColumnOrdering(column_name="id")
         query = table.search().order_by([ordering]).select(["id", "vector"]).limit(limit)
-        found = self._fetch(query if after is None else query.where(f"id > {_literal(after)}"))
-        return _to_embeddings(found, space) if len(found) else None
+        found = self._fetch(query if after is None else query.where(f"id > {literal(after)}"))
+        return as_rows(found, space) if len(found) else None
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
         table = self._table(queries.space, "search")
         if k < 1:
             raise InvalidInput(f"search: k is at least 1, came {k}")
-        where = " AND ".join(_sql(condition, table.schema) for condition in filter)
-        found = [self._search_one(table, vector, k, where, queries.space) for vector in queries.vectors]
+        if queries.space.metric == "l2":
+            _require_measurable(queries)
+        kinds = kinds_of(table.schema)
+        for condition in filter:
+            require_comparable(condition, kinds)
+        where = " AND ".join(sql(condition, kinds[condition.column]) for condition in filter)
+        metrics = self._index_metrics(table)
+        index = None if not metrics else queries.space.metric in metrics
+        found = [
+            self._read(partial(nearest, table, queries.take([row]), k, where, index)) for row in range(len(queries))
+        ]
         width = max((len(ids) for ids, _ in found), default=0)
         scores = np.full((len(queries), width), -np.inf, np.float32)
         for row, (_, values) in enumerate(found):
             scores[row, : len(values)] = values
-        return Hits(tuple(tuple(ids) for ids, _ in found), scores)
+        return Hits(tuple(ids for ids, _ in found), scores)
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
         table = self._table(space, "payload")
-        columns = _payload_names(table.schema)
-        found = self._rows_of(table, ids, ["id", *columns]) if ids else None
-        if found is None:
-            return {column: [] for column in columns}
-        return {column: found[column].to_pylist() for column in columns}
+        schema = table.schema
+        if not ids:
+            return {column: [] for column in kinds_of(schema)}
+        stored = [name for name in kinds_of(schema) if name in schema.names]
+        return values_of(self._rows_of(table, ids, ["id", *stored]), schema)
 
     def _names(self) -> list[str]:
+        """All tables of the folder, made by this library or not."""
         names, token = [], None
         while True:
             page = self._database.list_tables(page_token=token)
-            names += [n for n in page.tables if n.startswith(_PREFIX)]
+            names += page.tables
             token = page.page_token
             if not token:
                 return names
 
     def _open(self, name: str) -> tuple[Space | None, Any]:
         table = self._database.open_table(name)
-        written = (table.schema.metadata or {}).get(_SPACE_KEY)
+        written = (table.schema.metadata or {}).get(SPACE_KEY)
         return (None if written is None else Space.from_dict(json.loads(written))), table
 
     def _table(self, space: Space, what: str) -> Any:
         require_held(self.spaces(), space, what=what)
         return self._tables[space]
 
-    def _indexed(self, table: Any) -> bool:
-        try:
-            return any("vector" in index.columns for index in table.list_indices())
-        except (ValueError, RuntimeError, OSError) as error:
-            raise StoreError(f"{self.path} cannot be read: {error}; restore it from a copy") from error
+    def _instead(self, names: Sequence[str]) -> str:
+        """What there is where no table is ours, and what to do."""
+        if not names:
+            return "is it another folder?"
+        columns = {name: ", ".join(self._database.open_table(name).schema.names) for name in names[:_SHOWN]}
+        tables = "; ".join(f"{name} (columns {held})" for name, held in columns.items())
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        return (
+            f"there are tables of others: {tables}{more}. Read their ids and vectors and upsert them into a store of its own, "
+            "or write them to Parquet with columns id and vector; see 'A table that was there before' in docs/how-to/stores.md"
+        )
+
+    def _index_metrics(self, table: Any) -> set[str]:
+        """What the indices on a table's vectors compare by."""
+
+        def metrics() -> set[str]:
+            names = [index.name for index in table.list_indices() if "vector" in index.columns]
+            return {str(held.distance_type) for name in names if (held := table.index_stats(name)) is not None}
+
+        return self._read(metrics)
 
     def _fetch(self, query: Any) -> Any:
+        return self._read(query.to_arrow)
+
+    def _read(self, read: Callable[[], _T]) -> _T:
         try:
-            return query.to_arrow()
+            return read()
+        except InvalidInput:
+            raise
         except (ValueError, RuntimeError, OSError) as error:
             raise StoreError(f"{self.path} cannot be read: {error}; restore it from a copy") from error
-
-    def _search_one(
-        self, table: Any, vector: np.ndarray, k: int, where: str, space: Space
-    ) -> tuple[list[str], np.ndarray]:
-        query = table.search(vector).distance_type(space.metric).limit(k).select(["id", "_distance"])
-        found = self._fetch(query.where(where, prefilter=True) if where else query)
-        distance = found["_distance"].to_numpy().astype(np.float32)
-        return found["id"].to_pylist(), -distance if space.metric == "l2" else 1 - distance
 
     def _rows_of(self, table: Any, ids: Sequence[str], columns: list[str]) -> Any:
         """Those columns of those ids, in that order."""
-        where = f"id IN ({', '.join(map(_literal, dict.fromkeys(ids)))})"
+        where = f"id IN ({', '.join(map(literal, dict.fromkeys(ids)))})"
         found = self._fetch(table.search().where(where).select(columns).limit(len(ids)))
         row_of = {name: row for row, name in enumerate(found["id"].to_pylist())}
         missing = [i for i in ids if i not in row_of]
@@ -195,84 +227,21 @@ def _ended(write: Callable[[], _T]) -> _T:
             handler(*noted[0])
 
 
-def _write(table: Any, data: Any) -> None:
-    names = _payload_names(data.schema)
-    if names and not _payload_names(table.schema) and table.count_rows() == 0:
-        table.add_columns([data.schema.field(name) for name in names])  # the first rows settle them
-    _require_fitting(data.schema, table.schema)
-    data = data.select(table.schema.names).cast(table.schema)
+def _write(table: Any, rows: Embeddings, columns: dict[str, list[Any]]) -> None:
+    columns = ready(table, columns)
+    data = as_table(rows, columns, table.schema)
     table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
 
 
-def _schema(space: Space, columns: dict[str, Any]) -> Any:
-    pa = require("pyarrow", extra="lancedb")
-    fields = [("id", pa.string()), ("vector", pa.list_(pa.float32(), space.dim)), *columns.items()]
-    return pa.schema(fields, metadata={_SPACE_KEY: json.dumps(space.to_dict())})
-
-
-def _payload_names(schema: Any) -> list[str]:
-    return [name for name in schema.names if name not in ("id", "vector")]
-
-
-def _require_fitting(batch: Any, schema: Any) -> None:
-    """The same payload columns of the same types; whole numbers may join floats, and blanks anything."""
-    types = require("pyarrow", extra="lancedb").types
-    names = _payload_names(schema)
-    if set(names) != set(_payload_names(batch)):
+def _require_measurable(rows: Embeddings) -> None:
+    """Refuse vectors whose squared length LanceDB cannot compute; zeros are none of them."""
+    lengths = np.linalg.norm(rows.vectors.astype(np.float64), axis=1)
+    bad = lengths > _LONGEST
+    if rows.space.metric == "cosine":
+        bad |= (lengths > 0) & (lengths < _SHORTEST)
+    if bad.any():
+        row = int(bad.argmax())
         raise InvalidInput(
-            f"payload: rows of this space carry {sorted(names)}, came {sorted(_payload_names(batch))}; write the same ones"
+            f"{int(bad.sum())} vectors are too long or too short for LanceDB's float32, first {rows.ids[row]!r} of length "
+            f"{lengths[row]:g}; scale them, to length one where cosine compares them"
         )
-    for name in names:
-        new, old = batch.field(name).type, schema.field(name).type
-        if not (new == old or types.is_null(new) or (types.is_integer(new) and types.is_floating(old))):
-            raise InvalidInput(f"payload column {name!r} holds {old}, came {new}; convert the values")
-
-
-def _to_arrow(rows: Embeddings, columns: dict[str, list[Any]]) -> Any:
-    pa = require("pyarrow", extra="lancedb")
-    try:
-        arrays = {name: pa.array(values) for name, values in columns.items()}
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise InvalidInput(f"payload: a column holds one type, and one that a table can hold: {error}") from error
-    flat = pa.array(np.ascontiguousarray(rows.vectors).reshape(-1))
-    vectors = pa.FixedSizeListArray.from_arrays(flat, rows.space.dim)
-    schema = _schema(rows.space, {name: array.type for name, array in arrays.items()})
-    return pa.table([pa.array(rows.ids, pa.string()), vectors, *arrays.values()], schema=schema)
-
-
-def _to_embeddings(found: Any, space: Space) -> Embeddings:
-    flat = found["vector"].combine_chunks().flatten().to_numpy()
-    return Embeddings(tuple(found["id"].to_pylist()), flat.reshape(len(found), space.dim), space)
-
-
-def _sql(condition: Condition, schema: Any) -> str:
-    known = sorted(_payload_names(schema))
-    if condition.column not in known:
-        raise InvalidInput(f"filter: no payload column {condition.column!r}; there are {known}")
-    kind = str(schema.field(condition.column).type)
-    values = condition.value if condition.operator == "in" else (condition.value,)
-    if any(_kind(value) != {"string": "text", "bool": "flag"}.get(kind, "number") for value in values):
-        raise InvalidInput(f"filter: {condition} does not fit a column of type {kind}")
-    column = f"`{condition.column}`"  # quoted: a column may be named null or true
-    if kind.startswith("int") and any(isinstance(value, (float, np.floating)) for value in values):
-        column = f"CAST({column} AS DOUBLE)"
-    if condition.operator == "in":
-        return f"{column} IN ({', '.join(map(_literal, values))})"
-    sign = "=" if condition.operator == "==" else condition.operator
-    return f"{column} {sign} {_literal(condition.value)}"
-
-
-def _kind(value: Any) -> str:
-    return "text" if isinstance(value, str) else "flag" if isinstance(value, (bool, np.bool_)) else "number"
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, (bool, np.bool_)):
-        return "true" if value else "false"
-    if isinstance(value, (int, np.integer)):
-        return repr(int(value))
-    if isinstance(value, (float, np.floating)) and math.isfinite(value):
-        return repr(float(value))
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    raise InvalidInput(f"filter: values are text, finite numbers or true and false; came {value!r}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -12,19 +11,10 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.nearest import Hits, search
 from embridge.space import Space
-from embridge.stores.base import Capabilities, Condition, Filter, Payload, require_held, require_payload
+from embridge.stores._columns import Kind, fitted, kind_of, meets, require_comparable
+from embridge.stores.base import Capabilities, Filter, Payload, require_held, require_ids, require_payload
 
 __all__ = ["MemoryStore"]
-
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "in": lambda value, choices: value in choices,
-}
 
 
 @final
@@ -47,6 +37,7 @@ class MemoryStore:
     def __init__(self, *spaces: Space) -> None:
         self._vectors: dict[Space, dict[str, np.ndarray]] = {}
         self._payload: dict[Space, dict[str, dict[str, Any]]] = {}
+        self._kinds: dict[Space, dict[str, Kind | None]] = {}
         for space in spaces:
             self.add_space(space)
 
@@ -56,6 +47,7 @@ class MemoryStore:
     def add_space(self, space: Space) -> None:
         self._vectors.setdefault(space, {})
         self._payload.setdefault(space, {})
+        self._kinds.setdefault(space, {})
 
     def count(self, space: Space) -> int:
         require_held(self.spaces(), space, what="count")
@@ -66,11 +58,12 @@ class MemoryStore:
         columns = require_payload(payload, len(rows))
         if len(rows) == 0:
             return
-        records = self._payload[rows.space]
-        if records and (known := set(next(iter(records.values())))) != set(columns):
-            raise InvalidInput(f"payload: rows of this space carry {sorted(known)}, came {sorted(columns)}")
+        require_ids(rows.ids)
+        records, kinds = self._payload[rows.space], self._kinds[rows.space]
+        columns = fitted(kinds, columns) if records else columns
         payloads = ({column: values[i] for column, values in columns.items()} for i in range(len(rows)))
         payload_of = dict(zip(rows.ids, payloads, strict=True))  # prepared first: an interrupt leaves no half
+        self._kinds[rows.space] = {name: kinds.get(name) or kind_of(values) for name, values in columns.items()}
         self._vectors[rows.space].update(zip(rows.ids, np.array(rows.vectors), strict=True))
         records.update(payload_of)
 
@@ -84,11 +77,17 @@ class MemoryStore:
         require_held(self.spaces(), queries.space, what="search")
         if k < 1:
             raise InvalidInput(f"search: k is at least 1, came {k}")
-        records = self._payload[queries.space]
-        gallery = self._rows(queries.space, [i for i in self._vectors[queries.space] if _meets(records[i], filter)])
-        if gallery is None:
+        gallery = self._findable(queries.space, filter)
+        asked = np.flatnonzero(_with_direction(queries.vectors, queries.space))
+        if gallery is None or not len(asked):
             return Hits(((),) * len(queries), np.empty((len(queries), 0), np.float32))
-        return search(queries, gallery, k)
+        found = search(queries.take(asked), gallery, k)
+        ids: list[tuple[str, ...]] = [()] * len(queries)
+        scores = np.full((len(queries), found.scores.shape[1]), -np.inf, np.float32)
+        scores[asked] = found.scores
+        for row, names in zip(asked.tolist(), found.ids, strict=True):
+            ids[row] = names
+        return Hits(tuple(ids), scores)
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
         require_held(self.spaces(), space, what="payload")
@@ -96,8 +95,16 @@ class MemoryStore:
         missing = [i for i in ids if i not in records]
         if missing:
             raise InvalidInput(f"payload: {len(missing)} ids are not in the store, first {missing[0]!r}")
-        columns = next(iter(records.values()), {})
-        return {column: [records[i][column] for i in ids] for column in columns}
+        return {column: [records[i][column] for i in ids] for column in self._kinds[space]}
+
+    def _findable(self, space: Space, filter: Filter) -> Embeddings | None:
+        """The rows that meet the filter and that the metric ranks, in order of id."""
+        for condition in filter:
+            require_comparable(condition, self._kinds[space])
+        records = self._payload[space]
+        met = (name for name, row in records.items() if all(meets(row[one.column], one) for one in filter))
+        rows = self._rows(space, sorted(met))
+        return None if rows is None else _of_some(rows, _with_direction(rows.vectors, space))
 
     def _rows(self, space: Space, ids: list[str]) -> Embeddings | None:
         if not ids:
@@ -105,14 +112,13 @@ class MemoryStore:
         return Embeddings(tuple(ids), np.stack([self._vectors[space][i] for i in ids]), space)
 
 
-def _meets(payload: dict[str, Any], filter: tuple[Condition, ...]) -> bool:
-    for condition in filter:
-        if condition.column not in payload:
-            raise InvalidInput(f"filter: no payload column {condition.column!r}; there are {sorted(payload)}")
-        value = payload[condition.column]
-        try:
-            if not _COMPARE[condition.operator](value, condition.value):
-                return False
-        except TypeError as error:
-            raise InvalidInput(f"filter: {condition} does not fit a column that holds {value!r}: {error}") from error
-    return True
+def _with_direction(vectors: np.ndarray, space: Space) -> np.ndarray:
+    """Which vectors the metric ranks: under cosine, those that are not zeros."""
+    ranked: np.ndarray = (vectors != 0).any(axis=1)
+    return ranked if space.metric == "cosine" else np.ones(len(vectors), bool)
+
+
+def _of_some(rows: Embeddings, chosen: np.ndarray) -> Embeddings | None:
+    if chosen.all():
+        return rows
+    return rows.take(np.flatnonzero(chosen)) if chosen.any() else None

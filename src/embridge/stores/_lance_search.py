@@ -1,0 +1,83 @@
+"""One query to a table of LanceDB, its hits scored from their stored vectors as the space's metric says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.nearest import search
+from embridge.space import Space
+from embridge.stores._lance_columns import as_rows
+
+__all__ = ["nearest"]
+
+_Found = tuple[tuple[str, ...], np.ndarray]
+
+_MOST_FETCHED = 1 << 31
+_FURTHER, _MOST_FURTHER = 8, 4_096  # rows fetched beyond k, where more may score as the k-th does
+_ROUNDING = 1e-5  # of LanceDB's distances, in float32
+_SCALE = 2.0**60  # of a query by dot: LanceDB computes 1 - dot, in which a small dot would vanish
+
+
+def nearest(table: Any, query: Embeddings, k: int, where: str, index: bool | None) -> _Found:
+    """The k best rows of one query: ids and scores, best first, by id where scores are equal.
+
+    Args:
+        table: The table of the query's space.
+        query: One row.
+        k: How many.
+        where: A condition in SQL; empty for none.
+        index: Whether a vector index is of the space's metric; None where there is none at all.
+
+    Returns:
+        Ids and scores. Without a usable index, whatever scores as the k-th does has been looked at, some thousand rows far.
+    """
+    vector, metric = _vector(query, exact=not index), query.space.metric
+    further = 0 if index else _FURTHER
+    while vector is not None:
+        limit = min(k + further, _MOST_FETCHED)
+        asked = table.search(vector).distance_type(metric).limit(limit).select(["id", "vector", "_distance"])
+        if index is False:
+            asked = asked.bypass_vector_index()
+        found = (asked.where(where, prefilter=True) if where else asked).to_arrow()
+        if index or len(found) < limit or further >= _MOST_FURTHER or not _tied(found, k):
+            return _scored(found, query, k)
+        further *= 4
+    return (), np.empty(0, np.float32)
+
+
+def _vector(query: Embeddings, *, exact: bool) -> np.ndarray | None:
+    """What is asked for: under cosine and dot the length of a query changes no order; None for one without a direction."""
+    vector: np.ndarray = query.vectors[0]
+    wide = vector.astype(np.float64)
+    length = float(np.linalg.norm(wide))
+    if query.space.metric == "cosine":
+        return (wide / length).astype(np.float32) if length else None
+    if query.space.metric == "dot" and exact and length:
+        return (wide / length * _SCALE).astype(np.float32)
+    return vector
+
+
+def _tied(found: Any, k: int) -> bool:
+    """Whether the last row may score as the k-th does, and rows that were not fetched too."""
+    distances = found["_distance"].to_numpy()
+    return bool(distances[-1] <= distances[k - 1] + _ROUNDING * (1 + abs(distances[k - 1])))
+
+
+def _scored(found: Any, query: Embeddings, k: int) -> _Found:
+    rows = as_rows(found, query.space) if len(found) else None
+    if rows is None:
+        return (), np.empty(0, np.float32)
+    order = np.argsort(np.array(rows.ids, object), kind="stable")
+    ranked = _in_order(rows, order, query.space)
+    if not len(ranked):
+        return (), np.empty(0, np.float32)
+    hits = search(query, ranked, k)
+    return hits.ids[0], hits.scores[0]
+
+
+def _in_order(rows: Embeddings, order: np.ndarray, space: Space) -> Embeddings:
+    """The rows by id, without zeros where cosine compares them."""
+    return rows.take(order[rows.vectors[order].any(axis=1)] if space.metric == "cosine" else order)
