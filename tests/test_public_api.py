@@ -174,6 +174,8 @@ PUBLIC = {
     "embridge.export.onnx": "to_onnx",
     "embridge.export.sentence_transformers": "fold_sentence_transformer",
     "embridge.jobs.demo": "DemoResult run_demo",
+    "embridge.jobs.describe": "describe",
+    "embridge.jobs.description": "Description Kind",
     "embridge.jobs.evaluate": "NAMED_FOR_EVALUATION evaluate_upgrade",
     "embridge.jobs.export": "export_upgrade",
     "embridge.jobs.fit": "Fitted fit_upgrade",

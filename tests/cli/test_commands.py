@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from embridge import Embeddings, Space, Upgrade
+from embridge.adapters import Identity, Prefix, Provenance
 from embridge.cli import app
 from embridge.cli._terminal import print_table, progress_bars
 from embridge.datasets import glyph_models, glyphs
@@ -549,6 +550,20 @@ def test_inspect_checks_the_search_through_an_index_by_space(tmp_path):
     assert plain["recall"] == 1.0
     assert by_revision["lone"]["index_check"] is None
     assert by_revision["lone"]["suspicions"] == ["search was not checked: fewer than two rows can be found"]
+
+
+def test_inspect_says_what_an_upgrade_is(tmp_path):
+    new, old = Space("new", "1", 3), Space("old", "1", 2)
+    Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")).save(tmp_path / "up")
+    done = run("inspect", tmp_path / "up", "--json")
+    assert done.exit_code == 0
+    (one,) = json.loads(done.stdout)["inspections"]
+    assert (one["kind"], one["facts"]["dims"], one["problems"]) == ("upgrade", "3 → 2", [])
+    assert "an upgrade" in run("inspect", tmp_path / "up").stdout
+    (tmp_path / "up" / "weights.safetensors").write_bytes(b"")
+    done = run("inspect", tmp_path / "up")
+    assert done.exit_code == 1
+    assert "truncated, altered or replaced" in done.stderr
 
 
 def test_inspect_has_no_index_to_check_in_a_file(tmp_path):

@@ -94,14 +94,15 @@ def demo(
 @app.command()
 def inspect(
     path: Annotated[
-        Path, typer.Argument(help="A file of vectors (npy, parquet, arrow) or a store.", show_default=False)
+        Path,
+        typer.Argument(help="Vectors (npy, parquet, arrow), a store, an upgrade, a report, …", show_default=False),
     ],
     check_index: Annotated[
         int, typer.Option(min=0, help="Search a store for so many of its rows, and compare with exact search.")
     ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Show spaces, dims, norms, NaN, duplicates and suspected mixing. Ends with 1 if the vectors are unusable."""
+    """Show what a file or folder is; of vectors, spaces, norms, NaN and mixing. Ends with 1 if they are unusable."""
     from embridge.cli._terminal import progress_bars
     from embridge.jobs.inspect import inspect_path
 

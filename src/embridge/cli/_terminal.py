@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -23,6 +24,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from embridge.cli._layout import parts
 from embridge.progress import Progress
 
 if TYPE_CHECKING:  # tables of other things are printed without it
@@ -131,19 +133,22 @@ def print_comparison(comparison: Comparison, *, markdown: bool = False) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """A table on stdout; columns after the first are right-aligned."""
-    table = Table(
-        title=Text(title) if title else None,
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for i, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if i == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # as it is: people's texts hold brackets, which rich would read as markup
+    """A table on stdout, in parts where the terminal is narrow; figures are right-aligned."""
     console = Console()
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=_LOG_WIDTH)  # whoever reads it may cut; what is cut here is lost
-    console.print(table)
+    for place, part in enumerate(parts(columns, rows, console.width)):
+        table = Table(
+            title=Text(f"{title} (continued)" if place else title) if title else None,
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=True,
+        )
+        for column in part:
+            justify: Literal["left", "right"] = "left" if column.is_text else "right"
+            table.add_column(Text(columns[column.number]), justify=justify, overflow="fold", width=column.width)
+        for row in rows:
+            cells = (row[column.number] for column in part)
+            table.add_row(*map(Text, cells))  # as it is: people's texts hold brackets, which rich would read as markup
+        console.print(table)

@@ -1,4 +1,4 @@
-"""Looking at vectors before trusting them: a file, or every space of a store."""
+"""Looking before trusting: at vectors in a file or a store, and at what else embridge writes and reads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from embridge.adapters.base import row_lengths
 from embridge.errors import InvalidInput, SettingsError
+from embridge.jobs.describe import describe
+from embridge.jobs.description import Description
 from embridge.jobs.inspection import Inspection
 from embridge.nearest import top_k
 from embridge.progress import Progress, silent
@@ -222,21 +224,22 @@ def _groups(neighbours: np.ndarray) -> np.ndarray:
 
 def inspect_path(
     path: Path | str, *, check_index: int = 0, seed: int = 0, progress: Progress = silent
-) -> list[Inspection]:
-    """Inspect a file of vectors, or every space of a store.
+) -> list[Inspection | Description]:
+    """Inspect a file of vectors or every space of a store, or tell what else a file or folder is.
 
     Args:
-        path: The file, or the store's folder.
+        path: A file of vectors, a store, an upgrade, a report, a model, a cache of captions or a settings file.
         check_index: For a store, see `inspect_store`.
         seed: Of the rows that are searched for.
         progress: Hears how many are done.
 
     Returns:
-        What was found: one of a file, one a space of a store.
+        What was found: one of a file, one a space of a store. What holds no vectors is told as `describe` does.
 
     Raises:
-        SettingsError: The search of a file is to be checked.
-        InvalidInput: There is nothing under that name.
+        ArtefactError: It is an upgrade, a report or a model that is truncated, altered or of another version.
+        SettingsError: The search of what is no store is to be checked, or a settings file has mistakes.
+        InvalidInput: There is nothing under that name, or nothing that embridge writes or reads.
 
     Examples:
         >>> _ = np.save("rows.npy", np.eye(3, dtype=np.float32))
@@ -244,10 +247,13 @@ def inspect_path(
         [3]
     """
     path = Path(path)
-    if path.is_dir():
-        return inspect_store(open_store(path), str(path), check_index=check_index, seed=seed, progress=progress)
     if not path.exists():
-        raise InvalidInput(f"{path} does not exist; expected a file of vectors or a store's folder")
+        raise InvalidInput(f"{path} does not exist; expected a file of vectors, a store's folder or an upgrade's")
+    description = describe(path)
+    if description is None and path.is_dir():
+        found = inspect_store(open_store(path), str(path), check_index=check_index, seed=seed, progress=progress)
+        return list(found)
     if check_index:
-        raise SettingsError(f"{path} is a file, which has no index to check; name a store's folder")
-    return [inspect_file(path)]
+        what = "a file" if description is None else description.named_kind
+        raise SettingsError(f"{path} is {what}, which has no index to check; name a store's folder")
+    return [inspect_file(path) if description is None else description]

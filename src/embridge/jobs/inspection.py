@@ -57,7 +57,8 @@ class Inspection:
         """As JSON."""
         space_id = None if self.space is None else self.space.id
         index_check = None if self.index_check is None else self.index_check.to_dict()
-        return asdict(replace(self, index_check=None)) | {"space_id": space_id, "index_check": index_check}
+        measured = asdict(replace(self, index_check=None)) | {"space_id": space_id, "index_check": index_check}
+        return {"kind": "vectors"} | measured
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Columns and rows for a table."""
