@@ -136,7 +136,9 @@ PUBLIC = {
     "embridge.evaluation.chains": "chain_reports compatibility_matrices",
     "embridge.evaluation.choose_fusion": "GRID choose_alpha split_support",
     "embridge.evaluation.compare": "CellChange compare",
-    "embridge.evaluation.compatibility": "Answer Comparison FEWEST_CHANGED compatible flip_rates flips",
+    "embridge.evaluation.compatibility": (
+        "Answer Comparison FEWEST_CHANGED compatible expected_flip_rates flip_rates flips"
+    ),
     "embridge.evaluation.evaluate": "evaluate",
     "embridge.evaluation.figures": "Asked Curve Figure Flip Histogram Ratios ScoreShift SliceFigure worst_first",
     "embridge.evaluation.full_ranking": "full_average_precision",
@@ -157,6 +159,7 @@ PUBLIC = {
     "embridge.evaluation.report": "BACKFILLED CEILING Cell DIRECTIONS OLD Report Task UPGRADED",
     "embridge.evaluation.report_files": "load_report load_summary save_report summary_to_dict",
     "embridge.evaluation.report_values": "read_values write_values",
+    "embridge.evaluation.retrieve": "Retrieved drawn_at_the_end hits_and_ties retrieve",
     "embridge.evaluation.scope": "CROSS_MODAL Scope Unjudged",
     "embridge.evaluation.score_shift": "FEWEST_KEPT Threshold ks_distance precision_above threshold_for_precision",
     "embridge.evaluation.sequences": (
@@ -167,6 +170,10 @@ PUBLIC = {
     "embridge.evaluation.statistics": "Drawn Interval bootstrap_mean queries_needed weighted_mean",
     "embridge.evaluation.summarise": "summarise",
     "embridge.evaluation.summary": "Summary",
+    "embridge.evaluation.tied_metrics": (
+        "TIED_METRICS expected_average_precision expected_first_rank expected_ndcg expected_recall"
+    ),
+    "embridge.evaluation.ties": "Searched Ties dense find_ties merged_ties runs_of",
     "embridge.evaluation.verdict": "Decision Verdict decide with_gates",
     "embridge.evaluation.verification": "Acceptance tar_at_far",
     "embridge.export": "FoldTarget fold foldable_into query_path",
@@ -219,6 +226,7 @@ PUBLIC = {
     "embridge.methods.xbt": "XBT",
     "embridge.methods.xbt_losses": "neighbour_loss with_noise xbt_loss",
     "embridge.nearest": "Hits Ranking rerank search top_k",
+    "embridge.nearest.ties": "pair_scores rows_of_score tie_keys",
     "embridge.progress": "Progress",
     "embridge.provenance": "Provenance environment library_versions processor",
     "embridge.query": (

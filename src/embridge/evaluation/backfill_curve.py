@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation.calibrate import fit_calibration
-from embridge.evaluation.judged import Judged
+from embridge.evaluation.judged import Judged, JudgedByPair
 from embridge.evaluation.measures import FULL, measure
-from embridge.evaluation.one_set import without_rows
+from embridge.evaluation.retrieve import Retrieved, hits_and_ties
 from embridge.evaluation.sides import Side
-from embridge.nearest import Ranking, top_k
+from embridge.evaluation.ties import Searched, merged_ties
+from embridge.nearest import Ranking
 from embridge.query.merging import Merge, Part, best_of_both, comparable
 from embridge.shapes import Bool, Float64, Int64
 
 __all__ = ["Mixed", "backfill_auc", "backfill_curve", "backfilled", "cut_offs"]
+
+_NOTHING = JudgedByPair.of(np.zeros(0, np.int64), np.zeros(0), (0, 1), None)
 
 
 def cut_offs(k: int = 20) -> list[float]:
@@ -100,12 +103,8 @@ def backfill_curve(
             f"{FULL} is of whole rankings, which a partly backfilled gallery does not make; use map_at_K"
         )
     ideal = judged.ideal(min(at_k.k, len(order)))
-    return np.stack(
-        [
-            at_k.values(judged.gains(mixed.ranking(done, at_k.k).rows), judged.relevant, ideal)
-            for _, done in backfilled(order, k=k)
-        ]
-    )
+    points = (mixed.search(done, at_k.k, judged) for _, done in backfilled(order, k=k))
+    return np.stack([at_k.values(judged.gains(p.ranking.rows), judged.relevant, ideal, p.ties) for p in points])
 
 
 def backfilled(order: Int64[np.ndarray, " n"], *, k: int = 20) -> Iterator[tuple[float, Bool[np.ndarray, " n"]]]:
@@ -180,25 +179,46 @@ class Mixed:
         Raises:
             InvalidInput: There is not one mark a gallery row.
         """
+        return self._merged(backfilled, depth, _NOTHING).ranking
+
+    def search(self, backfilled: Bool[np.ndarray, " n"], depth: int, judged: Judged) -> Retrieved:
+        """`ranking`, with the hits that are equal, each in its own part.
+
+        Args:
+            backfilled: Which gallery rows are re-encoded [n].
+            depth: How many hits a query gets at most.
+            judged: What is right for each query.
+
+        Returns:
+            The hits, best first.
+
+        Raises:
+            InvalidInput: There is not one mark a gallery row.
+        """
+        return self._merged(backfilled, depth, judged)
+
+    def _merged(self, backfilled: np.ndarray, depth: int, judged: Judged) -> Retrieved:
         if len(backfilled) != len(self.new.gallery):
             raise InvalidInput(
                 f"{len(backfilled)} marks for a gallery of {len(self.new.gallery)} rows; one a row is needed"
             )
-        deep = depth + (self.own is not None)
-        new_rows, new_values = self._hits("new", np.flatnonzero(backfilled), deep)
-        old_rows, old_values = self._hits("old", np.flatnonzero(~backfilled), deep)
-        places = best_of_both(new_values, old_values, deep)
-        rows = np.take_along_axis(np.concatenate([new_rows, old_rows], axis=1), places, axis=1)
+        searched = Searched(judged, self.own)
+        new, new_values = self._hits("new", np.flatnonzero(backfilled), depth, searched)
+        old, old_values = self._hits("old", np.flatnonzero(~backfilled), depth, searched)
+        places = best_of_both(new_values, old_values, depth + (self.own is not None))
+        rows = np.take_along_axis(np.concatenate([new.ranking.rows, old.ranking.rows], axis=1), places, axis=1)
         values = np.take_along_axis(np.concatenate([new_values, old_values], axis=1), places, axis=1)
-        ranking = Ranking(rows, values.astype(np.float32))
-        return ranking if self.own is None else without_rows(ranking, self.own)
+        ties = merged_ties([(part.ranking.rows, part.ties) for part in (new, old)], places, judged)
+        return Retrieved(Ranking(rows, values.astype(np.float32)), ties).without_own(searched).cut(depth)
 
-    def _hits(self, part: Part, rows: Int64[np.ndarray, " m"], depth: int) -> tuple[np.ndarray, np.ndarray]:
+    def _hits(self, part: Part, rows: np.ndarray, depth: int, searched: Searched) -> tuple[Retrieved, np.ndarray]:
         """The best of these gallery rows for every query, and values that compare with the other part's."""
         side = self.new if part == "new" else self.bridged
         if not len(rows):
             none = np.empty((len(side.queries), 0))
-            return none.astype(np.int64), none
-        hits = top_k(side.queries.vectors, side.gallery.vectors[rows], depth, metric=side.gallery.space.metric)
-        values = comparable(self._merge, part, hits.scores.astype(np.float64), np.arange(hits.scores.shape[1]))
-        return rows[hits.rows], np.minimum.accumulate(values, axis=1)
+            return Retrieved(Ranking(none.astype(np.int64), none.astype(np.float32))), none
+        queries, gallery, metric = side.queries.vectors, side.gallery.vectors[rows], side.gallery.space.metric
+        hits = hits_and_ties(queries, gallery, depth + 1, replace(searched, rows=rows), metric=metric)
+        scores = hits.ranking.scores.astype(np.float64)
+        values = comparable(self._merge, part, scores, np.arange(scores.shape[1]))
+        return hits, np.minimum.accumulate(values, axis=1)

@@ -6,7 +6,7 @@ Fusion, cascade and mixed search call what `embridge.query` calls, so that a rep
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,9 +15,10 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.evaluation.judged import Judged
-from embridge.evaluation.one_set import without_rows
+from embridge.evaluation.retrieve import Retrieved, drawn_at_the_end, retrieve
 from embridge.evaluation.sides import Side
-from embridge.nearest import Ranking, top_k
+from embridge.evaluation.ties import Searched, dense, find_ties, runs_of
+from embridge.nearest import Ranking
 from embridge.query.cascade import rank_again
 from embridge.query.fusion import nlerp
 from embridge.shapes import Int64
@@ -43,16 +44,18 @@ class Bench:
         old: The old model's queries [q] and gallery [n].
         new: The same items as the new model sees them.
         upgrade: From the new model to the old one.
-        own: Where queries and gallery are one set, each query's own gallery row [q], which it may not find; else None.
+        own: Each query's own gallery row [q], which it may not find, -1 where it has none; None where none has.
 
     Examples:
         >>> from embridge.adapters import Identity, Prefix, Provenance
+        >>> from embridge.evaluation import LabelRelevance
         >>> new, old = Space("new", "1", 3), Space("old", "1", 2)
         >>> rows = Embeddings.of(np.eye(3, dtype=np.float32), new)
         >>> stored = rows.with_vectors(np.eye(3, 2, dtype=np.float32), old)
         >>> upgrade = Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix"))
         >>> bench = Bench(Side(stored, stored), Side(rows, rows), upgrade)
-        >>> bench.search(bench.bridged(), 1).rows.tolist()
+        >>> judged = LabelRelevance(labels := dict(zip(rows.ids, "aab")), labels).judge(rows.ids, rows.ids)
+        >>> bench.search(bench.bridged(), 1, judged).ranking.rows.tolist()
         [[0], [1], [0]]
     """
 
@@ -78,12 +81,9 @@ class Bench:
             return side
         return Side(self.upgrade.head(side.queries), self.upgrade.head(side.gallery))
 
-    def search(self, side: Side, depth: int) -> Ranking:
+    def search(self, side: Side, depth: int, judged: Judged) -> Retrieved:
         """The best gallery rows of every query, but not its own."""
-        queries, gallery, metric = side.queries.vectors, side.gallery.vectors, side.gallery.space.metric
-        if self.own is None:
-            return top_k(queries, gallery, depth, metric=metric)
-        return without_rows(top_k(queries, gallery, depth + 1, metric=metric), self.own)
+        return retrieve(side, depth, Searched(judged, self.own))
 
     def cells(
         self, controls: Mapping[str, Upgrade], more: Sequence[str], judged: Judged
@@ -97,15 +97,33 @@ class Bench:
             | {"new/new": self.backfilled, "naive": self._naive}
         )
 
-    def cascade(self, items: int, depth: int) -> Ranking:
-        """The bridge's best ``items`` (at least ``depth``), ranked again by the new model's own scores."""
-        candidates, side = self.search(self.bridged(), max(items, depth)).rows, self.backfilled()
+    def cascade(self, items: int, depth: int, judged: Judged, *, seed: int = 0) -> Retrieved:
+        """The bridge's best ``items`` (at least ``depth``), ranked again by the new model's own scores.
+
+        Where equal scores of the bridge decide which items are ranked again, the figures are of items drawn with the seed.
+        """
+        searched, bridged = Searched(judged, self.own), self.bridged()
+        found = retrieve(bridged, max(items, depth), searched)
+        served = self._ranked_again(found, searched)
+        cut, rows = drawn_at_the_end(found, bridged, searched, seed=seed)
+        if not len(cut):
+            return served.cut(depth)
+        drawn = self._ranked_again(replace(found, ranking=replace(found.ranking, rows=rows)), searched)
+        tied = cut if drawn.ties is None else np.union1d(cut, drawn.ties.queries)
+        return replace(served, ties=dense(drawn.ranking.rows, drawn.ties, tied, judged)).cut(depth)
+
+    def _ranked_again(self, found: Retrieved, searched: Searched) -> Retrieved:
+        candidates, side = found.ranking.rows, self.backfilled()
         queries, gallery, metric = side.queries.vectors, side.gallery.vectors, side.gallery.space.metric
-        step = max(1, _CASCADE_VALUES // (candidates.shape[1] * gallery.shape[1]))
+        width = candidates.shape[1]
+        step = max(1, _CASCADE_VALUES // (width * gallery.shape[1]))
         parts = [slice(start, start + step) for start in range(0, len(queries), step)]
-        ranked = [rank_again(queries[part], gallery[candidates[part]], depth, metric=metric) for part in parts]
+        ranked = [rank_again(queries[part], gallery[candidates[part]], width, metric=metric) for part in parts]
         places, scores = (np.concatenate([getattr(r, name) for r in ranked]) for name in ("rows", "scores"))
-        return Ranking(np.take_along_axis(candidates, places, axis=1), scores)
+        ranking = Ranking(np.take_along_axis(candidates, places, axis=1), scores)
+        runs = np.take_along_axis(runs_of(found.ties, *candidates.shape), places, axis=1)
+        ties = find_ties(queries, gallery, ranking, searched, metric=metric, beside=runs)
+        return Retrieved(ranking, ties).own_last(searched)
 
     def _naive(self) -> Side:
         queries, gallery = self.new.plain.queries, self.old.gallery

@@ -11,10 +11,11 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.measures import FULL, Measure, measure
-from embridge.evaluation.one_set import own_rows, share_items, without_rows
+from embridge.evaluation.one_set import own_rows, share_items
 from embridge.evaluation.relevance import AnyRelevance
+from embridge.evaluation.retrieve import retrieve
 from embridge.evaluation.sides import Side
-from embridge.nearest import top_k
+from embridge.evaluation.ties import Searched
 from embridge.query.fusion import Fusion, FusionKind, cosines, nlerp, slerp
 from embridge.shapes import Int64
 
@@ -133,9 +134,9 @@ def _grid(grid: Sequence[float]) -> np.ndarray:
 def _values(
     queries: Embeddings, gallery: Embeddings, judged: Judged, at_k: Measure, own: np.ndarray | None
 ) -> np.ndarray:
-    ranking = top_k(queries.vectors, gallery.vectors, at_k.k + (own is not None), metric=gallery.space.metric)
-    rows = (ranking if own is None else without_rows(ranking, own)).rows
-    return at_k.values(judged.gains(rows), judged.relevant, judged.ideal(min(at_k.k, len(gallery))))
+    found = retrieve(Side(queries, gallery), at_k.k, Searched(judged, own))
+    gains, ideal = judged.gains(found.ranking.rows), judged.ideal(min(at_k.k, len(gallery)))
+    return at_k.values(gains, judged.relevant, ideal, found.ties)
 
 
 def _adaptive(

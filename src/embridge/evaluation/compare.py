@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embridge.errors import InvalidInput
-from embridge.evaluation.compatibility import Comparison, compatible, flip_rates
+from embridge.evaluation.compatibility import Comparison, compatible, expected_flip_rates
 from embridge.evaluation.report import Report, Task
 from embridge.evaluation.statistics import weighted_mean
 
@@ -91,7 +91,7 @@ def compare(a: Report, b: Report, *, metrics: Sequence[str] | None = None) -> tu
                 first, second = (weighted_mean(values, weights) for values in (x, y))
                 comparison = compatible(y, x, **drawn, seed=a.seed)
                 was, now = (r.right(direction, cell, metric)[rows] for r, rows in ((a, rows_a), (b, rows_b)))
-                rates = flip_rates(now, was, weights=weights)
+                rates = expected_flip_rates(now, was, weights=weights)
                 same = np.array_equal(x, y) and np.array_equal(was, now)
                 changes.append(
                     CellChange(direction, cell, metric, len(rows_a), first, second, comparison, *rates, same)

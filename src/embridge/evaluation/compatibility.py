@@ -20,10 +20,12 @@ __all__ = [
     "Answer",
     "Comparison",
     "compatible",
+    "expected_flip_rates",
     "flip_rates",
     "flips",
 ]
 
+_ROUNDING = 1e-12  # an expectation over ties may miss the very value by as much
 Answer = Literal["yes", "no", "undecided"]
 FEWEST_CHANGED = 6
 """Fewer queries that changed cannot reach the two-sided 5 % of an exact sign test, even if all changed one way."""
@@ -89,6 +91,7 @@ def compatible(
     """
     _require_paired(new_old, old_old)
     changes = new_old - old_old
+    changes[np.abs(changes) < _ROUNDING] = 0
     difference = bootstrap_mean(changes, weights=weights, groups=groups, seed=seed, resamples=resamples)
     enough = _changed(changes, groups) >= FEWEST_CHANGED
     if enough and difference.low > 0:
@@ -154,7 +157,34 @@ def flip_rates(
         (0.25, 0.5)
     """
     _require_paired(new_old, old_old)
-    change = (new_old > 0).astype(np.float64) - (old_old > 0)
+    return expected_flip_rates((new_old > 0).astype(np.float64), (old_old > 0).astype(np.float64), weights=weights)
+
+
+def expected_flip_rates(
+    new_old: Float64[np.ndarray, " q"],
+    old_old: Float64[np.ndarray, " q"],
+    *,
+    weights: Float64[np.ndarray, " q"] | None = None,
+) -> tuple[float, float]:
+    """Measure how far the chance to be right fell and rose: `flip_rates` where equal hits make it a matter of chance.
+
+    Args:
+        new_old: The chance that each query is right after the upgrade [q].
+        old_old: The chance that it was before [q].
+        weights: How much each query counts [q]; once by default.
+
+    Returns:
+        The negative rate and the positive one.
+
+    Raises:
+        InvalidInput: The arrays are not of the same queries, or hold NaN.
+
+    Examples:
+        >>> expected_flip_rates(np.array([0.0, 0.5]), np.array([1.0, 1.0]))
+        (0.75, 0.0)
+    """
+    _require_paired(new_old, old_old)
+    change = new_old - old_old
     return weighted_mean(np.maximum(-change, 0), weights), weighted_mean(np.maximum(change, 0), weights)
 
 

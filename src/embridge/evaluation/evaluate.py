@@ -19,16 +19,16 @@ from embridge.evaluation.measures import FULL
 from embridge.evaluation.one_set import own_rows
 from embridge.evaluation.relevance import AnyRelevance
 from embridge.evaluation.report import BACKFILLED, Cell, Report, Task
+from embridge.evaluation.retrieve import Retrieved
 from embridge.evaluation.scope import Scope, Unjudged
 from embridge.evaluation.sides import Side, fingerprint, require_same_items
-from embridge.nearest import Ranking
 from embridge.progress import Progress, silent
 from embridge.provenance import environment
 from embridge.space import require_same
 
 __all__ = ["evaluate"]
 
-_Find = Callable[[], tuple[Ranking, np.ndarray | None]]
+_Find = Callable[[], tuple[Retrieved, np.ndarray | None]]
 
 
 def evaluate(
@@ -165,20 +165,25 @@ def _finds(bench: Bench, judged: Judged, scope: Scope) -> dict[str, _Find]:
     finds: dict[str, _Find] = {}
     for name, side in bench.cells(scope.controls, scope.cells, judged).items():
         if name == BACKFILLED and "cascade" in scope.cells:
-            finds["cascade"] = lambda: (bench.cascade(scope.cascade_items, scope.deepest), None)
+            finds["cascade"] = lambda: (
+                bench.cascade(scope.cascade_items, scope.deepest, judged, seed=scope.seed),
+                None,
+            )
         finds[name] = partial(_search, bench, side, judged, scope)
-    return finds | _curves(bench, scope)
+    return finds | _curves(bench, judged, scope)
 
 
-def _search(bench: Bench, cell: Callable[[], Side], judged: Judged, scope: Scope) -> tuple[Ranking, np.ndarray | None]:
+def _search(
+    bench: Bench, cell: Callable[[], Side], judged: Judged, scope: Scope
+) -> tuple[Retrieved, np.ndarray | None]:
     side = cell()
     whole = None
     if FULL in scope.metrics:
         whole = full_average_precision(side.queries, side.gallery, judged, own=bench.own)
-    return bench.search(side, scope.deepest), whole
+    return bench.search(side, scope.deepest, judged), whole
 
 
-def _curves(bench: Bench, scope: Scope) -> dict[str, _Find]:
+def _curves(bench: Bench, judged: Judged, scope: Scope) -> dict[str, _Find]:
     """One search a cut-off, for every order that names this gallery's items."""
     if not scope.orders:
         return {}
@@ -187,12 +192,12 @@ def _curves(bench: Bench, scope: Scope) -> dict[str, _Find]:
     for name, ids in scope.orders.items():
         order = _rows_in_order(name, ids, bench.old.gallery.ids, scope.seed)
         for fraction, done in backfilled(order) if len(order) else ():
-            finds[f"mixed@{fraction:.4f}/{name}"] = partial(_mix, mixed, done, scope.deepest)
+            finds[f"mixed@{fraction:.4f}/{name}"] = partial(_mix, mixed, done, scope.deepest, judged)
     return finds
 
 
-def _mix(mixed: Mixed, done: np.ndarray, depth: int) -> tuple[Ranking, None]:
-    return mixed.ranking(done, depth), None
+def _mix(mixed: Mixed, done: np.ndarray, depth: int, judged: Judged) -> tuple[Retrieved, None]:
+    return mixed.search(done, depth, judged), None
 
 
 def _rows_in_order(name: str, ids: Sequence[str] | None, gallery: Sequence[str], seed: int) -> np.ndarray:
@@ -206,6 +211,7 @@ def _rows_in_order(name: str, ids: Sequence[str] | None, gallery: Sequence[str],
     return np.array(rows, np.int64)
 
 
-def _cell(direction: str, name: str, hits: tuple[Ranking, np.ndarray | None], judged: Judged) -> Cell:
-    ranking, whole = hits
-    return Cell(direction, name, ranking.rows, ranking.scores, judged.gains(ranking.rows), whole)
+def _cell(direction: str, name: str, hits: tuple[Retrieved, np.ndarray | None], judged: Judged) -> Cell:
+    found, whole = hits
+    rows = found.ranking.rows
+    return Cell(direction, name, rows, found.ranking.scores, judged.gains(rows), whole, found.ties)

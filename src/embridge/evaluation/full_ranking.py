@@ -7,6 +7,9 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.metrics import average_precision
+from embridge.evaluation.tied_metrics import expected_average_precision
+from embridge.evaluation.ties import Ties
+from embridge.nearest.ties import tie_keys
 from embridge.shapes import Float64, Int64
 from embridge.space import Metric, require_same
 
@@ -20,7 +23,8 @@ def full_average_precision(
 ) -> Float64[np.ndarray, " q"]:
     """Measure average precision over the whole gallery, by the step estimator, in blocks.
 
-    Scores are computed in float64 and compared as float32; equal ones are ordered by row.
+    Scores are computed in float64 and compared as float32, and those that are the same by row. Where they are equal, the
+    value is the expectation over all orders of them.
 
     Args:
         queries: Embeddings [q].
@@ -54,13 +58,30 @@ def full_average_precision(
         if lengths is not None:
             scores = 2 * scores - lengths
         if own is not None:
-            scores[np.arange(len(scores)), own[part]] = -np.inf  # last, and not relevant
+            asks = np.flatnonzero(own[part] >= 0)
+            scores[asks, own[part][asks]] = -np.inf  # last, and not relevant
         rows = _ranked(scores.astype(np.float32))
-        gains = judged.gains(rows, first=start)
+        gains, relevant = judged.gains(rows, first=start), judged.relevant[part]
         values[part] = average_precision(
-            gains, len(gallery), relevant=judged.relevant[part], denominator="relevant", estimator="step", empty="zero"
+            gains, len(gallery), relevant=relevant, denominator="relevant", estimator="step", empty="zero"
         )
+        for i in np.flatnonzero(relevant):
+            keys = tie_keys(scores[i, rows[i]], metric)
+            ties = _ties(keys, gains[i] > 0)
+            if ties is not None:
+                values[start + i] = expected_average_precision(ties, len(gallery), relevant[i : i + 1])[0]
     return values
+
+
+def _ties(keys: np.ndarray, right: np.ndarray) -> Ties | None:
+    """A whole ranking's runs of equal scores; None where none of them has both right and wrong items."""
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    size, relevant = np.diff(np.append(first, len(keys))), np.add.reduceat(right, first, dtype=np.int64)
+    if not ((relevant > 0) & (relevant < size)).any():
+        return None
+    before = np.arange(len(keys)) - np.repeat(first, size)
+    sizes, shares = np.repeat(size, size)[None], np.repeat(relevant / size, size)[None]
+    return Ties(np.zeros(1, np.int64), before[None], sizes, np.repeat(relevant, size)[None], shares, shares)
 
 
 def _ranked(scores: np.ndarray) -> np.ndarray:

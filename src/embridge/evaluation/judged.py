@@ -37,9 +37,13 @@ class Judged(ABC):
     def groups(self) -> Int64[np.ndarray, " q"] | None:
         """A number for every query that is the same for those with the very same right rows; None where none share."""
 
-    @abstractmethod
     def gains(self, rows: Int64[np.ndarray, "b k"], *, first: int = 0) -> Float32[np.ndarray, "b k"]:
         """The gain of each ranked row, 0 for one that is not relevant; of the queries from ``first`` on."""
+        return self.gains_of(np.arange(first, first + len(rows))[:, None], rows)
+
+    @abstractmethod
+    def gains_of(self, queries: Int64[np.ndarray, ...], rows: Int64[np.ndarray, ...]) -> Float32[np.ndarray, ...]:
+        """The gain of each pair of a query and a row; the two broadcast."""
 
     @abstractmethod
     def ideal(self, depth: int) -> Float32[np.ndarray, "q depth"]:
@@ -95,10 +99,10 @@ class JudgedByPair(Judged):
         sets, groups = np.unique(of_query, return_inverse=True)
         return None if len(sets) == len(of_query) else groups.astype(np.int64)
 
-    def gains(self, rows: Int64[np.ndarray, "b k"], *, first: int = 0) -> Float32[np.ndarray, "b k"]:
+    def gains_of(self, queries: Int64[np.ndarray, ...], rows: Int64[np.ndarray, ...]) -> Float32[np.ndarray, ...]:
+        pairs = queries * self.gallery + rows
         if not len(self.keys):
-            return np.zeros(rows.shape, np.float32)
-        pairs = np.arange(first, first + len(rows))[:, None] * self.gallery + rows
+            return np.zeros(pairs.shape, np.float32)
         place = np.minimum(np.searchsorted(self.keys, pairs), len(self.keys) - 1)
         return np.where(self.keys[place] == pairs, self.key_gains[place], np.float32(0))
 
@@ -158,9 +162,8 @@ class JudgedByLabel(Judged):
             relevant -= (own >= 0) & (queries >= 0) & (gallery[own] == queries)
         return cls(relevant, None, queries, gallery, own)
 
-    def gains(self, rows: Int64[np.ndarray, "b k"], *, first: int = 0) -> Float32[np.ndarray, "b k"]:
-        part = slice(first, first + len(rows))
-        right = (self.gallery_codes[rows] == self.query_codes[part, None]) & (rows != self.own[part, None])
+    def gains_of(self, queries: Int64[np.ndarray, ...], rows: Int64[np.ndarray, ...]) -> Float32[np.ndarray, ...]:
+        right = (self.gallery_codes[rows] == self.query_codes[queries]) & (rows != self.own[queries])
         return right.astype(np.float32)
 
     def ideal(self, depth: int) -> Float32[np.ndarray, "q depth"]:

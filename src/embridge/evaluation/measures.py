@@ -15,6 +15,8 @@ import numpy as np
 
 from embridge.errors import SettingsError
 from embridge.evaluation import metrics
+from embridge.evaluation.tied_metrics import TIED_METRICS
+from embridge.evaluation.ties import Ties
 from embridge.shapes import Float32, Float64, Int64
 
 __all__ = ["FULL", "MEASURES", "Measure", "measure"]
@@ -86,9 +88,14 @@ class Measure:
         gains: Float32[np.ndarray, "q depth"],
         relevant: Int64[np.ndarray, " q"],
         ideal: Float32[np.ndarray, "q depth"],
+        ties: Ties | None = None,
     ) -> Float64[np.ndarray, " q"]:
-        """One value a query."""
-        return MEASURES[self.kind][2](gains, self.k, relevant, ideal)
+        """One value a query; where hits are equal, its expectation over all orders of them."""
+        values = MEASURES[self.kind][2](gains, self.k, relevant, ideal)
+        if ties is not None:
+            rows = ties.queries
+            values[rows] = TIED_METRICS[self.kind](ties, self.k, relevant[rows], ideal[rows])
+        return values
 
 
 def measure(name: str) -> Measure:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from embridge.errors import InvalidInput
-from embridge.evaluation.compatibility import Comparison, compatible, flip_rates
+from embridge.evaluation.compatibility import Comparison, compatible, expected_flip_rates
 from embridge.evaluation.measures import FULL, measure
 from embridge.evaluation.metrics import first_hits
 from embridge.evaluation.statistics import Drawn, Interval, bootstrap_mean, weighted_mean
+from embridge.evaluation.tied_metrics import expected_first_rank, expected_recall
+from embridge.evaluation.ties import Ties
 from embridge.shapes import Bool, Float32, Float64, Int64
 
 __all__ = ["BACKFILLED", "CEILING", "DIRECTIONS", "OLD", "UPGRADED", "Cell", "Report", "Task"]
@@ -93,6 +95,7 @@ class Cell:
         scores: Of each hit [q, depth].
         gains: How relevant each hit is [q, depth].
         full: Average precision over the whole gallery [q], where that was asked for.
+        ties: Which hits are equal; None where none are, or nobody looked.
 
     Examples:
         >>> gains = np.array([[0, 1]], np.float32)
@@ -106,11 +109,16 @@ class Cell:
     scores: Float32[np.ndarray, "q depth"]
     gains: Float32[np.ndarray, "q depth"]
     full: Float64[np.ndarray, " q"] | None = None
+    ties: Ties | None = None
 
     @property
     def first_hits(self) -> Int64[np.ndarray, " q"]:
-        """The rank of each query's first right item, 0 where none was found."""
-        return first_hits(self.gains)
+        """The rank of each query's first right item, 0 where none was found; among equal hits as expected, rounded up."""
+        ranks = first_hits(self.gains)
+        if self.ties is not None:
+            expected = np.ceil(expected_first_rank(self.ties)).astype(np.int64)
+            ranks[self.ties.queries] = np.where(expected > self.gains.shape[1], 0, expected)
+        return ranks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,12 +202,20 @@ class Report:
         if metric == FULL and cell.full is not None:
             return cell.full
         self._require_depth(metric)
-        return measure(metric).values(cell.gains, task.relevant, task.ideal)
+        return measure(metric).values(cell.gains, task.relevant, task.ideal, cell.ties)
 
     def right(self, direction: str, name: str, metric: str) -> Float64[np.ndarray, " q"]:
-        """1 where a query found a right item within the metric's k (for `FULL`, within the depth kept), else 0: what flips."""
-        gains = self.cell(direction, name).gains
-        return np.any(gains[:, : measure(metric).k or None] > 0, axis=1).astype(np.float64)
+        """1 where a query found a right item within the metric's k (for `FULL`, within the depth kept), else 0: what flips.
+
+        Where equal hits make it a matter of chance, the chance.
+        """
+        cell = self.cell(direction, name)
+        k = measure(metric).k or cell.gains.shape[1]
+        right = np.any(cell.gains[:, :k] > 0, axis=1).astype(np.float64)
+        if cell.ties is not None:
+            rows = cell.ties.queries
+            right[rows] = expected_recall(cell.ties, k, self.task(direction).relevant[rows], rule="any")
+        return right
 
     def mean(self, direction: str, name: str, metric: str) -> float:
         """The metric of a cell."""
@@ -228,7 +244,7 @@ class Report:
         chosen = slice(None) if among is None else among
         weights = self.task(direction).weights
         new_old, old_old = (self.right(direction, n, metric)[chosen] for n in (name, OLD))
-        return flip_rates(new_old, old_old, weights=None if weights is None else weights[chosen])
+        return expected_flip_rates(new_old, old_old, weights=None if weights is None else weights[chosen])
 
     def figures(self) -> dict[str, dict[str, dict[str, float]]]:
         """``figures()[direction][cell]["recall_at_10"]``, rounded to six places."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,23 @@ import numpy as np
 from embridge.errors import ArtefactError, InvalidInput, require
 from embridge.evaluation.figures import Asked
 from embridge.evaluation.report import Cell, Report, Task
+from embridge.evaluation.ties import Ties
 
 __all__ = ["read_values", "write_values"]
 
 _SLICE = "slice."
 _TASK = ("query", "weight", "group", "relevant", "ideal")
 _LISTS = ("ideal", "items", "scores", "gains")
+_TIES = tuple(field.name for field in fields(Ties) if field.name != "queries")
+_TIE = "tie_"
 _GROUP_VALUES = 1 << 20
 
 
 def write_values(report: Report, path: Path) -> None:
     """Write every query's values, in row groups of one cell each.
 
-    A group holds few enough queries for the 32-bit offsets of Arrow's lists and texts. Needs the extra ``parquet``.
+    A group holds few enough queries for the 32-bit offsets of Arrow's lists and texts. Columns of ties are there where some
+    hits are equal, and empty for a query without. Needs the extra ``parquet``.
 
     Args:
         report: The report.
@@ -42,6 +47,7 @@ def write_values(report: Report, path: Path) -> None:
         + [("relevant", pa.int64()), ("average_precision", pa.float64())]
         + [(name, pa.list_(pa.string() if name == "items" else pa.float32())) for name in _LISTS]
         + [(_SLICE + column, pa.string()) for column in columns]
+        + (_tie_fields(pa) if any(cell.ties is not None for cell in report.cells) else [])
     )
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for task in report.tasks:
@@ -51,7 +57,8 @@ def write_values(report: Report, path: Path) -> None:
                 for start in range(0, len(task.query_ids), step):
                     part = slice(start, start + step)
                     made = _task_columns(pa, task, part, columns) | _cell_columns(pa, cell, part, ids)
-                    writer.write_table(pa.table(made, schema=schema))
+                    ties = _tie_columns(pa, cell, part) if _TIE + _TIES[0] in schema.names else {}
+                    writer.write_table(pa.table(made | ties, schema=schema))
 
 
 def _task_columns(pa: Any, task: Task, part: slice, columns: Sequence[str]) -> dict[str, Any]:
@@ -76,6 +83,26 @@ def _cell_columns(pa: Any, cell: Cell, part: slice, ids: Any) -> dict[str, Any]:
         "items": _lists(pa, rows.shape, items.dictionary_decode()),
         "scores": _lists(pa, rows.shape, pa.array(scores.ravel())),
         "gains": _lists(pa, rows.shape, pa.array(gains.ravel())),
+    }
+
+
+def _tie_fields(pa: Any) -> list[tuple[str, Any]]:
+    return [(_TIE + n, pa.list_(pa.float64() if n in ("gain", "power") else pa.int64())) for n in _TIES]
+
+
+def _tie_columns(pa: Any, cell: Cell, part: slice) -> dict[str, Any]:
+    """Lists for the queries with equal hits, and nulls for the others."""
+    count = len(cell.rows[part])
+    if cell.ties is None:
+        return {name: pa.nulls(count, kind) for name, kind in _tie_fields(pa)}
+    here = (cell.ties.queries >= part.start) & (cell.ties.queries < part.start + count)
+    tied = np.zeros(count, bool)
+    tied[cell.ties.queries[here] - part.start] = True
+    offsets = np.concatenate([[0], np.cumsum(tied * cell.rows.shape[1])]).astype(np.int32)
+    arrays = zip(_TIES, cell.ties.arrays(), strict=True)
+    return {
+        _TIE + name: pa.ListArray.from_arrays(offsets, pa.array(a[here].ravel()), mask=pa.array(~tied))
+        for name, a in arrays
     }
 
 
@@ -155,7 +182,9 @@ def _read_task(file: Any, groups: Mapping[str, list[int]], asked: Asked) -> tupl
 def _read_cell(file: Any, places: Sequence[int], *, name: str, asked: Asked, row_of: dict[str, int]) -> Cell:
     """From the row groups at those places; row_of: the items met so far, to which those of this cell are added."""
     parts: dict[str, list[np.ndarray]] = {"items": [], "scores": [], "gains": [], "average_precision": []}
+    ties: list[Ties] = []
     for i in places:
+        ties += _read_ties(file, i, first=sum(map(len, parts["items"])))
         table = file.read_row_group(i, columns=list(parts))
         parts["average_precision"].append(table["average_precision"].to_numpy())
         for column in ("scores", "gains"):
@@ -167,7 +196,26 @@ def _read_cell(file: Any, places: Sequence[int], *, name: str, asked: Asked, row
     rows, scores, gains, full = (np.concatenate(found) for found in parts.values())
     if len(rows) != asked.queries:
         raise InvalidInput(f"{asked.title}: {len(rows)} rows of {name} for {asked.queries} queries")
-    return Cell(asked.direction, name, rows, scores, gains, None if np.isnan(full).any() else full)
+    whole = None if np.isnan(full).any() else full
+    return Cell(asked.direction, name, rows, scores, gains, whole, _joined(ties))
+
+
+def _read_ties(file: Any, place: int, *, first: int) -> list[Ties]:
+    """Of a row group, whose first query has the number ``first``; none where nothing is equal."""
+    names = [_TIE + name for name in _TIES]
+    if names[0] not in file.schema_arrow.names:
+        return []
+    table = file.read_row_group(place, columns=names)
+    queries = np.flatnonzero(table[names[0]].is_valid().to_numpy(zero_copy_only=False))
+    columns = (_matrix(table[name].drop_null()).to_numpy(zero_copy_only=False) for name in names)
+    return [Ties(queries + first, *(flat.reshape(len(queries), -1) for flat in columns))] if len(queries) else []
+
+
+def _joined(parts: list[Ties]) -> Ties | None:
+    if not parts:
+        return None
+    queries = np.concatenate([part.queries for part in parts])
+    return Ties(queries, *map(np.concatenate, zip(*(part.arrays() for part in parts), strict=True)))
 
 
 def _matrix(column: Any) -> Any:

@@ -131,16 +131,21 @@ def _slices(report: Report, task: Task) -> list[SliceFigure]:
 
 def _worst_flips(report: Report, task: Task) -> list[Flip]:
     """Queries that lost the best rank and fell furthest, first."""
-    lost, _ = flips(*(report.right(task.direction, name, report.main) for name in (UPGRADED, OLD)))
+    lost, _ = flips(*(_likely(report, task.direction, name) for name in (UPGRADED, OLD)))
     before, after = (_ranks(report.cell(task.direction, name), lost) for name in (OLD, UPGRADED))
     return _flips(report, task, lost[np.lexsort((lost, -after, before))])
 
 
 def _best_wins(report: Report, task: Task) -> list[Flip]:
     """Queries that won the best rank and came from furthest, first."""
-    _, won = flips(*(report.right(task.direction, name, report.main) for name in (UPGRADED, OLD)))
+    _, won = flips(*(_likely(report, task.direction, name) for name in (UPGRADED, OLD)))
     before, after = (_ranks(report.cell(task.direction, name), won) for name in (OLD, UPGRADED))
     return _flips(report, task, won[np.lexsort((won, -before, after))])
+
+
+def _likely(report: Report, direction: str, name: str) -> np.ndarray:
+    """1 where a query is right in more than half of the orders of equal hits, else 0."""
+    return (report.right(direction, name, report.main) > 0.5).astype(np.float64)
 
 
 def _ranks(cell: Cell, rows: np.ndarray) -> np.ndarray:
@@ -223,10 +228,17 @@ def _few_kept(task: Task, shifts: Sequence[ScoreShift]) -> list[str]:
 
 
 def _best_hits(report: Report, direction: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The score of each query's best hit, and whether it is right; every query counts once, whatever its weight."""
+    """The score of each query's best hit, and whether it is right; every query counts once, whatever its weight.
+
+    Which of equal best hits it is, the report's seed draws.
+    """
     cell = report.cell(direction, name)
     largest = np.finfo(np.float32).max  # dot and l2 of vectors longer than 1e19 are infinite in float32
-    return np.clip(cell.scores[:, 0].astype(np.float64), -largest, largest), cell.gains[:, 0] > 0
+    right = cell.gains[:, 0] > 0
+    if cell.ties is not None:
+        chance = cell.ties.relevant[:, 0] / cell.ties.size[:, 0]
+        right[cell.ties.queries] = np.random.default_rng(report.seed).random(len(chance)) < chance
+    return np.clip(cell.scores[:, 0].astype(np.float64), -largest, largest), right
 
 
 def _same_ranking(report: Report, direction: str) -> bool:

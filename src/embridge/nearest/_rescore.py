@@ -11,7 +11,7 @@ import numpy as np
 from embridge.nearest._candidates import Proposal
 from embridge.space import Metric
 
-__all__ = ["Scorer", "settle", "settle_among"]
+__all__ = ["Scorer", "estimates", "scores_among", "settle", "settle_among"]
 
 _BLOCK_VALUES = 1 << 18  # of vectors in float64 held at once: 2 MB
 _RESCANNED = 256  # queries at once; few leave room for more rows of the gallery
@@ -66,13 +66,18 @@ def settle(queries: np.ndarray, proposal: Proposal, k: int, scorer: Scorer) -> t
 
 def settle_among(queries: np.ndarray, rows: np.ndarray, k: int, scorer: Scorer) -> tuple[np.ndarray, np.ndarray]:
     """The k best of each query's own ``rows`` [q, m], whatever other rows score."""
+    rows, exact = _first(rows, scores_among(queries, rows, scorer), k)
+    return rows, exact.astype(np.float32)
+
+
+def scores_among(queries: np.ndarray, rows: np.ndarray, scorer: Scorer) -> np.ndarray:
+    """The float64 scores [q, m] of each query's own ``rows`` [q, m]."""
     exact = np.empty(rows.shape)
     step = max(1, _PAIR_VALUES // max(1, queries.shape[1]))
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
         exact[part] = _near_scores(_wide(queries[part]), rows[part], np.ones(rows[part].shape, bool), scorer)
-    rows, exact = _first(rows, exact, k)
-    return rows, exact.astype(np.float32)
+    return exact
 
 
 def _near_scores(queries: np.ndarray, rows: np.ndarray, near: np.ndarray, scorer: Scorer) -> np.ndarray:
@@ -97,29 +102,30 @@ def _rescan(queries: np.ndarray, least: np.ndarray, k: int, scorer: Scorer) -> t
     few = max(1, _PAIR_VALUES // max(1, queries.shape[1]))
     squares = _dots(queries, queries)
     for start in range(0, len(gallery), step):
-        highest = _highest(queries, _wide(gallery[start : start + step]), metric)
-        for i, near in enumerate(highest >= least[:, None]):
+        scores, off = estimates(queries, _wide(gallery[start : start + step]), metric)
+        for i, near in enumerate(scores + off >= least[:, None]):
             found = np.flatnonzero(near) + start
             if len(found):
                 parts = [found[j : j + few] for j in range(0, len(found), few)]
                 pairs = [np.full(len(part), i) for part in parts]
-                scores = [scorer.score(queries[at], squares[at], r) for at, r in zip(pairs, parts, strict=True)]
-                best = _first(np.concatenate([rows[i], found])[None], np.concatenate([exact[i], *scores])[None], k)
+                settled = [scorer.score(queries[at], squares[at], r) for at, r in zip(pairs, parts, strict=True)]
+                best = _first(np.concatenate([rows[i], found])[None], np.concatenate([exact[i], *settled])[None], k)
                 rows[i], exact[i] = best[0][0], best[1][0]
     return rows, exact
 
 
-def _highest(queries: np.ndarray, block: np.ndarray, metric: Metric) -> np.ndarray:
-    """An upper bound, a rounding above the score, of each pair [q, m] in float64."""
+def estimates(queries: np.ndarray, block: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+    """The score of each pair [q, m] of float64 vectors by a matrix product, and how far it may be off."""
     dots = queries @ block.T
     lengths = np.sqrt(_dots(queries, queries))[:, None], np.sqrt(_dots(block, block))
     rounding = (2 * block.shape[1] + 16) * 2.0**-52
     if metric == "l2":
-        return 2 * dots - np.square(lengths[0]) - np.square(lengths[1]) + rounding * np.square(lengths[0] + lengths[1])
+        scores = 2 * dots - np.square(lengths[0]) - np.square(lengths[1])
+        return scores, rounding * np.square(lengths[0] + lengths[1])
     scale = lengths[0] * lengths[1]
     if metric == "dot":
-        return dots + rounding * scale
-    return np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0) + rounding
+        return dots, rounding * scale
+    return np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0), np.array(rounding)
 
 
 def _first(rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
