@@ -1,10 +1,22 @@
+import errno
 import os
 import shutil
+import signal
+import threading
 from pathlib import Path
 
 import pytest
+from kills import killed
 
-from embridge.atomic_write import atomic_file, atomic_folder, refuse_foreign_folder
+from embridge.atomic_write import (
+    atomic_file,
+    atomic_folder,
+    atomic_pair,
+    descriptions,
+    refuse_foreign_file,
+    refuse_foreign_folder,
+    whole_folder,
+)
 from embridge.errors import InvalidInput
 
 MARKER = "marker.json"
@@ -21,8 +33,8 @@ def write_file(path, content, error=None):
             raise error
 
 
-def write_folder(path, content, error=None):
-    with atomic_folder(path, marker=MARKER) as folder:
+def write_folder(path, content, error=None, **options):
+    with atomic_folder(path, marker=MARKER, **options) as folder:
         (folder / MARKER).write_text(content)
         if error is not None:
             raise error
@@ -31,8 +43,9 @@ def write_folder(path, content, error=None):
 
 
 def content_of(path):
-    assert {p.name for p in path.iterdir()} == {MARKER, "sub"}
-    one, two = (path / MARKER).read_text(), (path / "sub" / "data").read_text()
+    with whole_folder(path) as folder:
+        one, two = (folder / MARKER).read_text(), (folder / "sub" / "data").read_text()
+        assert {p.name for p in folder.iterdir()} >= {MARKER, "sub"}
     assert one == two, "half of one write and half of another"
     return one
 
@@ -82,7 +95,12 @@ def test_a_folder_is_replaced_whole(tmp_path):
     for content in ("first", "second"):
         write_folder(tmp_path / "up", content)
         assert content_of(tmp_path / "up") == content
-    assert [p.name for p in tmp_path.iterdir()] == ["up"]
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
+        "up",
+        f"up/{MARKER}",
+        "up/sub",
+        "up/sub/data",
+    ]
     assert (tmp_path / "up").stat().st_mode & 0o777 == 0o755
 
 
@@ -96,8 +114,8 @@ def test_a_block_that_fails_leaves_the_earlier_folder_and_nothing_else(tmp_path)
 
 @pytest.mark.parametrize(
     ("module", "name", "steps"),
-    [(os, "fsync", 5), (os, "replace", 2), (shutil, "rmtree", 2)],
-    ids=["fsync", "replace", "rmtree"],
+    [(os, "fsync", 7), (os, "link", 2), (os, "replace", 4), (shutil, "rmtree", 3)],
+    ids=["fsync", "link", "replace", "rmtree"],
 )
 def test_after_a_crash_at_any_step_one_whole_folder_is_left_and_the_next_write_goes_well(tmp_path, module, name, steps):
     for step in range(steps):
@@ -107,13 +125,13 @@ def test_after_a_crash_at_any_step_one_whole_folder_is_left_and_the_next_write_g
             crash_at(patch, module, name, step)
             with pytest.raises(Crash, match=f"{name} {step}"):
                 write_folder(place / "up", "new")
-        kept = place / "up" if (place / "up").exists() else place / ".up.old"
-        assert content_of(kept) in ("old", "new")
+        assert content_of(place / "up") in ("old", "new")
         write_folder(place / "up", "later")
         assert content_of(place / "up") == "later"
+        assert {p.name for p in (place / "up").iterdir()} == {MARKER, "sub"}
 
 
-def test_a_crash_between_the_two_renames_is_repaired_by_the_next_write_even_if_that_fails(tmp_path):
+def test_a_crash_of_an_earlier_version_is_repaired_by_the_next_write_even_if_that_fails(tmp_path):
     write_folder(tmp_path / "up", "old")
     (tmp_path / "up").rename(tmp_path / ".up.old")
     with pytest.raises(KeyError, match="oops"):
@@ -140,3 +158,157 @@ def test_new_empty_and_own_folders_are_taken(tmp_path):
     write_folder(tmp_path / "empty", "new")
     refuse_foreign_folder(tmp_path / "empty", marker=MARKER)
     assert content_of(tmp_path / "empty") == "new"
+
+
+def test_other_files_stay_through_every_kill_and_leftovers_go(tmp_path):
+    folder = tmp_path / "up"
+    write_folder(folder, "old")
+    (folder / "notes.txt").write_text("mine")
+    (folder / "sub" / "more").write_text("mine too")
+    contents = []
+    while killed(lambda: write_folder(folder, "new"), tmp_path, len(contents)):
+        assert (folder / "notes.txt").read_text() == "mine"
+        assert (folder / "sub" / "more").read_text() == "mine too"
+        contents.append(content_of(folder))
+        write_folder(folder, "old")
+        assert {p.name for p in folder.iterdir()} == {MARKER, "sub", "notes.txt"}
+    assert contents == sorted(contents, reverse=True)  # old until one call, and new from it on
+    assert set(contents) == {"old", "new"}
+    assert content_of(folder) == "new"
+
+
+def test_what_an_earlier_write_left_of_its_own_goes_and_what_is_kept_stays(tmp_path):
+    folder = tmp_path / "up"
+    write_folder(folder, "old")
+    for name in ("page.html", "card.md", "shop/table"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("earlier")
+    with atomic_folder(folder, marker=MARKER, own=("page.html", "shop", "card.md"), keep=("card.md",)) as temporary:
+        (temporary / "shop").mkdir()
+        for name in (MARKER, "card.md", "shop/other"):
+            (temporary / name).write_text("new")
+    assert {p.name for p in folder.rglob("*")} == {"card.md", MARKER, "other", "shop", "sub", "data"}
+    assert (folder / "card.md").read_text() == "earlier"
+
+
+def test_links_to_folders_are_followed_and_links_to_nothing_are_refused(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for content in ("first", "second"):
+        write_folder(tmp_path / "link", content)
+    assert (tmp_path / "link").is_symlink()
+    assert content_of(tmp_path / "real") == "second"
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    with pytest.raises(InvalidInput, match=r"dangling is a link to .*nothing, where nothing is"):
+        write_folder(tmp_path / "dangling", "new")
+
+
+def test_a_file_in_the_place_of_a_folder_and_the_other_way_round_are_refused_before_anything_changes(tmp_path):
+    write_folder(tmp_path / "up", "old")
+    shutil.rmtree(tmp_path / "up" / "sub")
+    (tmp_path / "up" / "sub").write_text("mine")
+    with pytest.raises(InvalidInput, match="sub is a file; a folder of that name is to be written"):
+        write_folder(tmp_path / "up", "new")
+    assert (tmp_path / "up" / MARKER).read_text() == "old"
+    with pytest.raises(InvalidInput, match="up is a folder; a file is to be written there"):
+        write_file(tmp_path / "up", "new")
+
+
+def test_a_file_is_known_by_a_mark_near_its_beginning_or_its_end(tmp_path):
+    def refuse(name):
+        refuse_foreign_file(tmp_path / name, marks=(b"kind",), what="a report")
+
+    far = b"x" * 200_000
+    for name, content in {"empty": b"", "begins": b"kind" + far, "ends": far + b"kind"}.items():
+        (tmp_path / name).write_bytes(content)
+        refuse(name)
+    (tmp_path / "foreign").write_bytes(far + b"kind" + far)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InvalidInput, match="foreign is not a report and is not overwritten"):
+        refuse("foreign")
+    with pytest.raises(InvalidInput, match="folder is a folder; a report is to be written there"):
+        refuse("folder")
+
+
+def test_a_place_that_cannot_be_written_is_named():
+    with pytest.raises(InvalidInput, match=r"/proc/nowhere/a.txt cannot be written"):
+        write_file(Path("/proc/nowhere/a.txt"), "new")
+    with pytest.raises(InvalidInput, match=r"/proc/nowhere/up cannot be written"):
+        write_folder(Path("/proc/nowhere/up"), "new")
+
+
+def test_a_full_disk_is_named_and_the_earlier_file_stands(tmp_path):
+    write_file(tmp_path / "a.txt", "old")
+    with pytest.raises(InvalidInput, match=r"a.txt was not written: No space left on device; make room"):
+        write_file(tmp_path / "a.txt", "new", OSError(errno.ENOSPC, "full"))
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path):
+    ready, done = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        with atomic_file(tmp_path / "a.txt"), atomic_folder(tmp_path / "up", marker=MARKER):
+            os.write(ready[1], b"!")
+            os.read(done[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    living = set(tmp_path.iterdir())
+    write_file(tmp_path / "a.txt", "new")
+    assert len(living) == 2
+    assert set(tmp_path.iterdir()) == living | {tmp_path / "a.txt"}
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    for end in (*ready, *done):
+        os.close(end)
+    write_file(tmp_path / "a.txt", "new")
+    write_folder(tmp_path / "up", "new")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.txt", "up"}
+
+
+def test_a_reader_beside_a_writer_sees_one_write(tmp_path):
+    write_folder(tmp_path / "up", "0")
+    ended = threading.Event()
+
+    def write():
+        for number in range(1, 40):
+            write_folder(tmp_path / "up", str(number))
+        ended.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = []
+    while not ended.is_set():
+        seen.append(int(content_of(tmp_path / "up")))
+    writer.join()
+    assert seen == sorted(seen)
+    assert content_of(tmp_path / "up") == "39"
+
+
+def belongs(data, description):
+    return data.read_text() == description.read_text()
+
+
+def write_pair(folder, content):
+    with atomic_pair(folder / "a.bin", folder / "a.json", belongs=belongs) as (data, description):
+        data.write_text(content)
+        description.write_text(content)
+
+
+def test_a_pair_is_one_write_through_every_kill(tmp_path):
+    def content():
+        (matching,) = {p.read_text() for p in descriptions(tmp_path / "a.json") if belongs(tmp_path / "a.bin", p)}
+        return matching
+
+    write_pair(tmp_path, "old")
+    contents = []
+    while killed(lambda: write_pair(tmp_path, "new"), tmp_path, len(contents)):
+        contents.append(content())
+        killed(
+            lambda: write_pair(tmp_path, "later"), tmp_path, len(contents) - 1
+        )  # and the one that finds what that has left
+        assert content() in (contents[-1], "later")
+        write_pair(tmp_path, "old")
+        assert {p.name for p in tmp_path.iterdir()} == {"a.bin", "a.json"}
+    assert contents == sorted(contents, reverse=True)
+    assert set(contents) == {"old", "new"}

@@ -82,7 +82,8 @@ TOP = [
 
 
 PUBLIC = {
-    "embridge.atomic_write": "atomic_file atomic_folder refuse_foreign_folder require_file",
+    "embridge.atomic_write": "atomic_file atomic_folder atomic_pair descriptions is_leftover refuse_foreign_file "
+    "refuse_foreign_folder require_file temporary_folder whole_folder",
     "embridge.shapes": "Bool Float16 Float32 Float64 Int32 Int64 UInt8",
     "embridge.adapters.base": "Adapter",
     "embridge.adapters.chain": "Chain UPGRADE",
@@ -100,7 +101,7 @@ PUBLIC = {
     "embridge.backbones.pixels": "Pixels",
     "embridge.backbones.record": "BackboneRecord Takes",
     "embridge.backbones.resnet": "SmallResNet",
-    "embridge.backbones.saved": "CONFIG TrainedModel space_of_folder",
+    "embridge.backbones.saved": "CONFIG TrainedModel refuse_foreign_model space_of_folder",
     "embridge.backbones.vectors": "VectorHead",
     "embridge.backbones.vision": "VisionBackbone",
     "embridge.datasets.captions": "Captions read_all_captions",
@@ -152,12 +153,12 @@ PUBLIC = {
     "embridge.evaluation.one_set": "is_one_set own_rows share_items without_rows",
     "embridge.evaluation.ratios": "break_even p_1 p_comp p_up retention update_gain",
     "embridge.evaluation.relevance": "AnyRelevance LabelRelevance Relevance",
-    "embridge.evaluation.render.html": "Picture Show pictures_from report_html save_html",
+    "embridge.evaluation.render.html": "PAGE_MARKS Picture Show pictures_from report_html save_html",
     "embridge.evaluation.render.markdown": "report_markdown tables_markdown",
     "embridge.evaluation.render.pictures": "Picture Show pictures_from",
     "embridge.evaluation.render.terminal": "ReportTable cell_tables flip_text interval_text report_tables",
     "embridge.evaluation.report": "BACKFILLED CEILING Cell DIRECTIONS OLD Report Task UPGRADED",
-    "embridge.evaluation.report_files": "load_report load_summary save_report summary_to_dict",
+    "embridge.evaluation.report_files": "load_report load_summary require_free_report save_report summary_to_dict",
     "embridge.evaluation.report_values": "read_values write_values",
     "embridge.evaluation.retrieve": "Retrieved drawn_at_the_end hits_and_ties retrieve",
     "embridge.evaluation.scope": "CROSS_MODAL Scope Unjudged",

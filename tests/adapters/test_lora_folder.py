@@ -71,7 +71,16 @@ def test_an_upgrade_without_one_is_written_as_before(tmp_path):
     folder = replace_lora_with_nothing().save(tmp_path / "up")
     assert sorted(p.name for p in folder.iterdir()) == ["README.md", "upgrade.json", "weights.safetensors"]
     manifest = json.loads((folder / "upgrade.json").read_text())
-    assert set(manifest) == {"schema", "direction", "head", "bridge", "provenance", "weights_sha256", "sha256"}
+    assert set(manifest) == {
+        "schema",
+        "direction",
+        "head",
+        "bridge",
+        "provenance",
+        "weights_sha256",
+        "written",
+        "sha256",
+    }
     assert Upgrade.load(folder).lora is None
 
 

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from embridge.adapters import MLP, Composed, Identity, Layer, Linear, Prefix, Provenance, Upgrade
-from embridge.adapters.upgrade import seal
+from embridge.adapters.upgrade import fingerprint, seal
 from embridge.embeddings import Embeddings
 from embridge.errors import ArtefactError, InvalidInput, SpaceMismatch, WrongDirection
 from embridge.space import Space
@@ -346,3 +346,40 @@ def test_an_uncertainty_is_saved_and_loaded(tmp_path):
     assert loaded.uncertainty(rows).vectors[:, 0].tolist() == [1.0, 2.0, 3.0]
     with pytest.raises(SpaceMismatch, match="what the uncertainty is of"):
         Upgrade(upgrade.head, upgrade.bridge, Provenance("x"), "forward", uncertainty=Identity(new, new))
+
+
+def test_what_others_put_beside_an_upgrade_stays(tmp_path):
+    folder = upgrade().save(tmp_path / "up", report={"n": 1})
+    for name in ("bridge.onnx", "notes/today.md", "lora/readme.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+    upgrade(2 * WEIGHT).save(folder, report={"n": 2})
+    assert json.loads((folder / "report.json").read_text()) == {"n": 2}
+    (folder / "README.md").write_text("my own words")
+    (folder / "report.json").write_text("my own figures")
+    upgrade(3 * WEIGHT).save(folder, report={"n": 3}, card="more")
+    assert Upgrade.load(folder).bridge.weight[0, 0] == 3 * WEIGHT[0, 0]
+    for name in ("bridge.onnx", "notes/today.md", "lora/readme.txt"):
+        assert (folder / name).read_text() == "mine"
+    assert (folder / "README.md").read_text() == "my own words"
+    assert (folder / "report.json").read_text() == "my own figures"
+
+
+def test_of_an_upgrade_of_an_earlier_version_card_and_report_are_known_by_what_they_hold(tmp_path):
+    folder = upgrade().save(tmp_path / "up", report={"schema": "embridge.report/2"})
+    rewrite(folder, lambda manifest: manifest.pop("written"))
+    upgrade().save(folder, report={"n": 2}, card="again")
+    assert json.loads((folder / "report.json").read_text()) == {"n": 2}
+    assert "again" in (folder / "README.md").read_text()
+    rewrite(folder, lambda manifest: manifest.pop("written"))
+    (folder / "README.md").write_text("my own words")
+    (folder / "report.json").write_text(json.dumps({"values": {"file": "report.parquet"}}))  # as evaluate writes it
+    upgrade().save(folder, report={"n": 3}, card="third")
+    assert (folder / "README.md").read_text() == "my own words"
+    assert "values" in json.loads((folder / "report.json").read_text())
+
+
+def test_an_upgrade_is_told_from_another_and_not_by_its_card(tmp_path):
+    first = fingerprint(upgrade().save(tmp_path / "up"))
+    assert fingerprint(upgrade().save(tmp_path / "up", card="figures", report={"n": 1})) == first
+    assert fingerprint(upgrade(2 * WEIGHT).save(tmp_path / "up")) != first

@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from embridge.adapters import Identity, Prefix, Provenance, Upgrade
 from embridge.backbones.embedding import AsGiven, BasisChange, UnitLength
 from embridge.backbones.pixels import Pixels
 from embridge.backbones.resnet import SmallResNet
-from embridge.backbones.saved import CONFIG, TrainedModel
+from embridge.backbones.saved import CONFIG, TrainedModel, space_of_folder
 from embridge.backbones.vectors import VectorHead
 from embridge.encoders import load
 from embridge.encoders.squares import square_pixels
 from embridge.encoders.trained import TrainedEncoder
 from embridge.errors import ArtefactError, InvalidInput, SettingsError
+from embridge.space import Space
 from embridge.testing import check_encoder
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 12, 9, 3), dtype=np.uint8)
@@ -105,6 +107,32 @@ def test_a_network_is_given_only_where_there_is_one_to_give(tmp_path):
     folder = made().save(tmp_path / "m", provenance={})
     with pytest.raises(SettingsError, match="its backbone is of the kind 'small-resnet'; a network is given for"):
         TrainedModel.load(folder, network=torch.nn.Flatten())
+
+
+def test_an_upgrade_is_written_and_replaced_with_its_model_and_what_others_wrote_stays(tmp_path):
+    def upgrade(model):
+        return Upgrade(
+            Identity(model.space, model.space), Prefix(model.space, Space("old", "1", 2)), Provenance("hand")
+        )
+
+    first, second = made(seed=0), made(seed=1)
+    folder = first.save(tmp_path / "m", provenance={}, upgrade=upgrade(first))
+    assert Upgrade.load(folder / "upgrade").new_space == first.space
+    for name in ("notes.txt", "upgrade/bridge.onnx"):
+        (folder / name).write_text("mine")
+    second.save(folder, provenance={}, upgrade=upgrade(second))
+    assert Upgrade.load(folder / "upgrade").new_space == second.space == space_of_folder(folder)
+    first.save(folder, provenance={})
+    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*")} == {
+        "config.json", "model.safetensors", "notes.txt", "upgrade", "upgrade/bridge.onnx",
+    }  # fmt: skip
+
+
+def test_the_model_of_another_library_is_not_overwritten(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(InvalidInput, match="holds another model and is not overwritten"):
+        made().save(tmp_path, provenance={})
+    assert (tmp_path / "config.json").read_text() == '{"model_type": "clip"}'
 
 
 def test_another_folder_is_not_overwritten(tmp_path):

@@ -6,18 +6,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from kills import killed
 
 from embridge.errors import ArtefactError, InvalidInput
 from embridge.evaluation import (
+    Cell,
     LabelRelevance,
     Relevance,
+    Report,
     Scope,
+    Task,
     evaluate,
     load_report,
     load_summary,
     save_report,
     summarise,
 )
+from embridge.evaluation.render.html import save_html
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +214,64 @@ def test_an_interrupted_write_leaves_the_earlier_report(copied, report, monkeypa
     assert copied.read_bytes() == before
     assert load_report(copied).metrics == report.metrics
     assert sorted(path.name for path in copied.parent.iterdir()) == ["report.json", "report.parquet"]
+
+
+def planted(right):
+    """One query that finds its item, or not."""
+    rows, scores = np.array([[0 if right else 1]], np.int64), np.ones((1, 1), np.float32)
+    task = Task("", ("q",), ("g", "h"), 2, np.array([1]), scores)
+    cells = (Cell("", name, rows, scores, scores * right) for name in ("old/old", "new/old", "new/new", "naive"))
+    return Report((task,), tuple(cells), ("recall_at_1",))
+
+
+def recall(path):
+    figures, values = load_summary(path).figure("", "new/old", "recall_at_1"), load_report(path).cell("", "new/old")
+    assert figures.interval.value == values.gains[0, 0]
+    return figures.interval.value
+
+
+def test_a_report_is_one_write_through_every_kill(tmp_path):
+    path = tmp_path / "report.json"
+    save_report(planted(False), path)
+    seen = []
+    while killed(lambda: save_report(planted(True), path), tmp_path, len(seen)):
+        seen.append(recall(path))
+        save_report(planted(False), path)
+        assert {p.name for p in tmp_path.iterdir()} == {"report.json", "report.parquet"}
+    assert seen == sorted(seen)
+    assert set(seen) == {0, 1}
+
+
+def test_files_that_are_no_report_are_not_overwritten(tmp_path):
+    pq.write_table(pa.table({"id": ["a"], "vector": [[1.0]]}), tmp_path / "gallery.parquet")
+    for name, content in {
+        "upgrade.json": '{"schema": "embridge.upgrade/1"}',
+        "mine.json": "[]",
+        "page.html": "mine",
+    }.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "folder.json").mkdir()
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    for name, message in {
+        "upgrade": "upgrade.json is not a report of embridge and is not overwritten",
+        "mine": "mine.json is not a report",
+        "folder": "folder.json is a folder; a report of embridge is to be written there",
+        "gallery": "gallery.parquet is not of a report and is not overwritten",
+    }.items():
+        with pytest.raises(InvalidInput, match=message):
+            save_report(planted(True), tmp_path / f"{name}.json")
+    with pytest.raises(InvalidInput, match=r"page.html is not a report's page"):
+        save_html(tmp_path / "page.html", summarise(planted(True)))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda file: file.write_bytes(file.read_bytes()[:100]), lambda file: file.write_bytes(b"")]
+)
+@pytest.mark.parametrize("suffix", [".json", ".parquet"])
+def test_a_damaged_report_is_written_again(tmp_path, suffix, damage):
+    path = tmp_path / "report.json"
+    save_report(planted(False), path)
+    damage(path.with_suffix(suffix))
+    save_report(planted(True), path)
+    assert recall(path) == 1

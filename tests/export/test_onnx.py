@@ -13,7 +13,7 @@ import pytest
 from embridge import Space, Upgrade
 from embridge.adapters import MLP, Adapter, Composed, Identity, Layer, Linear, Prefix, Provenance
 from embridge.adapters.composed import KINDS
-from embridge.errors import MissingExtra, SettingsError, WrongDirection
+from embridge.errors import InvalidInput, MissingExtra, SettingsError, WrongDirection
 from embridge.export import query_path, to_onnx
 from embridge.export.onnx import INPUT, OPSET, OUTPUT
 from embridge.testing import check_adapter
@@ -192,6 +192,15 @@ def test_a_foreign_kind_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(SettingsError, match="kind doubled cannot be written as ONNX"):
         to_onnx(Doubled(), tmp_path / "map.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_are_not_overwritten_and_its_own_are(tmp_path):
+    for name in ("model.onnx", "upgrade.json"):
+        (tmp_path / name).write_text('{"schema": "embridge.upgrade/1"}')
+        with pytest.raises(InvalidInput, match=rf"{name} is not an ONNX file of embridge and is not overwritten"):
+            to_onnx(MAPS["linear"], tmp_path / name)
+    for adapter in (MAPS["linear"], MAPS["prefix"]):
+        assert len(to_onnx(adapter, tmp_path / "own.onnx").read_bytes()) > 200
 
 
 def test_a_file_that_the_checker_refuses_does_not_take_the_name(tmp_path):

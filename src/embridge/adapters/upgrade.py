@@ -14,21 +14,24 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save_file as save_tensors
 
+from embridge.adapters._companions import CARD, REPORT, changed_by_others, hashes_of
 from embridge.adapters.base import Adapter
 from embridge.adapters.composed import adapter_from_parts, adapter_to_config
-from embridge.adapters.lora_folder import check_lora, copy_lora
-from embridge.atomic_write import atomic_folder
+from embridge.adapters.lora_folder import LORA_FILES, check_lora, copy_lora
+from embridge.atomic_write import atomic_folder, whole_folder
 from embridge.embeddings import Embeddings
 from embridge.errors import ArtefactError, EmbridgeError, WrongDirection
 from embridge.provenance import Provenance
 from embridge.space import Space, require_same
 
-__all__ = ["MANIFEST", "SCHEMA", "Direction", "Upgrade"]
+__all__ = ["MANIFEST", "OWN_FILES", "SCHEMA", "Direction", "Upgrade", "companions_to_keep", "fingerprint"]
 
 Direction = Literal["backward", "forward"]
 
 SCHEMA = "embridge.upgrade/1"
-MANIFEST, _WEIGHTS, _CARD, _LORA = "upgrade.json", "weights.safetensors", "README.md", "lora"
+MANIFEST, _WEIGHTS, _LORA = "upgrade.json", "weights.safetensors", "lora"
+OWN_FILES = (MANIFEST, _WEIGHTS, CARD, REPORT, *(f"{_LORA}/{name}" for name in LORA_FILES))
+"""What an upgrade's folder holds, where it holds no more than was written."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +117,8 @@ class Upgrade:
     def save(self, path: Path | str, *, report: Mapping[str, Any] | None = None, card: str | None = None) -> Path:
         """Write the folder, whole or not at all; an earlier upgrade of that name is replaced.
 
+        Other files in the folder stay, and so do a ``README.md`` or a ``report.json`` that somebody else wrote or changed.
+
         Args:
             path: The folder.
             report: JSON to keep beside it.
@@ -121,19 +126,22 @@ class Upgrade:
 
         Returns:
             The folder.
+
+        Raises:
+            InvalidInput: There is a file of that name, or a folder of other things.
         """
-        tensors = {
-            f"{part}.{n}": array for part, adapter in self._parts().items() for n, array in adapter.weights().items()
-        }
-        with atomic_folder(path, marker=MANIFEST) as folder:
-            save_tensors(tensors, folder / _WEIGHTS)
-            hashes = {"weights_sha256": hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()}
+        path = Path(path)
+        texts = {CARD: "\n\n".join(filter(None, (self._card(), card)))}
+        if report is not None:
+            texts[REPORT] = json.dumps(report, indent=2)
+        with atomic_folder(path, marker=MANIFEST, own=OWN_FILES, keep=companions_to_keep(path)) as folder:
+            save_tensors(self._tensors(), folder / _WEIGHTS)
+            written = {"weights_sha256": _weights_hash(folder), "written": hashes_of(texts)}
             lora = {} if self.lora is None else {"lora_sha256": copy_lora(self.lora, folder / _LORA, self.new_space)}
-            (folder / MANIFEST).write_text(json.dumps(self._manifest(hashes | lora), indent=2), encoding="utf-8")
-            (folder / _CARD).write_text("\n\n".join(filter(None, (self._card(), card))), encoding="utf-8")
-            if report is not None:
-                (folder / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
-        return Path(path)
+            texts[MANIFEST] = json.dumps(self._manifest(written | lora), indent=2)
+            for name, text in texts.items():
+                (folder / name).write_text(text, encoding="utf-8")
+        return path
 
     @classmethod
     def load(cls, path: Path | str) -> Upgrade:
@@ -155,27 +163,31 @@ class Upgrade:
             >>> Upgrade.load(folder).provenance.method
             'prefix'
         """
-        folder = Path(path)
-        manifest = _read_manifest(folder)
-        weights = _read_weights(folder, manifest["weights_sha256"])
-        try:
-            upgrade = cls(
-                head=adapter_from_parts(manifest["head"], _own(weights, "head.")),
-                bridge=adapter_from_parts(manifest["bridge"], _own(weights, "bridge.")),
-                provenance=Provenance(**manifest["provenance"]),
-                direction=manifest["direction"],
-                uncertainty=_optional(manifest, weights, "uncertainty"),
-                lora=folder / _LORA if "lora_sha256" in manifest else None,
-            )
-            if upgrade.lora is not None:
-                check_lora(upgrade.lora, manifest["lora_sha256"], upgrade.new_space)
-            return upgrade
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            if isinstance(error, EmbridgeError) and not isinstance(error, ArtefactError):
-                raise ArtefactError(f"{folder}: {error}") from error
-            if isinstance(error, ArtefactError):
+        with whole_folder(path) as folder:
+            manifest = _read_manifest(folder)
+            weights = _read_weights(folder, manifest["weights_sha256"])
+            try:
+                upgrade = cls(
+                    head=adapter_from_parts(manifest["head"], _own(weights, "head.")),
+                    bridge=adapter_from_parts(manifest["bridge"], _own(weights, "bridge.")),
+                    provenance=Provenance(**manifest["provenance"]),
+                    direction=manifest["direction"],
+                    uncertainty=_optional(manifest, weights, "uncertainty"),
+                    lora=folder / _LORA if "lora_sha256" in manifest else None,
+                )
+                if upgrade.lora is not None:
+                    check_lora(upgrade.lora, manifest["lora_sha256"], upgrade.new_space)
+                return upgrade
+            except ArtefactError:
                 raise
-            raise ArtefactError(f"{folder / MANIFEST} lacks or misnames {error}; fit the upgrade again") from error
+            except EmbridgeError as error:
+                raise ArtefactError(f"{folder}: {error}") from error
+            except (KeyError, TypeError, ValueError, RecursionError) as error:
+                raise ArtefactError(f"{folder / MANIFEST} lacks or misnames {error}; fit the upgrade again") from error
+
+    def _tensors(self) -> dict[str, np.ndarray]:
+        parts = self._parts().items()
+        return {f"{part}.{name}": array for part, adapter in parts for name, array in adapter.weights().items()}
 
     def _parts(self) -> dict[str, Adapter]:
         parts = {"head": self.head, "bridge": self.bridge, "uncertainty": self.uncertainty}
@@ -199,6 +211,40 @@ class Upgrade:
             f"A {self.direction} upgrade made with `{self.provenance.method}` by embridge.\n\n"
             f"- new: {self.new_space}{_lora_line(self.lora)}\n- old: {self.old_space}\n\n| figure | value |\n|---|---|\n{rows}"
         )
+
+
+def fingerprint(path: Path | str) -> str:
+    """Tell an upgrade from others that are saved under the same name later.
+
+    Args:
+        path: Its folder.
+
+    Returns:
+        A hash, the same after another card or report is put beside the upgrade.
+
+    Raises:
+        ArtefactError: The folder holds no upgrade.
+
+    Examples:
+        >>> fingerprint("nowhere")
+        Traceback (most recent call last):
+        embridge.errors.ArtefactError: nowhere is not an upgrade: expected upgrade.json and weights.safetensors in it
+    """
+    with whole_folder(path) as folder:
+        return seal({name: value for name, value in _read_manifest(folder).items() if name != "written"})
+
+
+def companions_to_keep(path: Path | str) -> list[str]:
+    """Card and report of an upgrade's folder, if there is one, as far as somebody else wrote or changed them."""
+    with whole_folder(path) as folder:
+        try:
+            return changed_by_others(folder, _read_manifest(folder))
+        except ArtefactError:
+            return changed_by_others(folder, {})
+
+
+def _weights_hash(folder: Path) -> str:
+    return hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

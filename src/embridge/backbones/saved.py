@@ -14,16 +14,17 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from embridge.adapters.upgrade import seal
-from embridge.atomic_write import atomic_folder
+from embridge.adapters.chain import UPGRADE
+from embridge.adapters.upgrade import OWN_FILES, Upgrade, companions_to_keep, seal
+from embridge.atomic_write import atomic_folder, refuse_foreign_folder, whole_folder
 from embridge.backbones import BACKBONES
 from embridge.backbones.base import Backbone, OwnBackbone
 from embridge.backbones.embedding import AsGiven, BasisChange, Embedding, UnitLength, unit_rows
 from embridge.backbones.pixels import Pixels
-from embridge.errors import ArtefactError, EmbridgeError, SettingsError
+from embridge.errors import ArtefactError, EmbridgeError, InvalidInput, SettingsError
 from embridge.space import Space
 
-__all__ = ["CONFIG", "TrainedModel", "space_of_folder"]
+__all__ = ["CONFIG", "TrainedModel", "refuse_foreign_model", "space_of_folder"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _FORMAT = "embridge trained model, 1"
@@ -69,20 +70,34 @@ class TrainedModel(nn.Module):
         """Where its rows lie."""
         return Space(self.name, _hash(self._content())[:12], self.dim, "cosine", self._recipe())
 
-    def save(self, folder: Path | str, *, provenance: Mapping[str, Any], marker: str = CONFIG) -> Path:
-        """Write ``config.json`` and ``model.safetensors``, whole or not at all.
+    def save(
+        self,
+        folder: Path | str,
+        *,
+        provenance: Mapping[str, Any],
+        upgrade: Upgrade | None = None,
+    ) -> Path:
+        """Write ``config.json`` and ``model.safetensors``, and the upgrade if there is one, whole or not at all.
 
         Args:
-            folder: Where; an earlier model in it is replaced.
+            folder: Where; an earlier model in it is replaced, with its upgrade, and other files stay.
             provenance: Where the model comes from, as plain JSON.
-            marker: The file by which an earlier model is known, so that nothing else is overwritten.
+            upgrade: An upgrade of this model, for the folder ``upgrade`` below.
 
         Returns:
             The folder.
+
+        Raises:
+            InvalidInput: The folder holds other things, or the model of another library.
         """
         content = self._content()
         manifest = self._described() | {"weights_sha256": _hash(content), "provenance": dict(provenance)}
-        with atomic_folder(folder, marker=marker) as temporary:
+        refuse_foreign_model(folder)
+        own = [f"{UPGRADE}/{name}" for name in OWN_FILES]
+        keep = [f"{UPGRADE}/{name}" for name in companions_to_keep(Path(folder) / UPGRADE)]
+        with atomic_folder(folder, marker=CONFIG, own=own, keep=keep) as temporary:
+            if upgrade is not None:
+                upgrade.save(temporary / UPGRADE)
             (temporary / WEIGHTS).write_bytes(content)
             sealed = manifest | {"sha256": seal(manifest)}
             (temporary / CONFIG).write_text(json.dumps(sealed, indent=2), encoding="utf-8")
@@ -103,13 +118,14 @@ class TrainedModel(nn.Module):
             ArtefactError: The folder is truncated, altered or foreign.
             SettingsError: A network is needed and not given, or the other way round.
         """
-        manifest = _read_manifest(Path(folder))
+        with whole_folder(folder) as whole:
+            manifest = _read_manifest(whole)
+            weights = _read_weights(whole, manifest["weights_sha256"])
         if (manifest["backbone"].get("kind") == OwnBackbone.kind) != (network is not None):
             raise SettingsError(
                 f"{folder}: its backbone is of the kind {manifest['backbone'].get('kind')!r}; a network is given for the "
                 f"kind {OwnBackbone.kind!r}, and for no other"
             )
-        weights = _read_weights(Path(folder), manifest["weights_sha256"])
         try:
             pixels = None if manifest["pixels"] is None else Pixels.from_dict(manifest["pixels"])
             backbone = _backbone(manifest["backbone"], network)
@@ -142,6 +158,29 @@ class TrainedModel(nn.Module):
         return _recipe(self._described())
 
 
+def refuse_foreign_model(folder: Path | str) -> None:
+    """Refuse to write where something else than a trained model is.
+
+    Args:
+        folder: Where a model is to be written.
+
+    Raises:
+        InvalidInput: The folder holds other things, or the model of another library, which has a file of that name too.
+
+    Examples:
+        >>> refuse_foreign_model("nothing-there")
+    """
+    refuse_foreign_folder(folder, marker=CONFIG)
+    with whole_folder(folder) as whole:
+        if (whole / CONFIG).exists():
+            try:
+                written = json.loads((whole / CONFIG).read_text(encoding="utf-8"))["format"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                written = None
+            if not str(written).startswith("embridge trained model"):
+                raise InvalidInput(f"{folder} holds another model and is not overwritten; choose another folder")
+
+
 def space_of_folder(folder: Path | str) -> Space:
     """The space of the model in a folder, from its config alone.
 
@@ -159,7 +198,8 @@ def space_of_folder(folder: Path | str) -> Space:
         Traceback (most recent call last):
         embridge.errors.ArtefactError: ...
     """
-    manifest = _read_manifest(Path(folder))
+    with whole_folder(folder) as whole:
+        manifest = _read_manifest(whole)
     try:
         described = {key: manifest[key] for key in ("format", "name", "dim", "backbone", "embedding", "pixels")}
         return Space(described["name"], manifest["weights_sha256"][:12], described["dim"], "cosine", _recipe(described))

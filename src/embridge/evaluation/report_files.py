@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embridge.atomic_write import atomic_file
-from embridge.errors import ArtefactError, InvalidInput
+from embridge.atomic_write import atomic_pair, descriptions, refuse_foreign_file
+from embridge.errors import ArtefactError, InvalidInput, require
 from embridge.evaluation.report import Report
 from embridge.evaluation.report_values import read_values, write_values
 from embridge.evaluation.summarise import summarise
 from embridge.evaluation.summary import Summary
 
-__all__ = ["load_report", "load_summary", "save_report", "summary_to_dict"]
+__all__ = ["load_report", "load_summary", "require_free_report", "save_report", "summary_to_dict"]
+
+_ATTEMPTS, _WAIT_SECONDS = 4, 0.05  # a writer may be between its two renames
+_MARKS = (b'"embridge.report/', b'{\n "verdict": {\n  "decision":')  # the first stands near the end
+_COLUMNS = {"direction", "cell", "query", "items", "scores", "gains"}
 
 
 def summary_to_dict(summary: Summary) -> dict[str, Any]:
@@ -47,8 +52,8 @@ def summary_to_dict(summary: Summary) -> dict[str, Any]:
 def save_report(report: Report, path: Path | str, **settings: Sequence[Any]) -> Summary:
     """Write a report as ``NAME.json``, with every query's values in ``NAME.parquet`` beside it.
 
-    The JSON says which Parquet file it was written with, so that two that do not belong together are noticed. Needs the
-    extra ``parquet``.
+    The JSON says which Parquet file it was written with, and both change at once: whoever reads beside this, or after it was
+    killed, sees one report. Needs the extra ``parquet``.
 
     Args:
         report: The report.
@@ -59,7 +64,8 @@ def save_report(report: Report, path: Path | str, **settings: Sequence[Any]) -> 
         The figures that the JSON holds.
 
     Raises:
-        InvalidInput: The name ends in something else, so that the two files could be one.
+        InvalidInput: The name ends in something else, so that the two files could be one; or there are such files that are
+            no report.
 
     Examples:
         >>> import numpy as np
@@ -73,19 +79,45 @@ def save_report(report: Report, path: Path | str, **settings: Sequence[Any]) -> 
         [[0]]
     """
     path = Path(path)
+    require_free_report(path)
+    summary = summarise(report, **settings)
+    values = path.with_suffix(".parquet")
+    with atomic_pair(values, path, belongs=_belong) as (new_values, new_path):
+        write_values(report, new_values)
+        written = summary_to_dict(summary) | {"values": {"file": values.name, "sha256": _digest(new_values)}}
+        new_path.write_text(json.dumps(written, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    return summary
+
+
+def require_free_report(path: Path | str) -> None:
+    """Refuse a name under which something else than a report is; best before hours of work.
+
+    Args:
+        path: Where the report's JSON is to go.
+
+    Raises:
+        InvalidInput: The name does not end in ``.json``; or a folder, or a file that is no report, is in its place or in
+            that of the values.
+
+    Examples:
+        >>> require_free_report("report.json")
+        >>> _ = Path("mine.json").write_text("{}")
+        >>> require_free_report("mine.json")
+        Traceback (most recent call last):
+        embridge.errors.InvalidInput: mine.json is not a report of embridge and is not overwritten; choose another name
+    """
+    path = Path(path)
     if path.suffix != ".json":
         raise InvalidInput(
             f"{path}: a report is written as NAME.json, with NAME.parquet beside it; end the name in .json"
         )
-    summary = summarise(report, **settings)
+    refuse_foreign_file(path, marks=_MARKS, what="a report of embridge")
     values = path.with_suffix(".parquet")
-    with atomic_file(values) as temporary:
-        write_values(report, temporary)
-        digest = _digest(temporary)
-    written = summary_to_dict(summary) | {"values": {"file": values.name, "sha256": digest}}
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(written, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-    return summary
+    if values.is_dir() or (values.exists() and not _holds_values(values, or_damaged=path.exists())):
+        raise InvalidInput(
+            f"{values} is not of a report and is not overwritten: the values of {path.name} go under that name. Choose "
+            "another name for the report"
+        )
 
 
 def load_summary(path: Path | str) -> Summary:
@@ -106,7 +138,12 @@ def load_summary(path: Path | str) -> Summary:
         ...
         embridge.errors.ArtefactError: nowhere.json does not exist; expected a report, as embridge evaluate writes it
     """
-    return _read(Path(path))[0]
+    path = Path(path)
+    for description in descriptions(path)[:-1]:
+        summary, read = _read(description)
+        if _values_of(path, read) is not None:
+            return summary
+    return _read(next(iter(descriptions(path)[-1:]), path))[0]
 
 
 def load_report(path: Path | str) -> Report:
@@ -128,20 +165,54 @@ def load_report(path: Path | str) -> Report:
         embridge.errors.ArtefactError: nowhere.json does not exist; expected a report, as embridge evaluate writes it
     """
     path = Path(path)
-    summary, read = _read(path)
+    for attempt in range(_ATTEMPTS):
+        time.sleep(_WAIT_SECONDS if attempt else 0)
+        for description in descriptions(path) or [path]:
+            summary, read = _read(description)
+            values = _values_of(path, read)
+            if values is None:
+                continue
+            before = values.stat()
+            report = _with_values(path, values, summary)
+            if values.exists() and values.stat().st_ino == before.st_ino:
+                return report
+    raise ArtefactError(
+        f"{path.parent / read['values']['file']} is missing or is not the file that {path} was written with; evaluate again"
+    )
+
+
+def _values_of(path: Path, read: dict[str, Any]) -> Path | None:
+    """The file of values that belongs to what was read; none if what is there does not."""
     entry = read.get("values")
     if not isinstance(entry, dict) or Path(str(entry.get("file"))).name != entry.get("file"):
         raise ArtefactError(
             f"{path} holds figures only, without the values of every query; use the report evaluate wrote"
         )
     values = path.parent / entry["file"]
-    if not values.is_file() or _digest(values) != entry.get("sha256"):
-        raise ArtefactError(f"{values} is missing or is not the file that {path} was written with; evaluate again")
+    return values if values.is_file() and _digest(values) == entry.get("sha256") else None
+
+
+def _with_values(path: Path, values: Path, summary: Summary) -> Report:
     try:
         tasks, cells = read_values(values, summary.asked)
         return Report(tasks, cells, summary.metrics, summary.seed, summary.about)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ArtefactError(f"{values} does not hold what {path} says ({error}); evaluate again") from error
+
+
+def _belong(values: Path, description: Path) -> bool:
+    try:
+        return bool(json.loads(description.read_text(encoding="utf-8"))["values"]["sha256"] == _digest(values))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _holds_values(file: Path, *, or_damaged: bool) -> bool:
+    pa = require("pyarrow", extra="parquet")
+    try:
+        return set(require("pyarrow.parquet", extra="parquet").read_schema(file).names) >= _COLUMNS
+    except (OSError, pa.ArrowException):
+        return or_damaged or file.stat().st_size == 0
 
 
 def _digest(path: Path) -> str:

@@ -21,15 +21,16 @@ Vectors = dict[Modality, np.ndarray]
 _TEXTS = ("a black cat on a roof", "two boats", "a star")
 _PICTURES = (3, 40, 56, 3)
 _TOLERANCE = 1e-4
+_OWN = ("model*.safetensors", "model*.safetensors.index.json", "[0-9]_*/*.safetensors", "[0-9]_*/config.json")
 
 
 @contextmanager
 def folded_folder(path: Path | str) -> Iterator[Path]:
     """A folder to save the folded model in; it takes the name only if the block ends well.
 
-    Only a folder that holds an earlier folded model is replaced; any other that is not empty is refused.
+    Only an earlier folded model is replaced, and other files beside it stay; any other folder that is not empty is refused.
     """
-    with atomic_folder(path, marker=SPACE_FILE) as folder:
+    with atomic_folder(path, marker=SPACE_FILE, own=_OWN) as folder:
         yield folder
 
 

@@ -16,7 +16,7 @@ from embridge.adapters.composed import Composed
 from embridge.adapters.linear import Identity, Linear
 from embridge.adapters.mlp import MLP, NORM_EPSILON, Layer
 from embridge.adapters.prefix import Prefix
-from embridge.atomic_write import atomic_file
+from embridge.atomic_write import atomic_file, refuse_foreign_file
 from embridge.errors import SettingsError, require
 
 __all__ = ["INPUT", "OPSET", "OUTPUT", "onnx_model", "to_onnx"]
@@ -24,6 +24,7 @@ __all__ = ["INPUT", "OPSET", "OUTPUT", "onnx_model", "to_onnx"]
 OPSET = 18
 INPUT, OUTPUT = "vectors", "mapped"
 
+_PRODUCER = b"\x12\x08embridge"  # as the file's second field, near its beginning
 _IR_VERSION = 8  # that of opset 18; onnx would write its newest, which older runtimes refuse
 
 
@@ -42,6 +43,7 @@ def to_onnx(adapter: Adapter, path: Path | str) -> Path:
         The path.
 
     Raises:
+        InvalidInput: A file of another kind has that name.
         MissingExtra: The extra ``export`` is not installed.
 
     Examples:
@@ -50,6 +52,7 @@ def to_onnx(adapter: Adapter, path: Path | str) -> Path:
         'bridge.onnx'
     """
     onnx = require("onnx", extra="export")
+    refuse_foreign_file(path, marks=(_PRODUCER,), what="an ONNX file of embridge")
     model = onnx_model(adapter)
     with atomic_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from embridge.adapters.upgrade import MANIFEST
 from embridge.atomic_write import refuse_foreign_folder
-from embridge.backbones.saved import CONFIG
-from embridge.errors import InvalidInput, SettingsError
+from embridge.backbones.saved import refuse_foreign_model
+from embridge.errors import SettingsError
 from embridge.settings.training import TrainingSettings
 from embridge.training.objectives import OBJECTIVES, ObjectiveRecord, objective_settings, record_of
 
@@ -16,16 +14,8 @@ __all__ = ["require_fitting", "require_free_places"]
 
 def require_free_places(settings: TrainingSettings) -> None:
     """Raise `InvalidInput` where the model's or the upgrade's folder holds something else."""
-    refuse_foreign_folder(settings.model, marker=CONFIG)
+    refuse_foreign_model(settings.model)
     refuse_foreign_folder(settings.upgrade, marker=MANIFEST)
-    file = settings.model / CONFIG  # other libraries' models have a file of that name too
-    if file.exists():
-        try:
-            ours = str(json.loads(file.read_text(encoding="utf-8"))["format"]).startswith("embridge trained model")
-        except (ValueError, KeyError, TypeError):
-            ours = False
-        if not ours:
-            raise InvalidInput(f"{settings.model} holds another model and is not overwritten; choose another folder")
 
 
 def require_fitting(settings: TrainingSettings) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 
-from embridge.adapters.upgrade import Upgrade
+from embridge.adapters.upgrade import Upgrade, fingerprint
+from embridge.atomic_write import refuse_foreign_file
 from embridge.errors import SettingsError, require
 from embridge.evaluation import Relevance, Scope, Side, Summary, evaluate
 from embridge.evaluation.measures import FULL
-from embridge.evaluation.render.html import pictures_from, save_html
+from embridge.evaluation.render.html import PAGE_MARKS, pictures_from, save_html
 from embridge.evaluation.render.markdown import report_markdown
-from embridge.evaluation.report_files import save_report, summary_to_dict
+from embridge.evaluation.report_files import require_free_report, save_report, summary_to_dict
 from embridge.jobs._judgements import Judgements, read_judgements, read_orders, require_answerable
 from embridge.jobs._model_vectors import side_of, sides_of_new
 from embridge.jobs.models import Models
@@ -68,7 +70,9 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
         raise SettingsError("the settings have no section 'evaluate' with what to judge by")
     require_files(settings, *NAMED_FOR_EVALUATION)
     require("pyarrow", extra="parquet")  # before hours of encoding
-    upgrade = Upgrade.load(settings.upgrade)
+    require_free_report(settings.report)
+    refuse_foreign_file(settings.report.with_suffix(".html"), marks=PAGE_MARKS, what="a report's page")
+    evaluated, upgrade = fingerprint(settings.upgrade), Upgrade.load(settings.upgrade)
     judgements, models = read_judgements(options), Models(progress)
     require_answerable(options, judgements)
     old = side_of(settings.old, judgements, models)
@@ -84,7 +88,13 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     has_pictures = options.judged is not None or settings.old.encoder is not None
     show = pictures_from(judgements.folder) if judgements.folder is not None and has_pictures else None
     save_html(settings.report.with_suffix(".html"), summary, show=show)
-    upgrade.save(settings.upgrade, report=summary_to_dict(summary), card=report_markdown(summary))
+    if fingerprint(settings.upgrade) == evaluated:
+        upgrade.save(settings.upgrade, report=summary_to_dict(summary), card=report_markdown(summary))
+    else:
+        warnings.warn(
+            f"{settings.upgrade} holds another upgrade by now; {settings.report} is of the one that was evaluated",
+            stacklevel=2,
+        )
     return summary
 
 

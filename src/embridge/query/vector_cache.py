@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import tempfile
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import final
 
 import numpy as np
 
+from embridge.atomic_write import temporary_folder
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, StoreError
 from embridge.shapes import Float32
@@ -138,8 +138,8 @@ class VectorCache:
     def _create(self) -> None:
         """Under another name first, so that the file is there whole or not at all; another process may win."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{self.path.name}.", dir=self.path.parent) as folder:
-            made = Path(folder) / "made"
+        with temporary_folder(self.path, within=False) as folder:
+            made = folder / "made"
             with closing(sqlite3.connect(made, isolation_level=None)) as database:
                 for setting in (f"page_size={_PAGE_BYTES}", "auto_vacuum=INCREMENTAL", "journal_mode=WAL"):
                     database.execute(f"PRAGMA {setting}").fetchall()

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from embridge.atomic_write import atomic_file
+from embridge.atomic_write import atomic_file, refuse_foreign_file
 from embridge.evaluation.compatibility import FEWEST_CHANGED
 from embridge.evaluation.figures import Asked, Ratios
 from embridge.evaluation.measures import measure
@@ -22,7 +22,10 @@ from embridge.evaluation.report import BACKFILLED, OLD
 from embridge.evaluation.summary import Summary
 from embridge.evaluation.verdict import Decision
 
-__all__ = ["Picture", "Show", "pictures_from", "report_html", "save_html"]
+__all__ = ["PAGE_MARKS", "Picture", "Show", "pictures_from", "report_html", "save_html"]
+
+PAGE_MARKS = (b"<title>Upgrade report",)
+"""By which an earlier page is known."""
 
 _SIGNS: dict[Decision, tuple[str, str]] = {
     "upgrade": ("✓", "good"),
@@ -94,12 +97,16 @@ def save_html(path: Path | str, summary: Summary, *, show: Show | None = None) -
         summary: The figures.
         show: From an id to what people look at; see `report_html`.
 
+    Raises:
+        InvalidInput: A file that is no such page has that name.
+
     Examples:
         >>> from embridge.evaluation import Verdict
         >>> nothing = dict.fromkeys(("ratios", "slices", "flips", "curves", "histograms", "shifts", "gates", "cautions"), ())
         >>> summary = Summary(Verdict("upgrade", "Upgrade."), ("mrr_at_5",), seed=0, asked=(), figures=(), about={}, **nothing)
         >>> save_html("report.html", summary)
     """
+    refuse_foreign_file(path, marks=PAGE_MARKS, what="a report's page")
     page = report_html(summary, show=show)
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from embridge.adapters.upgrade import Upgrade
-from embridge.atomic_write import atomic_folder
+from embridge.atomic_write import atomic_folder, is_leftover
 from embridge.datasets import glyph_models, glyphs
 from embridge.embeddings import Embeddings
 from embridge.encoders.base import Modality
@@ -110,12 +110,13 @@ def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
     """
     start = perf_counter()
     out = Path(out).absolute()
-    foreign = sorted({path.name for path in out.iterdir()} - _WRITTEN) if out.is_dir() else []
+    names = [path.name for path in out.iterdir()] if out.is_dir() else []
+    foreign = sorted(name for name in names if name not in _WRITTEN and not is_leftover(name))
     if foreign:
         raise InvalidInput(
             f"{out} holds other things ({foreign[0]}) and is not overwritten; choose a new or an empty folder"
         )
-    with _one_thread(), atomic_folder(out, marker=_MARKER) as folder:
+    with _one_thread(), atomic_folder(out, marker=_MARKER, own=("store",)) as folder:
         summary = _run(folder, progress)
     return DemoResult(summary, out, perf_counter() - start)
 

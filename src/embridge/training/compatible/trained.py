@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from embridge.adapters.base import Adapter
-from embridge.adapters.chain import UPGRADE
 from embridge.adapters.linear import Identity
 from embridge.adapters.upgrade import Upgrade
 from embridge.backbones.embedding import AsGiven, UnitLength
@@ -129,10 +128,7 @@ class Trained:
             The folder.
         """
         upgrade = None if old is None else self.upgrade(old)
-        path = self.model.save(folder, provenance=asdict(self.provenance))
-        if upgrade is not None:
-            upgrade.save(path / UPGRADE)
-        return path
+        return self.model.save(folder, provenance=asdict(self.provenance), upgrade=upgrade)
 
     def _head(self, new: Space, source: Space | None) -> Adapter:
         backbone = self.model.backbone
