@@ -173,16 +173,6 @@ def test_every_settings_key_of_a_training_is_explained():
     assert set(OBJECTIVES) == {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
 
 
-def test_what_objectives_ask_for_is_what_their_records_say():
-    phrases = {"old vector of each image": "old embeddings", "a paragon": "paragon", "old classifier": "old classifier"}
-    for names, asks in re.findall(r"^\| (`.*?) \| .* \| (.*) \|$", section(TRAIN, "Which objective"), re.MULTILINE):
-        for record in (OBJECTIVES[name] for name in re.findall(r"`([\w-]+)`", names)):
-            for phrase, need in phrases.items():
-                assert phrase not in asks or need in record.needs | record.uses
-                assert phrase in asks or need not in record.needs
-            assert asks.startswith("nothing") == (not record.needs | record.uses)
-
-
 def test_defaults_shown_are_the_defaults(tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text(max(blocks(SETTINGS_PAGE, "yaml"), key=len))

@@ -178,13 +178,24 @@ _HOMES = {
     "train_model": "jobs.train",
     "write_vectors": "vector_files",
 }
+_EXTRAS = {
+    "CompatibleTraining": "train",
+    "XBTFinetune": "finetune",
+}  # classes whose modules import more than the base install
 _NAMES_AT_HOME = {"load_encoder": "load", "make_method": "make"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"embridge.{_HOMES[name]}"), _NAMES_AT_HOME.get(name, name))
+    module = f"embridge.{_HOMES[name]}"
+    if name in _EXTRAS:
+        from embridge.errors import require
+
+        home = require(module, extra=_EXTRAS[name])
+    else:
+        home = import_module(module)
+    value = getattr(home, _NAMES_AT_HOME.get(name, name))
     globals()[name] = value
     return value
 

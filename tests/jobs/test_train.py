@@ -18,9 +18,11 @@ from labelled_glyphs import KNOWN, OLD_DIM, QUICK, SCRIPTS, SIDE, items, network
 from PIL import Image
 from typer.testing import CliRunner
 
+import embridge
 from embridge import Embeddings, Space, Upgrade
 from embridge.cli import app
 from embridge.encoders import load
+from embridge.errors import MissingExtra
 from embridge.jobs import _other_models as other_models
 from embridge.jobs.train import train_model
 from embridge.settings.training import load_training_settings
@@ -41,6 +43,24 @@ SMALL = {"name": "small-resnet", "settings": {"width": 8, "depth": 8}}
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.mark.parametrize("library", ["torch", "lightning"])
+def test_without_the_extra_the_error_names_it(library, tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "train.yaml").write_text("data: {images: images}\nobjective: {name: independent, settings: {dim: 4}}\n")
+    settings = load_training_settings(tmp_path / "train.yaml")
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtra, match=rf"^{library} is needed here .*embridge\[train\]"):
+        train_model(settings)
+
+
+@pytest.mark.parametrize(("name", "extra"), [("CompatibleTraining", "train"), ("XBTFinetune", "finetune")])
+def test_a_class_whose_libraries_are_missing_names_their_extra(name, extra, monkeypatch):
+    monkeypatch.delitem(vars(embridge), name, raising=False)
+    monkeypatch.setitem(sys.modules, f"embridge.{embridge._HOMES[name]}", None)
+    with pytest.raises(MissingExtra, match=rf"embridge\[{extra}\]"):
+        getattr(embridge, name)
 
 
 @pytest.fixture(scope="module")

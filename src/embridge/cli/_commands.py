@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from embridge import __version__
-from embridge.errors import EmbridgeError, GateRefused, SettingsError, require
+from embridge.errors import EmbridgeError, GateRefused, SettingsError
 
 __all__ = ["app", "main"]
 
@@ -171,13 +171,10 @@ def evaluate(config: Config, as_json: Json = False) -> None:
 def train(config: Config, as_json: Json = False) -> None:
     """Train a new model beside an old one's vectors, and write the model and its upgrade."""
     from embridge.cli._terminal import print_table, progress_bars
+    from embridge.jobs.train import train_model
     from embridge.settings.training import load_training_settings
 
     settings = load_training_settings(config)
-    for library in ("torch", "lightning"):
-        require(library, extra="train")
-    from embridge.jobs.train import train_model
-
     with progress_bars() as progress:
         result = train_model(settings, progress=progress)
     files = {"model": str(settings.model), "upgrade": str(settings.upgrade) if result.upgrade else None}

@@ -64,9 +64,7 @@ OBJECTIVES: dict[str, ObjectiveRecord] = {
         module="embridge.training.objectives.unibct", attribute="UniBCT", needs=_ROWS, cost="refresh"
     ),
     "advbct": ObjectiveRecord(module="embridge.training.objectives.advbct", attribute="AdvBCT", needs=_LABELLED_ROWS),
-    "mixbct": ObjectiveRecord(
-        module="embridge.training.objectives.mixbct", attribute="MixBCT", needs=_LABELLED_ROWS, draws=True
-    ),
+    "mixbct": ObjectiveRecord(module="embridge.training.objectives.mixbct", attribute="MixBCT", needs=_LABELLED_ROWS),
     "hoc": ObjectiveRecord(module="embridge.training.objectives.hoc", attribute="HOC", uses=_ROWS),
     "bc-aligner": ObjectiveRecord(
         module="embridge.training.objectives.bc_aligner",

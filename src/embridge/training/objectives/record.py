@@ -39,7 +39,6 @@ class ObjectiveRecord:
         trained_on: The items it can be trained on. Vectors of a frozen model need an embedding that an adapter can make.
         cost: What it takes beside the backbone. ``step`` is a few hundredths of a step; ``refresh`` adds a pass over some of the
             training items before epochs, about a tenth of the time.
-        draws: Its loss picks rows of each batch at random.
 
     Examples:
         >>> record = ObjectiveRecord(module="embridge.training.objectives.bct", attribute="BCT", needs=frozenset({"old model"}))
@@ -56,4 +55,3 @@ class ObjectiveRecord:
     length: Length = "old"
     trained_on: frozenset[Items] = _ALL_ITEMS
     cost: Cost = "step"
-    draws: bool = False
