@@ -128,8 +128,8 @@ PUBLIC = {
     "embridge.encoders.squares": "square_pixels",
     "embridge.encoders.trained": "TrainedEncoder",
     "embridge.errors": (
-        "ArtefactError EmbridgeError GateRefused InvalidInput MissingExtra ServiceError SettingsError SpaceMismatch "
-        "StoreError WrongDirection require"
+        "ArtefactError EmbridgeError GateRefused InvalidInput MissingExtra MissingSetting ServiceError SettingsError "
+        "SpaceMismatch StoreError WrongDirection require"
     ),
     "embridge.evaluation.backfill_curve": "Mixed backfill_auc backfill_curve backfilled cut_offs",
     "embridge.evaluation.calibrate": "fit_calibration isotonic",

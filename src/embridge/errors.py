@@ -4,6 +4,7 @@
 EmbridgeError                 exit code 1
 ├── InvalidInput              data that cannot be used: NaN, wrong shape or dtype, duplicate ids, empty, unreadable
 ├── SettingsError             a settings file or an argument that does not say what it must       exit code 2
+│   └── MissingSetting        data of which a setting has to say more (also an InvalidInput)      exit code 2
 ├── GateRefused               a measured quality gate was not met                                 exit code 3
 ├── SpaceMismatch             vectors of two spaces were about to meet                            exit code 4
 │   └── WrongDirection        an upgrade was used the other way round                             exit code 4
@@ -28,6 +29,7 @@ __all__ = [
     "GateRefused",
     "InvalidInput",
     "MissingExtra",
+    "MissingSetting",
     "ServiceError",
     "SettingsError",
     "SpaceMismatch",
@@ -51,6 +53,10 @@ class SettingsError(EmbridgeError, ValueError):
     """A settings file or an argument that does not say what it must."""
 
     exit_code = 2
+
+
+class MissingSetting(SettingsError, InvalidInput):
+    """Data of which a setting has to say more: in which columns things stand, of which model vectors are."""
 
 
 class GateRefused(EmbridgeError):

@@ -15,7 +15,7 @@ import numpy as np
 
 from embridge.atomic_write import atomic_file, require_file
 from embridge.embeddings import Embeddings
-from embridge.errors import InvalidInput, require
+from embridge.errors import InvalidInput, MissingSetting, require
 from embridge.space import Space, require_same
 
 __all__ = ["SUFFIXES", "raw_chunks", "read_chunks", "read_space", "read_vectors", "write_vectors"]
@@ -222,7 +222,7 @@ def _settle(path: Path, space: Space | None, dim: int) -> Space:
     if file_space is not None and space is not None:
         require_same(space, file_space, what=str(path))
     if (settled := file_space or space) is None:
-        raise InvalidInput(
+        raise MissingSetting(
             f"{path} does not say of which model its {dim}-d vectors are; name it with space= (YAML: space:)"
         )
     return settled
@@ -285,7 +285,7 @@ def _batches(path: Path, rows: int) -> Iterator[Any]:
 def _from_table(table: Any, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     missing = {"id", "vector"} - set(table.column_names)
     if missing:
-        raise InvalidInput(f"{path}: expected columns id and vector, came {table.column_names}; rename them")
+        raise MissingSetting(f"{path}: expected columns id and vector, came {table.column_names}; rename them")
     column = table["vector"]
     chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # combining copies even a lone chunk
     if "list" not in str(chunk.type):

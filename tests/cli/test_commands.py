@@ -477,18 +477,18 @@ def test_settings_that_are_missing_are_not_called_damaged(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "code", "message"),
     [
-        ("text,image\n", "no rows"),
-        ("caption,photo\na,b\n", "expected columns text and image"),
-        ("text,image\na,pictures/none.png\n", "none.png"),
-        ("text,image\n,pictures/x.png\n", "row 0 has a blank cell"),
+        ("text,image\n", 1, "no rows"),
+        ("caption,photo\na,b\n", 2, "expected columns text and image"),
+        ("text,image\na,pictures/none.png\n", 1, "none.png"),
+        ("text,image\n,pictures/x.png\n", 1, "row 0 has a blank cell"),
     ],
 )
-def test_pairs_that_cannot_work_say_why(project, content, message):
+def test_pairs_that_cannot_work_say_why(project, content, code, message):
     (project / "bad.csv").write_text(content)
     done = run("evaluate", settings_of(project, "bad", evaluate={"judged": "bad.csv"}))
-    assert (done.exit_code, message in done.stderr) == (1, True)
+    assert (done.exit_code, message in done.stderr) == (code, True)
 
 
 def test_evaluating_with_an_upgrade_of_other_models_ends_with_4(project):
@@ -697,6 +697,25 @@ def test_the_demo_refuses_a_folder_with_other_things(tmp_path):
     assert done.exit_code == 1
     assert "not overwritten" in done.stderr
     assert [p.name for p in Path(tmp_path).iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.slow
+def test_a_terminated_fit_ends_with_143_and_one_line(project, start):
+    fit = {
+        "captions": "captions.txt",
+        "method": "xbt",
+        "settings": {"training": {"min_steps": 10**6, "patience": 10**3}},
+    }
+    process = start("fit", settings_of(project, "terminated", fit=fit))
+    wait_for(process, "xbt")
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=300)
+    assert (process.returncode, stdout) == (143, b"")
+    assert (
+        stderr.decode().splitlines()[-1] == "terminated: what was written before is whole; run the same command again"
+    )
+    assert b"Traceback" not in stderr
+    assert [p.name for p in project.iterdir() if p.name.startswith(".")] == [".embridge-cache"]
 
 
 def test_a_slow_rate_is_told_as_seconds_each(capsys, monkeypatch):

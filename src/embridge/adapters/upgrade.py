@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save_file as save_tensors
 
+from embridge._plain_text import markdown_text
 from embridge.adapters._companions import CARD, REPORT, changed_by_others, hashes_of
 from embridge.adapters.base import Adapter
 from embridge.adapters.composed import adapter_from_parts, adapter_to_config
@@ -205,11 +206,14 @@ class Upgrade:
 
     def _card(self) -> str:
         plain = {n: v for n, v in self.provenance.figures.items() if isinstance(v, (str, bool, int, float))}
-        rows = "".join(f"| {n} | {f'{v:.4g}' if isinstance(v, float) else v} |\n" for n, v in plain.items())
+        text = markdown_text
+        cells = {text(n): text(f"{v:.4g}" if isinstance(v, float) else str(v)) for n, v in plain.items()}
+        rows = "".join(f"| {name} | {value} |\n" for name, value in cells.items())
+        new, old = text(str(self.new_space)), text(str(self.old_space))
         return (
-            f"# {self.new_space.model} on an index of {self.old_space.model}\n\n"
-            f"A {self.direction} upgrade made with `{self.provenance.method}` by embridge.\n\n"
-            f"- new: {self.new_space}{_lora_line(self.lora)}\n- old: {self.old_space}\n\n| figure | value |\n|---|---|\n{rows}"
+            f"# {text(self.new_space.model)} on an index of {text(self.old_space.model)}\n\n"
+            f"A {self.direction} upgrade made with {text(self.provenance.method)} by embridge.\n\n"
+            f"- new: {new}{_lora_line(self.lora)}\n- old: {old}\n\n| figure | value |\n|---|---|\n{rows}"
         )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import json
+import sys
 import warnings
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,37 +15,26 @@ import typer
 from typer.core import TyperGroup
 
 from embridge import __version__
-from embridge.errors import EmbridgeError, GateRefused, SettingsError
+from embridge._plain_text import one_line
+from embridge.cli._endings import endings
+from embridge.errors import GateRefused, SettingsError
 
 __all__ = ["app", "main"]
 
 
 class _Commands(TyperGroup):
-    """Ends with the exit code that an error of the library carries, and with 130 when interrupted."""
+    """Ends as `endings` says, whatever a command raises."""
 
     def invoke(self, ctx: Any) -> Any:
-        with warnings.catch_warnings():
+        with endings(), warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = _show_warning
-            return self._invoke(ctx)
-
-    def _invoke(self, ctx: Any) -> Any:
-        try:
             return super().invoke(ctx)
-        except EmbridgeError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(error.exit_code) from error
-        except OSError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from error
-        except KeyboardInterrupt:
-            typer.echo("interrupted: what was written before is whole; run the same command again", err=True)
-            raise typer.Exit(130) from None
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """One plain line, without the line of code that gave it."""
-    typer.echo(f"warning: {message}", err=True)
+    typer.echo(one_line(f"warning: {message}"), err=True)
 
 
 app = typer.Typer(
@@ -78,7 +71,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole job on built-in data: index, fit, measure, search. No download."""
-    from embridge.cli._terminal import print_summary, progress_bars
+    from embridge.cli._terminal import print_lines, print_summary, progress_bars
     from embridge.jobs.demo import run_demo
 
     with progress_bars() as progress:
@@ -87,8 +80,8 @@ def demo(
         _print_json(result.to_dict())
         return
     print_summary(result.summary, brief=True)
-    typer.echo("\n" + "\n".join(f"{what:9} {path}" for what, path in result.files.items()))
-    typer.echo(f"seconds   {result.seconds:.1f}")
+    files = [f"{what:9} {path}" for what, path in result.files.items()]
+    print_lines("", *files, f"seconds   {result.seconds:.1f}")
 
 
 @app.command()
@@ -129,7 +122,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Choose and fit the bridge, and write the upgrade. Ends with 3 if the old model should be kept."""
-    from embridge.cli._terminal import print_table, progress_bars
+    from embridge.cli._terminal import print_lines, print_table, progress_bars
     from embridge.jobs.fit import fit_upgrade
     from embridge.settings import load_settings
 
@@ -144,13 +137,13 @@ def fit(
     if fitted.upgrade is None:
         raise GateRefused(fitted.choice.reason if fitted.choice else "nothing was fitted")
     if not as_json:
-        typer.echo("\n".join(filter(None, (f"{settings.upgrade}: {fitted.sentence}", fitted.stretch, fitted.folds))))
+        print_lines(*filter(None, (f"{settings.upgrade}: {fitted.sentence}", fitted.stretch, fitted.folds)))
 
 
 @app.command()
 def evaluate(config: Config, as_json: Json = False) -> None:
     """Measure the upgrade on judged data, and write the report and its page. Ends with 3 if a gate was not met."""
-    from embridge.cli._terminal import print_summary, progress_bars
+    from embridge.cli._terminal import print_lines, print_summary, progress_bars
     from embridge.evaluation import require_gates
     from embridge.jobs.evaluate import evaluate_upgrade
     from embridge.settings import load_settings
@@ -163,14 +156,14 @@ def evaluate(config: Config, as_json: Json = False) -> None:
         _print_json({"schema": "embridge.evaluation/1"} | summary.headline() | files)
     else:
         print_summary(summary)
-        typer.echo(f"\nreport  {files['report']}\npage    {files['page']}")
+        print_lines("", f"report  {files['report']}", f"page    {files['page']}")
     require_gates(summary.gates)
 
 
 @app.command()
 def train(config: Config, as_json: Json = False) -> None:
     """Train a new model beside an old one's vectors, and write the model and its upgrade."""
-    from embridge.cli._terminal import print_table, progress_bars
+    from embridge.cli._terminal import print_lines, print_table, progress_bars
     from embridge.jobs.train import train_model
     from embridge.settings.training import load_training_settings
 
@@ -184,7 +177,7 @@ def train(config: Config, as_json: Json = False) -> None:
     if result.nearest:
         columns, rows = result.table()
         print_table(columns, rows, title="Held-out items")
-    typer.echo("\n".join([result.sentence, *(f"{what:8} {path}" for what, path in files.items() if path)]))
+    print_lines(result.sentence, *(f"{what:8} {path}" for what, path in files.items() if path))
 
 
 @app.command()
@@ -267,11 +260,18 @@ def export(
     if as_json:
         _print_json({"schema": "embridge.export/1"} | written)
         return
-    typer.echo("\n".join(f"{kind:7} {path}" for kind, path in written.items()))
+    from embridge.cli._terminal import print_lines
+
+    print_lines(*(f"{kind:7} {path}" for kind, path in written.items()))
 
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks is written out
+    with contextlib.suppress(RuntimeError, ValueError):  # there may be no stderr
+        faulthandler.enable()  # a crash of native code says where, not nothing
     app()
 
 

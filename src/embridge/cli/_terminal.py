@@ -24,6 +24,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from embridge._plain_text import markdown_text, visible
 from embridge.cli._layout import parts
 from embridge.progress import Progress
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # tables of other things are printed without it
     from embridge.evaluation import Summary
     from embridge.jobs.report import Comparison
 
-__all__ = ["print_comparison", "print_summary", "print_table", "progress_bars"]
+__all__ = ["print_comparison", "print_lines", "print_summary", "print_table", "progress_bars"]
 
 _LOG_SECONDS = 10.0
 _LOG_WIDTH = 240
@@ -69,7 +70,7 @@ def progress_bars() -> Iterator[Progress]:
 
         def show(done: int, total: int, what: str) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
+                tasks[what] = bars.add_task(visible(what), total=total)
             elif done < reached[what]:  # the same work on other items
                 bars.reset(tasks[what])
             reached[what] = done
@@ -95,7 +96,9 @@ def _lines(console: Console) -> Progress:
         rate = done / (now - began[what]) if now > began[what] else 0.0
         left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
         console.print(
-            f"{what}: {done:,}/{total:,}" + (f", {_rate(rate)}{left}" if rate else ""), highlight=False, markup=False
+            f"{visible(what)}: {done:,}/{total:,}" + (f", {_rate(rate)}{left}" if rate else ""),
+            highlight=False,
+            markup=False,
         )
 
     return say
@@ -110,36 +113,43 @@ def print_summary(summary: Summary, *, brief: bool = False) -> None:
     """The verdict in a line, the tables, what they mean, cautions, and the verdict's sentence last."""
     from embridge.evaluation.render.terminal import cell_tables, report_tables
 
-    print(f"Verdict: {summary.outcome}\n")
+    print_lines(f"Verdict: {summary.outcome}", "")
     for table in cell_tables(summary) if brief else report_tables(summary):
         print_table(table.columns, table.rows, title=table.title)
     print(_LEGEND)
-    for caution in summary.cautions:
-        print(f"caution: {caution}")
-    print(f"\n{summary.verdict.sentence}")
+    print_lines(*(f"caution: {caution}" for caution in summary.cautions), "", summary.verdict.sentence)
 
 
 def print_comparison(comparison: Comparison, *, markdown: bool = False) -> None:
     """What each report is of, what the second changes against the first, and what that shows."""
-    print(("\n\n" if markdown else "\n").join(comparison.methods), end="\n\n")
     if markdown:
         from embridge.evaluation.render.markdown import tables_markdown
 
+        print("\n\n".join(map(markdown_text, comparison.methods)), end="\n\n")
         print(tables_markdown(comparison.tables))
-    else:
-        for table in comparison.tables:
-            print_table(table.columns, table.rows, title=table.title)
-    print(comparison.sentence)
+        print(markdown_text(comparison.sentence))
+        return
+    print_lines(*comparison.methods, "")
+    for table in comparison.tables:
+        print_table(table.columns, table.rows, title=table.title)
+    print_lines(comparison.sentence)
+
+
+def print_lines(*lines: str) -> None:
+    """Lines on stdout, with nothing in them that a terminal obeys."""
+    for line in lines:
+        print(visible(line))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """A table on stdout, in parts where the terminal is narrow; figures are right-aligned."""
+    columns, rows = [visible(column) for column in columns], [[visible(cell) for cell in row] for row in rows]
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=_LOG_WIDTH)  # whoever reads it may cut; what is cut here is lost
     for place, part in enumerate(parts(columns, rows, console.width)):
         table = Table(
-            title=Text(f"{title} (continued)" if place else title) if title else None,
+            title=Text(visible(f"{title} (continued)" if place else title)) if title else None,
             title_justify="left",
             box=SIMPLE_HEAD,
             pad_edge=False,

@@ -12,7 +12,7 @@ from typing import Any
 
 from embridge.atomic_write import require_file
 from embridge.datasets.text_lines import decoded_lines
-from embridge.errors import InvalidInput, require
+from embridge.errors import InvalidInput, MissingSetting, require
 
 __all__ = ["Captions", "read_all_captions"]
 
@@ -179,5 +179,5 @@ def _chosen(where: object, held: Sequence[str] | Mapping[str, Any], column: str 
     found = [name for name in wanted if name in held]
     if not found:
         expected = "caption or text, or another one that is named" if column is None else repr(column)
-        raise InvalidInput(f"{where}: expected a column {expected}; came {list(held)}")
+        raise MissingSetting(f"{where}: expected a column {expected}; came {list(held)}")
     return found[0]

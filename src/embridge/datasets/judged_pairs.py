@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embridge.datasets.tables import Table, finite_number, read_table, require_filled
-from embridge.errors import InvalidInput
+from embridge.errors import InvalidInput, MissingSetting
 
 __all__ = ["JudgedPairs", "pairs_of", "read_pairs"]
 
@@ -109,4 +109,4 @@ def pairs_of(table: Table, *, columns: Sequence[str] = ()) -> JudgedPairs:
             require_filled(table.path, [values[query], values[item]])
             pairs = tuple(zip(values[query], values[item], strict=True))
             return JudgedPairs(pairs, cross_modal, {name: values[name] for name in columns})
-    raise InvalidInput(f"{table.path}: expected columns text and image, or query and document; came {table.names}")
+    raise MissingSetting(f"{table.path}: expected columns text and image, or query and document; came {table.names}")

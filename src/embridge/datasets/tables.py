@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embridge.atomic_write import require_file
-from embridge.errors import InvalidInput, require
+from embridge.errors import InvalidInput, MissingSetting, require
 
 __all__ = ["Table", "finite_number", "read_table", "require_filled"]
 
@@ -43,7 +43,7 @@ class Table:
         """
         missing = [name for name in names if name not in self.names]
         if missing:
-            raise InvalidInput(f"{self.path}: expected columns {', '.join(missing)}; came {self.names}")
+            raise MissingSetting(f"{self.path}: expected columns {', '.join(missing)}; came {self.names}")
         with _reading(self.path):
             return self._values(names)
 

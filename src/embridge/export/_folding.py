@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embridge._plain_text import markdown_text
 from embridge.adapters.base import Adapter, normalized
 from embridge.atomic_write import atomic_folder
 from embridge.encoders._space_file import SPACE_FILE, say_space
@@ -62,8 +63,9 @@ def seal_folder(folder: Path, saved: Encoder, bridge: Adapter, before: Vectors) 
 
 
 def _card(bridge: Adapter) -> str:
+    source, target = markdown_text(str(bridge.source)), markdown_text(str(bridge.target))
     return (
-        f"# {bridge.source.model}, making vectors of {bridge.target.model}\n\n"
-        f"The model {bridge.source} with a bridge folded in by embridge. Its vectors are of {bridge.target}, as "
+        f"# {markdown_text(bridge.source.model)}, making vectors of {markdown_text(bridge.target.model)}\n\n"
+        f"The model {source} with a bridge folded in by embridge. Its vectors are of {target}, as "
         f"`{SPACE_FILE}` says, and search an index of that model as it is. The licence is that of the model.\n"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from embridge._plain_text import markdown_text
 from embridge.evaluation.render.terminal import ReportTable, report_tables
 from embridge.evaluation.summary import Summary
 
@@ -26,9 +27,9 @@ def report_markdown(summary: Summary) -> str:
         >>> report_markdown(summary).split()[0]
         'Upgrade.'
     """
-    parts = [summary.verdict.sentence]
+    parts = [markdown_text(summary.verdict.sentence)]
     if summary.cautions:
-        parts.append("\n".join(f"- {caution}." for caution in summary.cautions))
+        parts.append("\n".join(f"- {markdown_text(caution)}." for caution in summary.cautions))
     return "\n\n".join([*parts, tables_markdown(report_tables(summary))])
 
 
@@ -53,10 +54,6 @@ def tables_markdown(tables: Sequence[ReportTable]) -> str:
     parts = []
     for table in tables:
         rows = [table.columns, ["---", *("---:" for _ in table.columns[1:])], *table.rows]
-        parts.append(f"{table.title}:\n\n" + "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows))
+        lines = "\n".join(f"| {' | '.join(map(markdown_text, row))} |" for row in rows)
+        parts.append(f"{markdown_text(table.title)}:\n\n{lines}")
     return "\n\n".join(parts) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Text that cannot end its cell or its line."""
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())

@@ -18,6 +18,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset
 
+from embridge.training.lightning._deaths import told_deaths
 from embridge.training.lightning.best import Best, copied, load
 from embridge.training.lightning.checkpoints import PlainCheckpoints, require_own
 from embridge.training.lightning.quiet import quiet_lightning
@@ -70,7 +71,8 @@ def train(task: Task, loop: Loop, run: Run) -> Best:
         loader = DataLoader(
             _Batches(task), sampler=_From(trainer, loop.steps), batch_size=None, num_workers=loop.workers
         )
-        trainer.fit(module, loader, ckpt_path=None if resumed is None else str(resumed))
+        with told_deaths(trainer):
+            trainer.fit(module, loader, ckpt_path=None if resumed is None else str(resumed))
     if file is not None and loop.devices > 1 and not strategy_of(loop.strategy).runs_script_again:
         module.on_load_checkpoint(PlainCheckpoints().load_checkpoint(file))  # other processes have learnt it
     if loop.keep == "best":

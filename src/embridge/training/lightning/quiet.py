@@ -40,7 +40,7 @@ def quiet_lightning() -> Iterator[None]:
             yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+            raise error.__context__ from None  # it may be a kind of its own, such as that of SIGTERM
         raise
     finally:
         for name, level in levels.items():
