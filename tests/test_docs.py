@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from embridge import errors, evaluation
 from embridge.cli import app
+from embridge.cli._endings import EXIT_CODES
 from embridge.datasets import glyphs
 from embridge.evaluation import MEASURES, MORE_CELLS, SETTINGS, gates, load_summary
 from embridge.evaluation.measures import FULL
