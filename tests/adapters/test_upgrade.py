@@ -383,3 +383,16 @@ def test_an_upgrade_is_told_from_another_and_not_by_its_card(tmp_path):
     first = fingerprint(upgrade().save(tmp_path / "up"))
     assert fingerprint(upgrade().save(tmp_path / "up", card="figures", report={"n": 1})) == first
     assert fingerprint(upgrade(2 * WEIGHT).save(tmp_path / "up")) != first
+
+
+def test_a_card_shows_names_as_text_whatever_they_hold(tmp_path):
+    """Markdown and HTML in a model's name, or in a method's or a figure's, stay text."""
+    hostile = "<img src=x onerror=a()> | [x](http://h) `b`\n# c\x1b"
+    new, old = Space(hostile, "1", 3), Space("old", "1", 3)
+    provenance = Provenance(hostile, figures={hostile: hostile})
+    card = (Upgrade(Identity(new, new), Identity(new, old), provenance).save(tmp_path / "up") / "README.md").read_text()
+    escaped = r"\<img src=x onerror=a()> \| \[x\](http://h) \`b\` # c\\x1b"
+    assert card.splitlines()[0] == f"# {escaped} on an index of old"
+    assert card.count(escaped) == 4
+    assert "\x1b" not in card
+    assert [line for line in card.splitlines() if line.startswith("#")] == [card.splitlines()[0]]

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save_file as save_tensors
 
-from embridge._plain_text import markdown_text
+from embridge._plain_text import markdown_text, one_line
 from embridge.adapters._companions import CARD, REPORT, changed_by_others, hashes_of
 from embridge.adapters.base import Adapter
 from embridge.adapters.composed import adapter_from_parts, adapter_to_config
@@ -210,9 +210,10 @@ class Upgrade:
         cells = {text(n): text(f"{v:.4g}" if isinstance(v, float) else str(v)) for n, v in plain.items()}
         rows = "".join(f"| {name} | {value} |\n" for name, value in cells.items())
         new, old = text(str(self.new_space)), text(str(self.old_space))
+        method = one_line(self.provenance.method).replace("`", "'")
         return (
             f"# {text(self.new_space.model)} on an index of {text(self.old_space.model)}\n\n"
-            f"A {self.direction} upgrade made with {text(self.provenance.method)} by embridge.\n\n"
+            f"A {self.direction} upgrade made with `{method}` by embridge.\n\n"
             f"- new: {new}{_lora_line(self.lora)}\n- old: {old}\n\n| figure | value |\n|---|---|\n{rows}"
         )
 
