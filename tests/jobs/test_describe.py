@@ -8,6 +8,9 @@ import pytest
 
 from embridge import Embeddings, Space, Upgrade, write_vectors
 from embridge.adapters import Identity, Linear, Prefix, Provenance
+from embridge.backbones.embedding import AsGiven
+from embridge.backbones.saved import TrainedModel
+from embridge.backbones.vectors import VectorHead
 from embridge.encoders import CachedEncoder
 from embridge.encoders.caption_cache import encode_once
 from embridge.errors import ArtefactError, InvalidInput, SettingsError
@@ -111,6 +114,16 @@ def test_the_folder_of_a_model(tmp_path, file, content, kind, step):
     assert step in found.next_steps[0]
 
 
+def test_a_model_that_was_trained_here(tmp_path):
+    model = TrainedModel("toy", VectorHead(3, 2), AsGiven(), dim=2)
+    model.save(tmp_path / "toy", provenance={"method": "oca", "data": "9 vectors"})
+    found = describe(tmp_path / "toy")
+    assert (found.kind, found.facts["space"], found.facts["trained by"]) == ("trained model", str(model.space), "oca")
+    assert f"trained:{tmp_path / 'toy'}" in found.next_steps[0]
+    (tmp_path / "toy" / "model.safetensors").unlink()
+    assert describe(tmp_path / "toy").problems == ("model.safetensors is missing; copy the whole folder",)
+
+
 def test_captions_that_were_encoded_once(tmp_path):
     toy = Embeddings.of(np.eye(2, dtype=np.float32), OLD, ["a cat", "a dog"])
     encode_once(CachedEncoder(text=toy), ["a dog", "a cat"], tmp_path / "cache")
@@ -119,9 +132,17 @@ def test_captions_that_were_encoded_once(tmp_path):
     assert (found.kind, found.facts["vectors"], found.facts["role"]) == ("caption cache", 2, "query")
     whole = describe(tmp_path / "cache")
     assert (whole.kind, whole.facts["holds"]) == ("folder", [f"{own.name}: captions encoded once"])
-    (own / "shards.json").write_text("{")
-    with pytest.raises(InvalidInput, match="truncated or altered; delete that folder"):
-        describe(own)
+    for altered in ("{", json.dumps({"space": {"dim": 0}, "crc32": []})):
+        (own / "shards.json").write_text(altered)
+        with pytest.raises(InvalidInput, match="truncated or altered; delete that folder"):
+            describe(own)
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]"])
+def test_a_config_of_no_model_is_told_so(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InvalidInput, match="names no model_type"):
+        describe(tmp_path)
 
 
 def test_a_settings_file_says_which_commands_take_it(tmp_path):

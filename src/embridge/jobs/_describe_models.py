@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from embridge.errors import ArtefactError
+from embridge.errors import ArtefactError, InvalidInput, require
 from embridge.jobs.description import Description
 
 __all__ = ["describe_lora", "describe_model"]
@@ -26,6 +26,8 @@ def describe_model(folder: Path) -> Description:
     config = _read(folder / "config.json")
     if isinstance(config, dict) and str(config.get("format", "")).startswith("embridge trained model"):
         return _trained(folder, config)
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise InvalidInput(f"{folder / 'config.json'} names no model_type: no model can be loaded from that folder")
     return _of_library(folder, "clip" if _is_dual(config) else "sentence-transformers", config)
 
 
@@ -47,9 +49,9 @@ def describe_lora(folder: Path) -> Description:
 
 
 def _trained(folder: Path, config: dict[str, Any]) -> Description:
-    from embridge.backbones.saved import space_of_folder  # with torch, which a trained model needs anyhow
-
-    space = space_of_folder(folder)
+    space = require("embridge.backbones.saved", extra="train").space_of_folder(
+        folder
+    )  # with torch, as the model itself
     backbone, pixels, provenance = config["backbone"], config["pixels"], config.get("provenance") or {}
     weights = folder / "model.safetensors"
     facts = {

@@ -204,21 +204,15 @@ def _headline(summary: Summary) -> list[str]:
 
 def _describe_captions(folder: Path) -> Description:
     """Captions encoded once, for one space and role."""
-    journal = _json(folder / _SHARDS)
+    journal, vectors = _json(folder / _SHARDS), folder / _SHARD_ROWS
     space, shards = journal.get("space"), journal.get("crc32")
-    vectors = folder / _SHARD_ROWS
-    dim = space.get("dim") if isinstance(space, Mapping) else None
-    if (
-        not isinstance(space, Mapping)
-        or not isinstance(dim, int)
-        or not isinstance(shards, list)
-        or not vectors.is_file()
-    ):
+    dim = space.get("dim") if isinstance(space, dict) and isinstance(shards, list) else None
+    if not isinstance(dim, int) or dim < 1 or not vectors.is_file():
         raise InvalidInput(f"{folder} is a cache of captions that is truncated or altered; delete that folder")
     facts = {
-        "model": f"{space.get('model')}@{space.get('revision')}, dim {dim}",
+        "model": f"{journal['space'].get('model')}@{journal['space'].get('revision')}, dim {dim}",
         "role": journal.get("role"),
-        "shards that are whole": len(shards),
+        "shards that are whole": len(journal["crc32"]),
         "vectors": vectors.stat().st_size // (2 * dim),
         "written": _written(folder / _SHARDS),
     }

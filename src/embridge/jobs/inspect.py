@@ -78,14 +78,14 @@ def inspect_store(
         >>> [found.rows for found in inspect_store(store, "memory")]
         [3]
     """
-    found = []
+    inspections = []
     for space in store.spaces():
         parts = ((part.ids, part.vectors) for part in scan_parts(store, space, rows=_CHUNK_ROWS))
         one = _inspect(f"{name} [{space.id}]", space, parts)
         if check_index:
             one = _checked(one, store, space, (check_index, seed), progress)
-        found.append(one)
-    return found
+        inspections.append(one)
+    return inspections
 
 
 def _checked(one: Inspection, store: Store, space: Space, drawn: tuple[int, int], progress: Progress) -> Inspection:
@@ -147,29 +147,31 @@ def _empty(where: str, space: Space | None) -> Inspection:
 
 
 def _problems(dtype: str, bad: int, repeated: int, space: Space | None, dim: int) -> tuple[str, ...]:
-    found = []
+    problems = []
     if bad:
-        found.append(f"{bad} rows hold NaN or infinity")
+        problems.append(f"{bad} rows hold NaN or infinity")
     if repeated:
-        found.append(f"{repeated} ids repeat")
+        problems.append(f"{repeated} ids repeat")
     if dtype not in ("float32", "float16", "float64"):
-        found.append(f"vectors are {dtype}, not floats")
+        problems.append(f"vectors are {dtype}, not floats")
     if space is not None and space.dim != dim:
-        found.append(f"the space says {space.dim} dimensions, the rows have {dim}")
-    return tuple(found)
+        problems.append(f"the space says {space.dim} dimensions, the rows have {dim}")
+    return tuple(problems)
 
 
 def _suspicions(dtype: str, zero: int, lengths: np.ndarray, sample: np.ndarray) -> tuple[str, ...]:
-    found = []
+    suspicions = []
     if dtype in ("float16", "float64"):
-        found.append(f"vectors are {dtype}: they are read only where cast is set, and are float32 then")
+        suspicions.append(f"vectors are {dtype}: they are read only where cast is set, and are float32 then")
     if zero:
-        found.append(f"{zero} rows are zero: nothing was encoded there, and they match nothing")
+        suspicions.append(f"{zero} rows are zero: nothing was encoded there, and they match nothing")
     unit = np.abs(lengths - 1) < 1e-3
     if len(unit) and 0.01 < unit.mean() < 0.99:
-        found.append(f"{unit.mean():.0%} of the rows have length one and the others have not: two ways of writing?")
+        suspicions.append(
+            f"{unit.mean():.0%} of the rows have length one and the others have not: two ways of writing?"
+        )
     mixed = _mixing(sample)
-    return (*found, *([mixed] if mixed else []))
+    return (*suspicions, *([mixed] if mixed else []))
 
 
 def _repeats(seen: Counter[int]) -> tuple[str, ...]:
@@ -202,9 +204,9 @@ def _mixing(sample: np.ndarray) -> str | None:
     large = shares[shares >= _SMALLEST_GROUP]
     if len(large) < 2:
         return None
-    said = ", ".join(f"{share:.0%}" for share in large)
+    sizes_in_words = ", ".join(f"{share:.0%}" for share in large)
     return (
-        f"the rows fall into groups ({said}) that are never among each other's nearest: suspected mixing of two "
+        f"the rows fall into groups ({sizes_in_words}) that are never among each other's nearest: suspected mixing of two "
         "models, or of texts and images, in one space"
     )
 
@@ -251,8 +253,7 @@ def inspect_path(
         raise InvalidInput(f"{path} does not exist; expected a file of vectors, a store's folder or an upgrade's")
     description = describe(path)
     if description is None and path.is_dir():
-        found = inspect_store(open_store(path), str(path), check_index=check_index, seed=seed, progress=progress)
-        return list(found)
+        return [*inspect_store(open_store(path), str(path), check_index=check_index, seed=seed, progress=progress)]
     if check_index:
         what = "a file" if description is None else description.named_kind
         raise SettingsError(f"{path} is {what}, which has no index to check; name a store's folder")
