@@ -37,8 +37,8 @@ __all__ = ["print_comparison", "print_lines", "print_summary", "print_table", "p
 _LOG_SECONDS = 10.0
 _LOG_WIDTH = 240
 _LEGEND = """\
-old/old: the old model on its index; new/old: the new model through the upgrade, same index;
-new/new: everything re-encoded; naive: the new model on the old index, no bridge;
+old/old: the old model on its index; new/old: the new model through the upgrade,
+same index; new/new: everything re-encoded; naive: as new/old, no bridge;
 fused/old: both models' queries; cascade: the bridge's best, re-encoded;
 (ceiling): no system, it asks with the answer: about the most a map can do.
 ±: half the 95 % interval; flips: queries lost and won since old/old"""
