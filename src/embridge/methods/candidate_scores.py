@@ -83,7 +83,7 @@ def scores_of_pairs(
 
 
 def _reciprocal_ranks(upgrade: Upgrade, new: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    """Of each query's own item, one over its rank by cosine among the pool [q]; ties count against it."""
+    """Of each query's own item, one over its rank by cosine among the pool [q]; ties count against it, and NaN ranks last."""
     queries, gallery = upgrade.head.apply(new), pool
     if upgrade.direction == "backward":
         queries = upgrade.bridge.apply(queries)
@@ -91,7 +91,9 @@ def _reciprocal_ranks(upgrade: Upgrade, new: np.ndarray, pool: np.ndarray) -> np
         gallery = upgrade.bridge.apply(pool)
     scores = normalized(queries) @ normalized(gallery).T
     own = scores[np.arange(len(new)), np.arange(len(new))]
-    return 1 / (scores >= own[:, None]).sum(axis=1)
+    ranks = (scores >= own[:, None]).sum(axis=1)
+    ranks[np.isnan(own)] = len(pool)
+    return 1 / ranks
 
 
 def scores_of_queries(upgrades: Mapping[str, Upgrade], judged: JudgedQueries) -> Scores:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from embridge.methods.real_pairs import RealPairs
 
-__all__ = ["POOL", "HeldOutCaptions", "HeldOutImages", "HeldOutLoss", "Judge", "surely_higher"]
+__all__ = ["POOL", "HeldOutCaptions", "HeldOutImages", "HeldOutLoss", "Judge", "last_ranks", "surely_higher"]
 
 POOL = 5_000
 """How many training captions are ranked beside the held-out ones; no more of either part are looked at."""
@@ -86,14 +86,13 @@ class HeldOutCaptions:
         self._pool = torch.cat([held_out[1][:_QUERIES], train[1][:POOL]])
 
     def values(self, projection: Callable[[Tensor], Tensor], /) -> Tensor:
-        """One a held-out caption [q], in (0, 1]; higher is better."""
+        """One a held-out caption [q], in (0, 1]; higher is better. Ties count against it, and NaN ranks last."""
         with torch.inference_mode():
             shifted = [self._reciprocal_ranks(projection(rows)) for rows in self._shifted]
             return (self._reciprocal_ranks(projection(self._plain)) + sum(shifted) / _OFFSETS) / 2
 
     def _reciprocal_ranks(self, mapped: Tensor) -> Tensor:
-        scores = mapped @ self._pool.T
-        return 1 / (1 + (scores > scores.diagonal()[:, None]).sum(1)).cpu().double()  # not every device has float64
+        return (1 / last_ranks(mapped @ self._pool.T)).cpu().double()  # not every device has float64
 
 
 class HeldOutImages:
@@ -130,6 +129,28 @@ class HeldOutImages:
                 return mapped
 
         return torch.from_numpy(self._pairs.reciprocal_ranks(bridge, self._others))
+
+
+def last_ranks(scores: Tensor, among: Tensor | None = None) -> Tensor:
+    """Rank each query's own answer, which has the query's number: behind all that score the same, and last if it has no score.
+
+    Args:
+        scores: Of every query with every row [q, n]; the rows of the queries come first.
+        among: Whom it is ranked among [q, n], itself aside; all by default.
+
+    Returns:
+        Ranks [q], 1 is best.
+
+    Examples:
+        >>> last_ranks(torch.tensor([[0.9, 0.9, 0.1], [0.5, torch.nan, 0.6]])).tolist()
+        [2, 3]
+    """
+    own = scores.diagonal()[:, None]
+    ahead = (scores >= own) | own.isnan()
+    if among is not None:
+        ahead &= among
+    ahead.fill_diagonal_(False)
+    return 1 + ahead.sum(1)
 
 
 def surely_higher(values: Tensor, others: Tensor) -> bool:

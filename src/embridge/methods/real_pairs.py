@@ -84,7 +84,7 @@ class RealPairs:
         bridge: Callable[[Float32[np.ndarray, "n d_new"]], Float32[np.ndarray, "n d_old"]],
         others: Float32[np.ndarray, "m d_old"] | None = None,
     ) -> Float64[np.ndarray, " g"]:
-        """Where each query's own answer stands, by cosine.
+        """Where each query's own answer stands, by cosine; ties count against it, and NaN ranks last.
 
         Args:
             bridge: Maps new unit rows to old ones.
@@ -103,8 +103,9 @@ class RealPairs:
             mapped = normalized(bridge(normalized(queries.vectors)))
             scores = mapped @ normalized(gallery.vectors).T
             own = scores.diagonal()[:, None]
-            better = ((scores > own) & apart).sum(axis=1)
+            ahead = ((scores >= own) & apart).sum(axis=1)
             if more is not None:
-                better += (mapped @ more.T > own).sum(axis=1)
-            values += 1 / (1 + better) / len(searches)
+                ahead += (mapped @ more.T >= own).sum(axis=1)
+            ahead[np.isnan(own[:, 0])] = len(scores) + (0 if more is None else len(more))
+            values += 1 / (1 + ahead) / len(searches)
         return np.bincount(numbers, weights=values) / np.bincount(numbers)

@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from embridge.methods.divergence import require_converging
 from embridge.methods.judges import HeldOutLoss, Judge
 from embridge.methods.pair_rows import Rows
 from embridge.methods.training_settings import Training
@@ -104,6 +105,9 @@ def train(task: Task[Any], training: Training, *, progress: Progress = silent, w
     Returns:
         How it went.
 
+    Raises:
+        InvalidInput: The loss or the weights are no longer finite.
+
     Examples:
         >>> rows = Rows(torch.eye(2), torch.eye(2), torch.ones(2))
         >>> module = nn.Linear(2, 2)
@@ -117,11 +121,12 @@ def train(task: Task[Any], training: Training, *, progress: Progress = silent, w
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     best, began, samples = _Best(task), perf_counter(), 0
     for step, rows in enumerate(_batches(len(task.data), training.batch_size, steps), 1):
-        _step(task, optimizer, rows)
+        loss = _step(task, optimizer, rows)
         schedule.step()
         samples += len(rows)
         progress(step, steps, what)
         if step % max(1, steps // _CHECKS) == 0 or step == steps:
+            require_converging(loss, parameters, what=what, step=step, steps=steps)
             best.check(step)
             if best.checks_since > training.patience:
                 break
@@ -167,13 +172,16 @@ def train_by_loss(
     return figures | {"samples_per_second": outcome.samples_per_second}
 
 
-def _step(task: Task[Any], optimizer: torch.optim.Optimizer, rows: Tensor) -> None:
+def _step(task: Task[Any], optimizer: torch.optim.Optimizer, rows: Tensor) -> Tensor:
+    """The loss of the batch, by which the parameters were moved."""
     task.module.train()
     optimizer.zero_grad()
-    task.loss(task.data.take(rows)).backward()  # type: ignore[no-untyped-call]
+    loss = task.loss(task.data.take(rows))
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     if task.after_step is not None:
         task.after_step()
+    return loss.detach()
 
 
 class _Best:

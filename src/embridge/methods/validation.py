@@ -9,6 +9,7 @@ import numpy as np
 from embridge.methods.base import Pairs
 from embridge.methods.real_pairs import RealPairs
 from embridge.nearest import top_k
+from embridge.nearest.ties import pair_scores, tie_keys
 from embridge.shapes import Float32
 
 __all__ = ["held_out_score", "warn_if_few", "warn_if_few_images"]
@@ -18,6 +19,8 @@ _FEW_IMAGES = 100
 
 def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, "n d"]) -> float:
     """Mean reciprocal rank (cut at 10) of each item's own old vector among all held-out ones.
+
+    An item that scores the same as others ranks behind them, and one without a score is not found.
 
     Args:
         mapped: New vectors behind the map [n, d].
@@ -30,9 +33,12 @@ def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, 
         >>> held_out_score(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32))
         1.0
     """
-    ranking = top_k(mapped, old, min(10, len(old)))
-    _, at_rank = np.nonzero(ranking.rows == np.arange(len(old))[:, None])
-    return float((1.0 / (at_rank + 1)).sum() / len(old))
+    ranking = top_k(mapped, old, min(11, len(old)))
+    query, at_rank = np.nonzero(ranking.rows == np.arange(len(old))[:, None])
+    keys = tie_keys(pair_scores(mapped[query], old, ranking.rows[query], metric="cosine"), "cosine")
+    own = keys[np.arange(len(query)), at_rank]
+    rank = (keys >= own[:, None]).sum(axis=1)  # of the last that scores so
+    return float((1.0 / rank)[(rank <= 10) & np.isfinite(own)].sum() / len(old))
 
 
 def warn_if_few(pairs: Pairs) -> None:

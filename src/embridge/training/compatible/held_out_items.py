@@ -8,7 +8,9 @@ import numpy as np
 
 from embridge.adapters.base import normalized
 from embridge.errors import InvalidInput
-from embridge.nearest import top_k
+from embridge.evaluation.judged import JudgedByLabel
+from embridge.evaluation.retrieve import hits_and_ties
+from embridge.evaluation.ties import Searched
 from embridge.shapes import Float32, Int64
 from embridge.training.compatible.labelled import Labelled
 
@@ -65,6 +67,8 @@ def nearest_is_right(
 ) -> float:
     """Give the share of queries whose nearest gallery row has their label, by cosine and their own row aside.
 
+    Of rows that are equally near the share counts; a query or gallery that is not finite finds nothing.
+
     Args:
         queries: Of the items.
         gallery: Of the same items, in their order.
@@ -78,6 +82,15 @@ def nearest_is_right(
         >>> round(nearest_is_right(rows, rows, np.array([0, 0, 1])), 3)
         0.667
     """
-    rows = top_k(normalized(queries), normalized(gallery), 2).rows
-    nearest = np.where(rows[:, 0] == np.arange(len(rows)), rows[:, 1], rows[:, 0])
-    return float((labels[nearest] == labels).mean())
+    if not np.isfinite(gallery).all():
+        return 0.0
+    asked = np.isfinite(queries).all(axis=1)
+    sides = normalized(np.where(asked[:, None], queries, 0)), normalized(gallery)
+    codes, own = np.unique(labels, return_inverse=True)[1], np.arange(len(labels))
+    judged = JudgedByLabel.of(codes, codes, own)
+    searched = Searched(judged, own)
+    found = hits_and_ties(*sides, 2, searched, metric="cosine").without_own(searched).cut(1)
+    right = judged.gains(found.ranking.rows)[:, 0].astype(np.float64)
+    if found.ties is not None:
+        right[found.ties.queries] = found.ties.gain[:, 0]
+    return float((right * asked).mean())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from embridge.errors import InvalidInput
+from embridge.methods.divergence import require_converging
 from embridge.training.lightning.ranks import average
 from embridge.training.lightning.task import Loop, Task
 
@@ -71,9 +73,14 @@ class Best:
         """Note the loss of a step, counted from 0."""
         self._sum = self._sum.to(loss.device) + loss
         if (step + 1) % self._every == 0:
+            self.require_converging(step + 1, [])
             average([self._sum])
             self.losses.append(float(self._sum) / self._every)
             self._sum = torch.zeros(())
+
+    def require_converging(self, step: int, weights: Iterable[Tensor]) -> None:
+        """Raise `InvalidInput` where a loss since the last look, or one of these weights, is not finite."""
+        require_converging(self._sum, weights, what=self._loop.what, step=step, steps=self._loop.steps)
 
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint; see `restore`."""

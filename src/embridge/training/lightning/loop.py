@@ -44,7 +44,8 @@ def train(task: Task, loop: Loop, run: Run) -> Best:
         Scores, losses, and after which step the best parameters were there.
 
     Raises:
-        InvalidInput: The checkpoint is of another training, or cannot be read.
+        InvalidInput: The checkpoint is of another training, or cannot be read; or the loss or the weights are no longer
+            finite.
 
     Examples:
         >>> class Toy:
@@ -163,6 +164,8 @@ class _Follow(pl.Callback):  # type: ignore[misc]
         if step in self._loop.check_steps:
             module.log("held_out_score", module.best.check(step), batch_size=1)
         due = step % self._loop.checkpoint_every_steps == 0 or step == self._loop.steps
+        if due:
+            module.best.require_converging(step, module.task.state().values())
         if due and module.checkpoint is not None:
             trainer.save_checkpoint(module.checkpoint)
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embridge.methods.divergence import require_converging
 from embridge.methods.unit_rows import UnitRows
 from embridge.progress import Progress
 from embridge.training.objectives.xbt import Captions, XBTCaptioned, XBTImageText
@@ -18,6 +19,7 @@ from embridge.training.xbt.settings import CachedSettings
 __all__ = ["CachedTraining", "CachedVectors"]
 
 _HELD_OUT_PAIRS = 1_000
+_LOOKS = 20  # at whether the training goes astray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +80,9 @@ class CachedTraining:
         Args:
             rows_of_photos: The rows of each photo.
             progress: Called after each step.
+
+        Raises:
+            InvalidInput: The loss or the weights are no longer finite.
         """
         size = min(self.settings.batch_size, len(rows_of_photos))
         steps = self.settings.epochs * (len(rows_of_photos) // size)
@@ -90,9 +95,13 @@ class CachedTraining:
             photos, order = order[:size], order[size:]
             rows = [_one_of(rows_of_photos[photo]) for photo in photos]
             optimizer.zero_grad()
-            self._loss(torch.tensor(rows)).backward()  # type: ignore[no-untyped-call]
+            loss = self._loss(torch.tensor(rows))
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
+            if step % max(1, steps // _LOOKS) == 0 or step == steps:
+                weights = self.model.parameters()
+                require_converging(loss, weights, what="finetune steps", step=step, steps=steps)
             progress(step, steps, "finetune steps")
 
     @torch.no_grad()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from embridge.methods.judges import last_ranks
+
 __all__ = ["HeldOutPairs", "mean_reciprocal_rank"]
 
 
@@ -49,6 +51,8 @@ class HeldOutPairs:
 def mean_reciprocal_rank(queries: Tensor, gallery: Tensor, groups: Tensor) -> float:
     """Give the mean of 1 / rank of row i of the gallery for query i, among the rows of other groups.
 
+    Ties count against it, and NaN ranks last.
+
     Args:
         queries: Unit rows [n, d].
         gallery: Unit rows [n, d].
@@ -61,8 +65,8 @@ def mean_reciprocal_rank(queries: Tensor, gallery: Tensor, groups: Tensor) -> fl
         >>> import torch
         >>> mean_reciprocal_rank(torch.eye(2)[[0, 0]], torch.eye(2), torch.tensor([0, 1]))
         0.75
+        >>> mean_reciprocal_rank(torch.ones(2, 1), torch.ones(2, 1), torch.tensor([0, 1]))
+        0.5
     """
-    scores = queries @ gallery.T
     others = groups[:, None] != groups[None, :]
-    ranks = 1 + ((scores > scores.diagonal()[:, None]) & others).sum(1)
-    return float((1 / ranks).mean())
+    return float((1 / last_ranks(queries @ gallery.T, others)).mean())
