@@ -139,14 +139,18 @@ def test_inverted_labels_exchange_the_sides():
 # ---- judge
 
 
-def check(judged, gain, query_ids, gallery_ids):
-    """The arrays against gain(query, item), one pair at a time."""
+def check(judged, gain, query_ids, gallery_ids, absent=()):
+    """The arrays against gain(query, item), one pair at a time; absent: items that are judged, and not in the gallery."""
     expected = [[float(gain(query, item)) for item in gallery_ids] for query in query_ids]
+    whole = [
+        row + [float(gain(query, item)) for item in absent] for query, row in zip(query_ids, expected, strict=True)
+    ]
     rows = np.tile(np.arange(len(gallery_ids))[::-1], (len(query_ids), 1))
     assert judged.gains(rows).tolist() == [row[::-1] for row in expected]
-    assert judged.relevant.tolist() == [sum(g > 0 for g in row) for row in expected]
+    assert judged.present.tolist() == [sum(g > 0 for g in row) for row in expected]
+    assert judged.relevant.tolist() == [sum(g > 0 for g in row) for row in whole]
     for depth in (0, 2, 6):
-        best = [(sorted(row, reverse=True) + [0.0] * depth)[:depth] for row in expected]
+        best = [(sorted(row, reverse=True) + [0.0] * depth)[:depth] for row in whole]
         assert judged.ideal(depth).tolist() == best
 
 
@@ -158,7 +162,7 @@ def test_judged_pairs_are_their_naive_loop(clicks, query_ids, gallery_ids, one_s
         return 0 if one_set and query == item else relevance.gains.get(query, {}).get(item, 0)
 
     judged = relevance.judge(query_ids, gallery_ids, one_set=one_set)
-    check(judged, gain, query_ids, gallery_ids)
+    check(judged, gain, query_ids, gallery_ids, [name for name in "abcde" if name not in gallery_ids])
     assert judged.weights.tolist() == [relevance.weights.get(query, 1) for query in query_ids]
 
 

@@ -145,7 +145,7 @@ class Bench:
         bridged = self.bridged()
         queries, gallery = bridged.queries, bridged.gallery
         rows = _unit(gallery.vectors) if gallery.space.metric == "cosine" else gallery.vectors
-        means = judged.sums(rows.astype(np.float32)) / np.maximum(judged.relevant, 1)[:, None]
+        means = judged.sums(rows.astype(np.float32)) / np.maximum(judged.present, 1)[:, None]
         return Side(queries.with_vectors(means.astype(np.float32), gallery.space), gallery)
 
 

@@ -101,7 +101,7 @@ def choose_alpha(
     queries, gallery = old.queries, old.gallery
     one_set = not relevance.names_itself and share_items(queries, gallery)
     judged = relevance.judge(queries.ids, gallery.ids, one_set=one_set)
-    if not judged.relevant.any():
+    if not judged.present.any():
         raise InvalidInput(f"nothing in the gallery is relevant to any of the {len(queries)} support queries")
     own = own_rows(queries, gallery) if one_set else None
     fuse = slerp if kind == "slerp" else nlerp

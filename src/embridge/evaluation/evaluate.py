@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,11 +17,11 @@ from embridge.evaluation.cells import Bench
 from embridge.evaluation.full_ranking import full_average_precision
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.measures import FULL
-from embridge.evaluation.one_set import own_rows
+from embridge.evaluation.one_set import settle_own
 from embridge.evaluation.relevance import AnyRelevance
 from embridge.evaluation.report import BACKFILLED, Cell, Report, Task
 from embridge.evaluation.retrieve import Retrieved
-from embridge.evaluation.scope import Scope, Unjudged
+from embridge.evaluation.scope import Scope
 from embridge.evaluation.sides import Side, fingerprint, require_same_items
 from embridge.progress import Progress, silent
 from embridge.provenance import environment
@@ -43,7 +44,8 @@ def evaluate(
     """Measure old/old, new/old, new/new, naive, and what else the scope names.
 
     ``naive`` is the new query on the old gallery with nothing between them; where the dimensions differ, on the shared
-    prefix. Where queries and gallery are one set no query finds itself, unless pairs call an item right for itself.
+    prefix. A query that is an item of the gallery does not find itself, unless pairs call an item right for itself; the
+    scope may say which are (``own_items``). A right item that the gallery lacks counts as not found.
 
     Where the upgrade has a LoRA, ``new`` is of the model with it, and ``new.without_lora`` of the model without. A full
     backfill would be written so: ``new/new``, ``naive`` and the backfilled part of a curve are of it, a cascade ranks by
@@ -89,11 +91,11 @@ def evaluate(
     for i, direction in enumerate(scope.directions):
         if i == 1:
             old, new, relevance = old.reversed(), new.reversed(), relevance.inverted()
-        bench, judged = _bench(old, new, upgrade, relevance, scope.unjudged)
-        tasks.append(_task(direction, bench, judged, scope, source=relevance.source, queries=len(old.queries)))
-        finds = _finds(bench, judged, scope)
+        asked = _asked(old, new, upgrade, relevance, scope)
+        tasks.append(_task(direction, asked, scope, source=relevance.source))
+        finds = _finds(asked.bench, asked.judged, scope)
         for j, (name, find) in enumerate(finds.items()):
-            cells.append(_cell(direction, name, find(), judged))
+            cells.append(_cell(direction, name, find(), asked.judged))
             progress(i * len(finds) + j + 1, len(scope.directions) * len(finds), "evaluate")
     return Report(tuple(tasks), tuple(cells), tuple(scope.metrics), scope.seed, about | dict(scope.about))
 
@@ -119,31 +121,44 @@ def _about(old: Side, new: Side) -> dict[str, Any]:
     }
 
 
-def _bench(old: Side, new: Side, upgrade: Upgrade, relevance: AnyRelevance, unjudged: Unjudged) -> tuple[Bench, Judged]:
-    """Both sides with the queries that are asked, and what is right for each."""
-    one_set = (old.one_set or new.one_set) and not relevance.names_itself
-    gallery = old.gallery.ids
-    judged = relevance.judge(old.queries.ids, gallery, one_set=one_set)
-    if unjudged == "skip" or not judged.relevant.any():
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """Both sides with the queries that are asked, what is right for each, and what a reader should know of that."""
+
+    bench: Bench
+    judged: Judged
+    notes: tuple[str, ...]
+    skipped: int
+
+
+def _asked(old: Side, new: Side, upgrade: Upgrade, relevance: AnyRelevance, scope: Scope) -> _Asked:
+    gallery, before = old.gallery.ids, len(old.queries)
+    named = np.ones(before, bool) if relevance.names_itself else relevance.naming_themselves(old.queries.ids)
+    sides = [(side.queries, side.gallery) for side in (old, new)]
+    own, caution = settle_own(sides, scope.own_items, named)
+    notes = [*map(str, relevance.missing(old.queries.ids, gallery)), *filter(None, [caution])]
+    judged = relevance.judge(old.queries.ids, gallery, one_set=own is not None)
+    if not judged.present.any():
+        raise InvalidInput(
+            f"none of the {before} queries has a right item among the {len(gallery)} of the gallery; are the ids those of "
+            "the judgements?"
+        )
+    if scope.unjudged == "skip":
         rows = np.flatnonzero(judged.relevant)
-        if not len(rows):
-            raise InvalidInput(
-                f"none of the {len(old.queries)} queries has a right item among the {len(gallery)} of the gallery; are "
-                "the ids those of the judgements?"
-            )
-        old, new = old.asking(rows), new.asking(rows)
-        judged = relevance.judge(old.queries.ids, gallery, one_set=one_set)
-    if unjudged == "error" and not judged.relevant.all():
-        query = old.queries.ids[int(np.argmin(judged.relevant > 0))]
+        old, new, own = old.asking(rows), new.asking(rows), None if own is None else own[rows]
+        judged = relevance.judge(old.queries.ids, gallery, one_set=own is not None)
+    if scope.unjudged == "error" and not judged.present.all():
+        query = old.queries.ids[int(np.argmin(judged.present > 0))]
         raise InvalidInput(
             f"query {query!r} has no relevant item in this gallery of {len(gallery)}; leave it out (unjudged: skip), count "
             "it as failed (zero), or add its item"
         )
-    return Bench(old, new, upgrade, own_rows(old.queries, old.gallery) if one_set else None), judged
+    notes.sort(key=lambda note: not note.startswith("most"))
+    return _Asked(Bench(old, new, upgrade, own), judged, tuple(notes), before - len(old.queries))
 
 
-def _task(direction: str, bench: Bench, judged: Judged, scope: Scope, *, source: str, queries: int) -> Task:
-    """What was asked; queries: how many there were before those without a right item were left out."""
+def _task(direction: str, asked: _Asked, scope: Scope, *, source: str) -> Task:
+    bench, judged = asked.bench, asked.judged
     query_ids, gallery = bench.old.queries.ids, bench.old.gallery.ids
     return Task(
         direction,
@@ -156,7 +171,8 @@ def _task(direction: str, bench: Bench, judged: Judged, scope: Scope, *, source:
         {column: tuple(labels.get(query, "") for query in query_ids) for column, labels in scope.slices.items()},
         source,
         judged.groups,
-        queries - len(query_ids),
+        asked.skipped,
+        asked.notes,
     )
 
 

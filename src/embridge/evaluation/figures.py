@@ -35,6 +35,7 @@ class Asked:
         source: Who says what is right.
         cells: Their names, in the order of a table.
         skipped: How many queries were not asked, since nothing is right for them.
+        notes: What a reader should know of queries and judgements: what is missing, and which are one item.
 
     Examples:
         >>> Asked("t2i", "text to image", 5000, 1000, "judged pairs", ("old/old", "new/old")).skipped
@@ -48,6 +49,7 @@ class Asked:
     source: str
     cells: tuple[str, ...]
     skipped: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class Judged(ABC):
     """How relevant which gallery rows are to each query.
 
     Attributes:
-        relevant: How many rows are relevant to each query [q].
+        relevant: How many items are relevant to each query, in the gallery or not [q].
         weights: How much each query counts [q], or None where all count once.
 
     Examples:
@@ -31,6 +31,11 @@ class Judged(ABC):
 
     relevant: Int64[np.ndarray, " q"]
     weights: Float64[np.ndarray, " q"] | None
+
+    @property
+    @abstractmethod
+    def present(self) -> Int64[np.ndarray, " q"]:
+        """How many rows are relevant to each query: what of ``relevant`` the gallery has."""
 
     @property
     @abstractmethod
@@ -60,11 +65,13 @@ class JudgedByPair(Judged):
     """Listed pairs.
 
     Attributes:
-        relevant: How many rows are relevant to each query [q].
+        relevant: How many items are relevant to each query, in the gallery or not [q].
         weights: How much each query counts [q], or None.
         keys: Query · n + row of every pair [p], ascending.
         key_gains: The gain of each pair [p].
         gallery: How many gallery rows there are, n.
+        absent: The query of each judged item that the gallery lacks [m].
+        absent_gains: The gain of each of them [m].
 
     Examples:
         >>> judged = JudgedByPair.of(np.array([1]), np.array([2.0]), (1, 3), None)
@@ -75,16 +82,28 @@ class JudgedByPair(Judged):
     keys: Int64[np.ndarray, " p"]
     key_gains: Float32[np.ndarray, " p"]
     gallery: int
+    absent: Int64[np.ndarray, " m"]
+    absent_gains: Float32[np.ndarray, " m"]
 
     @classmethod
     def of(
-        cls, keys: np.ndarray, gains: np.ndarray, shape: tuple[int, int], weights: np.ndarray | None
+        cls,
+        keys: np.ndarray,
+        gains: np.ndarray,
+        shape: tuple[int, int],
+        weights: np.ndarray | None,
+        absent: tuple[np.ndarray, np.ndarray] = (np.zeros(0, np.int64), np.zeros(0)),
     ) -> JudgedByPair:
-        """From keys in any order; shape: how many queries, how many gallery rows."""
+        """From keys in any order; shape: how many queries, how many gallery rows; absent: queries and gains of other items."""
         queries, gallery = shape
         order = np.argsort(keys)
-        relevant = np.bincount(keys // max(gallery, 1), minlength=queries)
-        return cls(relevant, weights, keys[order], gains[order].astype(np.float32), gallery)
+        missing, missing_gains = absent[0].astype(np.int64), absent[1].astype(np.float32)
+        relevant = np.bincount(np.concatenate([keys // max(gallery, 1), missing]), minlength=queries)
+        return cls(relevant, weights, keys[order], gains[order].astype(np.float32), gallery, missing, missing_gains)
+
+    @property
+    def present(self) -> Int64[np.ndarray, " q"]:
+        return self.relevant - np.bincount(self.absent, minlength=len(self.relevant))
 
     @property
     def groups(self) -> Int64[np.ndarray, " q"] | None:
@@ -94,7 +113,7 @@ class JudgedByPair(Judged):
         )  # so that equal sums are equal sets
         of_query = np.zeros(len(self.relevant), np.int64)
         np.add.at(of_query, query, signs[row])
-        alone = self.relevant == 0
+        alone = self.present == 0
         of_query[alone] = -1 - np.arange(alone.sum())
         sets, groups = np.unique(of_query, return_inverse=True)
         return None if len(sets) == len(of_query) else groups.astype(np.int64)
@@ -107,12 +126,14 @@ class JudgedByPair(Judged):
         return np.where(self.keys[place] == pairs, self.key_gains[place], np.float32(0))
 
     def ideal(self, depth: int) -> Float32[np.ndarray, "q depth"]:
-        query = self.keys // max(self.gallery, 1)
-        order = np.lexsort((-self.key_gains, query))
+        query = np.concatenate([self.keys // max(self.gallery, 1), self.absent])
+        gains = np.concatenate([self.key_gains, self.absent_gains])
+        order = np.lexsort((-gains, query))
+        query, gains = query[order], gains[order]
         place = np.arange(len(query)) - np.repeat(np.cumsum(self.relevant) - self.relevant, self.relevant)
         ideal = np.zeros((len(self.relevant), depth), np.float32)
         within = place < depth
-        ideal[query[within], place[within]] = self.key_gains[order][within]
+        ideal[query[within], place[within]] = gains[within]
         return ideal
 
     def sums(self, vectors: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "q d"]:
@@ -144,6 +165,10 @@ class JudgedByLabel(Judged):
     query_codes: Int64[np.ndarray, " q"]
     gallery_codes: Int64[np.ndarray, " n"]
     own: Int64[np.ndarray, " q"]
+
+    @property
+    def present(self) -> Int64[np.ndarray, " q"]:
+        return self.relevant
 
     @property
     def groups(self) -> None:

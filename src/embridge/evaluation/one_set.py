@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.nearest import Ranking
-from embridge.shapes import Int64
+from embridge.shapes import Bool, Int64
 
-__all__ = ["is_one_set", "own_rows", "share_items", "without_rows"]
+__all__ = ["OwnItems", "is_one_set", "own_rows", "settle_own", "share_items", "without_rows"]
+
+OwnItems = Literal["decide", "leave_out", "keep"]
 
 
 def is_one_set(queries: Embeddings, gallery: Embeddings) -> bool:
@@ -31,6 +36,55 @@ def is_one_set(queries: Embeddings, gallery: Embeddings) -> bool:
         return True
     rows = own_rows(queries, gallery)
     return bool((rows >= 0).all()) and np.array_equal(queries.vectors, gallery.vectors[rows])
+
+
+def settle_own(
+    sides: Sequence[tuple[Embeddings, Embeddings]], rule: OwnItems, named: Bool[np.ndarray, " q"]
+) -> tuple[Int64[np.ndarray, " q"] | None, str]:
+    """Settle which queries are items of the gallery, and may not find themselves.
+
+    ``decide`` goes by the vectors of the queries whose id the gallery has. Where at least half of them, by one of the
+    models, are those of the gallery, these queries are items of it. Equal ids with other vectors may be two things: a text
+    and a photo that are numbered alike, or one text by two prompts.
+
+    Args:
+        sides: Queries and gallery by each model; the same ids.
+        rule: ``leave_out`` takes equal ids for one item, ``keep`` for two.
+        named: Whether the item of a query's own id is right for it [q].
+
+    Returns:
+        Each query's own row [q], -1 where it has none, or None where no query has one; and a caution, or nothing.
+
+    Examples:
+        >>> from embridge import Space
+        >>> rows = Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), ["a", "b", "c"])
+        >>> own, caution = settle_own([(rows, rows.take([1, 2]))], "decide", np.zeros(3, bool))
+        >>> own.tolist(), caution[:26]
+        ([-1, 0, 1], '2 of 3 queries are items o')
+    """
+    queries, gallery = sides[0]
+    rows = own_rows(queries, gallery)
+    both = np.flatnonzero(rows >= 0)
+    if rule == "keep" or not len(both):
+        return None, ""
+    if rule == "leave_out":
+        return rows, ""
+    if 2 * named[both].sum() > len(both):
+        return None, ""
+    same = max(float((q.vectors[both] == g.vectors[rows[both]]).all(axis=1).mean()) for q, g in sides)
+    first = f"{len(both):,} of {len(queries):,} queries"
+    if same >= 0.5:
+        whole = len(both) == len(queries) and same == 1
+        return rows, "" if whole else (
+            f"{first} are items of the gallery by id and vector, such as {queries.ids[both[0]]!r}, and do not find "
+            "themselves; own_items says whether that is meant: leave_out, or keep"
+        )
+    if all(side.ids == tuple(map(str, range(len(side)))) for side in (queries, gallery)):
+        return None, ""  # row numbers, which say nothing
+    return None, (
+        f"{first} have the id of an item of the gallery and another vector, such as {queries.ids[both[0]]!r}; if they are "
+        "one item no query should find itself: own_items says which, leave_out or keep"
+    )
 
 
 def share_items(queries: Embeddings, gallery: Embeddings) -> bool:

@@ -12,8 +12,10 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.evaluation.judged import Judged, JudgedByLabel, JudgedByPair
-from embridge.evaluation.one_set import is_one_set, own_rows, without_rows
+from embridge.evaluation.missing import Missing
+from embridge.evaluation.one_set import settle_own, without_rows
 from embridge.nearest import top_k
+from embridge.shapes import Bool
 from embridge.space import require_same
 
 __all__ = ["AnyRelevance", "LabelRelevance", "Relevance"]
@@ -149,7 +151,7 @@ class Relevance:
             {'b': 1.0}
         """
         require_same(gallery.space, queries.space, what="the queries")
-        own = own_rows(queries, gallery) if is_one_set(queries, gallery) else None
+        own, _ = settle_own([(queries, gallery)], "decide", np.zeros(len(queries), bool))
         ranking = top_k(queries.vectors, gallery.vectors, k + (own is not None), metric=gallery.space.metric)
         rows = (ranking if own is None else without_rows(ranking, own)).rows
         gains = {q: {gallery.ids[row]: 1.0 for row in near} for q, near in zip(queries.ids, rows.tolist(), strict=True)}
@@ -159,6 +161,22 @@ class Relevance:
     def names_itself(self) -> bool:
         """Whether, for most queries, the item of the same id is right: then equal ids are two things, a text and its twin."""
         return 2 * sum(query in items for query, items in self.gains.items()) > len(self.gains)
+
+    def naming_themselves(self, query_ids: Sequence[str]) -> Bool[np.ndarray, " q"]:
+        """Whether the item of the query's own id is right for it, query by query."""
+        return np.array([query in self.gains.get(query, {}) for query in query_ids], bool)
+
+    def missing(self, query_ids: Sequence[str], gallery_ids: Sequence[str]) -> list[Missing]:
+        """What is judged and was not seen: queries, and right items of those queries that were."""
+        asked, there = set(query_ids), set(gallery_ids)
+        queries = [query for query in self.gains if query not in asked]
+        right = [item for query in query_ids for item in self.gains.get(query, ())]
+        items = [item for item in right if item not in there]
+        found = (
+            Missing("judged queries have no vector and were not asked", queries, len(self.gains)),
+            Missing("items judged right are not in the gallery and count as not found", items, len(right)),
+        )
+        return [missing for missing in found if missing.names]
 
     def inverted(self) -> Relevance:
         """The same judgements with queries and gallery exchanged."""
@@ -170,17 +188,26 @@ class Relevance:
         return replace(self, gains=found, weights=weights)
 
     def judge(self, query_ids: Sequence[str], gallery_ids: Sequence[str], *, one_set: bool = False) -> Judged:
-        """The judgements as arrays over these queries and this gallery; in one set no item is right for itself."""
+        """The judgements as arrays over these queries and this gallery; in one set no item is right for itself.
+
+        What is right and not in the gallery counts as not found.
+        """
         row_of = {name: row for row, name in enumerate(gallery_ids)}
-        keys, gains = [], []
+        keys, gains, absent, absent_gains = [], [], [], []
         for i, query in enumerate(query_ids):
             for item, gain in self.gains.get(query, {}).items():
+                if one_set and item == query:
+                    continue
                 row = row_of.get(item)
-                if row is not None and not (one_set and item == query):
+                if row is None:
+                    absent.append(i)
+                    absent_gains.append(gain)
+                else:
                     keys.append(i * len(gallery_ids) + row)
                     gains.append(gain)
         weights = np.array([self.weights.get(query, 1.0) for query in query_ids]) if self.weights else None
-        return JudgedByPair.of(np.array(keys, np.int64), np.array(gains), (len(query_ids), len(gallery_ids)), weights)
+        shape, missing = (len(query_ids), len(gallery_ids)), (np.array(absent, np.int64), np.array(absent_gains))
+        return JudgedByPair.of(np.array(keys, np.int64), np.array(gains), shape, weights, missing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,6 +235,16 @@ class LabelRelevance:
     def names_itself(self) -> bool:
         """Never: that an item has its own label says nothing."""
         return False
+
+    def naming_themselves(self, query_ids: Sequence[str]) -> Bool[np.ndarray, " q"]:
+        """Never."""
+        return np.zeros(len(query_ids), bool)
+
+    def missing(self, query_ids: Sequence[str], gallery_ids: Sequence[str]) -> list[Missing]:
+        """What has a label and was not seen; it counts for nothing, since nobody says on which side it would be."""
+        labelled, seen = dict.fromkeys([*self.queries, *self.gallery]), {*query_ids, *gallery_ids}
+        names = [name for name in labelled if name not in seen]
+        return [Missing("labelled items have no vector and count for nothing", names, len(labelled))] if names else []
 
     def inverted(self) -> LabelRelevance:
         """The same judgements with queries and gallery exchanged."""

@@ -41,6 +41,7 @@ class Task:
         groups: A number a query [q]. Queries that ask for the very same items, such as the captions of one photo, share it
             and are drawn together by the bootstrap.
         skipped: How many queries were not asked, since nothing is right for them.
+        notes: What a reader should know of queries and judgements: what is missing, and which are one item.
 
     Examples:
         >>> Task("t2i", ("a caption",), ("a photo",), 1, np.array([1]), np.ones((1, 1), np.float32)).title
@@ -58,6 +59,7 @@ class Task:
     source: str = "judged pairs"
     groups: Int64[np.ndarray, " q"] | None = None
     skipped: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

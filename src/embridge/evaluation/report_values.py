@@ -175,6 +175,7 @@ def _read_task(file: Any, groups: Mapping[str, list[int]], asked: Asked) -> tupl
         asked.source,
         None if table["group"].null_count else table["group"].to_numpy(),
         asked.skipped,
+        asked.notes,
     )
     return task, cells
 

@@ -11,6 +11,7 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.evaluation.cells import MORE_CELLS
 from embridge.evaluation.measures import FULL, measure
+from embridge.evaluation.one_set import OwnItems
 
 __all__ = ["CROSS_MODAL", "Scope", "Unjudged"]
 
@@ -29,8 +30,10 @@ class Scope:
         controls: Other upgrades between the same models: name → upgrade, each a cell NAME/old.
         orders: Backfill orders to draw a curve of: name → gallery ids, first to last; None for a random order.
         slices: Column → query id → label.
-        unjudged: What becomes of a query with nothing relevant in the gallery: ``error`` refuses it, ``skip`` leaves it
-            out, ``zero`` counts it as failed.
+        unjudged: What becomes of a query with nothing relevant in the gallery: ``error`` refuses it, and ``zero`` counts it
+            as failed. ``skip`` leaves it out, unless something that the gallery lacks is right for it: then it has failed.
+        own_items: Whether a query whose id the gallery has is that item, and may not find itself (``leave_out``), or
+            another thing (``keep``); ``decide`` goes by the vectors, see `embridge.evaluation.one_set.settle_own`.
         depth: How many hits of a query to keep; at least the largest k is kept.
         cascade_items: How many items the cascade re-encodes for a query.
         seed: Draws the random order and the resamples of every interval.
@@ -51,6 +54,7 @@ class Scope:
     orders: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unjudged: Unjudged = "error"
+    own_items: OwnItems = "decide"
     depth: int = 1
     cascade_items: int = 100
     seed: int = 0

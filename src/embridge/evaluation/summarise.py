@@ -84,7 +84,9 @@ def _asked(report: Report, task: Task) -> Asked:
     names = tuple(
         sorted(report.names(task.direction), key=lambda name: name == CEILING)
     )  # it is no system, and stands below them
-    return Asked(task.direction, task.title, len(task.query_ids), task.gallery, task.source, names, task.skipped)
+    return Asked(
+        task.direction, task.title, len(task.query_ids), task.gallery, task.source, names, task.skipped, task.notes
+    )
 
 
 def _figure(report: Report, direction: str, cell: str, metric: str) -> Figure:
@@ -248,7 +250,7 @@ def _same_ranking(report: Report, direction: str) -> bool:
 
 def _cautions(report: Report, task: Task) -> list[str]:
     """What a reader should know before trusting the figures."""
-    made = []
+    made = [f"{task.title}: {note}" for note in task.notes]
     queries, k = len(task.query_ids), max(measure(metric).k for metric in report.metrics)
     if task.skipped:
         made.append(

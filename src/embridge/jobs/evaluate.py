@@ -108,6 +108,7 @@ def _scope(settings: Settings, options: EvaluateSettings, judgements: Judgements
         orders=read_orders(options),
         slices=judgements.slices,
         unjudged=options.unjudged,
+        own_items=options.own_items,
         cascade_items=options.cascade_items,
         seed=options.seed,
         about={"upgrade": upgrade.provenance.method, "fitted on": upgrade.provenance.data} | folder,

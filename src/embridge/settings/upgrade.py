@@ -11,6 +11,7 @@ from embridge.encoders import provider_of
 from embridge.evaluation import MORE_CELLS, Scope
 from embridge.evaluation.gates import FLIP_RATES, Gate, parse_gate
 from embridge.evaluation.measures import FULL, measure
+from embridge.evaluation.one_set import OwnItems
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
 from embridge.settings._seed import Seed
 from embridge.settings.reading import Strict, read_settings
@@ -113,6 +114,7 @@ class EvaluateSettings(Strict):
         precisions: For which the thresholds of scores are shown.
         thresholds: Scores at which precision is shown.
         unjudged: What becomes of queries with nothing relevant.
+        own_items: Whether a query whose id the gallery has is that item, which it may not find, or another thing.
         seed: Of the bootstrap and of random orders.
 
     Examples:
@@ -137,6 +139,7 @@ class EvaluateSettings(Strict):
     precisions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5, 0.75, 0.9)
     thresholds: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
     unjudged: Literal["skip", "zero", "error"] = "skip"
+    own_items: OwnItems = "decide"
     seed: Seed = 0
 
     @model_validator(mode="after")
