@@ -429,6 +429,14 @@ def test_search_needs_an_encoder_and_a_store(project, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("query", "message"), [("", "the query is empty"), (" \n", "the query is empty"), ("\udcff", "half of a character")]
+)
+def test_search_refuses_a_query_that_is_no_text(project, query, message):
+    done = run("search", project / "store", query, "--encoder", MODELS["old"], "--json")
+    assert (done.exit_code, done.stdout, message in done.stderr) == (1, "", True)
+
+
+@pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
         (

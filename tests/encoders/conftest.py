@@ -105,6 +105,36 @@ def encoders(folders) -> dict[str, ClipEncoder]:
     return {kind: ClipEncoder(folder, device="cpu") for kind, folder in folders.items()}
 
 
+@pytest.fixture(scope="session")
+def plain_bert(tmp_path_factory) -> Path:
+    """A tiny BERT as transformers saves it, whose files name no pooling; do not change what is in it."""
+    folder = tmp_path_factory.mktemp("plain") / "tiny-bert"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", *VOCABULARY[4:]]))
+    transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = {**SHAPE, "vocab_size": len(VOCABULARY) + 2, "max_position_embeddings": WORDS, "initializer_range": 0.3}
+    transformers.BertModel(transformers.BertConfig(**shape)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sentence_folder(plain_bert, tmp_path_factory) -> Path:
+    """The same as a sentence model: its first token, then a layer."""
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+    library = pytest.importorskip("sentence_transformers")
+    parts = [modules.Transformer(str(plain_bert)), modules.Pooling(32, "cls"), modules.Dense(32, 8)]
+    folder = tmp_path_factory.mktemp("sentences") / "tiny-sentences"
+    library.SentenceTransformer(modules=parts, device="cpu").save(str(folder), create_model_card=False)
+    return folder
+
+
+@pytest.fixture
+def sentence_copy(sentence_folder, tmp_path) -> Path:
+    """The sentence model's folder, free to be changed."""
+    return Path(shutil.copytree(sentence_folder, tmp_path / "elsewhere" / sentence_folder.name))
+
+
 @pytest.fixture(params=KINDS)
 def kind(request) -> str:
     return request.param

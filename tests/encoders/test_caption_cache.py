@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from embridge import Embeddings, Space
 from embridge.adapters.base import normalized
 from embridge.datasets import glyph_models
-from embridge.encoders import CachedEncoder, load
+from embridge.encoders import CachedEncoder, LazyEncoder, load
 from embridge.encoders.caption_cache import encode_once, needed_bytes
 from embridge.errors import InvalidInput
 
@@ -219,3 +220,60 @@ def test_a_real_text_tower_is_kept_to_half_precision(tmp_path):
     expected = encoder.encode(texts, modality="text", role="query")
     assert (normalized(rows.vectors) * expected).sum(axis=1).min() > 1 - 1e-6
     assert json.loads(next(tmp_path.glob("*/shards.json")).read_text())["space"] == encoder.space.to_dict()
+
+
+WORDY = ["black chess queen", *(f"latin small letter a with {'hook and tail and ' * 5}number {i}" for i in range(9))]
+
+
+def test_captions_that_are_cut_are_counted_over_all_shards_and_warned_of_again(tmp_path):
+    encoder = load(f"clip:{glyph_models.folder('old')}", device="cpu")
+    for _ in range(2):
+        with pytest.warns(
+            UserWarning, match="old: 9 of 10 texts were cut at 16 tokens, all that the model takes"
+        ) as warned:
+            encode_once(encoder, WORDY, tmp_path, shard_rows=4)
+        assert len(warned) == 1
+    with pytest.warns(UserWarning, match="old: all 9 texts were cut at 16 tokens"):
+        encode_once(encoder, WORDY[1:], tmp_path)
+    encode_once(encoder, [WORDY[1], *(f"letter {i}" for i in range(20))], tmp_path)  # a few are ordinary
+    assert json.loads(next(iter(sorted(tmp_path.glob("*/shards.json")))).read_text())["longest_text"] == 16
+
+
+def test_a_cache_of_before_cuts_were_counted_is_read(tmp_path):
+    expected = encode_once(Counting(), CAPTIONS, tmp_path, shard_rows=7).vectors
+    journal = next(tmp_path.glob("*/shards.json"))
+    held = json.loads(journal.read_text())
+    journal.write_text(json.dumps({key: held[key] for key in held if key not in ("cut", "longest_text")}))
+    again = Counting()
+    np.testing.assert_array_equal(encode_once(again, CAPTIONS, tmp_path).vectors, expected)
+    assert again.asked == []
+
+
+def test_another_model_under_the_same_name_gets_a_cache_of_its_own(tmp_path):
+    folder, texts, rows = tmp_path / "model", ["black chess queen", "two boats"], []
+    shutil.copytree(glyph_models.folder("old"), folder)
+    for act in ("gelu", "relu"):
+        described = json.loads((folder / "config.json").read_text())
+        described["text_config"]["hidden_act"] = act
+        (folder / "config.json").write_text(json.dumps(described))
+        rows.append(encode_once(LazyEncoder(f"clip:{folder}", device="cpu"), texts, tmp_path / "cache").vectors)
+    assert np.abs(rows[0] - rows[1]).max() > 1e-2
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.usefixtures("as_in_production")
+@pytest.mark.parametrize(
+    ("caption", "message"),
+    [
+        (
+            "great shoes \ud83d",
+            r"text item 1 holds half of a character .*: 'great shoes \\ud83d'; write the character whole",
+        ),
+        ("a\0b", r"text item 1 holds a NUL character: 'a\\x00b'; remove it"),
+        (7, "text items are strings; item 1 is int"),
+    ],
+)
+def test_captions_that_are_no_texts_are_refused_before_anything_is_made(tmp_path, caption, message):
+    with pytest.raises(InvalidInput, match=message):
+        encode_once(Counting(), [CAPTIONS[0], caption], tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@ import json
 import shutil
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
+from embridge.encoders._fingerprint import hash_of_weight_files
 from embridge.encoders._local import quiet_loading
-from embridge.encoders.clip import ClipEncoder
+from embridge.encoders.clip import ClipEncoder, space_from_files
 from embridge.errors import InvalidInput, SettingsError
 from embridge.testing import check_encoder
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* cut at .* tokens")  # one of TEXTS is
 
 TEXTS = [
     "a cat",
@@ -209,12 +213,27 @@ def test_a_changed_weight_is_another_revision(encoders, clip_copy):
     assert (space.model, space.dim, space.recipe) == (before.model, before.dim, before.recipe)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text_config": {"eos_token_id": 2}},
+        {"text_config": {"hidden_act": "relu"}},
+        {"vision_config": {"hidden_act": "relu"}},
+    ],
+)
+def test_other_settings_are_another_revision(encoders, clip_copy, change):
+    file = clip_copy / "config.json"
+    described = json.loads(file.read_text())
+    file.write_text(json.dumps(described | {part: described[part] | keys for part, keys in change.items()}))
+    assert ClipEncoder(clip_copy, device="cpu").space.revision != encoders["clip"].space.revision
+
+
 @pytest.mark.parametrize("change", [{"image_mean": [0.5, 0.5, 0.5]}, {"resample": 2}, {"size": {"shortest_edge": 40}}])
 def test_other_preprocessing_is_another_space(encoders, clip_copy, change):
     file = clip_copy / "preprocessor_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     space, before = ClipEncoder(clip_copy, device="cpu").space, encoders["clip"].space
-    assert (space.revision, space.recipe != before.recipe) == (before.revision, True)
+    assert (space.revision != before.revision, space.recipe != before.recipe) == (True, True)
 
 
 def test_a_hub_id_is_read_from_the_cache_and_its_revision_is_the_commit(folders, tmp_path, monkeypatch):
@@ -306,6 +325,31 @@ def test_texts_are_strings(encoder):
         encoder.encode(["a cat", 7], modality="text")
 
 
+@pytest.mark.usefixtures("as_in_production")
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ({"a": 1}, "items are a list or an array, came dict"),
+        (np.zeros((8, 8, 3), np.uint8), r"came one image \[8, 8, 3\] in the place of a list; wrap it: \[image\]"),
+        (Image.new("RGB", (4, 4)), "items are a list or an array, came Image"),
+    ],
+)
+def test_one_image_is_no_list(encoders, items, message):
+    with pytest.raises(InvalidInput, match=message):
+        encoders["clip"].encode(items, modality="image")
+
+
+@pytest.mark.filterwarnings("default")
+def test_texts_that_are_cut_are_counted(encoders):
+    fits, cut = "the " * 14, "the " * 15
+    with pytest.warns(
+        UserWarning, match="tiny-clip: 1 of 3 texts was cut at 16 tokens, all that the model takes; what"
+    ):
+        encoders["clip"].encode([fits, cut, "a cat"], modality="text")
+    with pytest.warns(UserWarning, match="tiny-clip: the text was cut at 16 tokens"):
+        encoders["clip"].encode([cut], modality="text", role="query")
+
+
 # What cannot be loaded
 
 
@@ -349,6 +393,24 @@ def test_missing_weights_are_not_made_up(clip_copy):
         ClipEncoder(clip_copy, device="cpu")
 
 
+def test_weights_that_the_model_does_not_know_are_not_left_out(clip_copy, encoders):
+    file = clip_copy / "model.safetensors"
+    weights = load_file(file)
+    buffers = {f"{part}_model.embeddings.position_ids": np.arange(16)[None] for part in ("text", "vision")}
+    save_file(weights | buffers, file, metadata={"format": "pt"})  # as models of earlier years have them
+    rows = ClipEncoder(clip_copy, device="cpu").encode(TEXTS, modality="text")
+    np.testing.assert_array_equal(rows, encoders["clip"].encode(TEXTS, modality="text"))
+    more = {
+        "text_model.encoder.layers.2.mlp.fc1.bias": np.zeros(64, np.float32),
+        "head.weight": np.zeros(1, np.float32),
+    }
+    save_file(weights | more, file, metadata={"format": "pt"})
+    with pytest.raises(
+        InvalidInput, match=r"2 weights \(head\.weight, text_model\..*fc1\.bias\) are unknown to the model"
+    ):
+        ClipEncoder(clip_copy, device="cpu")
+
+
 def test_weights_of_another_shape_are_refused(clip_copy):
     file = clip_copy / "model.safetensors"
     weights = load_file(file)
@@ -383,9 +445,13 @@ def test_a_device_that_is_not_there_is_refused(folders, device):
         ClipEncoder(folders["clip"], device=device)
 
 
-def test_a_folder_has_no_revision_to_choose(folders):
-    with pytest.raises(SettingsError, match="is a folder; a revision is for hub ids"):
+def test_a_folder_has_no_revision_but_its_own_and_the_former_one(folders, encoders):
+    own, former = encoders["clip"].space, hash_of_weight_files(folders["clip"])
+    with pytest.raises(SettingsError, match=rf"its files: {own.revision}, or {former} as .*; came revision 'main'"):
         ClipEncoder(folders["clip"], device="cpu", revision="main")
+    assert ClipEncoder(folders["clip"], device="cpu", revision=own.revision).space == own
+    assert space_from_files(folders["clip"], revision=former) is not None
+    assert ClipEncoder(folders["clip"], device="cpu", revision=former).space == replace(own, revision=former)
 
 
 # Noise

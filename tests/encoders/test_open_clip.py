@@ -1,11 +1,13 @@
 """Real models of open_clip of a few thousand weights, made from a configuration and saved as its folders are."""
 
+import hashlib
 import json
 import logging
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,8 @@ MODELS = {
         OURS,
     ),
 }
+pytestmark = pytest.mark.filterwarnings("ignore:.* cut at .* tokens")  # one of TEXTS is
+
 TEXTS = ["a cat", "the small red bird on the large house near the tree", "dog", "&amp; ¿qué?", "a " * 40 + "cat", ""]
 THINGS, PLACES = ("cat", "dog", "bird", "house", "tree", "sign"), ("on", "under", "near", "with")
 LOOKS = [f"{size} {colour}" for size in ("small", "large") for colour in ("red", "blue", "green")]
@@ -115,6 +119,11 @@ def pictures():
     return [image.convert(mode) for image, mode in zip(resized, ("RGB", "L", "P", "RGBA", "CMYK", "RGB"), strict=True)]
 
 
+def _seen(image):
+    """Palettes and inks as colours, which we resize and open_clip would not."""
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
 def own_vectors(folder, texts, images):
     """What open_clip gives for each item alone."""
     model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
@@ -130,7 +139,7 @@ def own_vectors(folder, texts, images):
 
 
 def test_vectors_are_open_clips_own(encoder, kind, made, pictures):
-    texts, images = own_vectors(made[kind], TEXTS, pictures)
+    texts, images = own_vectors(made[kind], TEXTS, [_seen(image) for image in pictures])
     np.testing.assert_allclose(encoder.encode(TEXTS, modality="text"), texts, atol=1e-5)
     np.testing.assert_allclose(encoder.encode(pictures, modality="image"), images, atol=1e-5)
 
@@ -189,7 +198,7 @@ def test_progress_counts_items(encoders_made, monkeypatch):
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "captioning"])  # that one has no method for it
 def test_scale_and_bias_make_open_clips_own_logits(encoder, kind, pictures):
-    pixels = torch.stack([encoder._preprocess(image) for image in pictures])
+    pixels = torch.stack([encoder._preprocess(_seen(image)) for image in pictures])
     logits, _ = encoder.model.get_logits(pixels, encoder._tokenizer(TEXTS))
     cosines = encoder.encode(pictures, modality="image") @ encoder.encode(TEXTS, modality="text").T
     assert encoder.score_bias == (-10 if kind == "sigmoid" else None)
@@ -233,7 +242,7 @@ def test_other_preprocessing_is_another_space(encoders_made, copy, change):
     described = json.loads(file.read_text())
     file.write_text(json.dumps({**described, "preprocess_cfg": {**described["preprocess_cfg"], **change}}))
     space, before = OpenClipEncoder(copy, device="cpu").space, encoders_made["clip"].space
-    assert (space.revision, space.recipe != before.recipe) == (before.revision, True)
+    assert (space.revision != before.revision, space.recipe != before.recipe) == (True, True)
 
 
 def test_an_architecture_takes_a_checkpoint_with_open_clips_default_preprocessing(made, pictures, tmp_path):
@@ -340,11 +349,36 @@ def test_a_path_is_not_looked_for_on_the_hub():
         OpenClipEncoder(Path("no/folder"), device="cpu")
 
 
-@pytest.mark.parametrize("name", ["tiny-clip:openai", "clip"])
-def test_only_hub_ids_have_a_revision_to_choose(made, name, monkeypatch):
+def test_a_model_here_has_no_revision_but_its_own_and_the_former_one(made, encoders_made, monkeypatch):
     monkeypatch.chdir(made["clip"].parent)
-    with pytest.raises(SettingsError, match=f"open_clip:{name} is no hub id"):
-        load(f"open_clip:{name}", device="cpu", revision="main")
+    own = encoders_made["clip"].space
+    with pytest.raises(
+        SettingsError, match=rf"its files: {own.revision}, or \w+ as earlier releases have it; came .*'main'"
+    ):
+        load("open_clip:clip", device="cpu", revision="main")
+    former = hashlib.sha256(Path("clip/open_clip_model.safetensors").read_bytes()).hexdigest()[:12]
+    for revision in (own.revision, former):
+        assert load("open_clip:clip", device="cpu", revision=revision).space == replace(own, revision=revision)
+
+
+def test_what_lies_beside_the_model_is_no_part_of_it(encoders_made, copy):
+    for name in ("README.md", "results.json", "open_clip_model.onnx", "epoch_1.pt"):
+        (copy / name).write_bytes(b"x")
+    assert OpenClipEncoder(copy, device="cpu").space == encoders_made["clip"].space
+
+
+def test_another_activation_is_another_revision(encoders_made, copy):
+    file = copy / "open_clip_config.json"
+    described = json.loads(file.read_text())
+    described["model_cfg"]["text_cfg"]["no_causal_mask"] = True
+    file.write_text(json.dumps(described))
+    assert OpenClipEncoder(copy, device="cpu").space.revision != encoders_made["clip"].space.revision
+
+
+@pytest.mark.filterwarnings("default")
+def test_texts_that_are_cut_are_counted(encoder):
+    with pytest.warns(UserWarning, match=rf": 1 of 3 texts was cut at {encoder.longest_text} tokens"):
+        encoder.encode(["a cat", "a " * (encoder.longest_text - 2), "a " * 40], modality="text")
 
 
 class Code:

@@ -93,8 +93,9 @@ def test_the_cache_may_lie_elsewhere_and_another_method_encodes_nothing(tmp_path
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"encoder": "clip:x", "key_variable": "K"}, "key_variable and dim are of an encoder behind HTTP"),
-        ({"encoder": "clip:x", "dim": 3}, "key_variable and dim are of an encoder behind HTTP"),
+        ({"encoder": "clip:x", "key_variable": "K"}, "key_variable is of a model behind HTTP, not of clip:x"),
+        ({"encoder": "clip:x", "dim": 3}, "dim is of a model behind HTTP, not of clip:x"),
+        ({"encoder": "http:a@https://b.example/v1", "pooling": "cls"}, "pooling is of a sentence model, not of http:"),
         ({"captions": "x.npy", "revision": "3"}, "that of vectors in files stands under space"),
         ({"encoder": "http:m@https://host/v1", "dim": 0}, r"old\.dim: Input should be greater than or equal to 1"),
     ],

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from embridge.encoders._fingerprint import fingerprint, hash_of_weight_files
 from embridge.errors import InvalidInput, SettingsError, require
 
-__all__ = ["Located", "is_path", "locate", "pick_device", "quiet_loading"]
+__all__ = ["Located", "checked_revision", "is_path", "locate", "pick_device", "quiet_loading"]
 
-_WEIGHT_SUFFIXES = {".safetensors", ".bin", ".onnx"}
-_BLOCK_BYTES = 1 << 20
+_ADAPTER = "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +42,50 @@ def is_path(name: str | Path) -> bool:
 def locate(name: str | Path, revision: str | None = None) -> Located:
     """Find a folder or a hub id.
 
-    A folder's revision is a hash of its weight files, so that a copy under the same name is the same model wherever it
-    lies. A hub id's is the commit it resolves to (through the local cache where there is no network).
+    A folder's revision is its `fingerprint`, so that a copy under the same name is the same model wherever it lies. A hub
+    id's is the commit it resolves to (through the local cache where there is no network).
     """
     folder = Path(name)
     if folder.is_dir():
-        if revision is not None:
-            raise SettingsError(f"{name} is a folder; a revision is for hub ids")
-        return Located(str(folder), folder.resolve().name, _hash_weights(folder), on_hub=False)
+        _require_whole_model(folder)
+        own = checked_revision(name, fingerprint(folder), hash_of_weight_files, folder, revision)
+        return Located(str(folder), folder.resolve().name, own, on_hub=False)
     if is_path(name):
         raise SettingsError(f"there is no folder {name}; a model is named by its folder, or by its id on the hub")
     hub = require("huggingface_hub", extra="clip")
     try:
-        snapshot = Path(hub.snapshot_download(str(name), revision=revision, allow_patterns=["config.json"]))
+        snapshot = Path(hub.snapshot_download(str(name), revision=revision, allow_patterns=["config.json", _ADAPTER]))
     except (OSError, ValueError) as error:
         raise InvalidInput(
             f"{name} is neither a folder here nor a model the hub or its cache gives: {error}"
         ) from error
+    _require_whole_model(snapshot)
     return Located(str(name), str(name), snapshot.name, on_hub=True)
+
+
+def checked_revision(
+    name: str | Path, own: str, former: Callable[[Path], str], path: Path, revision: str | None
+) -> str:
+    """The revision of a model on this machine: its own, or the former one where the settings state exactly that.
+
+    former: gives what earlier releases called the files at ``path``. Raises `SettingsError` for any other.
+    """
+    if revision is None or revision == own:
+        return own
+    if revision == (before := former(path)):
+        return before
+    raise SettingsError(
+        f"{name} is on this machine, and its revision is told from its files: {own}, or {before} as earlier releases have "
+        f"it; came revision {revision!r}. Leave revision out, or name the model that the revision is of"
+    )
+
+
+def _require_whole_model(folder: Path) -> None:
+    if (folder / _ADAPTER).is_file():
+        raise InvalidInput(
+            f"{folder} holds an adapter ({_ADAPTER}), whose base model lies elsewhere and may change; merge the two with "
+            "peft's merge_and_unload, and save the result as a model"
+        )
 
 
 def pick_device(device: str) -> str:
@@ -97,16 +122,3 @@ def quiet_loading() -> Iterator[None]:
             log.enable_progress_bar()
         if not download_bars:
             hub.disable_progress_bars()
-
-
-def _hash_weights(folder: Path) -> str:
-    files = sorted(p for p in folder.rglob("*") if p.suffix in _WEIGHT_SUFFIXES and p.is_file())
-    if not files:
-        raise InvalidInput(f"{folder} holds no model weights ({', '.join(sorted(_WEIGHT_SUFFIXES))})")
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.relative_to(folder).as_posix().encode())
-        with file.open("rb") as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()[:12]

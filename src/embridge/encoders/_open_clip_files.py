@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from embridge.encoders._local import is_path
+from embridge.encoders._fingerprint import config_parts, short_digest, tokenizer_parts, weight_parts
+from embridge.encoders._local import checked_revision, is_path
 from embridge.errors import InvalidInput, MissingExtra, SettingsError, require
 
 __all__ = ["Checkpoint", "find_checkpoint", "open_clip_library"]
@@ -48,23 +49,26 @@ def open_clip_library() -> ModuleType:
 def find_checkpoint(name: str | Path, revision: str | None = None) -> Checkpoint:
     """Find FOLDER, OWNER/NAME on the hub, ARCHITECTURE:TAG or ARCHITECTURE:FILE.
 
-    The revision is a hash of the weights, and the commit where they come from the hub by its id. Raises `SettingsError`
-    for a name that is none of these, and `InvalidInput` for weights that are missing, or that are code and not plain numbers.
+    The revision is a hash of the weights, with those of a folder also of its settings and its tokenizer, and the commit where
+    they come from the hub by its id. Raises `SettingsError` for a name that is none of these, and `InvalidInput` for weights
+    that are missing, or that are code and not plain numbers.
     """
     if isinstance(name, str):
         name = name.removeprefix("local-dir:").removeprefix("hf-hub:")  # as open_clip itself writes these names
     folder, (first, colon, chosen) = Path(name), str(name).partition(":")
     by_id = not folder.is_dir() and not colon and "/" in first and not is_path(name)
-    if revision is not None and not by_id:
-        raise SettingsError(f"open_clip:{name} is no hub id; a revision is for hub ids")
     if by_id:
         return _on_hub(first, revision)
     if folder.is_dir():
         weights = _only_weights(folder)
-        return Checkpoint(folder.resolve().name, _hash(weights), f"local-dir:{folder}", weights)
-    if not colon and is_path(name):
+        parts = weight_parts([weights]) | config_parts(folder, (CONFIG,)) | tokenizer_parts(folder)
+        found = Checkpoint(folder.resolve().name, short_digest(parts), f"local-dir:{folder}", weights)
+    elif not colon and is_path(name):
         raise SettingsError(f"there is no folder {name}; a model is named by its folder, or by its id on the hub")
-    return _by_architecture(first, chosen)
+    else:
+        found = _by_architecture(first, chosen)
+    own = checked_revision(f"open_clip:{name}", found.revision, _hash, found.weights, revision)
+    return replace(found, revision=own)
 
 
 def _by_architecture(architecture: str, chosen: str) -> Checkpoint:
@@ -77,7 +81,8 @@ def _by_architecture(architecture: str, chosen: str) -> Checkpoint:
         )
     if settings := library.get_pretrained_cfg(architecture, chosen):
         weights = _downloaded(f"{architecture}:{chosen}", settings)
-        return Checkpoint(f"{architecture}:{chosen}", _hash(weights), architecture, weights, chosen)
+        revision = short_digest(weight_parts([weights]))
+        return Checkpoint(f"{architecture}:{chosen}", revision, architecture, weights, chosen)
     file = Path(chosen)
     if not file.is_file() or file.suffix not in {".safetensors", *_PICKLES}:
         tags = ", ".join(tag for model, tag in library.list_pretrained() if model == architecture) or "none"
@@ -85,7 +90,8 @@ def _by_architecture(architecture: str, chosen: str) -> Checkpoint:
             f"open_clip:{architecture} needs weights, as open_clip:{architecture}:TAG or open_clip:{architecture}:FILE with a "
             f"safetensors file; {chosen!r} is neither. Its tags: {tags}"
         )
-    return Checkpoint(f"{architecture}:{file.name}", _hash(file), architecture, _plain(file))
+    revision = short_digest(weight_parts([file]))
+    return Checkpoint(f"{architecture}:{file.name}", revision, architecture, _plain(file))
 
 
 def _downloaded(name: str, settings: Any) -> Path:
@@ -139,5 +145,6 @@ def _plain(file: Path) -> Path:
 
 
 def _hash(file: Path) -> str:
+    """What embridge called weights before anything else counted."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:12]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from embridge.encoders._fingerprint import hash_of_weight_files
 from embridge.encoders._local import Located
 from embridge.errors import InvalidInput
-from embridge.space import Space
+from embridge.space import Metric, Space
 
 __all__ = ["SPACE_FILE", "say_space", "space_of"]
 
@@ -24,22 +25,23 @@ def say_space(folder: Path | str, *, own: Space, said: Space) -> None:
     (Path(folder) / SPACE_FILE).write_text(json.dumps(described, indent=2), encoding="utf-8")
 
 
-def space_of(found: Located, dim: int, recipe: str) -> Space:
+def space_of(found: Located, dim: int, recipe: str, metric: Metric = "cosine") -> Space:
     """The space of the vectors of a model that was found: its own, or the one that its folder says.
 
     Raises `InvalidInput` if the file in the folder is of other weights or another recipe, as after fine-tuning. Only
     folders are asked: a copy on the hub is named by its commit.
     """
-    own = Space(found.name, found.revision, dim, "cosine", recipe)
+    own = Space(found.name, found.revision, dim, metric, recipe)
     file = Path(found.source) / SPACE_FILE
     if found.on_hub or not file.is_file():
         return own
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
-        said, holds_for = Space.from_dict(described["space"]), (described["weights"], described["recipe"])
+        said, weights, holds_for = Space.from_dict(described["space"]), described["weights"], described["recipe"]
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"{file} is truncated or altered ({error}); fold the bridge in again") from error
-    if holds_for != (own.revision, own.recipe) or said.dim != dim:
+    same = holds_for == own.recipe and said.dim == dim
+    if not same or (weights != own.revision and weights != hash_of_weight_files(Path(found.source))):
         raise InvalidInput(
             f"{file} says that these are vectors of {said}, but of other weights or another recipe than the folder holds. "
             "Fold the bridge in again, or remove the file: the model is then a space of its own"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set, Sized
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from embridge.encoders._texts import require_texts
 from embridge.errors import InvalidInput
 from embridge.shapes import Float32
 from embridge.space import Space
@@ -77,9 +78,13 @@ def require_items(items: Sequence[Any] | np.ndarray, encoder: Encoder, modality:
         raise InvalidInput(f"{encoder.space.model} takes {' and '.join(sorted(encoder.modalities))}, not {modality!r}")
     if isinstance(items, str):
         raise InvalidInput(f"{encoder.space.model}: items are a list, came one string; wrap it: [{items[:40]!r}]")
+    if not isinstance(items, Sized) or isinstance(items, (bytes, Mapping, Set)):
+        raise InvalidInput(f"{encoder.space.model}: items are a list or an array, came {type(items).__name__}")
+    if isinstance(items, np.ndarray) and items.dtype == np.uint8 and items.ndim == 3 and items.shape[2] == 3:
+        raise InvalidInput(
+            f"{encoder.space.model}: came one image {list(items.shape)} in the place of a list; wrap it: [image]"
+        )
     if len(items) == 0:
         raise InvalidInput(f"{encoder.space.model}: nothing to encode, no {modality} items came")
     if modality == "text":
-        for row, item in enumerate(items):
-            if not isinstance(item, str):
-                raise InvalidInput(f"text items are strings; item {row} is {type(item).__name__}")
+        require_texts(items)

@@ -16,6 +16,8 @@ import numpy as np
 from embridge.adapters.base import normalized, row_lengths
 from embridge.atomic_write import atomic_file
 from embridge.embeddings import HalfEmbeddings, require_vectors
+from embridge.encoders._cut_texts import CutTexts, counted_cuts
+from embridge.encoders._texts import require_texts
 from embridge.encoders.base import Encoder, Role
 from embridge.errors import InvalidInput
 from embridge.progress import Progress, silent
@@ -40,7 +42,8 @@ def encode_once(
 
     Each space, role and list of captions has a folder of its own in it: a file of float16 vectors of length one, and a journal
     that names the shards which are whole. Killed at any moment, the next call goes on after the last of these, to the same
-    bytes. To clear the cache, delete the folder.
+    bytes. To clear the cache, delete the folder. A warning says where a twentieth of the captions or more was cut at the
+    encoder's limit.
 
     Args:
         encoder: What encodes them; its weights are not needed where all are there.
@@ -54,8 +57,8 @@ def encode_once(
         The vectors [n, d], a memory map.
 
     Raises:
-        InvalidInput: The disk has no room for all of it (before anything is encoded), the cache was altered, or vectors
-            without a cosine have lengths that vary, since lengths are not stored.
+        InvalidInput: A caption is no text, the disk has no room for all of it (before anything is encoded), the cache was
+            altered, or vectors without a cosine have lengths that vary, since lengths are not stored.
 
     Examples:
         >>> from embridge.encoders import CachedEncoder
@@ -66,10 +69,12 @@ def encode_once(
     """
     if not captions or shard_rows < 1:
         raise InvalidInput(f"nothing to encode: {len(captions)} captions in shards of {shard_rows} came")
+    require_texts(captions)
     cache = _Cache.of(Path(folder), encoder.space, role, captions, shard_rows)
     said = f"{encoder.space.model}: captions ({needed_bytes(len(captions), encoder.space.dim) / 1e9:.2f} GB on disk)"
     for done in cache.fill(encoder, captions, role):
         progress(done, len(captions), said)
+    cache.journal().cuts.warn(encoder.space.model)  # of vectors from the cache too
     return HalfEmbeddings(tuple(map(str, range(len(captions)))), cache.vectors(), encoder.space)
 
 
@@ -88,6 +93,19 @@ def needed_bytes(rows: int, dim: int) -> int:
         1536000000
     """
     return 2 * rows * dim
+
+
+@dataclass(frozen=True, slots=True)
+class _Journal:
+    """How many rows a shard has, the check sums of those that are whole, and how many of their captions were cut."""
+
+    shard_rows: int
+    sums: list[int]
+    cuts: CutTexts
+
+    def to_dict(self) -> dict[str, object]:
+        cuts = {"cut": self.cuts.cut, "longest_text": self.cuts.limit}
+        return {"shard_rows": self.shard_rows, "crc32": self.sums} | cuts
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,45 +129,50 @@ class _Cache:
 
     def fill(self, encoder: Encoder, captions: Sequence[str], role: Role) -> Iterator[int]:
         """Encode what is missing; how many captions are done, after every shard."""
-        shard_rows, sums = self._journal()
-        done = min(len(sums) * shard_rows, self.rows)
+        journal = self.journal()
+        shard_rows = journal.shard_rows
+        done = min(len(journal.sums) * shard_rows, self.rows)
         if done < self.rows:
             self._require_room(done)
         yield done
         for start in range(done, self.rows, shard_rows):
-            vectors = encoder.encode(captions[start : start + shard_rows], modality="text", role=role)
+            with counted_cuts() as cuts:
+                vectors = encoder.encode(captions[start : start + shard_rows], modality="text", role=role)
             halves = self._halves(vectors, len(captions[start : start + shard_rows]))
             _write_at(self.folder / "vectors.f16", needed_bytes(start, self.space.dim), halves)
-            sums.append(zlib.crc32(halves.data))
-            with atomic_file(self.folder / "shards.json") as journal:  # a shard that it does not name is none
-                journal.write_text(json.dumps(self.about | {"shard_rows": shard_rows, "crc32": sums}))
+            journal.sums.append(zlib.crc32(halves.data))
+            journal.cuts.add(cuts.cut, 0, cuts.limit)
+            with atomic_file(self.folder / "shards.json") as file:  # a shard that it does not name is none
+                file.write_text(json.dumps(self.about | journal.to_dict()))
             yield start + len(vectors)
 
     def vectors(self) -> np.ndarray:
         """All of them, as a memory map, each shard compared with what was written."""
-        shard_rows, sums = self._journal()
+        journal = self.journal()
+        shard_rows = journal.shard_rows
         held: np.ndarray = np.memmap(self.folder / "vectors.f16", np.float16, "r", shape=(self.rows, self.space.dim))
-        for number, expected in enumerate(sums):
+        for number, expected in enumerate(journal.sums):
             if zlib.crc32(held[number * shard_rows : (number + 1) * shard_rows].data) != expected:
                 raise InvalidInput(f"{self.folder}: shard {number} is not as it was written; delete that folder")
         return held
 
-    def _journal(self) -> tuple[int, list[int]]:
-        """How many rows a shard has, and the check sums of those that are whole."""
+    def journal(self) -> _Journal:
+        """What is there, as far as it is whole."""
         path = self.folder / "shards.json"
         if not path.exists():
-            return self.shard_rows, []
+            return _Journal(self.shard_rows, [], CutTexts(0, self.rows))
         try:
             held = json.loads(path.read_text())
-            shard_rows, sums = held["shard_rows"], list(held["crc32"])
+            cuts = CutTexts(int(held.get("cut", 0)), self.rows, int(held.get("longest_text", 0)))
+            journal = _Journal(held["shard_rows"], list(held["crc32"]), cuts)
             same = {name: held[name] for name in self.about} == self.about
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInput(f"{path} is truncated or altered ({error!r}); delete {self.folder}") from error
         file = self.folder / "vectors.f16"
-        whole = needed_bytes(min(len(sums) * shard_rows, self.rows), self.space.dim)
+        whole = needed_bytes(min(len(journal.sums) * journal.shard_rows, self.rows), self.space.dim)
         if not same or not file.exists() or file.stat().st_size < whole:
             raise InvalidInput(f"{self.folder} holds other captions, or not all that it names; delete that folder")
-        return shard_rows, sums
+        return journal
 
     def _halves(self, vectors: np.ndarray, count: int) -> np.ndarray:
         require_vectors(vectors, dim=self.space.dim, what=f"captions by {self.space.model}")
@@ -159,7 +182,8 @@ class _Cache:
         if self.space.metric != "cosine" and np.abs(lengths - 1).max() > 1e-3:
             raise InvalidInput(
                 f"{self.space} compares by {self.space.metric} vectors whose lengths vary ({lengths.min():.3g} to "
-                f"{lengths.max():.3g}); a cache keeps directions alone"
+                f"{lengths.max():.3g}); a cache keeps directions alone. State metric: cosine, if the model is good by it, or "
+                "give files of vectors"
             )
         return np.ascontiguousarray(normalized(vectors).astype(np.float16))
 

@@ -14,10 +14,12 @@ import numpy as np
 
 from embridge.adapters.base import normalized
 from embridge.adapters.lora_folder import space_with_lora
+from embridge.encoders._cut_texts import CutTexts, cut_by, note_cuts
 from embridge.encoders._images import read_image
 from embridge.encoders._local import Located, locate, pick_device, quiet_loading
 from embridge.encoders._lora import attach_lora
 from embridge.encoders._space_file import space_of
+from embridge.encoders._whole_weights import require_whole
 from embridge.encoders.base import Modality, Role, require_items
 from embridge.encoders.scores import score_terms
 from embridge.errors import InvalidInput, SettingsError, require
@@ -117,11 +119,14 @@ class ClipEncoder:
     ) -> Float32[np.ndarray, "n d"]:
         """Vectors of texts or images (see `Encoder.encode`); ``role`` changes nothing in these models."""
         require_items(items, self, modality)
-        rows, done = [], 0
+        rows, done, cuts = [], 0, CutTexts()
         for batch in self._text_inputs(items) if modality == "text" else self._image_inputs(items):
             rows.append(self._forward(modality, batch))
             done += len(rows[-1])
+            if modality == "text":
+                cuts.add(cut_by(batch, self.longest_text), len(rows[-1]), self.longest_text)
             self.progress(done, len(items), f"{self.space.model}: {modality}")
+        note_cuts(self.space.model, cuts)
         return normalized(np.concatenate(rows))
 
     def text_inputs(self, texts: Sequence[Any] | np.ndarray) -> Mapping[str, Any]:
@@ -243,16 +248,15 @@ def _load_parts(found: Located) -> tuple[Any, Any, Any]:
     """The model, its tokenizer and its image processor, or an error that names which of them cannot be used."""
     transformers = require("transformers", extra="clip")
     with quiet_loading():
-        model, loading = _load(transformers.AutoModel, found, output_loading_info=True)
+        whole = {
+            "dtype": require("torch", extra="clip").float32
+        }  # whatever config.json says, which rounds some of them
+        model, loading = _load(transformers.AutoModel, found, output_loading_info=True, **whole)
         if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
             raise SettingsError(
                 f"{found.source} is a {type(model).__name__}: it has no text and image features of one space"
             )
-        if missing := sorted(loading["missing_keys"]):
-            raise InvalidInput(
-                f"{found.source} lacks {len(missing)} of its model's weights, for instance {missing[0]}; they would be "
-                "random numbers; get the complete checkpoint"
-            )
+        require_whole(found.source, model, loading)
         return model, *_load_inputs(found)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from embridge.encoders.base import Encoder, Modality, Role
 from embridge.encoders.providers import load, provider_of
 from embridge.shapes import Float32
-from embridge.space import Space
+from embridge.space import Space, require_same
 
 __all__ = ["LazyEncoder"]
 
@@ -59,6 +59,8 @@ class LazyEncoder:
         """The encoder itself, with its weights in memory."""
         if self._encoder is None:
             self._encoder = load(self.name, **self._options)
+            if self._space is not None:  # what was read from the files: they may have been replaced since
+                require_same(self._space, self._encoder.space, what=f"{self.name}, whose files have changed")
         return self._encoder
 
     def encode(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from embridge.adapters.base import normalized
+from embridge.encoders._cut_texts import CutTexts, cut_by, note_cuts
 from embridge.encoders._images import read_image
 from embridge.encoders._local import pick_device, quiet_loading
 from embridge.encoders._open_clip_files import Checkpoint, find_checkpoint, open_clip_library
@@ -25,6 +27,8 @@ from embridge.space import Space
 
 __all__ = ["OpenClipEncoder"]
 
+_SPECIAL_TOKENS = 2
+_LONGEST_REASON = 400
 _PIXEL_SETTINGS = ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")
 
 
@@ -87,11 +91,24 @@ class OpenClipEncoder:
     ) -> Float32[np.ndarray, "n d"]:
         """Vectors of texts or images (see `Encoder.encode`); ``role`` changes nothing in these models."""
         require_items(items, self, modality)
-        rows = []
+        rows, cuts = [], CutTexts()
         for start in range(0, len(items), self.batch_size):
-            rows.append(self._forward(items[start : start + self.batch_size], modality, start))
+            batch = items[start : start + self.batch_size]
+            rows.append(self._forward(batch, modality, start))
+            if modality == "text":
+                cuts.add(sum(map(self._is_cut, batch)), len(batch), self.longest_text)
             self.progress(min(start + self.batch_size, len(items)), len(items), f"{self.space.model}: {modality}")
+        note_cuts(self.space.model, cuts)
         return normalized(np.concatenate(rows))
+
+    def _is_cut(self, text: str) -> bool:
+        """A token is a byte at least, so only texts of so many bytes are looked at again."""
+        if len(text.encode()) <= self.longest_text - _SPECIAL_TOKENS:
+            return False
+        inner = getattr(self._tokenizer, "tokenizer", None)  # a tokenizer of transformers, with its own special tokens
+        if inner is None:
+            return len(self._tokenizer.encode(text)) + 2 > self.longest_text
+        return bool(cut_by(inner([text], truncation=True, max_length=self.longest_text), self.longest_text))
 
     def _forward(self, items: Sequence[Any] | np.ndarray, modality: Modality, first_row: int) -> np.ndarray:
         with self._torch.inference_mode():
@@ -132,7 +149,7 @@ def _load_parts(found: Checkpoint) -> tuple[Any, Any, Any]:
     with _quiet():
         try:
             model = library.create_model(found.source, pretrained=found.tag, load_weights=False, pretrained_text=False)
-            library.load_checkpoint(model, str(found.weights), weights_only=True)
+            library.load_checkpoint(model, str(found.weights), strict=True, weights_only=True)
             part = "tokenizer"
             tokenizer = library.get_tokenizer(found.source)
             part = "preprocessing"
@@ -140,7 +157,10 @@ def _load_parts(found: Checkpoint) -> tuple[Any, Any, Any]:
             settings = transform.PreprocessCfg(**model.visual.preprocess_cfg)
             return model, tokenizer, transform.image_transform_v2(settings, is_train=False)
         except Exception as error:  # open_clip, torch, safetensors and transformers share no base class but this
-            raise InvalidInput(f"open_clip:{found.name} has no usable {part}: {error}") from error
+            reason = textwrap.shorten(
+                str(error), _LONGEST_REASON, placeholder=" …"
+            )  # torch has a line for every weight
+            raise InvalidInput(f"open_clip:{found.name} has no usable {part}: {reason}") from error
 
 
 @contextmanager

@@ -28,6 +28,7 @@ class Provider:
         over_http: Whether the model runs elsewhere, so that its name is no folder, and it has a key and a dim.
         only_folders: Whether a model is always a folder on this machine, never an id on a hub.
         takes_weight_files: Whether a name may be ARCHITECTURE:FILE.
+        options: What a settings file may say of its encoders beside device, batch_size and revision.
         settings: The argument of its class, and the class in its module, that hold several options; None where it has none.
         space_from_files: A function of its module that tells the space without loading weights; empty where there is none.
 
@@ -45,6 +46,7 @@ class Provider:
     over_http: bool = False
     only_folders: bool = False
     takes_weight_files: bool = False
+    options: tuple[str, ...] = ()
     space_from_files: str = ""
     settings: tuple[str, str] | None = None
 
@@ -84,6 +86,7 @@ PROVIDERS: dict[str, Provider] = {
         _TEXT,
         "a model behind HTTP",
         over_http=True,
+        options=("key_variable", "dim", "query_prompt", "document_prompt"),
         settings=("service", "Service"),
     ),
     "open_clip": Provider(
@@ -95,7 +98,13 @@ PROVIDERS: dict[str, Provider] = {
         takes_weight_files=True,
     ),
     "sentence-transformers": Provider(
-        "embridge.encoders.sentence_transformers", "SentenceTransformerEncoder", "text", _TEXT, "a sentence model"
+        "embridge.encoders.sentence_transformers",
+        "SentenceTransformerEncoder",
+        "text",
+        _TEXT,
+        "a sentence model",
+        options=("query_prompt", "document_prompt", "pooling", "metric"),
+        settings=("card", "CardSettings"),
     ),
     "trained": Provider(
         "embridge.encoders.trained",

@@ -9,34 +9,42 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from embridge.adapters.base import normalized
-from embridge.encoders._local import locate, pick_device, quiet_loading
+from embridge.encoders._cut_texts import CutTexts, cut_by, note_cuts
+from embridge.encoders._local import Located, locate, pick_device, quiet_loading
+from embridge.encoders._sentence_card import CardSettings, metric_of, pooling_name, prompts_of, settle_pooling
 from embridge.encoders._space_file import space_of
+from embridge.encoders._whole_weights import recorded_loading, require_whole
 from embridge.encoders.base import Modality, Role, require_items
-from embridge.errors import InvalidInput, require
+from embridge.errors import EmbridgeError, InvalidInput, require
 from embridge.progress import Progress, silent
 from embridge.shapes import Float32
 
 __all__ = ["SentenceTransformerEncoder"]
 
-_PROMPT_NAMES: dict[Role, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+_SPECIAL_TOKENS = 8  # more than any model puts around a text
 
 
 @final
 class SentenceTransformerEncoder:
-    """A sentence-transformers model from a folder or a hub id; L2-normalised float32.
+    """A sentence-transformers model from a folder or a hub id.
 
-    Queries are encoded with the model's ``query`` prompt and documents with its ``document`` prompt, where it has them, as the
-    library's own ``encode_query`` and ``encode_document`` do. Needs the extra ``text``.
+    What the model's files say of its use is obeyed. Queries are encoded with its ``query`` prompt and documents with its
+    ``document`` prompt, where it has them, as the library's own ``encode_query`` and ``encode_document`` do; a warning names
+    prompts that are left out. Vectors are float32 and compared as the model says: L2-normalised for ``cosine``, and as the
+    model makes them for ``dot`` and ``euclidean``. By `load`, the options ``query_prompt``, ``document_prompt``, ``pooling`` and
+    ``metric`` state what the files leave open. Needs the extra ``text``.
 
     Args:
         name: The folder or the hub id.
         device: As in `ClipEncoder`.
         batch_size: Texts that are encoded at once.
-        revision: Which commit of a hub id.
+        revision: As in `ClipEncoder`.
+        card: These options together.
         progress: Hears how many texts are done.
 
     Raises:
-        InvalidInput: The model cannot be found or loaded.
+        InvalidInput: The model cannot be found or loaded, or its weights are not those that it says.
+        SettingsError: Its vectors are compared by what no space has, or what is stated contradicts its files.
 
     Examples:
         >>> SentenceTransformerEncoder("./none")
@@ -53,30 +61,34 @@ class SentenceTransformerEncoder:
         device: str = "auto",
         batch_size: int = 64,
         revision: str | None = None,
+        card: CardSettings | None = None,
         progress: Progress = silent,
     ) -> None:
-        library = require("sentence_transformers", extra="text")
+        require("sentence_transformers", extra="text")
         self.batch_size, self.progress = batch_size, progress
-        device = pick_device(device)
+        device, stated = pick_device(device), card or CardSettings()
         found = locate(name, revision)
-        try:
-            with quiet_loading():
-                self.model = library.SentenceTransformer(found.source, device=device, **found.options).float()
-        except Exception as error:  # the libraries beneath share no base class but this
-            raise InvalidInput(f"{name} cannot be loaded as a sentence model: {error}") from error
+        self.model = _loaded(found, device)
+        settle_pooling(found, self.model, stated)
+        self.longest_text = int(self.model.max_seq_length or 0)
+        self._metric = metric_of(found, self.model, stated)
+        self._prompts = prompts_of(self.model, stated, found.name)
         dim = self._encode(["a"], "document").shape[1]
-        self.space = space_of(found, dim, self._recipe())
+        self.space = space_of(found, dim, self._recipe(), self._metric)
 
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"
     ) -> Float32[np.ndarray, "n d"]:
         """Vectors of texts (see `Encoder.encode`)."""
         require_items(items, self, modality)
-        rows = []
+        rows, cuts = [], CutTexts()
         step = self.batch_size * 16  # the library sorts by length within a call; this keeps progress and that gain
         for start in range(0, len(items), step):
-            rows.append(self._encode([str(text) for text in items[start : start + step]], role))
+            texts = [str(text) for text in items[start : start + step]]
+            rows.append(self._encode(texts, role))
+            cuts.add(self._cut(texts, role), len(texts), self.longest_text)
             self.progress(min(start + step, len(items)), len(items), f"{self.space.model}: text")
+        note_cuts(self.space.model, cuts)
         return np.concatenate(rows)
 
     def _encode(self, texts: list[str], role: Role) -> np.ndarray:
@@ -84,27 +96,40 @@ class SentenceTransformerEncoder:
         vectors = encode(
             texts,
             batch_size=self.batch_size,
-            prompt=self._prompt(role),
+            prompt=self._prompts[role],
             convert_to_numpy=True,
             show_progress_bar=False,
         )
-        return normalized(np.asarray(vectors, np.float32))
+        rows = np.asarray(vectors, np.float32)
+        return normalized(rows) if self._metric == "cosine" else rows
 
-    def _prompt(self, role: Role) -> str:
-        """The library's own choice, made here so that the space can name it."""
-        prompts: dict[str | None, str | None] = self.model.prompts
-        named = [prompts[name] for name in _PROMPT_NAMES[role] if name in prompts]
-        return (named[0] if named else prompts.get(self.model.default_prompt_name)) or ""
+    def _cut(self, texts: list[str], role: Role) -> int:
+        """How many the model cuts; a token is a byte at least, so only texts of so many bytes are looked at again."""
+        tokenizer, shortest = self.model.tokenizer, self.longest_text - _SPECIAL_TOKENS
+        if not self.longest_text or not getattr(tokenizer, "is_fast", False):
+            return 0
+        long = [text for text in (self._prompts[role] + text for text in texts) if len(text.encode()) > shortest]
+        return cut_by(tokenizer(long, truncation=True, max_length=self.longest_text), self.longest_text) if long else 0
 
     def _recipe(self) -> str:
-        pooling = [f"{mode} pooling" for mode in map(_pooling, self.model) if mode]
-        prompts = [f"{role} prompt {self._prompt(role)!r}" for role in _PROMPT_NAMES if self._prompt(role)]
-        return "; ".join(["l2-normalised", *pooling, f"up to {self.model.max_seq_length} tokens", *prompts])
+        lengths = ["l2-normalised"] if self._metric == "cosine" else []
+        pooling = [f"{mode} pooling" for mode in map(pooling_name, self.model) if mode]
+        prompts = [f"{role} prompt {words!r}" for role, words in self._prompts.items() if words]
+        return "; ".join([*lengths, *pooling, f"up to {self.model.max_seq_length} tokens", *prompts])
 
 
-def _pooling(module: Any) -> str:
-    """How a module makes one vector of many tokens, or nothing if it does something else."""
-    mode = getattr(module, "pooling_mode", None)
-    if mode is None:  # the first releases of sentence-transformers 5 say it by a method alone
-        return getattr(module, "get_pooling_mode_str", str)()
-    return mode if isinstance(mode, str) else "+".join(mode)
+def _loaded(found: Located, device: str) -> Any:
+    """The model at full precision, whatever its config says, with all its weights."""
+    library, torch = require("sentence_transformers", extra="text"), require("torch", extra="text")
+    precision = {"dtype": torch.float32}
+    try:
+        with quiet_loading(), recorded_loading() as parts:
+            model = library.SentenceTransformer(found.source, device=device, model_kwargs=precision, **found.options)
+        pools_tokens = "pooler_output" not in str(getattr(model[0], "modality_config", ""))
+        for part, loading in parts:
+            require_whole(found.source, part, loading, unused=("pooler.",) if pools_tokens else ())
+        return model.float()
+    except EmbridgeError:
+        raise
+    except Exception as error:  # the libraries beneath share no base class but this
+        raise InvalidInput(f"{found.source} cannot be loaded as a sentence model: {error}") from error

@@ -57,7 +57,7 @@ def fold_sentence_transformer(
     encoder = SentenceTransformerEncoder(name, device="cpu", revision=revision)
     require_same(bridge.source, encoder.space, what="the model to fold the bridge into")
     before = probe(encoder)
-    _append(encoder.model, _layers(stages))
+    _append(encoder.model, _layers(stages, unit=encoder.space.metric == "cosine"))
     encoder.model.similarity_fn_name = "cosine"
     with folded_folder(out) as folder:
         with quiet_loading():
@@ -66,11 +66,12 @@ def fold_sentence_transformer(
     return Path(out)
 
 
-def _layers(stages: Sequence[Stage]) -> list[Any]:
+def _layers(stages: Sequence[Stage], *, unit: bool) -> list[Any]:
+    """unit: whether our encoder gives the bridge rows of length one, which the model itself may not."""
     modules, layers = _modules(), []
     biased = any(stage.bias is not None for stage in stages)
     for i, stage in enumerate(stages):
-        if stage.normalize or (i == 0 and biased):  # our encoder gives the bridge rows of length one, the model may not
+        if stage.normalize or (i == 0 and biased and unit):
             layers.append(modules.Normalize())
         layers.append(_dense(modules, stage))
     return [*layers, modules.Normalize()]

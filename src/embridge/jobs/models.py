@@ -37,7 +37,7 @@ class Models:
     def encoder(self, model: VectorsSettings) -> LazyEncoder:
         """The encoder that the settings name; raises `SettingsError` for a provider that is not there."""
         assert model.encoder is not None
-        keys = ("revision", "key_variable", "dim", "query_prompt", "document_prompt")
+        keys = ("revision", *provider_of(model.encoder).options)
         options: dict[str, Any] = {key: getattr(model, key, None) for key in keys}
         options = {key: value for key, value in options.items() if value is not None}
         options |= {"device": model.device, "batch_size": model.batch_size}

@@ -9,7 +9,7 @@ from typing import Any
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder
-from embridge.errors import SettingsError
+from embridge.errors import InvalidInput, SettingsError
 from embridge.jobs.models import Models, with_lora
 from embridge.stores import Store, open_store
 
@@ -76,6 +76,7 @@ def search_store(
         The hits.
 
     Raises:
+        InvalidInput: The query is empty, or no text.
         SettingsError: Nothing says which encoder to take.
         SpaceMismatch: The query's vector is not of the space that the upgrade, or the store, expects.
 
@@ -91,6 +92,8 @@ def search_store(
         >>> search_store("store", "digit seven", k=1, encoder=f"clip:{glyph_models.folder('old')}").ids
         ('digit seven',)
     """
+    if not query.strip():
+        raise InvalidInput("the query is empty; say what to search for")
     opened = open_store(store)
     bridge = None if upgrade is None else Upgrade.load(upgrade)
     name = encoder or (bridge.provenance.encoders.get("new") if bridge else None)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from embridge.encoders import provider_of
+from embridge.encoders import PROVIDERS, provider_of
 from embridge.evaluation import MORE_CELLS, Scope
 from embridge.evaluation.gates import FLIP_RATES, Gate, parse_gate
 from embridge.evaluation.measures import FULL, measure
@@ -16,10 +16,9 @@ from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
 from embridge.settings._seed import Seed
 from embridge.settings.reading import Strict, read_settings
 from embridge.settings.vectors import VectorsSettings
+from embridge.space import Metric
 
 __all__ = ["EvaluateSettings", "FitSettings", "ModelSettings", "Settings", "load_settings"]
-
-_BEHIND_HTTP = ("key_variable", "dim", "query_prompt", "document_prompt")
 
 
 class ModelSettings(VectorsSettings):
@@ -28,8 +27,10 @@ class ModelSettings(VectorsSettings):
     Attributes:
         key_variable: The environment variable with the key of a service behind HTTP.
         dim: Numbers in a vector of that service, sent as ``dimensions``; the model's own where None.
-        query_prompt: What stands before every query that is sent to that service.
-        document_prompt: What stands before every document.
+        query_prompt: What stands before every query, of a service or a sentence model; of this also a prompt by its name.
+        document_prompt: What stands before every document, likewise.
+        pooling: How a sentence model makes one vector of its tokens, where its files do not say.
+        metric: How a sentence model's vectors are compared, if not as its files say.
         captions: A file with the vectors of the captions.
         queries: A file with the vectors of the queries.
         gallery: A file with the vectors of the gallery.
@@ -45,15 +46,19 @@ class ModelSettings(VectorsSettings):
     dim: int | None = Field(None, ge=1)
     query_prompt: str | None = None
     document_prompt: str | None = None
+    pooling: str | None = None
+    metric: Metric | None = None
     captions: Path | None = None
     queries: Path | None = None
     gallery: Path | None = None
 
     @model_validator(mode="after")
-    def _behind_http(self) -> ModelSettings:
-        over_http = self.encoder is not None and provider_of(self.encoder).over_http
-        if not over_http and any(getattr(self, key) is not None for key in _BEHIND_HTTP):
-            raise ValueError(f"{', '.join(_BEHIND_HTTP)} are of an encoder behind HTTP (http:MODEL@https://HOST/v1)")
+    def _of_this_provider(self) -> ModelSettings:
+        taken = provider_of(self.encoder).options if self.encoder is not None else ()
+        for key in sorted({key for provider in PROVIDERS.values() for key in provider.options}):
+            if getattr(self, key) is not None and key not in taken:
+                kinds = " and ".join(provider.called for provider in PROVIDERS.values() if key in provider.options)
+                raise ValueError(f"{key} is of {kinds}, not of {self.encoder or 'files of vectors'}")
         return self
 
 
