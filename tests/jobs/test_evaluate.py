@@ -2,17 +2,19 @@ import json
 import warnings
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from embridge.embeddings import Embeddings
-from embridge.errors import InvalidInput
+from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation import load_report, load_summary
 from embridge.jobs.evaluate import evaluate_upgrade
 from embridge.jobs.fit import fit_upgrade
 from embridge.settings import load_settings
 from embridge.space import Space
-from embridge.vector_files import write_vectors
+from embridge.vector_files import read_vectors, write_vectors
 
 OLD, NEW = Space("old", "1", 6), Space("new", "1", 6)
 
@@ -89,6 +91,69 @@ def test_an_upgrade_that_was_fitted_meanwhile_stays(project):
     assert json.loads((settings.upgrade / "upgrade.json").read_text())["provenance"]["method"] == "ridge"
     assert not (settings.upgrade / "report.json").exists()
     assert load_summary(settings.report).about["upgrade"] == "procrustes"
+
+
+def without_ids(project, first):
+    """The same vectors as bare files, and judgements by number that count from ``first``."""
+    for model in ("old", "new"):
+        for part in ("queries", "gallery"):
+            np.save(project / f"{model}-{part}.npy", np.load(project / f"{model}-{part}.npy"))
+            (project / f"{model}-{part}.npy.json").unlink()
+    (project / "judged.trec").write_text("".join(f"{first + i} 0 {first + i} 1\n" for i in range(20)))
+    sides = {m: {part: f"{m}-{part}.npy" for part in ("captions", "queries", "gallery")} for m in ("old", "new")}
+    return {m: sides[m] | {"space": {"model": m, "revision": "1", "dim": 6}} for m in sides}
+
+
+def test_judgements_that_count_from_one_are_noticed_where_files_hold_no_ids(project):
+    fit_upgrade(settings_of(project))
+    with pytest.warns(UserWarning, match="judged") as caught:
+        evaluate_upgrade(settings_of(project, **without_ids(project, 1)))
+    for what, warning in zip(("queries", "items"), caught.list, strict=False):
+        key = "queries" if what == "queries" else "gallery"
+        assert str(warning.message) == (
+            f"old-{key}.npy and new-{key}.npy hold no ids, so rows are asked for by row number, 0 to 19; 1 of 20 judged "
+            f"{what} have no such row, and the judgements seem to count from 1. Write the vectors with their ids "
+            "(embridge.write_vectors)"
+        )
+
+
+def test_judgements_that_count_from_zero_are_those_of_the_rows(project):
+    settings = settings_of(project, **without_ids(project, 0))
+    fit_upgrade(settings)
+    summary = evaluate_upgrade(settings)
+    assert summary.about["ids"] == (
+        "row numbers, from 0, where files hold none: new-gallery.npy, new-queries.npy, old-gallery.npy, old-queries.npy"
+    )
+    assert summary.figure("", "old/old", "recall_at_1").interval.value == 1
+
+
+def test_tables_are_read_by_the_names_that_the_settings_say(project):
+    sides = {}
+    for model in ("old", "new"):
+        files = {part: f"{model}-{part}.npy" for part in ("captions", "queries", "gallery")}
+        for part, name in (("queries", "key"), ("gallery", "doc_id")):
+            rows = read_vectors(project / files[part])
+            table = pa.table({name: list(rows.ids), "embedding": list(rows.vectors)})
+            files[part] = f"{model}-{part}.parquet"
+            pq.write_table(table, project / files[part])
+        columns = {"id": "key", "vector": "embedding", "gallery": {"id": "doc_id"}}
+        sides[model] = files | {"columns": columns, "space": {"model": model, "revision": "1", "dim": 6}}
+    settings = settings_of(project, **sides)
+    fit_upgrade(settings)
+    assert evaluate_upgrade(settings).figure("", "old/old", "recall_at_1").interval.value == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": "title"}, "columns: there is no 'text'; there are id, vector, captions: {…}"),
+        ({"id": "key"}, "columns are of tables of vectors .*, and there is none here"),
+    ],
+)
+def test_columns_that_mean_nothing_are_refused(project, columns, message):
+    old = {part: f"old-{part}.npy" for part in ("captions", "queries", "gallery")}
+    with pytest.raises(SettingsError, match=message):
+        settings_of(project, old=old | {"columns": columns})
 
 
 def test_a_link_to_a_folder_is_followed(project):

@@ -34,7 +34,7 @@ def caption_vectors(
     if model.encoder is None:
         if model.captions is None:
             raise SettingsError("fit: a model without an encoder needs a file of caption vectors (captions:)")
-        return _read(model.captions, model)
+        return _read(model, "captions")
     if captions is None:
         raise SettingsError("fit: name a text file with captions (fit.captions), one a line")
     whole = _Whole(progress, len(captions))
@@ -51,8 +51,8 @@ def side_of(model: ModelSettings, judgements: Judgements, models: Models, *, lor
     if model.encoder is None:
         if model.queries is None or model.gallery is None:
             raise SettingsError("evaluate: a model without an encoder needs files of vectors (queries:, gallery:)")
-        queries = _arranged(model.queries, judgements.queries, model)
-        return Side(queries, _arranged(model.gallery, judgements.items, model))
+        queries = _arranged(model, "queries", judgements.queries)
+        return Side(queries, _arranged(model, "gallery", judgements.items))
     if judgements.folder is None:
         raise SettingsError(
             "evaluate: qrels and neighbours are of ids, so both models need files of vectors (queries:, gallery:); an "
@@ -122,16 +122,14 @@ class _Whole:
         self._progress(self._before + done, self._total, self._what or what)
 
 
-def _read(path: Path, model: ModelSettings) -> Embeddings:
-    try:
-        return read_vectors(path, space=None if model.space is None else model.space.to_space(), cast=model.cast)
-    except InvalidInput as error:
-        raise error if str(path) in str(error) else InvalidInput(f"{path}: {error}") from error
+def _read(model: ModelSettings, key: str) -> Embeddings:
+    space = None if model.space is None else model.space.to_space()
+    return read_vectors(getattr(model, key), space=space, cast=model.cast, columns=model.columns_of(key))
 
 
-def _arranged(path: Path, ids: list[str], model: ModelSettings) -> Embeddings:
+def _arranged(model: ModelSettings, key: str, ids: list[str]) -> Embeddings:
     """All rows of a file: those ids in that order, then the others by name, so that two models' files agree."""
-    rows = _read(path, model)
+    rows, path = _read(model, key), getattr(model, key)
     row_of = {name: row for row, name in enumerate(rows.ids)}
     missing = [name for name in ids if name not in row_of]
     if missing:

@@ -36,7 +36,9 @@ class OtherModel:
         self._encoder: LazyEncoder | None = None
         if settings.vectors is not None:
             space = None if settings.space is None else settings.space.to_space()
-            rows = read_vectors(settings.vectors, space=space, cast=settings.cast)
+            rows = read_vectors(
+                settings.vectors, space=space, cast=settings.cast, columns=settings.columns_of("vectors")
+            )
             require_directions(rows, "compatible training")
             self._rows: np.ndarray | None = _arranged(what, rows, items, settings.vectors)
             self.space = rows.space

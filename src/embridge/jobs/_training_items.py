@@ -33,7 +33,7 @@ def read_items(settings: DataSettings) -> Items:
     """
     if settings.vectors is not None:
         space = None if settings.space is None else settings.space.to_space()
-        rows = read_vectors(settings.vectors, space=space, cast=settings.cast)
+        rows = read_vectors(settings.vectors, space=space, cast=settings.cast, columns=settings.columns)
         labels = _labels(settings, settings.labels, len(rows))
         return Items(LabelledVectors(rows.vectors, labels, _names(settings)), own_ids(rows.ids), rows.space)
     if settings.dataset is not None:
@@ -89,12 +89,12 @@ def _dataset(settings: DataSettings, folder: Path) -> HuggingFaceImages:
     ):
         splits = list(loaded) if isinstance(loaded, datasets.DatasetDict) else "none"
         raise SettingsError(f"data.split: {folder} has the splits {splits}, came {settings.split!r}")
-    image, label = settings.columns
+    columns = {"image": "image", "label": "label"} | settings.columns
     return HuggingFaceImages(
         loaded if settings.split is None else loaded[settings.split],
         side=settings.side,
-        image=image,
-        label=label if settings.clusters is None else None,
+        image=columns["image"],
+        label=columns["label"] if settings.clusters is None else None,
     )
 
 

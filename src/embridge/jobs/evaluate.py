@@ -16,6 +16,7 @@ from embridge.evaluation.render.markdown import report_markdown
 from embridge.evaluation.report_files import require_free_report, save_report, summary_to_dict
 from embridge.jobs._judgements import Judgements, read_judgements, read_orders, require_answerable
 from embridge.jobs._model_vectors import side_of, sides_of_new
+from embridge.jobs._row_numbers import numbered_files, warn_of_other_numbers
 from embridge.jobs.models import Models
 from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, Settings
@@ -80,6 +81,7 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     new = replace(new, without_lora=without_lora)
     best = new.plain
     relevance = judgements.relevance or Relevance.from_neighbours(best.queries, best.gallery, options.neighbours or 1)
+    warn_of_other_numbers(settings, relevance, best)
     scope = _scope(settings, options, judgements, upgrade, old)
     report = evaluate(old, new, upgrade, relevance, scope=scope, progress=progress)
     summary = save_report(
@@ -101,6 +103,8 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
 def _scope(settings: Settings, options: EvaluateSettings, judgements: Judgements, upgrade: Upgrade, old: Side) -> Scope:
     cells = _applicable(options, upgrade, old) if options.cells is None else options.cells
     folder = {} if options.judged is None else {"items": os.path.relpath(options.judged.parent, settings.report.parent)}
+    numbered = sorted({file.name for files in numbered_files(settings).values() for file in files})
+    named = {"ids": f"row numbers, from 0, where files hold none: {', '.join(numbered)}"} if numbered else {}
     return Scope(
         metrics=options.metrics,
         directions=judgements.directions,
@@ -111,7 +115,7 @@ def _scope(settings: Settings, options: EvaluateSettings, judgements: Judgements
         own_items=options.own_items,
         cascade_items=options.cascade_items,
         seed=options.seed,
-        about={"upgrade": upgrade.provenance.method, "fitted on": upgrade.provenance.data} | folder,
+        about={"upgrade": upgrade.provenance.method, "fitted on": upgrade.provenance.data} | folder | named,
     )
 
 

@@ -20,7 +20,7 @@ from embridge.space import Space
 from embridge.stores import open_store
 from embridge.stores.ann_recall import ann_recall, draw_queries
 from embridge.stores.base import Store, scan_parts
-from embridge.vector_files import raw_chunks, read_space
+from embridge.vector_files import binding, raw_chunks
 
 __all__ = ["inspect_file", "inspect_path", "inspect_store"]
 
@@ -50,7 +50,10 @@ def inspect_file(path: Path | str) -> Inspection:
         >>> found.not_finite_rows, found.zero_rows
         (1, 1)
     """
-    return _inspect(str(path), read_space(path), raw_chunks(path, rows=_CHUNK_ROWS))
+    bound = binding(path)
+    found = _inspect(str(path), bound.space, raw_chunks(path, rows=_CHUNK_ROWS))
+    problems, suspicions = ((text,) if text else () for text in (bound.problem, bound.caution))
+    return replace(found, problems=(*problems, *found.problems), suspicions=(*suspicions, *found.suspicions))
 
 
 def inspect_store(

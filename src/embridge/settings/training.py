@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from embridge.backbones import BACKBONES
 from embridge.errors import SettingsError
+from embridge.settings._columns import Columns, require_column_keys
 from embridge.settings._seed import Seed
 from embridge.settings.reading import Strict, read_settings, require_files
 from embridge.settings.vectors import SpaceSettings, VectorsSettings
@@ -78,7 +79,7 @@ class DataSettings(Strict):
         images: A folder of folders, each a class, or arrays of numpy (.npz, .npy).
         dataset: A folder that ``save_to_disk`` of the library datasets wrote.
         split: Which of its splits.
-        columns: Its columns of images and labels.
+        columns: What it calls its columns ``image`` and ``label``, or a table of vectors its columns ``id`` and ``vector``.
         vectors: A file of vectors.
         space: What they are of, where the file does not say.
         cast: Whether vectors that are not float32 are made so.
@@ -98,7 +99,7 @@ class DataSettings(Strict):
     images: Path | None = None
     dataset: Path | None = None
     split: str | None = None
-    columns: tuple[str, str] = ("image", "label")
+    columns: Columns = Field(default_factory=dict)
     vectors: Path | None = None
     space: SpaceSettings | None = None
     cast: bool = False
@@ -107,6 +108,13 @@ class DataSettings(Strict):
     clusters: int | None = Field(None, ge=2)
     side: int = Field(32, ge=1)
     held_out: float | None = Field(None, gt=0, lt=1)
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _both(cls, value: Any) -> Any:
+        """Earlier versions took the two names of a dataset as a list."""
+        pair = isinstance(value, (list, tuple)) and len(value) == 2
+        return dict(zip(("image", "label"), value, strict=True)) if pair else value
 
     @model_validator(mode="after")
     def _one_kind(self) -> DataSettings:
@@ -122,6 +130,9 @@ class DataSettings(Strict):
             )
         if self.vectors is None and (self.space is not None or self.cast):
             raise ValueError("space and cast are of vectors")
+        if self.columns and self.dataset is None and (self.vectors is None or self.vectors.suffix == ".npy"):
+            raise ValueError("columns are of a dataset, or of a table of vectors (Parquet, Arrow, Feather)")
+        require_column_keys(self.columns, ("id", "vector") if self.vectors is not None else ("image", "label"))
         return self
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from embridge.settings._columns import Columns, columns_of, require_column_keys
 from embridge.settings.reading import Strict
 from embridge.space import Space
 
@@ -50,6 +51,7 @@ class VectorsSettings(Strict):
         revision: Which commit of a model on a hub.
         space: What vectors in files are of, where the files do not say.
         cast: Whether vectors that are not float32 are made so.
+        columns: What tables of vectors call their columns ``id`` and ``vector``; under the key of a file, for that one.
 
     Examples:
         >>> from embridge.settings import ModelSettings
@@ -65,6 +67,7 @@ class VectorsSettings(Strict):
     revision: str | None = None
     space: SpaceSettings | None = None
     cast: bool = False
+    columns: Columns = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -77,4 +80,14 @@ class VectorsSettings(Strict):
             raise ValueError(f"say either encoder, or files with vectors ({', '.join(self.files)}), not both")
         if self.encoder is None and self.revision is not None:
             raise ValueError("revision is of an encoder; that of vectors in files stands under space")
+        require_column_keys(self.columns, ("id", "vector"), files=self.files)
+        if self.columns and not self._tables():
+            raise ValueError("columns are of tables of vectors (Parquet, Arrow, Feather), and there is none here")
         return self
+
+    def columns_of(self, key: str) -> dict[str, str]:
+        """What the file under a key calls its columns; an npy has none."""
+        return columns_of(self.columns, key) if key in self._tables() else {}
+
+    def _tables(self) -> list[str]:
+        return [key for key in self.files if (file := getattr(self, key)) is not None and file.suffix != ".npy"]

@@ -1,0 +1,241 @@
+"""npy files and the JSON beside them, which says their ids, their space, and the sha256 of every block of the npy.
+
+The hashes bind the two. They are of blocks, so that a reader of parts compares each part before it gives it away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tokenize import TokenError
+from typing import IO, Any
+
+import numpy as np
+
+from embridge.atomic_write import atomic_pair, descriptions
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput
+from embridge.space import Space
+from embridge.vector_files._numbers import require_numbers
+
+__all__ = ["NpyFile", "opened_npy", "write_npy"]
+
+BLOCK_BYTES = 1 << 24
+_THREADS = 4
+_ATTEMPTS, _WAIT_SECONDS = 4, 0.05  # something else may be writing the npy just now
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): np.lib.format.read_array_header_2_0,  # the same, with names of fields in UTF-8
+}
+_FAULTS = (OSError, ValueError, EOFError, OverflowError, TypeError, KeyError, AttributeError, SyntaxError, TokenError,
+           MemoryError, RecursionError)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    file: Path
+    space: Space
+    ids: list[str]
+    block_bytes: int = BLOCK_BYTES
+    sha256: tuple[str, ...] | None = None  # none in files of before there were any
+
+    @property
+    def blocks(self) -> int:
+        return len(self.sha256 or ())
+
+
+@dataclass(slots=True)
+class NpyFile:
+    """An open npy file.
+
+    vectors: a memory map [n, d] of any kind of number. problem: why ids and space cannot be of these vectors. caution: why
+    they may not be.
+    """
+
+    path: Path
+    file: IO[bytes]
+    vectors: np.ndarray
+    described: _Described | None = None
+    problem: str = ""
+    caution: str = ""
+    compared: int = field(default=0)  # blocks
+
+    @property
+    def ids(self) -> list[str] | None:
+        return None if self.described is None else self.described.ids
+
+    @property
+    def space(self) -> Space | None:
+        return None if self.described is None else self.described.space
+
+    def require_bound(self, rows: int | None = None) -> None:
+        """Raise `InvalidInput` unless the first so many rows, or all, are those that ids and space were written with."""
+        if not self.problem and self.described is not None and self.described.sha256 is not None:
+            stop = len(self.described.sha256)
+            if rows is not None and self.vectors.flags.c_contiguous:
+                end = self.vectors.offset + rows * self.vectors.strides[0]  # type: ignore[attr-defined]
+                stop = min(stop, -(-end // self.described.block_bytes))
+            if not _same(self.file, self.described, range(self.compared, stop)):
+                self.problem = _problem(self.path, self.described.file)
+            self.compared = max(self.compared, stop)
+        if self.problem:
+            raise InvalidInput(self.problem)
+
+
+def write_npy(rows: Embeddings, path: Path) -> None:
+    """Write both files, as one."""
+    with atomic_pair(path, _sidecar(path), belongs=_belongs) as (array, description):
+        with array.open("wb") as file:
+            np.save(file, rows.vectors, allow_pickle=False)
+        with array.open("rb") as file:
+            count = -(-array.stat().st_size // BLOCK_BYTES)
+            sha256 = _hashes(file, BLOCK_BYTES, range(count))
+        npy = {"block_bytes": BLOCK_BYTES, "sha256": sha256}
+        description.write_text(json.dumps({"space": rows.space.to_dict(), "npy": npy, "ids": rows.ids}))
+
+
+@contextmanager
+def opened_npy(path: Path) -> Iterator[NpyFile]:
+    """Open an npy and find what describes it; whether it does is for `NpyFile.require_bound` to say.
+
+    Raises `InvalidInput` for a file that is no npy of one matrix of numbers, and for a damaged description.
+    """
+    if path.is_dir():
+        raise InvalidInput(f"{path} cannot be read as npy: it is a folder")
+    for attempt in range(_ATTEMPTS):
+        time.sleep(_WAIT_SECONDS if attempt else 0)
+        with path.open("rb") as file:
+            npy = NpyFile(path, file, _mapped(file, path))
+            described = [_read_description(p) for p in descriptions(_sidecar(path))]
+            last = attempt == _ATTEMPTS - 1
+            if not os.path.samestat(path.stat(), os.fstat(file.fileno())) and not last:
+                continue  # a writer came between
+            _settle(npy, described)
+            if npy.ids is not None and len(npy.ids) != len(npy.vectors) and not npy.problem:
+                npy.problem = (
+                    f"{path} holds {len(npy.vectors)} vectors and its JSON {len(npy.ids)} ids; write both again"
+                )
+            if not npy.problem or last:
+                yield npy
+                return
+
+
+def _settle(npy: NpyFile, described: list[_Described]) -> None:
+    """Which of the descriptions, the newest first, is of this file."""
+    sidecar = _sidecar(npy.path)
+    whole = len([d for d in described if d.sha256 is not None]) > 1  # then a beginning in common is not enough
+    for one in described:
+        if _counted(npy.file, one) and _same(npy.file, one, range(one.blocks if whole else 1)):
+            npy.described = one
+            return
+    beside = next((one for one in described if one.file == sidecar), None)
+    if beside is not None and beside.sha256 is not None:
+        npy.described, npy.problem = beside, _problem(npy.path, sidecar)
+    elif beside is not None:
+        npy.described = beside
+        if npy.path.stat().st_mtime_ns > sidecar.stat().st_mtime_ns:
+            npy.caution = (
+                f"{npy.path} is newer than {sidecar}, which an earlier version wrote without a hash: are its ids and its "
+                "space of these vectors? Write both again"
+            )
+
+
+def _problem(path: Path, sidecar: Path) -> str:
+    return (
+        f"{path} is not the file that {sidecar} was written with, so the ids and the space there are of other vectors; write "
+        f"both again with embridge.write_vectors, or remove {sidecar.name} to read the vectors alone"
+    )
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _belongs(path: Path, description: Path) -> bool:
+    try:
+        described = _read_description(description)
+    except InvalidInput:
+        return False
+    if described.sha256 is None:
+        return False
+    with path.open("rb") as file:
+        return _counted(file, described) and _same(file, described, range(len(described.sha256)))
+
+
+def _read_description(file: Path) -> _Described:
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+        space, ids, npy = read["space"], read["ids"], read.get("npy")
+        if not isinstance(ids, list):
+            raise TypeError(f"ids are a list, not {type(ids).__name__}")
+        texts = [str(name) if type(name) is int else name for name in ids]
+        if npy is None:
+            return _Described(file, Space.from_dict(space), texts)
+        size, sha256 = npy["block_bytes"], tuple(npy["sha256"])
+        if type(size) is not int or size < 1 or not set(map(type, sha256)) <= {str}:
+            raise TypeError(f"npy holds a block_bytes of at least 1 and hashes, not {size!r}")
+        return _Described(file, Space.from_dict(space), texts, size, sha256)
+    except InvalidInput as error:
+        raise InvalidInput(f"{file}: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidInput(f"{file} does not hold a space and ids ({error!r}); write the vectors again") from error
+
+
+def _counted(file: IO[bytes], described: _Described) -> bool:
+    size = os.fstat(file.fileno()).st_size
+    return described.sha256 is not None and len(described.sha256) == -(-size // described.block_bytes)
+
+
+def _same(file: IO[bytes], described: _Described, blocks: range) -> bool:
+    assert described.sha256 is not None
+    expected = list(described.sha256[blocks.start : blocks.stop])
+    return _hashes(file, described.block_bytes, blocks) == expected
+
+
+def _hashes(file: IO[bytes], size: int, blocks: range) -> list[str]:
+    """Of some blocks, by several threads where there are several: hashing is slower than reading."""
+
+    def hashed(number: int) -> str:
+        return hashlib.sha256(os.pread(file.fileno(), size, number * size)).hexdigest()
+
+    if len(blocks) < 2:
+        return list(map(hashed, blocks))
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        return list(pool.map(hashed, blocks))
+
+
+def _mapped(file: IO[bytes], path: Path) -> np.ndarray:
+    try:
+        shape, fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+    except _FAULTS as error:
+        text = " ".join(f"{error or type(error).__name__}".split())[:200]
+        raise InvalidInput(f"{path} cannot be read as npy: {text}; write it again with numpy.save") from error
+    require_numbers(dtype, path)
+    if len(shape) != 2 or any(type(n) is not int or n < 0 for n in shape):
+        raise InvalidInput(f"{path}: expected one array [n, d], came {shape!r:.100}")
+    _require_size(os.fstat(file.fileno()).st_size - file.tell(), shape, dtype, path)
+    order: Any = "F" if fortran else "C"
+    return np.memmap(file, dtype, "r", file.tell(), shape, order)
+
+
+def _require_size(held: int, shape: Sequence[int], dtype: np.dtype, path: Path) -> None:
+    expected = shape[0] * shape[1] * dtype.itemsize
+    if held < expected:
+        raise InvalidInput(
+            f"{path} cannot be read as npy: {list(shape)} numbers of {dtype} take {expected:,} bytes, and {held:,} are "
+            "there; write it again with numpy.save"
+        )
+    if held > expected:
+        raise InvalidInput(
+            f"{path} holds {held - expected:,} bytes after its array; were several arrays saved into one file? Save one"
+        )
+    if not expected:
+        raise InvalidInput(f"{path} holds no rows, or rows of no numbers ({list(shape)}); nothing to read")
