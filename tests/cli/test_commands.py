@@ -485,15 +485,15 @@ def test_settings_that_are_missing_are_not_called_damaged(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "message"),
+    ("content", "message", "code"),
     [
-        ("text,image\n", 1, "no rows"),
-        ("caption,photo\na,b\n", 2, "expected columns text and image"),
-        ("text,image\na,pictures/none.png\n", 1, "none.png"),
-        ("text,image\n,pictures/x.png\n", 1, "row 0 has a blank cell"),
+        ("text,image\n", "no rows", 1),
+        ("caption,photo\na,b\n", "expected columns text and image", 2),
+        ("text,image\na,pictures/none.png\n", "none.png", 1),
+        ("text,image\n,pictures/x.png\n", "bad.csv, line 2: a cell is blank", 1),
     ],
 )
-def test_pairs_that_cannot_work_say_why(project, content, code, message):
+def test_pairs_that_cannot_work_say_why(project, content, message, code):
     (project / "bad.csv").write_text(content)
     done = run("evaluate", settings_of(project, "bad", evaluate={"judged": "bad.csv"}))
     assert (done.exit_code, message in done.stderr) == (code, True)

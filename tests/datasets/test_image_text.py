@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from embridge.datasets.image_text import ImageTextPairs, read_image_text
-from embridge.errors import InvalidInput
+from embridge.errors import InvalidInput, SettingsError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 6), dtype=np.uint8)
 
@@ -84,6 +84,15 @@ def test_lengths_are_checked(captions, images, message):
         ImageTextPairs(captions, images)
 
 
+def test_one_photo_under_two_paths_is_one_group(tmp_path):
+    """Else one pair would be held out of what the other is trained on."""
+    (tmp_path / "1.png").write_bytes(b"1")
+    (tmp_path / "2.png").write_bytes(b"2")
+    (tmp_path / "link.png").symlink_to("1.png")
+    paths = [str(tmp_path / name) for name in ("1.png", "2.png", "./1.png", "link.png")]
+    assert ImageTextPairs(list("abcd"), paths).group_numbers().tolist() == [0, 1, 0, 0]
+
+
 @pytest.mark.usefixtures("as_in_production")
 def test_captions_are_strings_and_groups_as_many():
     with pytest.raises(InvalidInput, match="caption 1 is int"):
@@ -113,17 +122,21 @@ def test_a_file_is_read_with_images_beside_it(tmp_path, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("pairs.jsonl", '{"text": "a"', r"pairs\.jsonl cannot be read as jsonl"),
-        ("pairs.jsonl", '{"text": "a", "image": "1.png"}\n[1]\n', r"cannot be read as jsonl: line 1 holds no object"),
+        ("pairs.jsonl", '{"text": "a"', r"pairs\.jsonl, line 1 is no JSON"),
+        (
+            "pairs.jsonl",
+            '{"text": "a", "image": "1.png"}\n[1]\n',
+            r"pairs\.jsonl, line 2: expected an object .*, came list",
+        ),
         ("pairs.jsonl", "", "no columns, the file is empty"),
-        ("pairs.jsonl", '{"text": "a", "image": "1.png"}\n{"text": "b"}\n', "row 1 has a blank cell"),
-        ("pairs.tsv", "text\timage\na\tb\tc\n", "row 0 has 3 cells, the header 2"),
+        ("pairs.jsonl", '{"text": "a", "image": "1.png"}\n{"text": "b"}\n', "line 2: a cell is blank"),
+        ("pairs.tsv", "text\timage\na\tb\tc\n", "line 2: 3 cells, the header 2"),
         ("pairs.tsv", "text,image\na,b\n", "expected columns text and image"),
     ],
 )
 def test_files_that_hold_no_pairs_are_refused(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises((InvalidInput, SettingsError), match=message):
         read_image_text(tmp_path / name)
 
 
@@ -132,5 +145,5 @@ def test_a_file_of_texts_alone_and_a_missing_image_are_refused(tmp_path):
     with pytest.raises(InvalidInput, match=r"texts\.csv: image-text pairs have columns text and image"):
         read_image_text(tmp_path / "texts.csv")
     (tmp_path / "pairs.csv").write_text("text,image\na cat,1.png\n")
-    with pytest.raises(InvalidInput, match=r"row 0: no image at .*1\.png; paths count from the file's own folder"):
+    with pytest.raises(InvalidInput, match=r"line 2: no image at .*1\.png; paths count from the file's own folder"):
         read_image_text(tmp_path / "pairs.csv")

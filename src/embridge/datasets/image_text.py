@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from embridge.datasets.judged_pairs import read_pairs
+from embridge.datasets._paths import file_key
+from embridge.datasets.judged_pairs import pairs_of
+from embridge.datasets.tables import read_table
 from embridge.errors import InvalidInput
 from embridge.shapes import Int64
 
@@ -56,11 +58,11 @@ class ImageTextPairs:
     def group_numbers(self) -> Int64[np.ndarray, " n"]:
         """The group of each pair: ``groups``, or else the pairs that share a photo or a caption, and so on along the chain.
 
-        A photo is the same where its path is, or its pixels are.
+        A photo is the same where its file is, whatever path leads there, or its pixels are.
         """
         if self.groups is not None:
             return self.groups
-        return _joined(_numbers(map(_image_key, self.images)), _numbers(self.captions))
+        return _joined(_numbers(map(_photo, self.images)), _numbers(self.captions))
 
     def take(self, rows: np.ndarray) -> ImageTextPairs:
         """Those pairs, in that order."""
@@ -95,32 +97,39 @@ class ImageTextPairs:
         return digest.hexdigest()[:16]
 
 
-def read_image_text(path: Path | str) -> ImageTextPairs:
+def read_image_text(path: Path | str, *, names: Mapping[str, str] | None = None) -> ImageTextPairs:
     """Read image-text pairs from the columns ``text`` and ``image`` of a table; images lie beside the file.
 
     Args:
         path: The table, see `read_pairs`.
+        names: From these names to the file's, where they differ.
 
     Returns:
         The pairs, their images as paths.
 
     Raises:
         InvalidInput: The table cannot be read, its pairs are of texts alone, or an image is not there.
+        MissingSetting: The columns are others.
 
     Examples:
         >>> _ = Path("cat.jpg").write_bytes(b""), Path("pairs.csv").write_text("text,image\\na black cat,cat.jpg\\n")
         >>> read_image_text("pairs.csv").captions
         ['a black cat']
     """
-    read = read_pairs(path)
+    table = read_table(path, names=names)
+    read = pairs_of(table, named=names or ())
     if not read.cross_modal:
         raise InvalidInput(f"{path}: image-text pairs have columns text and image; these are of texts alone")
     folder = Path(path).parent
     images = [str(folder / item) for _, item in read.pairs]
     for row, image in enumerate(images):
         if not Path(image).is_file():
-            raise InvalidInput(f"{path}: row {row}: no image at {image}; paths count from the file's own folder")
+            raise InvalidInput(f"{table.where(row)}: no image at {image}; paths count from the file's own folder")
     return ImageTextPairs([caption for caption, _ in read.pairs], images)
+
+
+def _photo(image: Any) -> Hashable:
+    return file_key(Path(image)) if isinstance(image, (str, Path)) else _image_key(image)
 
 
 def _image_key(image: Any) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from embridge.datasets._paths import require_one_spelling
+from embridge.datasets._rows import refuse_columns
 from embridge.datasets.tables import Table, finite_number, read_table, require_filled
 from embridge.errors import InvalidInput, MissingSetting
 
@@ -61,41 +63,48 @@ class JudgedPairs:
         return tuple(found)
 
 
-def read_pairs(path: Path | str, *, columns: Sequence[str] = ()) -> JudgedPairs:
+def read_pairs(path: Path | str, *, columns: Sequence[str] = (), names: Mapping[str, str] | None = None) -> JudgedPairs:
     """Read columns ``text`` and ``image`` (paths or ids), or ``query`` and ``document``.
 
     Args:
         path: The table, see `read_table`.
         columns: Further columns to keep; all others are ignored.
+        names: From these names to the file's, where they differ.
 
     Returns:
         The pairs, in the order of the rows.
 
     Raises:
-        InvalidInput: The file is missing, unreadable or empty, has other columns, or a query or an item is blank; the
-            message names the first such row.
+        InvalidInput: The file is missing, unreadable or empty, a query or an item is blank, a list or a float, or two paths are
+            of one image; the message names the first such line or row.
+        MissingSetting: The columns are others, or both kinds are there and ``names`` does not say which.
 
     Examples:
         >>> _ = Path("judged.csv").write_text("text,image,language\\na black cat,17.jpg,en\\neine Katze,17.jpg,de\\n")
         >>> judged = read_pairs("judged.csv", columns=["language"])
         >>> judged.queries, judged.items, judged.columns["language"]
         (['a black cat', 'eine Katze'], ['17.jpg'], ('en', 'de'))
+        >>> _ = Path("shop.csv").write_text("title,photo\\na black cat,17.jpg\\n")
+        >>> read_pairs("shop.csv", names={"text": "title", "image": "photo"}).pairs
+        (('a black cat', '17.jpg'),)
     """
-    return pairs_of(read_table(path), columns=columns)
+    return pairs_of(read_table(path, names=names), columns=columns, named=names or ())
 
 
-def pairs_of(table: Table, *, columns: Sequence[str] = ()) -> JudgedPairs:
+def pairs_of(table: Table, *, columns: Sequence[str] = (), named: Collection[str] = ()) -> JudgedPairs:
     """The judged pairs of a table that was read, see `read_pairs`.
 
     Args:
         table: What `read_table` gave.
         columns: Further columns to keep.
+        named: Columns of ours that somebody named, which say of which kind the pairs are where both are there.
 
     Returns:
         The pairs, in the order of the rows.
 
     Raises:
-        InvalidInput: The columns are others, or a query or an item is blank.
+        InvalidInput: A query or an item is blank, a list or a float, or two paths are of one image.
+        MissingSetting: The columns are others.
 
     Examples:
         >>> from embridge.datasets.tables import read_table
@@ -103,10 +112,26 @@ def pairs_of(table: Table, *, columns: Sequence[str] = ()) -> JudgedPairs:
         >>> pairs_of(read_table("judged.csv")).pairs
         (('shoe', 'd7'),)
     """
-    for (query, item), cross_modal in _COLUMNS.items():
-        if {query, item} <= set(table.names):
-            values = table.columns([query, item, *columns])
-            require_filled(table.path, [values[query], values[item]])
-            pairs = tuple(zip(values[query], values[item], strict=True))
-            return JudgedPairs(pairs, cross_modal, {name: values[name] for name in columns})
-    raise MissingSetting(f"{table.path}: expected columns text and image, or query and document; came {table.names}")
+    query, item = _columns_of(table, named)
+    cross_modal = _COLUMNS[query, item]
+    queries = table.columns([query], "text" if cross_modal else "id")[query]
+    items = table.columns([item], "id")[item]
+    require_filled(table, [queries, items])
+    if cross_modal:
+        require_one_spelling(items, table.path.parent, table.where)
+    return JudgedPairs(tuple(zip(queries, items, strict=True)), cross_modal, table.columns(columns) if columns else {})
+
+
+def _columns_of(table: Table, named: Collection[str]) -> tuple[str, str]:
+    """Those of the queries and of the items."""
+    present = [pair for pair in _COLUMNS if set(pair) <= set(table.names)]
+    chosen = [pair for pair in present if set(pair) & set(named)] or present
+    if len(chosen) > 1:
+        raise MissingSetting(
+            f"{table.path} has columns text and image, and query and document too; say which with columns, such as "
+            "columns: {text: text, image: image}"
+        )
+    if not chosen:
+        expected = "columns text and image, or query and document"
+        refuse_columns(table.path, expected, table.names)
+    return chosen[0]

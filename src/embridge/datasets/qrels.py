@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import TextIO
 
 from embridge.atomic_write import require_file
-from embridge.datasets.tables import finite_number
+from embridge.datasets._rows import kind_of, require_columns
+from embridge.datasets.tables import Table, finite_number, read_table
+from embridge.datasets.text_lines import decoded_lines
 from embridge.errors import InvalidInput
 
 __all__ = ["read_qrels"]
 
 _TREC = ("query", "iteration", "item", "grade")
 _BEIR = ("query-id", "corpus-id", "score")
+_TABLE = ("query", "document", "score")
 _BLANKS = " \t\r\n\f\v"
 _BETWEEN = re.compile(f"[{_BLANKS}]+")  # not str.split, which also cuts ids at spaces that other alphabets use
 _SHOWN = 40
 
 
-def read_qrels(path: Path | str) -> list[tuple[str, str, float]]:
+def read_qrels(path: Path | str, *, names: Mapping[str, str] | None = None) -> list[tuple[str, str, float]]:
     """Read graded judgements as TREC and BEIR publish them: what `Relevance.from_grades` takes.
 
-    TREC: four columns between white space, query, iteration, item and grade, without a header. BEIR: three between tabs, under
-    the header query-id, corpus-id, score. The first line says which one it is. Blank lines are skipped.
+    TREC: four columns between white space, query, iteration, item and grade, without a header; ids may hold spaces where tabs
+    stand between the columns. BEIR: three between tabs, under the header query-id, corpus-id, score. The first line says which
+    one it is. Blank lines are skipped. Or a table, csv, jsonl or Parquet by its name, with these three columns or with query,
+    document and score.
 
     Args:
-        path: The file, UTF-8 text.
+        path: The file; text is UTF-8, and may be gzipped (.gz).
+        names: From query, document and score to the file's columns: it is a table then.
 
     Returns:
         (query id, item id, grade) rows, in order.
@@ -36,52 +42,74 @@ def read_qrels(path: Path | str) -> list[tuple[str, str, float]]:
     Raises:
         InvalidInput: The file is missing, not UTF-8 text or without a judgement, or a line has another number of columns, a
             blank one, or a grade that is not a finite number.
+        MissingSetting: A table has other columns.
 
     Examples:
         >>> _ = Path("qrels.trec").write_text("q1 0 d7 2\\nq1 0 d9 0\\n")
         >>> read_qrels("qrels.trec")
         [('q1', 'd7', 2.0), ('q1', 'd9', 0.0)]
+        >>> _ = Path("qrels.csv").write_text("query,document,score\\nq1,d7,2\\n")
+        >>> read_qrels("qrels.csv")
+        [('q1', 'd7', 2.0)]
     """
     path = Path(path)
     require_file(path, "qrels as TREC or BEIR write them")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = tuple(cell.strip() for cell in file.readline().split("\t"))
-            file.seek(0)
-            if header == _BEIR:
-                found = [_row(path, line, cells, _BEIR) for line, cells in _beir(file)]
-            else:
-                found = [_row(path, line, cells, _TREC) for line, cells in _trec(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"{path} cannot be read as qrels: {error}") from error
+    if names or kind_of(path) in ("csv", "jsonl", "parquet"):
+        found = _from_table(read_table(path, names=names))
+    else:
+        lines = decoded_lines(path)
+        first = next(lines, (1, ""))
+        is_beir = tuple(cell.strip() for cell in first[1].split("\t")) == _BEIR
+        whole = chain([first], lines)
+        rows, expected = (_beir(path, whole), _BEIR) if is_beir else (_trec(whole), _TREC)
+        found = [_row(path, line, cells, expected) for line, cells in rows]
     if not found:
         raise InvalidInput(f"{path} holds no judgement; expected lines of {', '.join(_TREC)}")
     return found
 
 
-def _trec(file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    for line, text in enumerate(file, start=1):
+def _from_table(table: Table) -> list[tuple[str, str, float]]:
+    names = _BEIR if set(_BEIR) <= set(table.names) else _TABLE
+    require_columns(table.path, names, table.names)
+    columns = table.columns(names[:2], "id") | table.columns(names[2:])
+    cells = zip(*(columns[name] for name in names), strict=True)
+    return [_judgement(table.where(row), list(one), names) for row, one in enumerate(cells)]
+
+
+def _trec(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
+    for line, text in lines:
         if stripped := text.strip(_BLANKS):
-            yield line, _BETWEEN.split(stripped)
+            apart = stripped.split("\t")
+            yield (
+                line,
+                [cell.strip(_BLANKS) for cell in apart] if len(apart) == len(_TREC) else _BETWEEN.split(stripped),
+            )
 
 
-def _beir(file: TextIO) -> Iterator[tuple[int, list[str]]]:
+def _beir(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
     """Read as BEIR itself reads and writes it: an id with a quote in it stands between quotes."""
-    reader = csv.reader(file, delimiter="\t", strict=True)
+    reader = csv.reader((text for _, text in lines), delimiter="\t", strict=True)
     next(reader)
-    for cells in reader:
-        if any(stripped := [cell.strip() for cell in cells]):
-            yield reader.line_num, stripped
+    try:
+        for cells in reader:
+            if any(stripped := [cell.strip() for cell in cells]):
+                yield reader.line_num, stripped
+    except csv.Error as error:
+        raise InvalidInput(f"{path} cannot be read as qrels, line {reader.line_num}: {error}") from error
 
 
 def _row(path: Path, line: int, cells: list[str], expected: tuple[str, ...]) -> tuple[str, str, float]:
+    return _judgement(f"{path}, line {line}", cells, expected)
+
+
+def _judgement(where: str, cells: list[str], expected: tuple[str, ...]) -> tuple[str, str, float]:
     if len(cells) != len(expected) or not all(cells):
         came = f"{len(cells)} columns" if len(cells) != len(expected) else "a blank one"
-        raise InvalidInput(
-            f"{path}, line {line}: expected {len(expected)} columns ({', '.join(expected)}), came {came}"
-        )
+        more = len(cells) > len(expected) == len(_TREC)
+        advice = "; put tabs between them where ids hold spaces" if more else ""
+        raise InvalidInput(f"{where}: expected {len(expected)} columns ({', '.join(expected)}), came {came}{advice}")
     query, *_, item, text = cells
     grade = finite_number(text)
     if grade is None:
-        raise InvalidInput(f"{path}, line {line}: expected a finite number as grade, came {text[:_SHOWN]!r}")
+        raise InvalidInput(f"{where}: expected a finite number as grade, came {text[:_SHOWN]!r}")
     return query, item, grade

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from embridge.atomic_write import require_file
-from embridge.errors import InvalidInput, MissingSetting, require
+from embridge.datasets._cells import Role, texts_of
+from embridge.datasets._rows import cells_of, kind_of, objects_of, require_columns, require_row
+from embridge.errors import EmbridgeError, InvalidInput, require
 
 __all__ = ["Table", "finite_number", "read_table", "require_filled"]
 
@@ -23,7 +24,8 @@ class Table:
 
     Attributes:
         path: The file.
-        names: Its columns.
+        names: Its columns, as we call them.
+        lines: The number of each row's line in the file; None where it has no lines.
 
     Examples:
         >>> _ = Path("pairs.csv").write_text("query,document,times\\nshoe,d7,3\\n")
@@ -34,26 +36,33 @@ class Table:
 
     path: Path
     names: list[str]
-    _values: Callable[[Sequence[str]], dict[str, tuple[str, ...]]]
+    _values: Callable[[Sequence[str]], dict[str, Sequence[Any]]]
+    lines: Sequence[int] | None = None
 
-    def columns(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    def columns(self, names: Sequence[str], role: Role = "value") -> dict[str, tuple[str, ...]]:
         """Those columns, one string a row: numbers as Python writes them, white space around them gone, blanks as ``""``.
 
-        Raises `InvalidInput` for columns that are not there, listing those that are.
+        Raises `MissingSetting` for columns that are not there, listing those that are, and `InvalidInput` for a value that is
+        none of that role: ``text`` takes texts alone, ``id`` whole numbers too, and no role lists or objects.
         """
-        missing = [name for name in names if name not in self.names]
-        if missing:
-            raise MissingSetting(f"{self.path}: expected columns {', '.join(missing)}; came {self.names}")
+        require_columns(self.path, names, self.names)
         with _reading(self.path):
-            return self._values(names)
+            values = self._values(names)
+            return {name: texts_of(column, role, name, self.where) for name, column in values.items()}
+
+    def where(self, row: int) -> str:
+        """Where a row stands in the file, for messages."""
+        return f"{self.path}, " + (f"row {row}" if self.lines is None else f"line {self.lines[row]}")
 
 
-def read_table(path: Path | str) -> Table:
+def read_table(path: Path | str, *, names: Mapping[str, str] | None = None) -> Table:
     """Read a table of text, once.
 
     Args:
-        path: Parquet, tsv (no quotes) or jsonl where it is named so, else csv with a header. The columns of jsonl are the
-            keys of its first object.
+        path: Parquet, tsv (no quotes) or jsonl where it is named so, else csv with a header; all but Parquet may be gzipped
+            (.gz). The columns of jsonl are the keys of its first object.
+        names: From our names of columns to the file's, where they differ. A column of ours that is named hides one of the
+            file's that is called the same.
 
     Returns:
         Its columns. Of Parquet, only those that are asked for are read.
@@ -61,42 +70,48 @@ def read_table(path: Path | str) -> Table:
     Raises:
         InvalidInput: The file is missing, unreadable or empty, two columns have one name, or a row is longer than the
             header: an unquoted comma would otherwise move values into the wrong column.
+        MissingSetting: A column that is named is not there.
 
     Examples:
         >>> _ = Path("labels.csv").write_text("id,label\\n17.jpg,cat\\n")
         >>> read_table("labels.csv").columns(["label"])
         {'label': ('cat',)}
+        >>> read_table("labels.csv", names={"kind": "label"}).columns(["kind"])
+        {'kind': ('cat',)}
     """
     path = Path(path)
     require_file(path, "a csv, tsv, jsonl or parquet file")
     with _reading(path):
-        read = {".parquet": _parquet, ".jsonl": _json_lines}.get(path.suffix, _csv)
-        table = read(path)
-    repeated = sorted({name for name in table.names if table.names.count(name) > 1})
+        table = {"parquet": _parquet, "jsonl": _json_lines}.get(kind_of(path), _csv)(path)
+    repeated = sorted({name for name in table.names if name and table.names.count(name) > 1})
     if not table.names or repeated:
         raise InvalidInput(f"{path}: {f'columns repeat: {repeated}' if repeated else 'no columns, the file is empty'}")
-    return table
+    return _renamed(table, names) if names else table
 
 
-def require_filled(path: Path | str, columns: Sequence[Sequence[str]]) -> None:
+def require_filled(table: Table, columns: Sequence[Sequence[str]]) -> None:
     """Require columns that have rows and no blank cell.
 
     Args:
-        path: The table, for the message.
+        table: The table, for the message.
         columns: Their values.
 
     Raises:
-        InvalidInput: There are no rows, or a cell is blank; the message names its row, counted from 0.
+        InvalidInput: There are no rows, or a cell is blank; the message names its line, or its row counted from 0.
 
     Examples:
-        >>> require_filled("pairs.csv", [("shoe", "hat"), ("d1", "")])
+        >>> _ = Path("pairs.csv").write_text("query,document\\nshoe,d1\\nhat,\\n")
+        >>> table = read_table("pairs.csv")
+        >>> require_filled(table, list(table.columns(["query", "document"]).values()))
         Traceback (most recent call last):
-        embridge.errors.InvalidInput: pairs.csv: row 1 has a blank cell; fill it in
+        embridge.errors.InvalidInput: pairs.csv, line 3: a cell is blank; fill it in
     """
     rows = list(zip(*columns, strict=True))
+    if not rows:
+        raise InvalidInput(f"{table.path}: no rows; fill it in")
     blank = next((i for i, row in enumerate(rows) if not all(row)), None)
-    if blank is not None or not rows:
-        raise InvalidInput(f"{path}: {'no rows' if not rows else f'row {blank} has a blank cell'}; fill it in")
+    if blank is not None:
+        raise InvalidInput(f"{table.where(blank)}: a cell is blank; fill it in")
 
 
 def finite_number(text: str) -> float | None:
@@ -116,79 +131,73 @@ def finite_number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
+    if "_" in text:  # which Python takes for a space between digits
+        return None
     return number if isfinite(number) else None
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    kind = path.suffix[1:] if path.suffix in (".tsv", ".jsonl") else "csv"
-    unreadable: type[Exception] = csv.Error
-    if path.suffix == ".parquet":
-        kind, unreadable = "parquet", require("pyarrow", extra="parquet").ArrowException
+    kind = kind_of(path)
+    unreadable: type[Exception] = OSError
+    if kind == "parquet":
+        unreadable = require("pyarrow", extra="parquet").ArrowException
     try:
         yield
-    except InvalidInput:
+    except EmbridgeError:
         raise
-    except (OSError, ValueError, unreadable) as error:  # text that is not UTF-8 is a ValueError
+    except (OSError, ValueError, unreadable) as error:
+        kind = kind if kind in ("tsv", "jsonl", "parquet") else "csv"
         raise InvalidInput(f"{path} cannot be read as {kind}: {error}") from error
 
 
-def _csv_rows(path: Path) -> Iterator[list[str]]:
-    """The rows that are not blank, the header first."""
-    tabs = path.suffix == ".tsv"
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        # strict: a quote that is never closed would otherwise swallow all rows after it
-        reader = csv.reader(
-            file, strict=True, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
-        )
-        yield from ([cell.strip() for cell in row] for row in reader if row)
-
-
-def _objects(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of JSON lines, one a line."""
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file):
-            if line.strip():
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError(f"line {number} holds no object in braces")
-                yield row
-
-
 def _csv(path: Path) -> Table:
-    rows = _csv_rows(path)
-    names = next(rows, [])
-    values: list[list[str]] = [[] for _ in names]
-    for i, row in enumerate(rows):
-        if len(row) > len(names):
-            raise InvalidInput(
-                f"{path}: row {i} has {len(row)} cells, the header {len(names)}; quote cells with commas"
-            )
+    rows = cells_of(path, tabs=kind_of(path) == "tsv")
+    names: list[str] = []
+    values: list[list[str]] = []
+    lines = array("q")
+    for line, raw in rows:
+        cells = [cell.strip() for cell in raw]
+        if not any(cells):
+            continue  # a blank line, or one of commas alone
+        if not names:
+            names, values = cells, [[] for _ in cells]
+            continue
+        require_row(f"{path}, line {line}", len(cells), names)
+        lines.append(line)
         for place, column in enumerate(values):
-            column.append(row[place] if place < len(row) else "")
-    return Table(path, names, lambda wanted: {name: tuple(values[names.index(name)]) for name in wanted})
+            column.append(cells[place] if place < len(cells) else "")
+    return Table(path, names, lambda wanted: {name: values[names.index(name)] for name in wanted}, lines)
 
 
 def _json_lines(path: Path) -> Table:
-    rows = list(_objects(path))
+    rows, lines = [], array("q")
+    for line, row in objects_of(path):
+        if row is not None:
+            rows.append(row)
+            lines.append(line)
     names = list(rows[0]) if rows else []
-    return Table(path, names, lambda wanted: {name: tuple(_text(row.get(name)) for row in rows) for name in wanted})
+    return Table(path, names, lambda wanted: {name: [row.get(name) for row in rows] for name in wanted}, lines)
 
 
 def _parquet(path: Path) -> Table:
     file = require("pyarrow.parquet", extra="parquet").ParquetFile(path)
 
-    def values(wanted: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    def values(wanted: Sequence[str]) -> dict[str, Sequence[Any]]:
         distinct = list(dict.fromkeys(wanted))
         table = file.read(columns=distinct)
-        return {name: tuple(map(_text, table[name].to_pylist())) for name in distinct}
+        return {name: table[name].to_pylist() for name in distinct}
 
     return Table(path, list(file.schema_arrow.names), values)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8").strip()
-    if value is None or value != value:  # NaN is how some writers say blank
-        return ""
-    return str(value).strip()
+def _renamed(table: Table, names: Mapping[str, str]) -> Table:
+    """The same table with our names of its columns before its own, of which they hide those that are called alike."""
+    require_columns(table.path, list(names.values()), table.names)
+    own = [name for name in table.names if name not in names]
+
+    def values(wanted: Sequence[str]) -> dict[str, Sequence[Any]]:
+        read = table._values([names.get(name, name) for name in wanted])
+        return {name: read[names.get(name, name)] for name in wanted}
+
+    return replace(table, names=[*names, *own], _values=values)

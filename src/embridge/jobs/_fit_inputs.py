@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from embridge.datasets._rows import kind_of
 from embridge.datasets.captions import Captions, read_all_captions
 from embridge.datasets.image_text import ImageTextPairs, read_image_text
 from embridge.errors import SettingsError
 from embridge.jobs._judgements import Judgements, read_judgements, require_apart
-from embridge.settings import EvaluateSettings, Settings
+from embridge.settings import EvaluateSettings, FitSettings, Settings
+from embridge.settings._columns import columns_of
 
 __all__ = ["FitInputs", "read_fit_inputs"]
 
@@ -52,11 +55,14 @@ def read_fit_inputs(settings: Settings) -> FitInputs:
     another that has to be apart from it: nothing may be chosen by or trained on what is reported.
     """
     options = settings.fit
-    finetune_pairs = None if options.finetune_pairs is None else read_image_text(options.finetune_pairs)
-    validation_pairs = None if options.validation_pairs is None else read_image_text(options.validation_pairs)
+    finetune_pairs, validation_pairs = _pairs(options, "finetune_pairs"), _pairs(options, "validation_pairs")
     judged = None
     if options.judged is not None:
-        judged = read_judgements(EvaluateSettings(judged=options.judged, metrics=options.metrics))
+        judged = read_judgements(
+            EvaluateSettings(
+                judged=options.judged, metrics=options.metrics, columns=columns_of(options.columns, "judged")
+            )
+        )
     reported = _reported(settings, needed=any((finetune_pairs, validation_pairs, judged)))
     for key, pairs in (("finetune_pairs", finetune_pairs), ("validation_pairs", validation_pairs)):
         if pairs is not None and reported is not None:
@@ -65,8 +71,22 @@ def read_fit_inputs(settings: Settings) -> FitInputs:
         why = _FLATTERS["validation_pairs"]
         require_apart(validation_pairs, judged, names=("fit.validation_pairs", "fit.judged"), why=why)
     _require_other_queries(judged, reported)
-    captions = None if options.captions is None else read_all_captions(options.captions, column=options.column)
+    captions = None if options.captions is None else read_all_captions(options.captions, column=_column(options))
     return FitInputs(captions, judged, reported, validation_pairs, finetune_pairs)
+
+
+def _pairs(options: FitSettings, key: str) -> ImageTextPairs | None:
+    path: Path | None = getattr(options, key)
+    return None if path is None else read_image_text(path, names=columns_of(options.columns, key))
+
+
+def _column(options: FitSettings) -> str | None:
+    """The column of the captions; what is said for the whole section is not meant for a text without columns."""
+    if options.column is not None or "captions" in options.columns:
+        return options.column or columns_of(options.columns, "captions").get("text")
+    assert options.captions is not None
+    plain = not options.captions.is_dir() and kind_of(options.captions) not in ("csv", "tsv", "jsonl", "parquet")
+    return None if plain else options.columns.get("text")
 
 
 def _reported(settings: Settings, *, needed: bool) -> Judgements | None:

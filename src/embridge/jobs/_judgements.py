@@ -53,11 +53,11 @@ class Judgements:
 def read_judgements(settings: EvaluateSettings) -> Judgements:
     """From a table of judged pairs (or a click log), qrels, or labels; each file is read once."""
     if settings.judged is not None:
-        return _from_pairs(settings, read_table(settings.judged))
+        return _from_pairs(settings, read_table(settings.judged, names=settings.columns))
     if settings.qrels is not None:
-        return Judgements(Relevance.from_grades(read_qrels(settings.qrels)))
+        return Judgements(Relevance.from_grades(read_qrels(settings.qrels, names=settings.columns)))
     if settings.labels is not None:
-        return _from_labels(settings, read_table(settings.labels))
+        return _from_labels(settings, read_table(settings.labels, names=settings.columns))
     return Judgements(None)
 
 
@@ -109,7 +109,7 @@ def _from_pairs(settings: EvaluateSettings, table: Table) -> Judgements:
     clicks = settings.clicks
     columns = tuple(dict.fromkeys([*settings.slices, *([clicks] if clicks else [])]))
     _require_columns(table, columns)
-    pairs = pairs_of(table, columns=columns)
+    pairs = pairs_of(table, columns=columns, named=settings.columns)
     slices = {column: _labels(pairs, column) for column in settings.slices}
     if clicks:
         triples = zip(*zip(*pairs.pairs, strict=True), pairs.numbers(clicks), strict=True)

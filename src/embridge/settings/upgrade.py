@@ -13,6 +13,7 @@ from embridge.evaluation.gates import FLIP_RATES, Gate, parse_gate
 from embridge.evaluation.measures import FULL, measure
 from embridge.evaluation.one_set import OwnItems
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
+from embridge.settings._columns import Columns, columns_of, require_column_keys
 from embridge.settings._seed import Seed
 from embridge.settings.reading import Strict, read_settings
 from embridge.settings.vectors import VectorsSettings
@@ -67,7 +68,8 @@ class FitSettings(Strict):
 
     Attributes:
         captions: A file or folder of captions, which both encoders encode.
-        column: Which column of a table holds them.
+        column: Which column of a table holds them; short for ``columns: {captions: {text: …}}``.
+        columns: What the columns of these tables are called, where it is not text, image, query and document.
         weigh_repeats: Whether a caption counts as often as it comes.
         cache: Where encoded captions and checkpoints are kept.
         method: A method by name, see `embridge.methods.METHODS`.
@@ -88,6 +90,7 @@ class FitSettings(Strict):
 
     captions: Path | None = None
     column: str | None = None
+    columns: Columns = Field(default_factory=dict)
     weigh_repeats: bool = False
     cache: Path | None = None
     method: str = "choose"
@@ -99,6 +102,14 @@ class FitSettings(Strict):
     finetune: dict[str, Any] = Field(default_factory=dict)
     seed: Seed = 0
 
+    @model_validator(mode="after")
+    def _columns(self) -> FitSettings:
+        files = ("captions", "judged", "validation_pairs", "finetune_pairs")
+        require_column_keys(self.columns, ("text", "image", "query", "document"), files=files)
+        if self.column is not None and "text" in columns_of(self.columns, "captions"):
+            raise ValueError("column and columns both name the column of the captions; leave one out")
+        return self
+
 
 class EvaluateSettings(Strict):
     """What the upgrade is judged by, what is measured, and what must hold.
@@ -108,6 +119,7 @@ class EvaluateSettings(Strict):
         qrels: Graded judgements as TREC and BEIR write them.
         labels: A table of labels; items of the query's own label are right.
         neighbours: So many nearest items by the new model are right, where nobody judged anything.
+        columns: What the columns of the table are called, where it is not text, image, query, document, id, label and score.
         clicks: The column of the pairs that says how often each was clicked.
         slices: Columns by which figures are shown apart.
         metrics: See `embridge.evaluation.MEASURES`.
@@ -133,6 +145,7 @@ class EvaluateSettings(Strict):
     qrels: Path | None = None
     labels: Path | None = None
     neighbours: int | None = Field(default=None, ge=1)
+    columns: Columns = Field(default_factory=dict)
     clicks: str | None = None
     slices: tuple[str, ...] = ()
     metrics: tuple[str, ...] = Field(default=("recall_at_1", "recall_at_5", "recall_at_10"), min_length=1)
@@ -160,6 +173,7 @@ class EvaluateSettings(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> EvaluateSettings:
+        require_column_keys(self.columns, ("text", "image", "query", "document", "id", "label", "score"))
         scope = Scope(metrics=self.metrics, cells=self.cells or ())
         cells = (OLD, UPGRADED, BACKFILLED, "naive", *(MORE_CELLS if self.cells is None else self.cells))
         for gate in map(parse_gate, self.gates):
