@@ -107,3 +107,12 @@ def test_from_dict_takes_exactly_the_five_fields(fields):
 def test_a_space_reads_well():
     assert str(CLIP) == f"clip@1 (512-d cosine, space {CLIP.id})"
     assert str(Space("toy", "", 2)).startswith("toy@? (2-d")
+
+
+def test_a_revision_of_an_earlier_release_is_said_how_to_state():
+    with pytest.raises(
+        SpaceMismatch, match=r"Encode with the expected model \(or state revision: before, if it is an earlier"
+    ):
+        require_same(Space("clip", "before", 2), Space("clip", "now", 2), what="queries")
+    with pytest.raises(SpaceMismatch, match="Encode with the expected model, or map them with"):
+        require_same(Space("clip", "before", 2), Space("clip", "now", 3), what="queries")

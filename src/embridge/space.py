@@ -95,8 +95,10 @@ def require_same(expected: Space, actual: Space, *, what: str) -> None:
     if expected == actual:
         return
     differing = [n for n, v in expected.to_dict().items() if actual.to_dict()[n] != v]
+    former = f" (or state revision: {expected.revision}, if it is an earlier release's of the same files)"
     equal_dim = " Equal dimensions do not make them comparable." if expected.dim == actual.dim else ""
     raise SpaceMismatch(
         f"{what}: expected vectors of {expected}, came {actual}; they differ in {', '.join(differing)}.{equal_dim} "
-        "Encode with the expected model, or map them with the upgrade that joins the two spaces"
+        f"Encode with the expected model{former if differing == ['revision'] else ''}, or map them with the upgrade that "
+        "joins the two spaces"
     )

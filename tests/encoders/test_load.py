@@ -5,7 +5,7 @@ import pytest
 
 from embridge import encoders
 from embridge.encoders.clip import ClipEncoder
-from embridge.errors import SettingsError
+from embridge.errors import SettingsError, SpaceMismatch
 
 BLOCKED = """
 import sys
@@ -50,3 +50,17 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(module, name, 
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{module} is needed here" in done.stdout
     assert f"pip install 'embridge[{extra}]'" in done.stdout
+
+
+def test_an_option_that_a_model_does_not_take_is_refused_before_it_is_loaded(tmp_path):
+    with pytest.raises(SettingsError, match=r"trained:.* a model of embridge train takes no revision"):
+        print(encoders.LazyEncoder(f"trained:{tmp_path}", revision="7").space)
+
+
+def test_a_folder_that_changes_between_its_space_and_its_weights_is_noticed(clip_copy):
+    lazy = encoders.LazyEncoder(f"clip:{clip_copy}", device="cpu")
+    before = lazy.space
+    file = clip_copy / "config.json"
+    file.write_text(file.read_text().replace('"hidden_act": "quick_gelu"', '"hidden_act": "relu"'))
+    with pytest.raises(SpaceMismatch, match=f"whose files have changed: expected vectors of .*{before.revision}"):
+        lazy.encode(["a cat"], modality="text")

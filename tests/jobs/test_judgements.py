@@ -9,8 +9,11 @@ from typer.testing import CliRunner
 
 from embridge import Embeddings, Space
 from embridge.cli import app
+from embridge.encoders import CachedEncoder
+from embridge.errors import SettingsError
 from embridge.evaluation import load_report, load_summary
 from embridge.jobs._judgements import read_judgements
+from embridge.jobs._model_vectors import _encoded
 from embridge.settings import EvaluateSettings
 from embridge.vector_files import write_vectors
 
@@ -118,6 +121,23 @@ def test_labels_of_queries_and_items(project):
     assert set(report.task("").relevant.tolist()) == {20}
     assert report.mean("", "new/new", "map") > 0.2  # chance is .1
     assert set(report.task("").labels("length")) == {"long", "short"}
+
+
+def test_labels_of_texts_for_encoders_that_take_no_images(tmp_path):
+    (tmp_path / "labels.csv").write_text("id,label,text\n7,cat,a black cat\n8,dog,a dog\n9,cat,kitten\n")
+    options = EvaluateSettings(labels=tmp_path / "labels.csv")
+    judgements = read_judgements(options, images=False)
+    texts = ["a black cat", "a dog", "kitten"]
+    encoder = CachedEncoder(text=Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), texts))
+    side = _encoded(encoder, judgements, tmp_path)
+    assert (judgements.modalities, side.gallery.ids) == ({"text"}, ("7", "8", "9"))
+    np.testing.assert_array_equal(side.gallery.vectors, np.eye(3))
+    assert read_judgements(options).modalities == {"image"}
+    (tmp_path / "labels.csv").write_text("id,label\n7,cat\n")
+    with pytest.raises(
+        SettingsError, match=r"labels are of texts, in a column 'text' beside each id; .*csv has id, label"
+    ):
+        read_judgements(options, images=False)
 
 
 def test_neighbours_are_labelled_as_such(project):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import signature
 from typing import Any, final
 
 import numpy as np
@@ -75,5 +76,7 @@ class LazyEncoder:
             return None
         tell = getattr(import_module(self.provider.module), function)
         options = {key: self._options[key] for key in ("revision", "lora") if key in self._options}
+        if not options.keys() <= signature(tell).parameters.keys():
+            return None  # what its encoders do not take, `load` refuses
         space: Space | None = tell(self.name.partition(":")[2], **options)
         return space

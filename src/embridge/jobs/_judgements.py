@@ -27,8 +27,8 @@ class Judgements:
 
     queries and items are the texts and images themselves where pairs name them, and empty where judgements are by id;
     relevance is None where it is the new model's neighbours, which are not known before its vectors are. labelled: the ids
-    of labels, which are paths of images where models are encoders. folder: where the images are that these name; None
-    where judgements are of ids alone.
+    of labels, which are paths of images where models are encoders, unless ``texts`` has what stands for each. folder: where
+    the images are that these name; None where judgements are of ids alone.
     """
 
     relevance: AnyRelevance | None
@@ -36,13 +36,15 @@ class Judgements:
     items: list[str] = field(default_factory=list)
     cross_modal: bool = False
     labelled: list[str] = field(default_factory=list)
+    texts: Mapping[str, str] = field(default_factory=dict)
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     folder: Path | None = None
 
     @property
     def modalities(self) -> frozenset[str]:
         """What a model has to take to be judged."""
-        return frozenset({"image"} if self.labelled else {"text", "image"} if self.cross_modal else {"text"})
+        images = bool(self.labelled) and not self.texts
+        return frozenset({"image"} if images else {"text", "image"} if self.cross_modal else {"text"})
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -50,14 +52,17 @@ class Judgements:
         return CROSS_MODAL if self.cross_modal else ("",)
 
 
-def read_judgements(settings: EvaluateSettings) -> Judgements:
-    """From a table of judged pairs (or a click log), qrels, or labels; each file is read once."""
+def read_judgements(settings: EvaluateSettings, *, images: bool = True) -> Judgements:
+    """From a table of judged pairs (or a click log), qrels, or labels; each file is read once.
+
+    images: whether the models take images; labels of others are of the texts in the table's column ``text``.
+    """
     if settings.judged is not None:
         return _from_pairs(settings, read_table(settings.judged, names=settings.columns))
     if settings.qrels is not None:
         return Judgements(Relevance.from_grades(read_qrels(settings.qrels, names=settings.columns)))
     if settings.labels is not None:
-        return _from_labels(settings, read_table(settings.labels, names=settings.columns))
+        return _from_labels(settings, images, read_table(settings.labels, names=settings.columns))
     return Judgements(None)
 
 
@@ -121,11 +126,18 @@ def _from_pairs(settings: EvaluateSettings, table: Table) -> Judgements:
     return Judgements(relevance, pairs.queries, pairs.items, pairs.cross_modal, slices=slices, folder=folder)
 
 
-def _from_labels(settings: EvaluateSettings, table: Table) -> Judgements:
+def _from_labels(settings: EvaluateSettings, images: bool, table: Table) -> Judgements:
     _require_columns(table, settings.slices)
+    if not images and "text" not in table.names:
+        raise SettingsError(
+            f"evaluate: not all encoders take images, so labels are of texts, in a column 'text' beside each id; "
+            f"{table.path} has {', '.join(table.names)}"
+        )
     labels = labels_of(table)
     slices = {column: labels_of(table, column=column) for column in settings.slices}
-    return Judgements(LabelRelevance(labels, labels), labelled=list(labels), slices=slices, folder=table.path.parent)
+    texts = {} if images else labels_of(table, column="text")
+    relevance, folder = LabelRelevance(labels, labels), table.path.parent
+    return Judgements(relevance, labelled=list(labels), texts=texts, slices=slices, folder=folder)
 
 
 def _require_columns(table: Table, columns: Sequence[str]) -> None:

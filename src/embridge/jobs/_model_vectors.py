@@ -45,7 +45,7 @@ def caption_vectors(
 def side_of(model: ModelSettings, judgements: Judgements, models: Models, *, lora: Path | None = None) -> Side:
     """Judged queries and gallery as a model sees them.
 
-    Labelled images are both: each is searched among the others. lora: the LoRA to attach to an encoder; vectors in files
+    Labelled images or texts are both: each is searched among the others. lora: the LoRA to attach to an encoder; vectors in files
     are what they are. Raises `SettingsError` for a model that lacks what the judgements need.
     """
     if model.encoder is None:
@@ -72,7 +72,9 @@ def _encoded(encoder: Encoder, judgements: Judgements, folder: Path) -> Side:
         return encoder.encode([str(folder / name) for name in names], modality="image")
 
     if judgements.labelled:
-        rows = Embeddings.of(images(judgements.labelled), encoder.space, judgements.labelled)
+        texts = [judgements.texts[name] for name in judgements.labelled] if judgements.texts else None
+        vectors = images(judgements.labelled) if texts is None else encoder.encode(texts, modality="text")
+        rows = Embeddings.of(vectors, encoder.space, judgements.labelled)
         return Side(rows, rows)
     items, space = judgements.items, encoder.space
     queries = encoder.encode(judgements.queries, modality="text", role="query")

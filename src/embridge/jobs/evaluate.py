@@ -17,7 +17,7 @@ from embridge.evaluation.report_files import require_free_report, save_report, s
 from embridge.jobs._judgements import Judgements, read_judgements, read_orders, require_answerable
 from embridge.jobs._model_vectors import side_of, sides_of_new
 from embridge.jobs._row_numbers import numbered_files, warn_of_other_numbers
-from embridge.jobs.models import Models
+from embridge.jobs.models import Models, takes_images
 from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, Settings
 from embridge.settings.reading import require_files
@@ -74,7 +74,7 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     require_free_report(settings.report)
     refuse_foreign_file(settings.report.with_suffix(".html"), marks=PAGE_MARKS, what="a report's page")
     evaluated, upgrade = fingerprint(settings.upgrade), Upgrade.load(settings.upgrade)
-    judgements, models = read_judgements(options), Models(progress)
+    judgements, models = read_judgements(options, images=_by_images(settings)), Models(progress)
     require_answerable(options, judgements)
     old = side_of(settings.old, judgements, models)
     new, without_lora = sides_of_new(settings, upgrade, judgements, models)
@@ -98,6 +98,11 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
             stacklevel=2,
         )
     return summary
+
+
+def _by_images(settings: Settings) -> bool:
+    """Whether every encoder takes images, so that labels can be of them."""
+    return all(takes_images(model) for model in (settings.old, settings.new) if model.encoder is not None)
 
 
 def _scope(settings: Settings, options: EvaluateSettings, judgements: Judgements, upgrade: Upgrade, old: Side) -> Scope:

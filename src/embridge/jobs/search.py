@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
-from embridge.encoders import Encoder
+from embridge.encoders import Encoder, LazyEncoder
 from embridge.errors import InvalidInput, SettingsError
 from embridge.jobs.models import Models, with_lora
+from embridge.space import Space
 from embridge.stores import Store, open_store
 
 __all__ = ["Found", "search_store"]
@@ -99,8 +102,28 @@ def search_store(
     name = encoder or (bridge.provenance.encoders.get("new") if bridge else None)
     if name is None:
         raise SettingsError("which model encodes the query? Name it with --encoder, such as clip:FOLDER")
-    model = with_lora(Models().named(name), None if bridge is None else bridge.lora)
+    expected = opened.spaces() if bridge is None else [bridge.new_space]
+    model = with_lora(_as_named_before(name, expected), None if bridge is None else bridge.lora)
     return _query(opened, model, query, upgrade=bridge, k=k, image=image)
+
+
+def _as_named_before(name: str, expected: Iterable[Space]) -> LazyEncoder:
+    """The encoder; under the revision that an earlier release gave the same files, where that is what is expected.
+
+    A folder takes no revision but its own and that one, so no other model passes for it.
+    """
+    models = Models()
+    encoder = models.named(name)
+    if not Path(name.partition(":")[2]).is_dir():
+        return encoder
+    revisions = {space.revision for space in expected if space.model == encoder.space.model}
+    if encoder.space.revision not in revisions:
+        for revision in sorted(revisions):
+            with suppress(SettingsError):
+                before = models.named(name, revision=revision)
+                if before.space.revision == revision:
+                    return before
+    return encoder
 
 
 def _query(store: Store, encoder: Encoder, query: str, *, upgrade: Upgrade | None, k: int, image: bool) -> Found:
