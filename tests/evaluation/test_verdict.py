@@ -66,6 +66,27 @@ def test_the_sentence_gives_figures_interval_and_what_helped():
     assert sentence.endswith("by fusion with the old query.")
 
 
+def test_the_larger_gain_is_recommended_and_the_other_named():
+    shares = {"old/old": 0.4, "new/old": 0.1, "new/new": 0.9, "fused/old": 0.7, "cascade": 0.8}
+    verdict = decide(made(shares))
+    assert verdict.decision == "upgrade with fusion or cascade"
+    assert "goes from 0.400 to 0.800" in verdict.sentence
+    assert verdict.sentence.endswith(
+        "by a cascade. Less is gained by fusion with the old query (both encoders for each query): search 0.700 (+0.300)."
+    )
+    turned = decide(made(shares | {"fused/old": 0.9})).sentence
+    assert "to 0.900" in turned
+    assert turned.endswith("Less is gained by a cascade (items re-encoded for each query): search 0.800 (+0.400).")
+
+
+@pytest.mark.parametrize(("cascade", "named"), [(0.8, True), (0.6, False), (0.5, False)])
+def test_an_upgrade_names_what_gains_more(cascade, named):
+    verdict = decide(made({"old/old": 0.4, "new/old": 0.6, "new/new": 0.9, "cascade": cascade}))
+    assert (verdict.decision, "goes from 0.400 to 0.600" in verdict.sentence) == ("upgrade", True)
+    more = "More is gained by a cascade (items re-encoded for each query): search 0.800 (+0.400)."
+    assert (more in verdict.sentence) is named
+
+
 def test_an_undecided_one_says_how_many_more_queries():
     report = made({"old/old": 0.4, "new/old": 0.4, "new/new": 0.8}, queries=40)
     values = report.cells[1].gains

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from embridge.evaluation.compatibility import Comparison
+from embridge.evaluation.compatibility import Comparison, compatible
 from embridge.evaluation.gates import GateResult
 from embridge.evaluation.measures import measure
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED, Report
@@ -17,7 +17,11 @@ Decision = Literal[
     "upgrade", "upgrade with fusion or cascade", "backfill first", "keep the old model", "not enough evidence"
 ]
 _MOST_QUERIES = 1_000_000
-_HELPERS = {"fused/old": "fusion with the old query", "cascade": "a cascade"}
+_HELPERS = {
+    "fused/old": ("fusion with the old query", "both encoders for each query"),
+    "cascade": ("a cascade", "items re-encoded for each query"),
+}
+"""What more can be done at query time, and what it costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,10 @@ def decide(report: Report, *, metric: str | None = None) -> Verdict:
     """Judge ``new/old`` against ``old/old`` in every direction.
 
     ``upgrade`` if no direction is ``no`` and at least one is ``yes``; otherwise ``upgrade with fusion or cascade`` if that is
-    so of one of those cells; otherwise ``backfill first`` if some direction is ``no`` although the new model with its own
-    gallery is better everywhere, ``keep the old model`` if some direction is ``no``, and ``not enough evidence`` if all are
-    undecided.
+    so of one of those cells, by the one with the larger gain. Either way the sentence names the others that would do, with
+    their cost; after an upgrade, those that gain more. Otherwise ``backfill first`` if some direction is ``no`` although the
+    new model with its own gallery is better everywhere, ``keep the old model`` if some direction is ``no``, and ``not enough
+    evidence`` if all are undecided.
 
     Args:
         report: The report.
@@ -69,16 +74,20 @@ def decide(report: Report, *, metric: str | None = None) -> Verdict:
         'upgrade'
     """
     metric = metric or report.main
+    able = [cell for cell in _HELPERS if all(cell in report.names(d) for d in report.directions)]
+    helpers = [cell for cell in able if _worth_it(_comparisons(report, metric, cell))]
+    helpers.sort(key=lambda cell: -_gain(report, metric, cell))
     if _worth_it(_comparisons(report, metric, UPGRADED)):
-        return _verdict(report, metric, "upgrade", UPGRADED)
-    for cell in _HELPERS:
-        if all(cell in report.names(d) for d in report.directions) and _worth_it(_comparisons(report, metric, cell)):
-            return _verdict(report, metric, "upgrade with fusion or cascade", cell)
+        better = [cell for cell in helpers if _worth_it(_against_bridge(report, metric, cell))]
+        return _with_others(_verdict(report, metric, "upgrade", UPGRADED), report, metric, better, "More is gained by")
+    if helpers:
+        verdict = _verdict(report, metric, "upgrade with fusion or cascade", helpers[0])
+        return _with_others(verdict, report, metric, helpers[1:], "Less is gained by")
     answers = [c.answer for c in _comparisons(report, metric, UPGRADED)]
     if "no" not in answers:
         return _verdict(report, metric, "not enough evidence", UPGRADED)
-    better = all(c.answer == "yes" for c in _comparisons(report, metric, BACKFILLED))
-    return _verdict(report, metric, "backfill first" if better else "keep the old model", UPGRADED)
+    backfill = all(c.answer == "yes" for c in _comparisons(report, metric, BACKFILLED))
+    return _verdict(report, metric, "backfill first" if backfill else "keep the old model", UPGRADED)
 
 
 def with_gates(verdict: Verdict, gates: Sequence[GateResult]) -> Verdict:
@@ -108,6 +117,32 @@ def _comparisons(report: Report, metric: str, cell: str) -> list[Comparison]:
     return [report.compatible(d, metric, cell) for d in report.directions]
 
 
+def _against_bridge(report: Report, metric: str, cell: str) -> list[Comparison]:
+    """The cell against the bridge alone, direction by direction."""
+    found = []
+    for direction in report.directions:
+        values = (report.values(direction, name, metric) for name in (cell, UPGRADED))
+        found.append(compatible(*values, **report.task(direction).drawn(slice(None)), seed=report.seed))
+    return found
+
+
+def _gain(report: Report, metric: str, cell: str) -> float:
+    return sum(c.difference.value for c in _comparisons(report, metric, cell))
+
+
+def _with_others(verdict: Verdict, report: Report, metric: str, cells: Sequence[str], what: str) -> Verdict:
+    """The verdict, whose sentence names these cells too."""
+    named = [
+        f"{_HELPERS[cell][0]} ({_HELPERS[cell][1]}): "
+        + ", ".join(
+            f"{report.task(d).title} {report.mean(d, cell, metric):.3f} ({c.difference.value:+.3f})"
+            for d, c in zip(report.directions, _comparisons(report, metric, cell), strict=True)
+        )
+        for cell in cells
+    ]
+    return replace(verdict, sentence=f"{verdict.sentence} {what} {'; and by '.join(named)}.") if named else verdict
+
+
 def _worth_it(comparisons: list[Comparison]) -> bool:
     answers = [c.answer for c in comparisons]
     return "no" not in answers and "yes" in answers
@@ -116,7 +151,7 @@ def _worth_it(comparisons: list[Comparison]) -> bool:
 def _verdict(report: Report, metric: str, decision: Decision, cell: str) -> Verdict:
     comparisons = _comparisons(report, metric, cell)
     details = "; ".join(_detail(report, d, metric, cell) for d in report.directions)
-    helped = f" by {_HELPERS[cell]}" if cell in _HELPERS else ""
+    helped = f" by {_HELPERS[cell][0]}" if cell in _HELPERS else ""
     unsettled = [c for c in comparisons if c.answer == "undecided"]
     more = max((c.more_queries for c in unsettled if c.more_queries is not None), default=None)
     sentence = f"{decision[0].upper()}{decision[1:]}: {details}{helped}."
