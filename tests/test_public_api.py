@@ -220,6 +220,7 @@ PUBLIC = {
     "embridge.methods.record": "MethodRecord",
     "embridge.methods.residual_mlp": "ResidualMLP residual_loss",
     "embridge.methods.ridge": "Ridge",
+    "embridge.methods.signal": "check_signal own_is_higher require_spread",
     "embridge.methods.training_loop": "Data Outcome Task train train_by_loss",
     "embridge.methods.training_settings": "Training",
     "embridge.methods.unit_rows": "UnitRows WeighedRows",

@@ -71,10 +71,12 @@ def test_a_map_that_is_shown_to_be_worse_is_not_taken(make_pairs):
 def test_noise_keeps_the_old_model(make_pairs):
     pairs = make_pairs(rows=300)
     shuffled = Pairs(pairs.new, Embeddings.of(np.random.default_rng(0).permutation(pairs.old.vectors), pairs.old.space))
-    choice = choose(shuffled, Choose(candidates=CLOSED_FORM))
+    with pytest.warns(UserWarning, match="look shuffled"):
+        choice = choose(shuffled, Choose(candidates=CLOSED_FORM))
     assert (choice.method, choice.upgrade) == (None, None)
     assert "finds no more than chance" in choice.reason
-    with pytest.raises(GateRefused, match=r"keep the old model: .* finds no more than chance"):
+    refused = pytest.raises(GateRefused, match=r"keep the old model: .* finds no more than chance")
+    with pytest.warns(UserWarning, match="look shuffled"), refused:
         Choose(candidates=CLOSED_FORM).fit(shuffled)
 
 

@@ -124,19 +124,13 @@ def test_weights_decide_between_pairs_that_contradict(make_pairs):
     first = np.arange(400) < 200
     new = np.where(first[:, None], pairs.new.vectors, -pairs.new.vectors)
     both = replace(pairs, new=pairs.new.with_vectors(new, pairs.new.space))
-    at = [
-        error(FCT(**QUICK).fit(replace(both, weights=w)).bridge, pairs.old.vectors[first], new[first])
-        for w in (np.where(first, 9.0, 1.0), np.where(first, 1.0, 9.0))
-    ]
+    with pytest.warns(UserWarning, match="look shuffled"):  # half say the one thing, half the other
+        at = [
+            error(FCT(**QUICK).fit(replace(both, weights=w)).bridge, pairs.old.vectors[first], new[first])
+            for w in (np.where(first, 9.0, 1.0), np.where(first, 1.0, 9.0))
+        ]
     assert at[0] < 1.5
     assert at[1] > 2.5
-
-
-def test_constant_input_maps_to_the_constant(make_pairs):
-    one = make_pairs(rows=1).take(np.zeros(60, int))
-    same = Pairs(*(Embeddings.of(side.vectors, side.space) for side in (one.new, one.old)))
-    bridge = FCT(**QUICK).fit(same).bridge
-    assert error(bridge, same.old.vectors, same.new.vectors) < 0.01
 
 
 def test_one_pair_is_too_few(make_pairs):

@@ -81,15 +81,6 @@ def test_it_closes_a_gap_and_is_at_chance_after_a_rotation():
     assert found(new @ rotation + gap) < 0.05
 
 
-def test_vectors_that_are_all_alike_are_moved_onto_the_others():
-    constant, other = np.tile([[3.0, 4.0, 0.0]], (10, 1)), np.tile([[0.0, 0.0, 2.0]], (10, 1))
-    for diagonal in (False, True):
-        upgrade = MeanShift(diagonal=diagonal).fit(pairs_of(constant, other))
-        np.testing.assert_allclose(
-            upgrade.to_index_space(upgrade_input(upgrade, constant)).vectors, other / 2, atol=1e-6
-        )
-
-
 def upgrade_input(upgrade, vectors):
     return Embeddings.of(vectors.astype(np.float32), upgrade.new_space)
 

@@ -13,7 +13,7 @@ from embridge.evaluation import bootstrap_mean, compatible
 from embridge.methods.base import Pairs, require_cosine
 from embridge.methods.candidate_scores import Scores, scores_of_pairs, scores_of_queries
 from embridge.methods.choice import Candidate, Choice, JudgedQueries, multiply_adds
-from embridge.methods.validation import warn_if_few
+from embridge.methods.signal import check_signal
 from embridge.progress import Progress, silent
 
 __all__ = ["CANDIDATES", "Choose", "choose"]
@@ -114,7 +114,7 @@ def choose(
     """
     settings = settings or Choose()
     require_cosine(pairs, "choose")
-    warn_if_few(pairs)
+    check_signal(pairs)
     train, held_out = pairs.hold_out(settings.validation_fraction, seed=seed)
     fitted, left_out = _fit_all(settings, pairs if judged else train, seed, progress)
     if not fitted:

@@ -19,9 +19,9 @@ from embridge.methods.base import Pairs, forward_upgrade, require_cosine
 from embridge.methods.pair_rows import Rows, reversed_pairs, split_rows
 from embridge.methods.perceptron import Perceptron
 from embridge.methods.procrustes import Procrustes, fit_rotation
+from embridge.methods.signal import check_signal
 from embridge.methods.training_loop import train_by_loss
 from embridge.methods.training_settings import Training
-from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 from embridge.space import Space
 
@@ -92,7 +92,7 @@ class FCT:
             InvalidInput: A space does not compare directions, there is one pair alone, or all have vectors of zeros.
         """
         require_cosine(pairs, "fct")
-        warn_if_few(pairs)
+        check_signal(pairs)
         mapped = reversed_pairs(pairs)
         center, chosen = Procrustes(self.center).choose_centring(mapped, seed=seed) if self.skip else (False, {})
         figures = {"centered": center, **chosen} if self.skip else {}

@@ -17,9 +17,9 @@ from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, forward_upgrade, require_cosine
 from embridge.methods.pair_rows import Rows, reversed_pairs, split_rows
 from embridge.methods.procrustes import Procrustes, fit_rotation
+from embridge.methods.signal import check_signal
 from embridge.methods.training_loop import train_by_loss
 from embridge.methods.training_settings import Training
-from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 
 __all__ = ["LambdaOrthogonal", "contrastive_loss", "orthogonality_gap", "orthogonality_penalty"]
@@ -106,7 +106,7 @@ class LambdaOrthogonal:
             InvalidInput: A space does not compare directions, there is one pair alone, or all have vectors of zeros.
         """
         require_cosine(pairs, "lambda-orthogonal")
-        warn_if_few(pairs)
+        check_signal(pairs)
         mapped = pairs if self.direction == "backward" else reversed_pairs(pairs)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

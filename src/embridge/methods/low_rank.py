@@ -14,7 +14,7 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.least_squares import PENALTIES, Grid, Path, choose, require_spread
-from embridge.methods.validation import warn_if_few
+from embridge.methods.signal import check_signal
 from embridge.progress import Progress, silent
 from embridge.space import Space
 
@@ -80,7 +80,7 @@ class LowRank:
             InvalidInput: A space does not compare directions, or all vectors of a side point the same way.
         """
         require_cosine(pairs, "low-rank")
-        warn_if_few(pairs)
+        check_signal(pairs)
         require_spread(pairs, "low-rank")
         build = partial(_factors, pairs, self.rank)
         bridge, figures = choose(build, pairs, self._grid(), seed=seed, progress=progress, name="low-rank")

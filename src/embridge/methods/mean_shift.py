@@ -11,7 +11,7 @@ from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import InvalidInput
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
-from embridge.methods.validation import warn_if_few
+from embridge.methods.signal import check_signal
 from embridge.progress import Progress, silent
 
 __all__ = ["MeanShift"]
@@ -74,7 +74,7 @@ class MeanShift:
                 f"mean-shift keeps the axes, so both spaces need one dim; came {new.dim} new and {old.dim} old: "
                 "use procrustes, ridge or low-rank"
             )
-        warn_if_few(pairs)
+        check_signal(pairs)
         mean_new, mean_old, slopes = _axes(pairs, diagonal=self.diagonal)
         bias = (mean_old - mean_new * slopes).astype(np.float32)
         bridge = Linear(new, old, np.diag(slopes).astype(np.float32), bias, normalize_input=True)

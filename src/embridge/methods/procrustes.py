@@ -11,7 +11,8 @@ import numpy as np
 from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
-from embridge.methods.validation import held_out_score, warn_if_few
+from embridge.methods.signal import check_signal
+from embridge.methods.validation import held_out_score
 from embridge.progress import Progress, silent
 from embridge.shapes import Int64
 
@@ -66,7 +67,7 @@ class Procrustes:
             InvalidInput: A space does not compare directions.
         """
         require_cosine(pairs, "procrustes")
-        warn_if_few(pairs)
+        check_signal(pairs)
         center, figures = self.choose_centring(pairs, seed=seed)
         progress(1, 2, "procrustes")
         bridge = fit_rotation(pairs, center=center)

@@ -16,9 +16,9 @@ from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.pair_rows import Rows, split_rows
 from embridge.methods.perceptron import Perceptron
 from embridge.methods.procrustes import Procrustes, fit_rotation
+from embridge.methods.signal import check_signal
 from embridge.methods.training_loop import train_by_loss
 from embridge.methods.training_settings import Training
-from embridge.methods.validation import warn_if_few
 from embridge.progress import Progress, silent
 
 __all__ = ["ResidualMLP", "residual_loss"]
@@ -92,7 +92,7 @@ class ResidualMLP:
             InvalidInput: A space does not compare directions, there is one pair alone, or all have vectors of zeros.
         """
         require_cosine(pairs, "mlp")
-        warn_if_few(pairs)
+        check_signal(pairs)
         center, chosen = Procrustes(self.center).choose_centring(pairs, seed=seed)
         fitted, *rows = split_rows(pairs, self.training.validation_fraction, seed=seed)
         with torch.random.fork_rng(devices=[]):

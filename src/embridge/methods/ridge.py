@@ -12,7 +12,7 @@ from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.least_squares import PENALTIES, Grid, Path, choose, require_spread
-from embridge.methods.validation import warn_if_few
+from embridge.methods.signal import check_signal
 from embridge.progress import Progress, silent
 
 __all__ = ["Ridge"]
@@ -75,7 +75,7 @@ class Ridge:
             InvalidInput: A space does not compare directions, or all vectors of a side point the same way.
         """
         require_cosine(pairs, "ridge")
-        warn_if_few(pairs)
+        check_signal(pairs)
         require_spread(pairs, "ridge")
         build = partial(_linear, pairs)
         bridge, figures = choose(build, pairs, self._grid(), seed=seed, progress=progress, name="ridge")

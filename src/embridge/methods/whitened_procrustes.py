@@ -12,7 +12,7 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.least_squares import Path, path_of, require_spread
-from embridge.methods.validation import warn_if_few
+from embridge.methods.signal import check_signal
 from embridge.progress import Progress, silent
 
 __all__ = ["WhitenedProcrustes"]
@@ -83,7 +83,7 @@ class WhitenedProcrustes:
             InvalidInput: A space does not compare directions, or all vectors of a side point the same way.
         """
         require_cosine(pairs, "whitened-procrustes")
-        warn_if_few(pairs)
+        check_signal(pairs)
         require_spread(pairs, "whitened-procrustes")
         progress(0, 1, "whitened-procrustes")
         bridge = _map(pairs, path_of(pairs, center=True), self)

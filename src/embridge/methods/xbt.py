@@ -26,10 +26,11 @@ from embridge.methods.isometry import isometry_figures, isometry_loss, singular_
 from embridge.methods.judges import POOL, HeldOutCaptions, HeldOutImages, Judge, surely_higher
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import PartWay, Projection
+from embridge.methods.signal import check_signal
 from embridge.methods.training_loop import Task, train
 from embridge.methods.training_settings import Training
 from embridge.methods.unit_rows import UnitRows, WeighedRows
-from embridge.methods.validation import warn_if_few, warn_if_few_images
+from embridge.methods.validation import warn_if_few_images
 from embridge.methods.xbt_losses import neighbour_loss, with_noise, xbt_loss
 from embridge.progress import Progress, silent
 
@@ -144,7 +145,7 @@ class XBT:
         """
         require_cosine(pairs, "xbt")
         require_device(self.device, "xbt")
-        warn_if_few(pairs)
+        check_signal(pairs)
         warn_if_few_images(pairs.judged_by, "xbt")
         center, compared = self._choose_centring(pairs, seed) if self.skip else (False, {})
         figures: dict[str, Any] = {"centered": center, **compared} if self.skip else {}
