@@ -1,4 +1,4 @@
-"""Shapes are checked in every call of the library; one torch thread; no network."""
+"""Shapes are checked in every call of a module that states them; one torch thread; no network."""
 
 import os
 import signal
@@ -16,14 +16,15 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
+import shape_checker
 from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
 sys.dont_write_bytecode = False  # or each of many processes compiles the library again
 
-install_import_hook("embridge", "shape_checker.check")
+install_import_hook(shape_checker.modules_with_shapes(), "shape_checker.check")
 
-pytest_plugins = ["run_summary"]
+pytest_plugins = ["run_summary", "demo_run", "warm_commands"]
 
 settings.register_profile("embridge", deadline=None, max_examples=40, derandomize=True, database=None)
 settings.load_profile("embridge")

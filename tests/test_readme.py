@@ -3,8 +3,7 @@
 import csv
 import re
 import shlex
-import subprocess
-import sys
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -88,13 +87,14 @@ def test_the_commands_are_understood(command):
 
 
 @pytest.mark.slow
-def test_the_commands_run_in_order(workplace):
-    printed = {}
-    for command in COMMANDS:
-        program = Path(sys.executable).with_name("embridge")
-        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        printed[command[1]] = done.stdout
+def test_the_commands_run_in_order(workplace, demo_run, warm_commands):
+    printed = {"demo": demo_run.stdout}
+    assert COMMANDS[0] == ["embridge", "demo"]
+    shutil.copytree(demo_run.out, "embridge-demo")
+    for command in COMMANDS[1:]:
+        done = warm_commands.run(*command[1:])
+        printed[command[1]], stderr = done.communicate()
+        assert done.returncode == 0, stderr
     assert "new/old" in printed["demo"]
     assert "new/old" in printed["evaluate"]
     assert "| new/old |" in printed["report"]

@@ -2,49 +2,55 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from embridge import Embeddings, Upgrade
+from embridge.cli import app
 from embridge.datasets import glyph_models, glyphs
 from embridge.encoders import load
 from embridge.evaluation import load_report, summarise
 from embridge.stores import open_store
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    out = tmp_path_factory.mktemp("demo") / "out"
-    command = [sys.executable, "-m", "embridge", "demo", "--out", str(out), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return out, json.loads(done.stdout), done.stderr
+def demo(demo_run):
+    return demo_run.out, demo_run.result.to_dict()
 
 
-def test_stdout_is_the_result_and_nothing_else(demo):
-    out, said, stderr = demo
-    assert said["schema"] == "embridge.demo/1"
-    assert set(said["cells"]) == {"t2i", "i2t"}
-    for cells in said["cells"].values():
+def test_it_says_what_it_wrote_and_how_far_it_is(demo, demo_run):
+    out, figures = demo
+    assert figures["schema"] == "embridge.demo/1"
+    assert set(figures["cells"]) == {"t2i", "i2t"}
+    for cells in figures["cells"].values():
         bridged = {"new/old", "procrustes/old", "fused/old", "cascade", "ceiling"}
         assert set(cells) == {"old/old", "new/new", "naive"} | bridged
         assert all(set(c) == {"recall_at_1", "recall_at_5", "recall_at_10"} for c in cells.values())
     files = {"store": "store", "searches": "searches.html", "report": "report.json", "page": "report.html"}
     files["values"] = "report.parquet"
     for what, name in files.items():
-        assert said[what] == str(out / name)
+        assert figures[what] == str(out / name)
         assert (out / name).exists()
-    assert said["seconds"] > 0
+        assert re.search(rf"^{what} +{re.escape(str(out / name))}$", demo_run.stdout, re.MULTILINE)
+    assert figures["seconds"] > 0
+    assert "new/old" in demo_run.stdout
+    assert figures["verdict"].split(":")[0] in demo_run.stdout
     stages = [f"{i}/6 " for i in range(1, 7)]
-    assert [line[:4] for line in stderr.splitlines() if line[:4] in stages] == sorted(
-        line[:4] for line in stderr.splitlines()
-    )
-    assert {line[:4] for line in stderr.splitlines()} == set(stages)
-    assert "2/6 index 54,652 pictures with the old model: " in stderr
+    told = [line[:4] for line in demo_run.stderr.splitlines()]
+    assert sorted({*told}) == stages
+    assert told == sorted(told)
+    assert "2/6 index 54,652 pictures with the old model: " in demo_run.stderr
+
+
+def test_stdout_is_the_result_and_nothing_else(demo_run, monkeypatch):
+    result = demo_run.result
+    monkeypatch.setattr("embridge.jobs.demo.run_demo", lambda *_, **__: result)
+    done = CliRunner().invoke(app, ["demo", "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == result.to_dict()
 
 
 def test_the_models_are_what_the_documentation_says(demo):
@@ -55,12 +61,12 @@ def test_the_models_are_what_the_documentation_says(demo):
 
 
 def test_the_verdict_is_the_one_that_the_report_gives(demo):
-    out, said, _ = demo
+    out, figures = demo
     summary = summarise(load_report(out / "report.json"))
-    assert summary.headline().items() <= said.items()
+    assert summary.headline().items() <= figures.items()
     for direction in ("t2i", "i2t"):
-        old, new = (said["cells"][direction][c]["recall_at_10"] for c in ("old/old", "new/old"))
-        assert f"goes from {old:.3f} to {new:.3f}" in said["verdict"]
+        old, new = (figures["cells"][direction][c]["recall_at_10"] for c in ("old/old", "new/old"))
+        assert f"goes from {old:.3f} to {new:.3f}" in figures["verdict"]
 
 
 def test_the_saved_upgrade_searches_the_saved_store(demo):

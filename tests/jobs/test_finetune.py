@@ -3,11 +3,9 @@
 import contextlib
 import csv
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -127,21 +125,20 @@ def test_the_same_command_goes_on_where_it_was_stopped(project, fitted):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, sent, code):
+def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, warm_commands, sent, code):
     finetune = FINETUNE | {"epochs": 5, "checkpoint_every_steps": 1}
     name = f"ended-{int(sent)}"
     settings_of(project, name, fit=TUNED | {"finetune": finetune, "cache": name + "-cache"})
-    command = [sys.executable, "-m", "embridge", "fit", str(project / f"{name}.yaml")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
-        deadline, written = time.monotonic() + 300, set()
-        while len(written) < 4 and time.monotonic() < deadline:  # so that more than one step is kept
-            with contextlib.suppress(FileNotFoundError):
-                written |= {f.stat().st_mtime_ns for f in (project / f"{name}-cache").glob("xbt-stage2-*/last.ckpt")}
-            time.sleep(0.01)
-        process.send_signal(sent)
-        stdout, stderr = process.communicate(timeout=300)
-    assert (process.returncode, stdout) == (code, b""), stderr.decode()
-    assert b"Traceback" not in stderr
+    process = warm_commands.start("fit", project / f"{name}.yaml")
+    deadline, written = time.monotonic() + 300, set()
+    while len(written) < 4 and time.monotonic() < deadline:  # so that more than one step is kept
+        with contextlib.suppress(FileNotFoundError):
+            written |= {f.stat().st_mtime_ns for f in (project / f"{name}-cache").glob("xbt-stage2-*/last.ckpt")}
+        time.sleep(0.01)
+    process.send_signal(sent)
+    stdout, stderr = process.communicate()
+    assert (process.returncode, stdout) == (code, ""), stderr
+    assert "Traceback" not in stderr
     assert not (project / name).exists()
     done = run("fit", project / f"{name}.yaml")
     assert done.exit_code == 0, done.stderr

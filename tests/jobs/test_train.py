@@ -2,11 +2,8 @@
 
 import contextlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -424,20 +421,18 @@ def longer(project):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, longer, sent, code):
+def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, longer, warm_commands, sent, code):
     name = f"ended-{int(sent)}"
     path = settings_of(project, name, training=LONGER)
-    command = [sys.executable, "-m", "embridge", "train", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
-        deadline, written = time.monotonic() + 300, set()
-        while len(written) < 4 and time.monotonic() < deadline:  # so that more than one step is kept
-            with contextlib.suppress(FileNotFoundError):
-                written |= {f.stat().st_mtime_ns for f in (project / name / "cache").glob("train-*/last.ckpt")}
-            time.sleep(0.01)
-        process.send_signal(sent)
-        stdout, stderr = process.communicate(timeout=300)
-    assert process.returncode == code, stderr
-    assert stdout == b""
+    process = warm_commands.start("train", path)
+    deadline, written = time.monotonic() + 300, set()
+    while len(written) < 4 and time.monotonic() < deadline:  # so that more than one step is kept
+        with contextlib.suppress(FileNotFoundError):
+            written |= {f.stat().st_mtime_ns for f in (project / name / "cache").glob("train-*/last.ckpt")}
+        time.sleep(0.01)
+    process.send_signal(sent)
+    stdout, stderr = process.communicate()
+    assert (process.returncode, stdout) == (code, ""), stderr
     assert not (project / name / "model").exists()
     (kept,) = (project / name / "cache").glob("train-*")
     done = run("train", path)
