@@ -214,6 +214,39 @@ def test_a_file_in_the_place_of_a_folder_and_the_other_way_round_are_refused_bef
         write_file(tmp_path / "up", "new")
 
 
+@pytest.mark.parametrize(
+    "listed", ['["../precious.txt"]', '["sub/../../precious.txt"]', '["."]', '["/"]', "[7]", "[", "{}["]
+)
+def test_a_folder_from_elsewhere_removes_nothing_outside_of_itself(tmp_path, listed):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("kept")
+    write_folder(tmp_path / "folder", "old")
+    planted = tmp_path / "folder" / ".embridge-next"
+    planted.mkdir()
+    (planted / "embridge-obsolete.json").write_text(listed)
+    with pytest.raises(InvalidInput, match="is not what a killed writer leaves"), whole_folder(tmp_path / "folder"):
+        pass
+    assert precious.read_text() == "kept"
+    assert (tmp_path / "folder" / MARKER).read_text() == "old"
+
+
+def test_a_link_within_a_folder_leads_no_writer_out_of_it(tmp_path):
+    (tmp_path / "outside").mkdir()
+    precious = tmp_path / "outside" / "precious.txt"
+    precious.write_text("kept")
+    write_folder(tmp_path / "folder", "old")
+    shutil.rmtree(tmp_path / "folder" / "sub")
+    (tmp_path / "folder" / "sub").symlink_to(tmp_path / "outside")
+    planted = tmp_path / "folder" / ".embridge-next"
+    (planted / "sub").mkdir(parents=True)
+    (planted / "sub" / "precious.txt").write_text("replaced")
+    for listed in ("[]", '["sub/precious.txt"]'):
+        (planted / "embridge-obsolete.json").write_text(listed)
+        with pytest.raises(InvalidInput, match="leads out of"), whole_folder(tmp_path / "folder"):
+            pass
+    assert precious.read_text() == "kept"
+
+
 def test_a_file_is_known_by_a_mark_near_its_beginning_or_its_end(tmp_path):
     def refuse(name):
         refuse_foreign_file(tmp_path / name, marks=(b"kind",), what="a report")

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from embridge.atomic_write._temporary import is_leftover, locked, sync, temporary_folder
 from embridge.errors import InvalidInput
@@ -168,6 +168,7 @@ def _goes(new: Path, old: Path, name: str) -> bool:
 def _require_same_kinds(new: Path, old: Path) -> None:
     for entry in new.rglob("*"):
         there = old / entry.relative_to(new)
+        _require_within(old, there)
         if there.exists() and there.is_dir() != entry.is_dir():
             kinds = ("folder", "file") if there.is_dir() else ("file", "folder")
             raise InvalidInput(f"{there} is a {kinds[0]}; a {kinds[1]} of that name is to be written. Move it away")
@@ -180,10 +181,12 @@ def _finish(folder: Path) -> None:
     staged = folder / _NEXT
     if not staged.is_dir():
         return
-    for name in json.loads((staged / _OBSOLETE).read_text(encoding="utf-8")):
+    for name in _obsolete(staged):
+        _require_within(folder, folder / name)
         _remove(folder / name)
     for source in sorted(staged.rglob("*")):
         target = folder / source.relative_to(staged)
+        _require_within(folder, target)
         if source.is_dir():
             target.mkdir(exist_ok=True)
         elif source.name != _OBSOLETE:
@@ -192,6 +195,23 @@ def _finish(folder: Path) -> None:
     sync(folder)
     os.replace(staged, folder / _SPENT)
     shutil.rmtree(folder / _SPENT, ignore_errors=True)
+
+
+def _require_within(folder: Path, path: Path) -> None:
+    if not path.parent.resolve().is_relative_to(folder.resolve()):
+        raise InvalidInput(f"{path.parent} leads out of {folder}, which is to be written into; remove that link")
+
+
+def _obsolete(staged: Path) -> list[str]:
+    """What the writer found to be in the way; a folder from elsewhere may hold anything under this name."""
+    try:
+        names = json.loads((staged / _OBSOLETE).read_text(encoding="utf-8"))
+        paths = [PurePosixPath(name) for name in names]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InvalidInput(f"{staged} is not what a killed writer leaves ({error}); remove it") from error
+    if outside := [path for path in paths if path.is_absolute() or ".." in path.parts or not path.parts]:
+        raise InvalidInput(f"{staged} is not what a killed writer leaves: it names {str(outside[0])!r}; remove it")
+    return [str(path) for path in paths]
 
 
 def _remove(path: Path) -> None:
