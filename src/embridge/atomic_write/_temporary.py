@@ -73,7 +73,13 @@ def temporary_folder(path: Path, *, within: bool) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold a folder against other writers, or with other readers; nothing is held where the file system has no locks."""
+    """Hold a folder against other writers, or with other readers; nothing is held where the file system has no locks.
+
+    A temporary folder is its writer's alone, who holds it already.
+    """
+    if is_leftover(folder.name):
+        yield
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         _lock(handle, shared=shared, wait=True)
