@@ -34,19 +34,21 @@ def kind_of(path: Path) -> str:
 
 def cells_of(path: Path, *, tabs: bool) -> Iterator[tuple[int, list[str]]]:
     """The rows of a csv, or of a tsv, which has no quotes, the header first; ``[]`` for a blank line."""
-    place = _Place(path)
+    lines = _Lines(path)
     # strict: a quote that is never closed would otherwise swallow all rows after it
     quoting: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    rows = csv.reader(place.lines(), **(quoting if tabs else {"strict": True, "skipinitialspace": True}))
+    rows = csv.reader(lines, **(quoting if tabs else {"strict": True, "skipinitialspace": True}))
     begins = 1
     try:
         for row in rows:
-            if place.quoted and not tabs and any(map(_QUOTED_LATE.match, row)):
-                raise InvalidInput(
-                    f"{path}, line {begins}: white space stands before a quote; begin the cell with its quote"
-                )
+            if lines.quoted:
+                if not tabs and any(map(_QUOTED_LATE.match, row)):
+                    raise InvalidInput(
+                        f"{path}, line {begins}: white space stands before a quote; begin the cell with its quote"
+                    )
+                lines.quoted = False
             yield begins, row
-            begins, place.quoted = place.number + 1, False
+            begins = rows.line_num + 1
     except csv.Error as error:
         raise InvalidInput(
             f"{path} cannot be read as {'tsv' if tabs else 'csv'}, line {begins}: {_why(error)}"
@@ -73,10 +75,10 @@ def objects_of(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
         yield number, row
 
 
-def require_row(where: str, cells: int, names: list[str]) -> None:
+def require_row(path: Path, line: int, row: Sequence[str], names: Sequence[str]) -> None:
     """Refuse a row with more cells than the header: an unquoted comma would move values into the wrong column."""
-    if cells > len(names):
-        raise InvalidInput(f"{where}: {cells} cells, the header {len(names)}; quote cells with commas")
+    if len(row) > len(names):
+        raise InvalidInput(f"{path}, line {line}: {len(row)} cells, the header {len(names)}; quote cells with commas")
 
 
 def require_columns(where: object, wanted: Collection[str], present: Sequence[str]) -> None:
@@ -93,24 +95,20 @@ def refuse_columns(where: object, expected: str, present: Sequence[str]) -> NoRe
     raise MissingSetting(f"{where}: expected {expected}; came {list(present)}{advice}")
 
 
-class _Place:
-    """The lines of a file, how many were taken, and whether one had a quote; each lone CR ends a line too."""
+class _Lines:
+    """The lines of a file, of which each lone CR ends one too, and whether a quote stood in those taken last."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.number, self.quoted = path, 0, False
+        self.path, self.quoted = path, False
 
-    def lines(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[str]:
         for _, line in decoded_lines(self.path):
             if '"' in line:
                 self.quoted = True
             if "\r" not in line or line.find("\r") == len(line) - 2:
-                self.number += 1
                 yield line
-                continue
-            for part in re.split("(?<=\r)(?!\n)", line):
-                if part:
-                    self.number += 1
-                    yield part
+            else:
+                yield from filter(None, re.split("(?<=\r)(?!\n)", line))
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

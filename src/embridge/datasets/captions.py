@@ -131,8 +131,7 @@ def _from_table(file: Path, column: str | None, *, tabs: bool) -> Iterator[str]:
         raise InvalidInput(f"{file}: columns repeat: {[name]}")
     place = header.index(name)
     for line, row in rows:
-        if len(row) > len(header):
-            require_row(f"{file}, line {line}", len(row), header)
+        require_row(file, line, row, header)
         yield row[place] if place < len(row) else ""
 
 

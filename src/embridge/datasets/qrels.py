@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def read_qrels(path: Path | str, *, names: Mapping[str, str] | None = None) -> l
         is_beir = tuple(cell.strip() for cell in first[1].split("\t")) == _BEIR
         whole = chain([first], lines)
         rows, expected = (_beir(path, whole), _BEIR) if is_beir else (_trec(whole), _TREC)
-        found = [_row(path, line, cells, expected) for line, cells in rows]
+        found = [_judgement(partial("{}, line {}".format, path, line), cells, expected) for line, cells in rows]
     if not found:
         raise InvalidInput(f"{path} holds no judgement; expected lines of {', '.join(_TREC)}")
     return found
@@ -73,7 +74,7 @@ def _from_table(table: Table) -> list[tuple[str, str, float]]:
     require_columns(table.path, names, table.names)
     columns = table.columns(names[:2], "id") | table.columns(names[2:])
     cells = zip(*(columns[name] for name in names), strict=True)
-    return [_judgement(table.where(row), list(one), names) for row, one in enumerate(cells)]
+    return [_judgement(partial(table.where, row), one, names) for row, one in enumerate(cells)]
 
 
 def _trec(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
@@ -98,18 +99,14 @@ def _beir(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, l
         raise InvalidInput(f"{path} cannot be read as qrels, line {reader.line_num}: {error}") from error
 
 
-def _row(path: Path, line: int, cells: list[str], expected: tuple[str, ...]) -> tuple[str, str, float]:
-    return _judgement(f"{path}, line {line}", cells, expected)
-
-
-def _judgement(where: str, cells: list[str], expected: tuple[str, ...]) -> tuple[str, str, float]:
+def _judgement(where: Callable[[], str], cells: Sequence[str], expected: tuple[str, ...]) -> tuple[str, str, float]:
     if len(cells) != len(expected) or not all(cells):
         came = f"{len(cells)} columns" if len(cells) != len(expected) else "a blank one"
         more = len(cells) > len(expected) == len(_TREC)
         advice = "; put tabs between them where ids hold spaces" if more else ""
-        raise InvalidInput(f"{where}: expected {len(expected)} columns ({', '.join(expected)}), came {came}{advice}")
+        raise InvalidInput(f"{where()}: expected {len(expected)} columns ({', '.join(expected)}), came {came}{advice}")
     query, *_, item, text = cells
     grade = finite_number(text)
     if grade is None:
-        raise InvalidInput(f"{where}: expected a finite number as grade, came {text[:_SHOWN]!r}")
+        raise InvalidInput(f"{where()}: expected a finite number as grade, came {text[:_SHOWN]!r}")
     return query, item, grade

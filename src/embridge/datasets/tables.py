@@ -163,7 +163,7 @@ def _csv(path: Path) -> Table:
         if not names:
             names, values = cells, [[] for _ in cells]
             continue
-        require_row(f"{path}, line {line}", len(cells), names)
+        require_row(path, line, cells, names)
         lines.append(line)
         for place, column in enumerate(values):
             column.append(cells[place] if place < len(cells) else "")
