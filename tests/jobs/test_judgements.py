@@ -45,8 +45,8 @@ def project(tmp_path):
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(models | {"fit": {"method": "procrustes"}}))
     assert run("fit", tmp_path / "base.yaml").exit_code == 0
     (tmp_path / "pairs.csv").write_text(
-        "query,document,clicks,language\n"
-        + "".join(f"q{i},d{i},{1 + i},{'de' if i % 2 else 'en'}\n" for i in range(60))
+        "query,document,clicks,language,title,asked\n"
+        + "".join(f"q{i},d{i},{1 + i},{'de' if i % 2 else 'en'},shoe {i},which {i}?\n" for i in range(60))
     )
 
     def evaluate(**settings):
@@ -59,13 +59,20 @@ def project(tmp_path):
 
 
 def test_pairs_with_slices_of_a_column(project):
-    done = project(judged="pairs.csv", slices=["language"], gates=["recall_at_10[language=de] new/new >= 0.5"])
+    names = {"query_title": "asked"}
+    done = project(
+        judged="pairs.csv", columns=names, slices=["language"], gates=["recall_at_10[language=de] new/new >= 0.5"]
+    )
     assert done.exit_code == 0, done.stderr
     summary = load_summary(project.folder / "report.json")
     assert {(s.label, s.queries) for s in summary.slices} == {("de", 30), ("en", 30)}
     assert summary.asked[0].source == "judged pairs"
     assert summary.asked[0].gallery == 200
     assert "cascade" not in summary.asked[0].cells  # 100 of 200 documents would be half a backfill
+    page = (project.folder / "report.html").read_text()
+    number = next(flip.query.removeprefix("q") for flip in [*summary.flips, *summary.wins])
+    assert f"which {number}? (q{number})" in page, "a query by what its table calls it"
+    assert f"shoe {number} (d{number})" in page
 
 
 @pytest.mark.slow

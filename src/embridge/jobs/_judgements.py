@@ -12,13 +12,15 @@ from embridge.datasets.labels import labels_of
 from embridge.datasets.qrels import read_qrels
 from embridge.datasets.tables import Table, read_table
 from embridge.datasets.text_lines import read_captions
-from embridge.errors import SettingsError
+from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation import CROSS_MODAL, LabelRelevance, Relevance, frequency_slices
 from embridge.evaluation.gates import parse_gate
 from embridge.evaluation.relevance import AnyRelevance
 from embridge.settings import EvaluateSettings
 
 __all__ = ["Judgements", "read_judgements", "read_orders", "require_answerable", "require_apart"]
+
+_TITLES = (("id", "title"), ("id", "text"), ("document", "title"), ("image", "title"), ("query", "query_title"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Judgements:
     queries and items are the texts and images themselves where pairs name them, and empty where judgements are by id;
     relevance is None where it is the new model's neighbours, which are not known before its vectors are. labelled: the ids
     of labels, which are paths of images where models are encoders, unless ``texts`` has what stands for each. folder: where
-    the images are that these name; None where judgements are of ids alone.
+    the images are that these name; None where judgements are of ids alone. titles: what people read for an id.
     """
 
     relevance: AnyRelevance | None
@@ -39,6 +41,7 @@ class Judgements:
     texts: Mapping[str, str] = field(default_factory=dict)
     slices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     folder: Path | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def modalities(self) -> frozenset[str]:
@@ -122,8 +125,15 @@ def _from_pairs(settings: EvaluateSettings, table: Table) -> Judgements:
         slices["frequency"] = frequency_slices(relevance.inverted().weights) | frequency_slices(relevance.weights)
     else:
         relevance = Relevance.from_pairs(pairs.pairs)
-    folder = table.path.parent
-    return Judgements(relevance, pairs.queries, pairs.items, pairs.cross_modal, slices=slices, folder=folder)
+    return Judgements(
+        relevance,
+        pairs.queries,
+        pairs.items,
+        pairs.cross_modal,
+        slices=slices,
+        folder=table.path.parent,
+        titles=_titles(table),
+    )
 
 
 def _from_labels(settings: EvaluateSettings, images: bool, table: Table) -> Judgements:
@@ -137,7 +147,23 @@ def _from_labels(settings: EvaluateSettings, images: bool, table: Table) -> Judg
     slices = {column: labels_of(table, column=column) for column in settings.slices}
     texts = {} if images else labels_of(table, column="text")
     relevance, folder = LabelRelevance(labels, labels), table.path.parent
-    return Judgements(relevance, labelled=list(labels), texts=texts, slices=slices, folder=folder)
+    titles = texts or _titles(table)
+    return Judgements(relevance, labelled=list(labels), texts=texts, slices=slices, folder=folder, titles=titles)
+
+
+def _titles(table: Table) -> dict[str, str]:
+    """The title of each id, of the first row that has one; blank ones and columns that hold none are passed over."""
+    titles: dict[str, str] = {}
+    for column, title in _TITLES:
+        if column in table.names and title in table.names:
+            try:
+                values = table.columns([column], "id")[column], table.columns([title])[title]
+            except InvalidInput:  # they are there to be looked at, and no run fails for that
+                continue
+            for name, text in zip(*values, strict=True):
+                if text:
+                    titles.setdefault(name, text)
+    return titles
 
 
 def _require_columns(table: Table, columns: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from embridge.atomic_write import refuse_foreign_file
 from embridge.errors import SettingsError, require
 from embridge.evaluation import Relevance, Scope, Side, Summary, evaluate
 from embridge.evaluation.measures import FULL
-from embridge.evaluation.render.html import PAGE_MARKS, pictures_from, save_html
+from embridge.evaluation.render.html import PAGE_MARKS, Picture, Show, pictures_from, save_html
 from embridge.evaluation.render.markdown import report_markdown
 from embridge.evaluation.report_files import require_free_report, save_report, summary_to_dict
 from embridge.jobs._judgements import Judgements, read_judgements, read_orders, require_answerable
@@ -87,9 +87,7 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     summary = save_report(
         report, settings.report, gates=options.gates, precisions=options.precisions, thresholds=options.thresholds
     )
-    has_pictures = options.judged is not None or settings.old.encoder is not None
-    show = pictures_from(judgements.folder) if judgements.folder is not None and has_pictures else None
-    save_html(settings.report.with_suffix(".html"), summary, show=show)
+    save_html(settings.report.with_suffix(".html"), summary, show=_show(settings, options, judgements))
     if fingerprint(settings.upgrade) == evaluated:
         upgrade.save(settings.upgrade, report=summary_to_dict(summary), card=report_markdown(summary))
     else:
@@ -103,6 +101,19 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
 def _by_images(settings: Settings) -> bool:
     """Whether every encoder takes images, so that labels can be of them."""
     return all(takes_images(model) for model in (settings.old, settings.new) if model.encoder is not None)
+
+
+def _show(settings: Settings, options: EvaluateSettings, judgements: Judgements) -> Show | None:
+    """What people look at for an id: its picture, else its title and the id."""
+    has_pictures = options.judged is not None or settings.old.encoder is not None
+    pictures = pictures_from(judgements.folder) if judgements.folder is not None and has_pictures else None
+
+    def show(item: str) -> Picture | str:
+        seen = item if pictures is None else pictures(item)
+        title = judgements.titles.get(item, item)
+        return seen if isinstance(seen, Picture) or title == item else f"{title} ({item})"
+
+    return show if judgements.titles else pictures
 
 
 def _scope(settings: Settings, options: EvaluateSettings, judgements: Judgements, upgrade: Upgrade, old: Side) -> Scope:

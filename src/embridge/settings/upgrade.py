@@ -119,7 +119,8 @@ class EvaluateSettings(Strict):
         qrels: Graded judgements as TREC and BEIR write them.
         labels: A table of labels; items of the query's own label are right.
         neighbours: So many nearest items by the new model are right, where nobody judged anything.
-        columns: What the columns of the table are called, where it is not text, image, query, document, id, label and score.
+        columns: What the columns of the table are called, where it is not text, image, query, document, id, label, score,
+            title and query_title.
         clicks: The column of the pairs that says how often each was clicked.
         slices: Columns by which figures are shown apart.
         metrics: See `embridge.evaluation.MEASURES`.
@@ -173,7 +174,8 @@ class EvaluateSettings(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> EvaluateSettings:
-        require_column_keys(self.columns, ("text", "image", "query", "document", "id", "label", "score"))
+        names = ("text", "image", "query", "document", "id", "label", "score", "title", "query_title")
+        require_column_keys(self.columns, names)
         scope = Scope(metrics=self.metrics, cells=self.cells or ())
         cells = (OLD, UPGRADED, BACKFILLED, "naive", *(MORE_CELLS if self.cells is None else self.cells))
         for gate in map(parse_gate, self.gates):
