@@ -8,8 +8,10 @@ from pathlib import Path
 from embridge.datasets._rows import kind_of
 from embridge.datasets.captions import Captions, read_all_captions
 from embridge.datasets.image_text import ImageTextPairs, read_image_text
-from embridge.errors import SettingsError
-from embridge.jobs._judgements import Judgements, read_judgements, require_apart
+from embridge.jobs._judged_ids import require_judged_ids
+from embridge.jobs._judgements import Judgements, read_judgements
+from embridge.jobs._leaks import require_apart, require_other_queries
+from embridge.jobs.models import takes_images
 from embridge.settings import EvaluateSettings, FitSettings, Settings
 from embridge.settings._columns import columns_of
 
@@ -51,8 +53,9 @@ class FitInputs:
 def read_fit_inputs(settings: Settings) -> FitInputs:
     """Read them all.
 
-    Raises `InvalidInput` for files that cannot be read, and `SettingsError` where one holds queries, texts or images of
-    another that has to be apart from it: nothing may be chosen by or trained on what is reported.
+    Raises `InvalidInput` for files that cannot be read and for judged ids that no vector has, and `SettingsError` where one
+    file holds queries, texts or images of another that has to be apart from it: nothing may be chosen by or trained on what
+    is reported.
     """
     options = settings.fit
     finetune_pairs, validation_pairs = _pairs(options, "finetune_pairs"), _pairs(options, "validation_pairs")
@@ -66,11 +69,15 @@ def read_fit_inputs(settings: Settings) -> FitInputs:
     reported = _reported(settings, needed=any((finetune_pairs, validation_pairs, judged)))
     for key, pairs in (("finetune_pairs", finetune_pairs), ("validation_pairs", validation_pairs)):
         if pairs is not None and reported is not None:
-            require_apart(pairs, reported, names=(f"fit.{key}", "evaluate.judged"), why=_FLATTERS[key])
+            require_apart(pairs, reported, names=(f"fit.{key}", _source(settings)), why=_FLATTERS[key])
     if validation_pairs is not None and judged is not None:
         why = _FLATTERS["validation_pairs"]
         require_apart(validation_pairs, judged, names=("fit.validation_pairs", "fit.judged"), why=why)
-    _require_other_queries(judged, reported)
+    if judged is not None and reported is not None:
+        why = _FLATTERS["judged"]
+        require_other_queries(judged, reported, names=("fit.judged", _source(settings)), why=why)
+    for judgements in (judged, reported):
+        require_judged_ids(settings, judgements)
     captions = None if options.captions is None else read_all_captions(options.captions, column=_column(options))
     return FitInputs(captions, judged, reported, validation_pairs, finetune_pairs)
 
@@ -92,18 +99,15 @@ def _column(options: FitSettings) -> str | None:
 def _reported(settings: Settings, *, needed: bool) -> Judgements | None:
     """What the upgrade will be judged by; where nothing has to be apart from it, only if it is there already."""
     evaluate = settings.evaluate
-    if evaluate is None or not (needed or (evaluate.judged is not None and evaluate.judged.exists())):
+    files = [] if evaluate is None else [evaluate.judged, evaluate.qrels, evaluate.labels]
+    if evaluate is None or not (needed or any(file is not None and file.exists() for file in files)):
         return None
-    return read_judgements(evaluate)
+    encoded = [model for model in (settings.old, settings.new) if model.encoder is not None]
+    return read_judgements(evaluate, images=all(map(takes_images, encoded)))
 
 
-def _require_other_queries(judged: Judgements | None, reported: Judgements | None) -> None:
-    if judged is None or reported is None:
-        return
-    queries = set(reported.queries)
-    shared = [query for query in judged.queries if query in queries]
-    if shared:
-        raise SettingsError(
-            f"fit.judged and evaluate.judged share {len(shared)} queries, first {shared[0]!r}: {_FLATTERS['judged']}; keep "
-            "them apart"
-        )
+def _source(settings: Settings) -> str:
+    """The key of what the upgrade will be judged by."""
+    evaluate = settings.evaluate
+    keys = [key for key in ("judged", "qrels", "labels") if evaluate is not None and getattr(evaluate, key) is not None]
+    return f"evaluate.{keys[0] if keys else 'neighbours'}"

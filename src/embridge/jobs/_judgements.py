@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embridge.datasets.image_text import ImageTextPairs
 from embridge.datasets.judged_pairs import JudgedPairs, pairs_of
 from embridge.datasets.labels import labels_of
 from embridge.datasets.qrels import read_qrels
@@ -18,7 +17,7 @@ from embridge.evaluation.gates import parse_gate
 from embridge.evaluation.relevance import AnyRelevance
 from embridge.settings import EvaluateSettings
 
-__all__ = ["Judgements", "read_judgements", "read_orders", "require_answerable", "require_apart"]
+__all__ = ["Judgements", "read_judgements", "read_orders", "require_answerable"]
 
 _TITLES = (("id", "title"), ("id", "text"), ("document", "title"), ("image", "title"), ("query", "query_title"))
 
@@ -90,27 +89,6 @@ def read_orders(settings: EvaluateSettings) -> dict[str, list[str] | None]:
     """The backfill orders to draw: random, where a curve is asked for, and files of ids, one a line."""
     random: dict[str, list[str] | None] = {"random": None} if settings.curve else {}
     return random | {name: read_captions(path) for name, path in settings.orders.items()}
-
-
-def require_apart(pairs: ImageTextPairs, judgements: Judgements, *, names: tuple[str, str], why: str) -> None:
-    """Raise `SettingsError` where what is judged has a text or an image of these pairs too.
-
-    names: of both in the settings, these pairs first; why: what would come of it.
-    """
-    texts, images = set(judgements.queries), set[Path]()
-    if judgements.cross_modal and judgements.folder is not None:
-        images = {(judgements.folder / item).resolve() for item in judgements.items}
-    else:
-        texts |= set(judgements.items)
-    shared = {
-        "texts": [text for text in dict.fromkeys(pairs.captions) if text in texts],
-        "images": [image for image in dict.fromkeys(map(str, pairs.images)) if Path(image).resolve() in images],
-    }
-    for what, both in shared.items():
-        if both:
-            raise SettingsError(
-                f"{' and '.join(names)} share {len(both)} {what}, first {both[0]!r}: {why}; keep them apart"
-            )
 
 
 def _from_pairs(settings: EvaluateSettings, table: Table) -> Judgements:

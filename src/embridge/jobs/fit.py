@@ -77,11 +77,13 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     if finetuning is not None and inputs.finetune_pairs is not None:
         finetuning.method.split(inputs.finetune_pairs, seed=options.seed)  # too few are refused now
     validated_by = encoded_validation_pairs(settings, inputs.validation_pairs, models)
+    judged = (
+        _judged_queries(settings, inputs.judged, models) if isinstance(method, Choose) else None
+    )  # ids are looked up now
     pairs = replace(_caption_pairs(settings, inputs, cache, models, progress), judged_by=validated_by)
     choice, score = None, ""
     if isinstance(method, Choose):
         method = replace(method, cross_modal=method.cross_modal or _searches_images(settings, inputs))
-        judged = _judged_queries(settings, inputs.judged, models)
         choice = choose(pairs, method, judged=judged, seed=options.seed, progress=progress)
         upgrade, score = choice.upgrade, _score(settings, cross_modal=method.cross_modal)
     else:
