@@ -185,7 +185,7 @@ PUBLIC = {
     "embridge.jobs.demo": "DemoResult run_demo",
     "embridge.jobs.describe": "describe",
     "embridge.jobs.description": "Description Kind",
-    "embridge.jobs.evaluate": "NAMED_FOR_EVALUATION evaluate_upgrade",
+    "embridge.jobs.evaluate": "JUDGED_CAPTIONS NAMED_FOR_EVALUATION evaluate_upgrade",
     "embridge.jobs.export": "export_upgrade",
     "embridge.jobs.fit": "Fitted fit_upgrade",
     "embridge.jobs.fitted": "Fitted",

@@ -5,8 +5,10 @@ import pytest
 import yaml
 
 from embridge import Embeddings, Space
+from embridge.datasets.captions import read_all_captions
 from embridge.datasets.image_text import read_image_text
 from embridge.errors import InvalidInput, SettingsError
+from embridge.jobs._fit_inputs import FitInputs
 from embridge.jobs._judgements import read_judgements
 from embridge.jobs._leaks import require_apart, require_other_queries
 from embridge.jobs.fit import fit_upgrade
@@ -82,6 +84,16 @@ def test_queries_to_choose_by_are_not_labelled_texts_or_images(folder):
     labels = judged(table(folder / "labels.csv", ("id", "label"), [("0.png", "x"), ("1.png", "y")]), "labels")
     with pytest.raises(SettingsError, match=r"share 1 images, first '.*copy.png'"):
         require_other_queries(pairs, labels, names=("a", "b"), why=WHY)
+
+
+def test_judged_queries_that_the_bridge_is_fitted_on_are_counted(folder):
+    (folder / "captions.txt").write_text("a red shoe\na boat\na cat\n")
+    captions = read_all_captions(folder / "captions.txt")
+    reported = judged(table(folder / "report.csv", ("query", "document"), [("a boat", "d1"), ("a dog", "d2")]))
+    inputs = FitInputs(captions, None, reported, None, None)
+    assert inputs.judged_captions == (1, 2)
+    assert FitInputs(None, None, reported, None, None).judged_captions == (0, 2)
+    assert FitInputs(captions, None, None, None, None).judged_captions == (0, 0)
 
 
 def vectors(folder, **files):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -92,6 +92,8 @@ def evaluate(
         if i == 1:
             old, new, relevance = old.reversed(), new.reversed(), relevance.inverted()
         asked = _asked(old, new, upgrade, relevance, scope)
+        if i == 0:
+            asked = replace(asked, notes=(*asked.notes, *scope.notes))
         tasks.append(_task(direction, asked, scope, source=relevance.source))
         finds = _finds(asked.bench, asked.judged, scope)
         for j, (name, find) in enumerate(finds.items()):

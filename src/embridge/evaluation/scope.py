@@ -38,6 +38,7 @@ class Scope:
         cascade_items: How many items the cascade re-encodes for a query.
         seed: Draws the random order and the resamples of every interval.
         about: Plain JSON to keep in the report.
+        notes: What a reader should know of the queries of the first direction; a caution each.
 
     Raises:
         SettingsError: There is no such metric or cell, or a number is out of range.
@@ -59,6 +60,7 @@ class Scope:
     cascade_items: int = 100
     seed: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.metrics or len(set(self.directions)) not in (1, 2) or self.depth < 1 or self.cascade_items < 1:

@@ -45,6 +45,13 @@ class FitInputs:
         return None if self.captions is None else self.captions.texts
 
     @property
+    def judged_captions(self) -> tuple[int, int]:
+        """How many queries that the upgrade will be judged by are captions that it is fitted on, and of how many."""
+        queries = [] if self.reported is None else self.reported.queries
+        asked = set(map(str.strip, queries))
+        return len(asked & {text.strip() for text in self.texts or ()} if asked else ()), len(asked)
+
+    @property
     def of_images(self) -> bool:
         """Whether anything that is judged is an image that a text finds."""
         return any(part is not None and part.cross_modal for part in (self.judged, self.reported))

@@ -22,7 +22,10 @@ from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, Settings
 from embridge.settings.reading import require_files
 
-__all__ = ["NAMED_FOR_EVALUATION", "evaluate_upgrade"]
+__all__ = ["JUDGED_CAPTIONS", "NAMED_FOR_EVALUATION", "evaluate_upgrade"]
+
+JUDGED_CAPTIONS = "judged_captions"
+"""The figure of an upgrade that says how many of the judged queries were fitted on, and of how many."""
 
 NAMED_FOR_EVALUATION = (
     *(f"evaluate.{key}" for key in ("judged", "qrels", "labels", "orders")),
@@ -116,6 +119,16 @@ def _show(settings: Settings, options: EvaluateSettings, judgements: Judgements)
     return show if judgements.titles else pictures
 
 
+def _notes(upgrade: Upgrade) -> tuple[str, ...]:
+    if JUDGED_CAPTIONS not in upgrade.provenance.figures:
+        return ()
+    shared, queries = upgrade.provenance.figures[JUDGED_CAPTIONS]
+    return (
+        f"{shared:,} of {queries:,} judged queries are captions that the bridge was fitted on; queries that it has not seen "
+        "may gain less",
+    )
+
+
 def _scope(settings: Settings, options: EvaluateSettings, judgements: Judgements, upgrade: Upgrade, old: Side) -> Scope:
     cells = _applicable(options, upgrade, old) if options.cells is None else options.cells
     folder = {} if options.judged is None else {"items": os.path.relpath(options.judged.parent, settings.report.parent)}
@@ -129,6 +142,7 @@ def _scope(settings: Settings, options: EvaluateSettings, judgements: Judgements
         slices=judgements.slices,
         unjudged=options.unjudged,
         own_items=options.own_items,
+        notes=_notes(upgrade),
         cascade_items=options.cascade_items,
         seed=options.seed,
         about={"upgrade": upgrade.provenance.method, "fitted on": upgrade.provenance.data} | folder | named,

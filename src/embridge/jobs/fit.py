@@ -17,7 +17,7 @@ from embridge.jobs._fit_inputs import FitInputs, read_fit_inputs
 from embridge.jobs._judgements import Judgements
 from embridge.jobs._model_vectors import caption_vectors, side_of
 from embridge.jobs._validation_pairs import encoded_validation_pairs, require_validated
-from embridge.jobs.evaluate import NAMED_FOR_EVALUATION
+from embridge.jobs.evaluate import JUDGED_CAPTIONS, NAMED_FOR_EVALUATION
 from embridge.jobs.fitted import Fitted
 from embridge.jobs.models import Models, takes_images
 from embridge.methods import Pairs, make
@@ -94,6 +94,7 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     if finetuning is not None and inputs.finetune_pairs is not None:
         new = models.encoder(settings.new)
         upgrade = finetuning.fit(upgrade, inputs.finetune_pairs, new, captions=pairs, progress=progress)
+    upgrade = _with_judged_captions(upgrade, inputs)
     upgrade.save(settings.upgrade)
     return Fitted(upgrade, choice, score, inputs.captions)
 
@@ -108,6 +109,15 @@ def _with_encoders(upgrade: Upgrade, settings: Settings) -> Upgrade:
     """The upgrade, whose provenance names the models."""
     names = {side: model.encoder for side, model in (("old", settings.old), ("new", settings.new)) if model.encoder}
     return replace(upgrade, provenance=replace(upgrade.provenance, encoders=names))
+
+
+def _with_judged_captions(upgrade: Upgrade, inputs: FitInputs) -> Upgrade:
+    """The upgrade, whose provenance says how many of the judged queries it was fitted on, if it was on any."""
+    shared, queries = inputs.judged_captions
+    if not shared:
+        return upgrade
+    figures = {**upgrade.provenance.figures, JUDGED_CAPTIONS: [shared, queries]}
+    return replace(upgrade, provenance=replace(upgrade.provenance, figures=figures))
 
 
 def _caption_pairs(settings: Settings, inputs: FitInputs, cache: Path, models: Models, progress: Progress) -> Pairs:
