@@ -314,7 +314,7 @@ def test_prompts_stand_before_the_texts_and_in_the_recipe(service):
 
 
 def test_half_a_character_is_refused_before_anything_is_sent(service):
-    with pytest.raises(InvalidInput, match="text 1 "):
+    with pytest.raises(InvalidInput, match="text item 1 holds half of a character"):
         connect(service).encode(["a", "b\ud83d"], modality="text")
     assert service.seen == []
 
