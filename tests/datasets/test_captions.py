@@ -187,6 +187,11 @@ def test_tables_may_end_their_lines_as_any_system_does(tmp_path, kind, end):
         read_all_captions(tmp_path / f"x{kind}")
 
 
+def test_ndjson_is_another_name_of_json_lines(tmp_path):
+    (tmp_path / "x.ndjson").write_text('{"text": "a cat"}\n')
+    assert read_all_captions(tmp_path / "x.ndjson").texts == read_all_captions(tmp_path).texts == ["a cat"]
+
+
 def test_a_suffix_counts_in_capitals_too(tmp_path):
     write(tmp_path / "x.csv", ["a cat"]).rename(tmp_path / "X.CSV")
     assert read_all_captions(tmp_path / "X.CSV").texts == read_all_captions(tmp_path).texts == ["a cat"]

@@ -14,7 +14,7 @@ from embridge.errors import InvalidInput, MissingSetting
 
 __all__ = ["cells_of", "kind_of", "objects_of", "refuse_columns", "require_columns", "require_row"]
 
-_KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
+_KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _OTHERS = (".json", ".xlsx", ".xls", ".ods", ".arrow", ".feather", ".npy", ".npz", ".zip")
 _QUOTED_LATE = re.compile(r'\s+"')
 
@@ -91,8 +91,10 @@ def require_columns(where: object, wanted: Collection[str], present: Sequence[st
 def refuse_columns(where: object, expected: str, present: Sequence[str]) -> NoReturn:
     """Raise `MissingSetting` for a table whose columns are others than expected."""
     mark = next((mark for mark in (";", "\t", "|", ",") if len(present) == 1 and mark in present[0]), "")
-    advice = f"; is {mark!r} between its columns? Save it as csv with commas or tsv with tabs" if mark else ""
-    raise MissingSetting(f"{where}: expected {expected}; came {list(present)}{advice}")
+    advice = "say what they are called with columns"
+    if mark:
+        advice = f"is {mark!r} between its columns? Save it as csv with commas or tsv with tabs"
+    raise MissingSetting(f"{where}: expected {expected}; came {list(present)}; {advice}")
 
 
 class _Lines:

@@ -17,7 +17,7 @@ from embridge.errors import EmbridgeError, InvalidInput, MissingSetting, require
 __all__ = ["Captions", "read_all_captions"]
 
 _COLUMNS = ("caption", "text")
-_KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+_KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _EXPECTED = "text with one caption a line, csv, tsv, jsonl or parquet with a column of them, or a folder of such files"
 
 

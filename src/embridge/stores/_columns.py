@@ -63,12 +63,12 @@ def plain_column(name: str, values: list[Any]) -> list[Any]:
         return _as_numbers(name, column)
     if len(kinds) > 1:
         raise InvalidInput(f"payload column {name!r}: a column holds one type, came {' and '.join(sorted(kinds))}")
-    if kinds == {"whole numbers"}:
-        for row, value in enumerate(column):
-            if value is not None and not _LEAST <= value <= _MOST:
-                raise InvalidInput(
-                    f"payload column {name!r}, row {row}: {value} does not fit into 64 bits; keep it as text"
-                )
+    whole = [value for value in column if value is not None] if kinds == {"whole numbers"} else []
+    if whole and not _LEAST <= min(whole) <= max(whole) <= _MOST:
+        row = next(row for row, value in enumerate(column) if value is not None and not _LEAST <= value <= _MOST)
+        raise InvalidInput(
+            f"payload column {name!r}, row {row}: {column[row]} does not fit into 64 bits; keep it as text"
+        )
     return column
 
 

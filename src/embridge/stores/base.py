@@ -239,7 +239,7 @@ def require_ids(ids: Sequence[str]) -> None:
         >>> require_ids(["it's 17", "größe"])
     """
     try:
-        for name in ids:
-            require_text(name)
+        require_text("".join(ids))
     except ValueError as error:
-        raise InvalidInput(f"ids: {error}; write the item's id as valid text") from error
+        bad = next(name for name in ids if any("\ud800" <= letter <= "\udfff" for letter in name))
+        raise InvalidInput(f"ids: {bad!r:.60} holds half of a surrogate pair; write it as valid text") from error

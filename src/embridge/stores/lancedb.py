@@ -235,7 +235,7 @@ def _write(table: Any, rows: Embeddings, columns: dict[str, list[Any]]) -> None:
 
 def _require_measurable(rows: Embeddings) -> None:
     """Refuse vectors whose squared length LanceDB cannot compute; zeros are none of them."""
-    lengths = np.linalg.norm(rows.vectors.astype(np.float64), axis=1)
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows.vectors, rows.vectors, dtype=np.float64))
     bad = lengths > _LONGEST
     if rows.space.metric == "cosine":
         bad |= (lengths > 0) & (lengths < _SHORTEST)
