@@ -64,6 +64,10 @@ def test_tables_of_others_are_named_with_what_to_do(tmp_path):
     assert "there are tables of others: docs0 (columns vector, id, text); docs1" in message
     assert "and 2 more. Read their ids and vectors and upsert them" in message
     assert "\n" not in message
+    for file in (tmp_path / "docs0.lance" / "_versions").iterdir():
+        file.write_bytes(b"damaged")
+    with pytest.raises(StoreError, match="cannot be read"):
+        open_store(tmp_path)
 
 
 def test_tables_of_others_are_left_alone(tmp_path, store):

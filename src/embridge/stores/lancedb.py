@@ -173,7 +173,8 @@ class LanceStore:
         """What there is where no table is ours, and what to do."""
         if not names:
             return "is it another folder?"
-        columns = {name: ", ".join(self._database.open_table(name).schema.names) for name in names[:_SHOWN]}
+        opened = {name: self._read(partial(self._database.open_table, name)) for name in names[:_SHOWN]}
+        columns = {name: ", ".join(table.schema.names) for name, table in opened.items()}
         tables = "; ".join(f"{name} (columns {held})" for name, held in columns.items())
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         return (
