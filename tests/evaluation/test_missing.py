@@ -73,7 +73,12 @@ def test_judged_queries_without_a_vector_are_counted_and_named():
 def test_what_the_scope_notes_is_a_caution_of_the_first_direction():
     relevance = Relevance.from_pairs([(f"q{i}", f"d{i}") for i in range(5)])
     report = measured(
-        VECTORS[:5], [f"q{i}" for i in range(5)], relevance, directions=["t2i", "i2t"], notes=["mind this"]
+        VECTORS[:5],
+        [f"q{i}" for i in range(5)],
+        relevance,
+        directions=["t2i", "i2t"],
+        notes=["mind this"],
+        unjudged="skip",
     )
     assert [text for text in cautions(report) if "mind this" in text] == ["text to image: mind this"]
 
