@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from embridge.errors import InvalidInput
+
 __all__ = ["Provenance", "environment", "library_versions", "processor"]
 
 _MADE_WITH = ("embridge", "numpy", "torch")
@@ -29,6 +31,9 @@ class Provenance:
         figures: What was measured while fitting, as plain JSON.
         encoders: The ``old`` and the ``new`` encoder as `embridge.encoders.load` takes them, where they are known.
 
+    Raises:
+        InvalidInput: A field is of another type, as in a file that was edited.
+
     Examples:
         >>> Provenance("procrustes", settings={"center": False}).seed
         0
@@ -41,6 +46,23 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     encoders: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        texts = {"method": self.method, "data": self.data}
+        named = {
+            "settings": self.settings,
+            "versions": self.versions,
+            "figures": self.figures,
+            "encoders": self.encoders,
+        }
+        wrong = [name for name, value in texts.items() if not isinstance(value, str)]
+        wrong += [name for name, value in named.items() if not isinstance(value, Mapping)]
+        if isinstance(self.encoders, Mapping) and not all(isinstance(name, str) for name in self.encoders.values()):
+            wrong.append("encoders")
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
+            wrong.append("seed")
+        if wrong:
+            raise InvalidInput(f"a provenance has texts, a seed and named values; its {wrong[0]} is none of these")
 
 
 def library_versions() -> dict[str, str]:

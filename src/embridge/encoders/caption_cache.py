@@ -166,7 +166,9 @@ class _Cache:
             cuts = CutTexts(int(held.get("cut", 0)), self.rows, int(held.get("longest_text", 0)))
             journal = _Journal(held["shard_rows"], list(held["crc32"]), cuts)
             same = {name: held[name] for name in self.about} == self.about
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if not all(type(number) is int and number >= 0 for number in (journal.shard_rows - 1, *journal.sums)):
+                raise ValueError("shard_rows and crc32 are whole numbers")
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise InvalidInput(f"{path} is truncated or altered ({error!r}); delete {self.folder}") from error
         file = self.folder / "vectors.f16"
         whole = needed_bytes(min(len(journal.sums) * journal.shard_rows, self.rows), self.space.dim)

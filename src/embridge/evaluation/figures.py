@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from embridge.errors import InvalidInput
 from embridge.evaluation.compatibility import Answer
 from embridge.evaluation.report import UPGRADED
 from embridge.evaluation.score_shift import Threshold
@@ -194,6 +195,9 @@ class Curve:
         intervals: The metric there, with its 95 % interval.
         auc: The area under the curve.
 
+    Raises:
+        InvalidInput: There are not as many intervals as fractions, or none.
+
     Examples:
         >>> Curve("t2i", "random", (0.0, 1.0), (Interval(0.4, 0.3, 0.5), Interval(0.6, 0.5, 0.7)), 0.5).auc
         0.5
@@ -204,6 +208,10 @@ class Curve:
     fractions: tuple[float, ...]
     intervals: tuple[Interval, ...]
     auc: float
+
+    def __post_init__(self) -> None:
+        if not self.fractions or len(self.fractions) != len(self.intervals):
+            raise InvalidInput(f"the curve by {self.order}: expected as many intervals as fractions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +225,9 @@ class Histogram:
         right: How many right hits score within each.
         wrong: How many wrong ones.
 
+    Raises:
+        InvalidInput: The edges do not rise, or there are not as many bins as counts.
+
     Examples:
         >>> Histogram("t2i", "old/old", (0.0, 0.5, 1.0), (3, 9), (8, 1)).right
         (3, 9)
@@ -227,6 +238,11 @@ class Histogram:
     edges: tuple[float, ...]
     right: tuple[int, ...]
     wrong: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        rising = list(self.edges) == sorted(self.edges) and self.edges[:1] < self.edges[-1:]
+        if not rising or not len(self.edges) - 1 == len(self.right) == len(self.wrong):
+            raise InvalidInput(f"the histogram of {self.cell}: expected rising edges, one more than counts")
 
 
 @dataclass(frozen=True, slots=True)

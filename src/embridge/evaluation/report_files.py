@@ -22,6 +22,8 @@ from embridge.evaluation.summary import Summary
 
 __all__ = ["load_report", "load_summary", "require_free_report", "save_report", "summary_to_dict"]
 
+_LARGEST = 1e18
+
 _ATTEMPTS, _WAIT_SECONDS = 4, 0.05  # a writer may be between its two renames
 _MARKS = (b'"embridge.report/', b'{\n "verdict": {\n  "decision":')  # the first stands near the end
 _COLUMNS = {"direction", "cell", "query", "items", "scores", "gains"}
@@ -226,7 +228,9 @@ def _read(path: Path) -> tuple[Summary, dict[str, Any]]:
     if not path.is_file():
         raise ArtefactError(f"{path} does not exist; expected a report, as embridge evaluate writes it")
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(
+            path.read_text(encoding="utf-8"), parse_int=_whole_number, parse_float=_finite, parse_constant=_finite
+        )
     except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(f"{path} is not a whole report ({error}); evaluate again") from error
     if not isinstance(read, dict) or read.get("schema") != "embridge.report/2":
@@ -234,16 +238,48 @@ def _read(path: Path) -> tuple[Summary, dict[str, Any]]:
         raise ArtefactError(f"{path}: expected schema embridge.report/2, came {came!r}; evaluate again")
     _with_present_names(read)
     try:
-        return TypeAdapter(Summary).validate_python(read), read
+        return _whole(TypeAdapter(Summary).validate_python(read), path), read
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ArtefactError(f"{path} is not a whole report ({where}: {first['msg']}); evaluate again") from error
 
 
+def _whole(summary: Summary, path: Path) -> Summary:
+    """The same, with the figures of every cell that was asked for; each part of it may be well-formed and others gone."""
+    asked = [(a.direction, cell, metric) for a in summary.asked for cell in a.cells for metric in summary.metrics]
+    there = [(f.direction, f.cell, f.metric) for f in summary.figures]
+    named: tuple[Any, ...] = (
+        *summary.ratios,
+        *summary.slices,
+        *summary.flips,
+        *summary.wins,
+        *summary.curves,
+        *summary.histograms,
+    )
+    strays = {part.direction for part in (*named, *summary.shifts)} - {a.direction for a in summary.asked}
+    if not asked or strays or set(asked) - set(there) or len(set(there)) < len(there):
+        raise ArtefactError(f"{path} is not a whole report (figures are missing or double); evaluate again")
+    return summary
+
+
+def _finite(text: str) -> float:
+    """No report is written with others, and nothing can be drawn of them."""
+    if not abs(number := float(text)) <= _LARGEST:
+        raise ValueError(f"{text[:40]} is no number of a report")
+    return number
+
+
+def _whole_number(text: str) -> int:
+    if abs(number := int(text)) > _LARGEST:
+        raise ValueError(f"{text[:40]} is no number of a report")
+    return number
+
+
 def _with_present_names(read: dict[str, Any]) -> None:
     """Reports written before these names were settled: who says what is right, and the model without its LoRA."""
-    for asked in read.get("asked") or ():
+    directions = read.get("asked")
+    for asked in directions if isinstance(directions, list) else ():
         if isinstance(asked, dict) and "truth" in asked:
             asked["source"] = asked.pop("truth")
     about = read.get("about")

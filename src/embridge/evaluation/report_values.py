@@ -144,7 +144,7 @@ def read_values(path: Path, asked: Sequence[Asked]) -> tuple[tuple[Task, ...], t
                 direction, cell = (_only(held[name]) for name in ("direction", "cell"))
                 groups[direction].setdefault(cell, []).append(i)
             read = [_read_task(file, groups[task.direction], task) for task in asked]
-    except pa.ArrowException as error:
+    except (OSError, pa.ArrowException) as error:
         raise ArtefactError(f"{path} cannot be read as parquet: {error}") from error
     return tuple(task for task, _ in read), tuple(cell for _, cells in read for cell in cells)
 
