@@ -13,7 +13,7 @@ SHORT := $(filter-out $(TRAINING),$(patsubst benchmarks/%/settings.toml,results/
 
 .PHONY: $(SHORT) $(TRAINING)
 .NOTPARALLEL:  # two benchmarks at once would not take the time of one
-.PHONY: demo test test-fast check docs bench bench-training tables test-transformers-4 test-open-clip clean
+.PHONY: demo test test-fast check docs bench bench-training tables fuzz test-heap test-transformers-4 test-open-clip clean
 
 demo: $(VENV)/.demo  ## run the whole job on built-in data
 	$(BIN)/embridge demo
@@ -55,6 +55,13 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -e '.[dev]'
 	touch $@ $(VENV)/.demo
+
+fuzz: $(VENV)/.dev  ## thousands of damaged files of each kind; `make test` tries two hundred
+	EMBRIDGE_FUZZ=5000 $(BIN)/python -m pytest -n 0 tests/fuzz
+
+test-heap: $(VENV)/.dev  ## trainings, fits and exports under the heap checks of the C library, which find writes past memory
+	LD_PRELOAD=libc_malloc_debug.so.0 MALLOC_CHECK_=3 $(BIN)/python -X faulthandler -m pytest -n 0 \
+		tests/training tests/methods tests/export tests/adapters tests/test_doctests.py
 
 test-transformers-4:  ## the dual encoders under transformers 4.57, in an environment of its own
 	test -x .venv-transformers-4/bin/python || $(PYTHON) -m venv .venv-transformers-4

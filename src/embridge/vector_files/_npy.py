@@ -177,11 +177,13 @@ def _read_description(file: Path) -> _Described:
         if not isinstance(ids, list):
             raise TypeError(f"ids are a list, not {type(ids).__name__}")
         texts = [str(name) if type(name) is int else name for name in ids]
+        if any(isinstance(text, list | dict) for text in texts):
+            raise TypeError("ids are texts, not lists or objects")
         if npy is None:
             return _Described(file, Space.from_dict(space), texts)
         size, sha256 = npy["block_bytes"], tuple(npy["sha256"])
-        if type(size) is not int or size < 1 or not set(map(type, sha256)) <= {str}:
-            raise TypeError(f"npy holds a block_bytes of at least 1 and hashes, not {size!r}")
+        if type(size) is not int or not 1 <= size <= 16 * BLOCK_BYTES or not set(map(type, sha256)) <= {str}:
+            raise TypeError(f"npy holds a block_bytes of 1 to 256 MiB and hashes, not {size!r}")
         return _Described(file, Space.from_dict(space), texts, size, sha256)
     except InvalidInput as error:
         raise InvalidInput(f"{file}: {error}") from error

@@ -60,13 +60,15 @@ def whole_table(path: Path, names: tuple[str, str]) -> Any:
     """All rows of those two columns; of Arrow, as a memory map."""
     pa, tables = require("pyarrow", extra="parquet"), []
     for part in _parts(path):
-        _require_columns(_schema(part).names, names, part)
+        _require_columns(_names_in(part), names, part)
         with _unreadable(part):
             if path.suffix == ".parquet":
                 parquet = require("pyarrow.parquet", extra="parquet")
                 tables.append(parquet.ParquetFile(part).read(columns=list(names)).select(list(names)))
             else:
-                tables.append(_read_arrow(part).select(list(names)))
+                table = _read_arrow(part).select(list(names))
+                table.validate(full=True)  # Arrow itself would follow damaged offsets out of the file
+                tables.append(table)
     with _unreadable(path):
         return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 
@@ -75,7 +77,7 @@ def table_batches(path: Path, rows: int, names: tuple[str, str]) -> Iterator[Any
     """Tables of at most so many rows, one after the other."""
     pa = require("pyarrow", extra="parquet")
     for part in _parts(path):
-        _require_columns(_schema(part).names, names, part)
+        _require_columns(_names_in(part), names, part)
         if path.suffix != ".parquet":
             table = whole_table(part, names)
             yield from (table.slice(start, rows) for start in range(0, len(table), rows))
@@ -168,6 +170,12 @@ def _schema(path: Path) -> Any:
         if path.suffix == ".parquet":
             return require("pyarrow.parquet", extra="parquet").read_schema(path)
         return _opened_arrow(path).schema
+
+
+def _names_in(path: Path) -> list[str]:
+    schema = _schema(path)
+    with _unreadable(path):  # a damaged name is no text
+        return list(schema.names)
 
 
 def _opened_arrow(path: Path) -> Any:
