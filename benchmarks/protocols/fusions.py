@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import get_args
 
-from embridge import Embeddings, Upgrade, top_k
+from embridge import Embeddings, Upgrade
 from embridge.evaluation import Cell, Relevance, Report, Side, choose_alpha
+from embridge.evaluation.retrieve import retrieve
+from embridge.evaluation.ties import Searched
 from embridge.query import FusionKind
 
 __all__ = ["NAMES", "with_fusions"]
@@ -37,9 +39,9 @@ def with_fusions(
         for kind in get_args(FusionKind):
             fusion = choose_alpha(*support_parts, metric=metric, kind=kind)
             fused = fusion.apply(old.queries, bridged)
-            hits = top_k(fused.vectors, old.gallery.vectors, depth)
-            name = f"{NAMES.get(kind, kind)}/old"
-            cells.append(Cell(direction, name, hits.rows, hits.scores, judged.gains(hits.rows)))
+            found = retrieve(Side(fused, old.gallery), depth, Searched(judged))
+            hits, name = found.ranking, f"{NAMES.get(kind, kind)}/old"
+            cells.append(Cell(direction, name, hits.rows, hits.scores, judged.gains(hits.rows), None, found.ties))
     return replace(report, cells=tuple(cells))
 
 

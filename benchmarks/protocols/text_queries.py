@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from embridge import Embeddings, Upgrade, top_k
+from embridge import Embeddings, Upgrade
 from embridge.evaluation import Cell, Relevance, Report, Task
+from embridge.evaluation.retrieve import hits_and_ties
+from embridge.evaluation.ties import Searched
 from embridge.query import Fusion, slerp
 
 __all__ = ["text_report"]
@@ -33,6 +35,8 @@ def text_report(
     cells = []
     for name, rows in vectors.items():
         shared = min(rows.shape[1], gallery.space.dim)
-        hits = top_k(rows[:, :shared], gallery.vectors[:, :shared], DEPTH)
-        cells.append(Cell("t2i", name, hits.rows, hits.scores, judged.gains(hits.rows)))
+        sides = rows[:, :shared], gallery.vectors[:, :shared]
+        found = hits_and_ties(*sides, DEPTH + 1, Searched(judged), metric="cosine").cut(DEPTH)
+        hits = found.ranking
+        cells.append(Cell("t2i", name, hits.rows, hits.scores, judged.gains(hits.rows), None, found.ties))
     return Report((task,), tuple(cells), seed=seed)
