@@ -331,7 +331,7 @@ def test_every_block_is_compared_before_it_is_given_away(tmp_path, monkeypatch):
         read_vectors(path)
 
 
-def without_hashes(path, age_seconds=60):
+def without_checksums(path, age_seconds=60):
     """As earlier versions wrote it; a minute before the npy was written."""
     sidecar = path.with_name(f"{path.name}.json")
     described = json.loads(sidecar.read_text())
@@ -344,14 +344,14 @@ def without_hashes(path, age_seconds=60):
 @pytest.mark.parametrize("read", [read_vectors, lambda path: concatenate(list(read_chunks(path)))])
 def test_pairs_of_earlier_versions_are_read_with_a_warning_if_the_npy_is_newer(tmp_path, read):
     path = write_vectors(some(), tmp_path / "x.npy")
-    without_hashes(path, age_seconds=-60)
+    without_checksums(path, age_seconds=-60)
     assert_same(read(path), some())
     assert binding(path).caution == ""
-    without_hashes(path) if "npy" in json.loads((tmp_path / "x.npy.json").read_text()) else os.utime(
+    without_checksums(path) if "npy" in json.loads((tmp_path / "x.npy.json").read_text()) else os.utime(
         tmp_path / "x.npy.json", (0, 0)
     )
     with pytest.warns(
-        UserWarning, match=r"x.npy is newer than .*x.npy.json, which an earlier version wrote without a hash"
+        UserWarning, match=r"x.npy is newer than .*x.npy.json, which an earlier version wrote without checksums"
     ):
         assert_same(read(path), some())
     assert "is newer than" in binding(path).caution

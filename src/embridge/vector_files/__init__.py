@@ -1,9 +1,9 @@
 """Embeddings on disk: npy (with a JSON beside it), Parquet, Arrow and Feather.
 
 Parquet, Arrow and Feather files carry ids and space in one file. A bare ``.npy`` says neither, so `write_vectors` puts them
-into ``NAME.npy.json``, with hashes of the npy: one that was saved again by something else is refused. Reading an npy made
-elsewhere needs ``space=``. npy and Arrow are read through a memory map; hashing takes about a second for a gigabyte and a
-processor core.
+into ``NAME.npy.json``, with checksums of the npy: one that was saved again by something else is refused. Reading an npy
+made elsewhere needs ``space=``. npy and Arrow are read through a memory map; comparing checksums takes about half a second
+for a gigabyte and a processor core.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def read_chunks(
         columns: As for `read_vectors`.
 
     Yields:
-        The parts, in order; of an npy, each compared with its hashes before.
+        The parts, in order; of an npy, each compared with its checksums before.
 
     Raises:
         InvalidInput: As `read_vectors`, or ``rows`` is below 1.

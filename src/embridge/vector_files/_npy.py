@@ -1,14 +1,15 @@
-"""npy files and the JSON beside them, which says their ids, their space, and the sha256 of every block of the npy.
+"""npy files and the JSON beside them, which says their ids, their space, and the CRC-32 of every block of the npy.
 
-The hashes bind the two. They are of blocks, so that a reader of parts compares each part before it gives it away.
+The checksums bind the two: they show that another array was saved, not who saved it, and cost half of what SHA-256 does.
+They are of blocks, so that a reader of parts compares each part before it gives it away.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,11 +46,11 @@ class _Described:
     space: Space
     ids: list[str]
     block_bytes: int = BLOCK_BYTES
-    sha256: tuple[str, ...] | None = None  # none in files of before there were any
+    crc32: tuple[int, ...] | None = None  # none in files of before there were any
 
     @property
     def blocks(self) -> int:
-        return len(self.sha256 or ())
+        return len(self.crc32 or ())
 
 
 @dataclass(slots=True)
@@ -78,8 +79,8 @@ class NpyFile:
 
     def require_bound(self, rows: int | None = None) -> None:
         """Raise `InvalidInput` unless the first so many rows, or all, are those that ids and space were written with."""
-        if not self.problem and self.described is not None and self.described.sha256 is not None:
-            stop = len(self.described.sha256)
+        if not self.problem and self.described is not None and self.described.crc32 is not None:
+            stop = len(self.described.crc32)
             if rows is not None and self.vectors.flags.c_contiguous:
                 end = self.vectors.offset + rows * self.vectors.strides[0]  # type: ignore[attr-defined]
                 stop = min(stop, -(-end // self.described.block_bytes))
@@ -97,8 +98,8 @@ def write_npy(rows: Embeddings, path: Path) -> None:
             np.save(file, rows.vectors, allow_pickle=False)
         with array.open("rb") as file:
             count = -(-array.stat().st_size // BLOCK_BYTES)
-            sha256 = _hashes(file, BLOCK_BYTES, range(count))
-        npy = {"block_bytes": BLOCK_BYTES, "sha256": sha256}
+            crc32 = _checksums(file, BLOCK_BYTES, range(count))
+        npy = {"block_bytes": BLOCK_BYTES, "crc32": crc32}
         description.write_text(json.dumps({"space": rows.space.to_dict(), "npy": npy, "ids": rows.ids}))
 
 
@@ -131,19 +132,19 @@ def opened_npy(path: Path) -> Iterator[NpyFile]:
 def _settle(npy: NpyFile, described: list[_Described]) -> None:
     """Which of the descriptions, the newest first, is of this file."""
     sidecar = _sidecar(npy.path)
-    whole = len([d for d in described if d.sha256 is not None]) > 1  # then a beginning in common is not enough
+    whole = len([d for d in described if d.crc32 is not None]) > 1  # then a beginning in common is not enough
     for one in described:
         if _counted(npy.file, one) and _same(npy.file, one, range(one.blocks if whole else 1)):
             npy.described = one
             return
     beside = next((one for one in described if one.file == sidecar), None)
-    if beside is not None and beside.sha256 is not None:
+    if beside is not None and beside.crc32 is not None:
         npy.described, npy.problem = beside, _problem(npy.path, sidecar)
     elif beside is not None:
         npy.described = beside
         if npy.path.stat().st_mtime_ns > sidecar.stat().st_mtime_ns:
             npy.caution = (
-                f"{npy.path} is newer than {sidecar}, which an earlier version wrote without a hash: are its ids and its "
+                f"{npy.path} is newer than {sidecar}, which an earlier version wrote without checksums: are its ids and its "
                 "space of these vectors? Write both again"
             )
 
@@ -164,10 +165,10 @@ def _belongs(path: Path, description: Path) -> bool:
         described = _read_description(description)
     except InvalidInput:
         return False
-    if described.sha256 is None:
+    if described.crc32 is None:
         return False
     with path.open("rb") as file:
-        return _counted(file, described) and _same(file, described, range(len(described.sha256)))
+        return _counted(file, described) and _same(file, described, range(len(described.crc32)))
 
 
 def _read_description(file: Path) -> _Described:
@@ -181,10 +182,10 @@ def _read_description(file: Path) -> _Described:
             raise TypeError("ids are texts, not lists or objects")
         if npy is None:
             return _Described(file, Space.from_dict(space), texts)
-        size, sha256 = npy["block_bytes"], tuple(npy["sha256"])
-        if type(size) is not int or not 1 <= size <= 16 * BLOCK_BYTES or not set(map(type, sha256)) <= {str}:
-            raise TypeError(f"npy holds a block_bytes of 1 to 256 MiB and hashes, not {size!r}")
-        return _Described(file, Space.from_dict(space), texts, size, sha256)
+        size, crc32 = npy["block_bytes"], tuple(npy["crc32"])
+        if type(size) is not int or not 1 <= size <= 16 * BLOCK_BYTES or not set(map(type, crc32)) <= {int}:
+            raise TypeError(f"npy holds a block_bytes of 1 to 256 MiB and checksums, not {size!r}")
+        return _Described(file, Space.from_dict(space), texts, size, crc32)
     except InvalidInput as error:
         raise InvalidInput(f"{file}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -193,25 +194,25 @@ def _read_description(file: Path) -> _Described:
 
 def _counted(file: IO[bytes], described: _Described) -> bool:
     size = os.fstat(file.fileno()).st_size
-    return described.sha256 is not None and len(described.sha256) == -(-size // described.block_bytes)
+    return described.crc32 is not None and len(described.crc32) == -(-size // described.block_bytes)
 
 
 def _same(file: IO[bytes], described: _Described, blocks: range) -> bool:
-    assert described.sha256 is not None
-    expected = list(described.sha256[blocks.start : blocks.stop])
-    return _hashes(file, described.block_bytes, blocks) == expected
+    assert described.crc32 is not None
+    expected = list(described.crc32[blocks.start : blocks.stop])
+    return _checksums(file, described.block_bytes, blocks) == expected
 
 
-def _hashes(file: IO[bytes], size: int, blocks: range) -> list[str]:
-    """Of some blocks, by several threads where there are several: hashing is slower than reading."""
+def _checksums(file: IO[bytes], size: int, blocks: range) -> list[int]:
+    """Of some blocks, by several threads where there are several: this is slower than reading."""
 
-    def hashed(number: int) -> str:
-        return hashlib.sha256(os.pread(file.fileno(), size, number * size)).hexdigest()
+    def checked(number: int) -> int:
+        return zlib.crc32(os.pread(file.fileno(), size, number * size))
 
     if len(blocks) < 2:
-        return list(map(hashed, blocks))
+        return list(map(checked, blocks))
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(hashed, blocks))
+        return list(pool.map(checked, blocks))
 
 
 def _mapped(file: IO[bytes], path: Path) -> np.ndarray:
