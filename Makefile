@@ -13,7 +13,7 @@ SHORT := $(filter-out $(TRAINING),$(patsubst benchmarks/%/settings.toml,results/
 
 .PHONY: $(SHORT) $(TRAINING)
 .NOTPARALLEL:  # two benchmarks at once would not take the time of one
-.PHONY: demo test test-fast check docs bench bench-training tables fuzz test-heap test-transformers-4 test-open-clip clean
+.PHONY: demo test test-fast test-kills check docs bench bench-training tables fuzz test-heap test-transformers-4 test-open-clip clean
 
 demo: $(VENV)/.demo  ## run the whole job on built-in data
 	$(BIN)/embridge demo
@@ -23,6 +23,9 @@ test: $(VENV)/.dev  ## all tests
 
 test-fast: $(VENV)/.dev  ## without the slow ones, about three minutes; one process, so that libraries are loaded once
 	$(BIN)/python -m pytest -n 0 -m "not slow"
+
+test-kills: $(VENV)/.dev  ## every command that writes, killed at 300 places instead of 40
+	EMBRIDGE_KILLS=300 $(BIN)/python -m pytest -n 0 tests/test_kills.py
 
 check: $(VENV)/.dev  ## lint, types, layers, docs
 	$(BIN)/ruff check src tests scripts benchmarks

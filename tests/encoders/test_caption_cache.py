@@ -1,12 +1,7 @@
 """Captions are encoded once: killed anywhere, a run goes on to the same bytes; what was altered is refused."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -21,27 +16,6 @@ from embridge.errors import InvalidInput
 SPACE = Space("toy", "1", 4)
 CAPTIONS = [f"caption {i}" for i in range(50)]
 VECTORS = 3 * np.random.default_rng(0).standard_normal((50, 4), dtype=np.float32)
-
-RUN = """
-import sys
-import time
-import zlib
-import numpy as np
-from embridge import Space
-from embridge.encoders.caption_cache import encode_once
-
-
-class Slow:
-    space, modalities = Space("slow", "1", 8), frozenset({"text"})
-
-    def encode(self, items, *, modality, role="document"):
-        time.sleep(0.02)
-        return np.stack([np.random.default_rng(zlib.crc32(text.encode())).random(8, np.float32) for text in items])
-
-
-captions = [f"caption {i}" for i in range(600)]
-encode_once(Slow(), captions, sys.argv[1], shard_rows=32, progress=lambda done, *_: print(done, flush=True))
-"""
 
 
 class Counting:
@@ -104,36 +78,6 @@ def test_half_a_shard_without_its_line_in_the_journal_is_overwritten(tmp_path):
         file.write(b"\x7f" * 31)
     encode_once(Counting(), CAPTIONS, tmp_path / "cache", shard_rows=7)
     assert files(tmp_path / "cache") == files(tmp_path / "whole")
-
-
-@pytest.mark.slow
-def test_a_killed_process_is_taken_up_to_the_same_bytes(tmp_path):
-    environment = os.environ | {"EMBRIDGE_CHECK_SHAPES": ""}
-
-    def start(folder):
-        command = [sys.executable, "-c", RUN, str(tmp_path / folder)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-
-    with start("whole") as whole:
-        said = [int(line) for line in whole.stdout]
-    assert (whole.returncode, said[0], said[-1], len(said)) == (0, 0, 600, 20)
-    starts = []
-    for wait_shards in (2, 5):
-        with start("killed") as process:
-            starts.append(int(next(process.stdout)))
-            for _ in range(wait_shards):
-                next(process.stdout)
-            time.sleep(0.004 * wait_shards)  # somewhere within a shard
-            process.send_signal(signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
-    with start("killed") as process:
-        starts.append(int(next(process.stdout)))
-        rest = [int(line) for line in process.stdout]
-    assert (process.returncode, rest[-1]) == (0, 600)
-    assert starts[0] == 0
-    assert 64 <= starts[1] < starts[2] < 600
-    kept = {name: data for name, data in files(tmp_path / "killed").items() if not name.split("/")[-1].startswith(".")}
-    assert kept == files(tmp_path / "whole")
 
 
 def test_other_captions_spaces_and_roles_are_kept_apart(tmp_path):
