@@ -73,7 +73,7 @@ class Connection:
             self._client.close()
             self._client = self._opened()
             if isinstance(error, Empty):
-                raise Failure(f"no whole answer within {seconds:.3g} s", again=True) from None
+                raise _too_late(seconds) from None
             raise
         if isinstance(result, BaseException):
             raise result
@@ -98,6 +98,8 @@ class Connection:
                 with contextlib.suppress(Failure):
                     refusal = _body(response.iter_raw(), headers, _REFUSAL_BYTES)
                 return Answer(status, headers, refusal)
+        except self._httpx.TimeoutException:
+            raise _too_late(seconds) from None
         except (self._httpx.HTTPError, self._httpx.InvalidURL, OSError, ValueError) as error:
             raise _failure(error, self._httpx) from None  # what it holds may repeat the key
 
@@ -124,6 +126,10 @@ def _body(parts: Iterator[bytes], headers: Mapping[str, str], limit: int) -> byt
     if not decoder.eof or decoder.unused_data:
         raise Failure("a compressed answer that is cut off, or goes on after its end", again=True)
     return content
+
+
+def _too_late(seconds: float) -> Failure:
+    return Failure(f"no whole answer within {seconds:.3g} s", again=True)
 
 
 def _too_long(limit: int) -> Failure:
