@@ -57,7 +57,8 @@ def tied_pair():
     generator = np.random.default_rng(7)
     spaces = Space("old", "1", 3, "dot"), Space("new", "1", 3, "dot")
     vectors = [np.repeat(generator.integers(0, 3, size=(n, 3)), 3, axis=0).astype(np.float32) for n in (8, 40)]
-    ids = [[f"{what}{i}" for i in range(len(rows))] for what, rows in zip("qi", vectors, strict=True)]
+    # a store orders equal scores by id, a report by row
+    ids = [[f"{what}{i:03}" for i in range(len(rows))] for what, rows in zip("qi", vectors, strict=True)]
     blur = np.diag([1, 2, 0]).astype(np.float32)  # the bridge's order is not that of rows where new scores are equal
     old, new = (
         Side(*(Embeddings.of(x @ turn, s, names) for x, names in zip(vectors, ids, strict=True)))
