@@ -141,11 +141,10 @@ def load_summary(path: Path | str) -> Summary:
         embridge.errors.ArtefactError: nowhere.json does not exist; expected a report, as embridge evaluate writes it
     """
     path = Path(path)
-    for description in descriptions(path)[:-1]:
-        summary, read = _read(description)
-        if _values_of(path, read) is not None:
-            return summary
-    return _read(next(iter(descriptions(path)[-1:]), path))[0]
+    for description in descriptions(path):
+        if description != path and (figures := _read_if_there(description)) and _values_of(path, figures[1]):
+            return figures[0]
+    return _read(path)[0]
 
 
 def load_report(path: Path | str) -> Report:
@@ -170,17 +169,27 @@ def load_report(path: Path | str) -> Report:
     for attempt in range(_ATTEMPTS):
         time.sleep(_WAIT_SECONDS if attempt else 0)
         for description in descriptions(path) or [path]:
-            summary, read = _read(description)
-            values = _values_of(path, read)
-            if values is None:
+            figures = _read(path) if description == path else _read_if_there(description)
+            if figures is None or (values := _values_of(path, figures[1])) is None:
                 continue
-            before = values.stat()
+            summary, before = figures[0], values.stat()
             report = _with_values(path, values, summary)
             if values.exists() and values.stat().st_ino == before.st_ino:
                 return report
     raise ArtefactError(
-        f"{path.parent / read['values']['file']} is missing or is not the file that {path} was written with; evaluate again"
+        f"{path.parent / _read(path)[1]['values']['file']} is missing or is not the file that {path} was written with; "
+        "evaluate again"
     )
+
+
+def _read_if_there(description: Path) -> tuple[Summary, dict[str, Any]] | None:
+    """None for a report that a writer has just given its name: it is read under that one."""
+    try:
+        return _read(description)
+    except ArtefactError:
+        if description.exists():
+            raise
+        return None
 
 
 def _values_of(path: Path, read: dict[str, Any]) -> Path | None:

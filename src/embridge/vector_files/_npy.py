@@ -115,7 +115,7 @@ def opened_npy(path: Path) -> Iterator[NpyFile]:
         time.sleep(_WAIT_SECONDS if attempt else 0)
         with path.open("rb") as file:
             npy = NpyFile(path, file, _mapped(file, path))
-            described = [_read_description(p) for p in descriptions(_sidecar(path))]
+            described = [one for p in descriptions(_sidecar(path)) if (one := _read_if_there(p)) is not None]
             last = attempt == _ATTEMPTS - 1
             if not os.path.samestat(path.stat(), os.fstat(file.fileno())) and not last:
                 continue  # a writer came between
@@ -169,6 +169,16 @@ def _belongs(path: Path, description: Path) -> bool:
         return False
     with path.open("rb") as file:
         return _counted(file, described) and _same(file, described, range(len(described.crc32)))
+
+
+def _read_if_there(file: Path) -> _Described | None:
+    """None for a description that a writer has just given its name: it is read under that one."""
+    try:
+        return _read_description(file)
+    except InvalidInput:
+        if file.exists():
+            raise
+        return None
 
 
 def _read_description(file: Path) -> _Described:
