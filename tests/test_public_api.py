@@ -320,7 +320,8 @@ PUBLIC = {
     "embridge.training.xbt.settings": "CachedSettings FinetuneSettings objective_of",
     "embridge.training.xbt.start": "Start Surrogates require_fitted",
     "embridge.training.xbt.task": "Batch XBTTask",
-    "embridge.vector_files": "Binding SUFFIXES binding has_ids raw_chunks read_chunks read_space read_vectors write_vectors",
+    "embridge.vector_files": "Binding SUFFIXES binding has_ids raw_chunks read_chunks read_space read_texts read_vectors "
+    "write_vectors",
 }
 """What the reference lists."""
 

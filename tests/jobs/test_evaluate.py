@@ -133,20 +133,29 @@ def test_tables_are_read_by_the_names_that_the_settings_say(project):
         files = {part: f"{model}-{part}.npy" for part in ("captions", "queries", "gallery")}
         for part, name in (("queries", "key"), ("gallery", "doc_id")):
             rows = read_vectors(project / files[part])
-            table = pa.table({name: list(rows.ids), "embedding": list(rows.vectors)})
+            titles = [f"Shoe No. {i}" for i in rows.ids]
+            table = pa.table({name: list(rows.ids), "embedding": list(rows.vectors), "title": titles})
             files[part] = f"{model}-{part}.parquet"
             pq.write_table(table, project / files[part])
-        columns = {"id": "key", "vector": "embedding", "gallery": {"id": "doc_id"}}
+        columns = {"id": "key", "vector": "embedding", "text": "title", "gallery": {"id": "doc_id"}}
         sides[model] = files | {"columns": columns, "space": {"model": model, "revision": "1", "dim": 6}}
+    sides["new"]["columns"] = columns | {"queries": {"id": "doc_id"}}
+    table = pq.read_table(project / "new-gallery.parquet")  # of the next item, so that queries are lost, and shown
+    ids = pa.array([f"q{(i + 1) % 20}" for i in range(20)])
+    pq.write_table(table.set_column(0, "doc_id", ids), project / "shifted.parquet")
+    sides["new"]["queries"] = "shifted.parquet"
     settings = settings_of(project, **sides)
     fit_upgrade(settings)
     assert evaluate_upgrade(settings).figure("", "old/old", "recall_at_1").interval.value == 1
+    page = settings.report.with_suffix(".html").read_text()
+    assert "Shoe No. q1 (q1)" in page
+    assert "Shoe No. g1 (g1)" in page
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"text": "title"}, "columns: there is no 'text'; there are id, vector, captions: {…}"),
+        ({"name": "title"}, "columns: there is no 'name'; there are id, vector, text, captions: {…}"),
         ({"id": "key"}, "columns are of tables of vectors .*, and there is none here"),
     ],
 )

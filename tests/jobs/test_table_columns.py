@@ -1,11 +1,14 @@
 """Tables whose columns have names of their own: the settings say them, for a section or for one of its files."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from embridge.errors import SettingsError
+from embridge.errors import InvalidInput, MissingSetting, SettingsError
 from embridge.jobs._fit_inputs import read_fit_inputs
 from embridge.jobs._judgements import read_judgements
-from embridge.settings import EvaluateSettings, Settings
+from embridge.jobs._model_vectors import texts_of_tables
+from embridge.settings import EvaluateSettings, ModelSettings, Settings
 
 MODELS = {"old": "http:a@https://a.example/v1", "new": "http:b@https://b.example/v1"}
 
@@ -96,3 +99,24 @@ def test_a_column_that_is_not_there_is_a_matter_of_the_settings(folder, section,
 def test_columns_that_say_nothing_are_refused(fit, message):
     with pytest.raises(ValueError, match=message):
         Settings.model_validate(MODELS | {"fit": fit})
+
+
+def test_what_people_read_for_an_id_may_stand_beside_the_vectors(tmp_path):
+    vectors = pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float32(), 2))
+    pq.write_table(
+        pa.table({"sku": [7, 8], "vector": vectors, "title": ["a red shoe", None]}), tmp_path / "gallery.parquet"
+    )
+    pq.write_table(pa.table({"sku": ["q1", "q2"], "vector": vectors}), tmp_path / "queries.parquet")
+    files = {key: tmp_path / f"{key}.parquet" for key in ("queries", "gallery")}
+    named = {"id": "sku", "text": "title"}
+    model = ModelSettings(**files, columns=named)
+    assert texts_of_tables([model, ModelSettings(**files, columns={"id": "sku"})]) == {"7": "a red shoe"}
+    assert model.columns_of("gallery") == {"id": "sku"}
+    alone = ModelSettings(**files, columns={"id": "sku", "gallery": {"text": "title"}})
+    assert texts_of_tables([alone]) == {"7": "a red shoe"}
+    with pytest.raises(MissingSetting, match=r"queries\.parquet.*caption"):
+        texts_of_tables([ModelSettings(**files, columns={"id": "sku", "text": "caption"})])
+    with pytest.raises(InvalidInput, match=r"gallery\.parquet: the column vector: expected texts"):
+        texts_of_tables([ModelSettings(**files, columns={"id": "sku", "gallery": {"text": "vector"}})])
+    with pytest.raises(ValueError, match="there is no 'titel'; there are id, vector, text"):
+        ModelSettings(**files, columns={"titel": "title"})

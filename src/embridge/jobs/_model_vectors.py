@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,15 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings, HalfEmbeddings
 from embridge.encoders import Encoder
 from embridge.encoders.caption_cache import encode_once
-from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
+from embridge.errors import InvalidInput, MissingSetting, SettingsError, SpaceMismatch
 from embridge.evaluation import Side
 from embridge.jobs._judgements import Judgements
 from embridge.jobs.models import Models, with_lora
 from embridge.progress import Progress
 from embridge.settings import ModelSettings, Settings
-from embridge.vector_files import read_vectors
+from embridge.vector_files import read_texts, read_vectors
 
-__all__ = ["caption_vectors", "side_of", "sides_of_new"]
+__all__ = ["caption_vectors", "side_of", "sides_of_new", "texts_of_tables"]
 
 
 def caption_vectors(
@@ -138,3 +138,24 @@ def _arranged(model: ModelSettings, key: str, ids: list[str]) -> Embeddings:
         raise InvalidInput(f"{path} lacks {len(missing)} of {len(ids)} ids that the pairs name, first {missing[0]!r}")
     order = [*ids, *sorted(row_of.keys() - set(ids))]
     return rows.take(np.array([row_of[name] for name in order]))
+
+
+def texts_of_tables(models: Iterable[ModelSettings]) -> dict[str, str]:
+    """What people read for an id, where tables of queries or of a gallery hold it; the last model's texts count.
+
+    A column that is named for all tables of a model need not be in each. Raises `MissingSetting` where it is in none.
+    """
+    texts: dict[str, str] = {}
+    for model in models:
+        named = {key: columns for key in ("queries", "gallery") if (columns := model.text_columns_of(key))}
+        read, missing = [], []
+        for key, columns in named.items():
+            try:
+                read.append(read_texts(getattr(model, key), columns=columns))
+            except MissingSetting as error:
+                missing.append(error)
+        if missing and not read:
+            raise missing[0]
+        for part in read:
+            texts |= part
+    return texts

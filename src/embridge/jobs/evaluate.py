@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 
 from embridge.adapters.upgrade import Upgrade, fingerprint
@@ -15,7 +16,7 @@ from embridge.evaluation.render.html import PAGE_MARKS, Picture, Show, pictures_
 from embridge.evaluation.render.markdown import report_markdown
 from embridge.evaluation.report_files import require_free_report, save_report, summary_to_dict
 from embridge.jobs._judgements import Judgements, read_judgements, read_orders, require_answerable
-from embridge.jobs._model_vectors import side_of, sides_of_new
+from embridge.jobs._model_vectors import side_of, sides_of_new, texts_of_tables
 from embridge.jobs._row_numbers import numbered_files, warn_of_other_numbers
 from embridge.jobs.models import Models, takes_images
 from embridge.progress import Progress, silent
@@ -79,6 +80,7 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     evaluated, upgrade = fingerprint(settings.upgrade), Upgrade.load(settings.upgrade)
     judgements, models = read_judgements(options, images=_by_images(settings)), Models(progress)
     require_answerable(options, judgements)
+    titles = texts_of_tables((settings.new, settings.old)) | dict(judgements.titles)
     old = side_of(settings.old, judgements, models)
     new, without_lora = sides_of_new(settings, upgrade, judgements, models)
     new = replace(new, without_lora=without_lora)
@@ -90,7 +92,7 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     summary = save_report(
         report, settings.report, gates=options.gates, precisions=options.precisions, thresholds=options.thresholds
     )
-    save_html(settings.report.with_suffix(".html"), summary, show=_show(settings, options, judgements))
+    save_html(settings.report.with_suffix(".html"), summary, show=_show(settings, options, judgements, titles))
     if fingerprint(settings.upgrade) == evaluated:
         upgrade.save(settings.upgrade, report=summary_to_dict(summary), card=report_markdown(summary))
     else:
@@ -106,17 +108,19 @@ def _by_images(settings: Settings) -> bool:
     return all(takes_images(model) for model in (settings.old, settings.new) if model.encoder is not None)
 
 
-def _show(settings: Settings, options: EvaluateSettings, judgements: Judgements) -> Show | None:
+def _show(
+    settings: Settings, options: EvaluateSettings, judgements: Judgements, titles: Mapping[str, str]
+) -> Show | None:
     """What people look at for an id: its picture, else its title and the id."""
     has_pictures = options.judged is not None or settings.old.encoder is not None
     pictures = pictures_from(judgements.folder) if judgements.folder is not None and has_pictures else None
 
     def show(item: str) -> Picture | str:
         seen = item if pictures is None else pictures(item)
-        title = judgements.titles.get(item, item)
+        title = titles.get(item, item)
         return seen if isinstance(seen, Picture) or title == item else f"{title} ({item})"
 
-    return show if judgements.titles else pictures
+    return show if titles else pictures
 
 
 def _notes(upgrade: Upgrade) -> tuple[str, ...]:

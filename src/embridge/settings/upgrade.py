@@ -42,6 +42,7 @@ class ModelSettings(VectorsSettings):
     """
 
     files = ("captions", "queries", "gallery")
+    column_names = ("id", "vector", "text")
 
     key_variable: str | None = None
     dim: int | None = Field(None, ge=1)

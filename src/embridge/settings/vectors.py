@@ -45,6 +45,7 @@ class VectorsSettings(Strict):
 
     Attributes:
         files: The keys that name files, of each kind of section.
+        column_names: What we call the columns of these files.
         encoder: PROVIDER:MODEL, see `embridge.encoders.load`.
         device: ``auto``, ``cpu``, ``cuda`` …
         batch_size: Items that are encoded at once.
@@ -60,6 +61,7 @@ class VectorsSettings(Strict):
     """
 
     files: ClassVar[tuple[str, ...]]
+    column_names: ClassVar[tuple[str, ...]] = ("id", "vector")
 
     encoder: str | None = None
     device: str = "auto"
@@ -80,13 +82,21 @@ class VectorsSettings(Strict):
             raise ValueError(f"say either encoder, or files with vectors ({', '.join(self.files)}), not both")
         if self.encoder is None and self.revision is not None:
             raise ValueError("revision is of an encoder; that of vectors in files stands under space")
-        require_column_keys(self.columns, ("id", "vector"), files=self.files)
+        require_column_keys(self.columns, self.column_names, files=self.files)
         if self.columns and not self._tables():
             raise ValueError("columns are of tables of vectors (Parquet, Arrow, Feather), and there is none here")
         return self
 
     def columns_of(self, key: str) -> dict[str, str]:
-        """What the file under a key calls its columns; an npy has none."""
+        """What the file under a key calls its ids and vectors; an npy has no columns."""
+        return {name: column for name, column in self._named(key).items() if name != "text"}
+
+    def text_columns_of(self, key: str) -> dict[str, str]:
+        """What it calls its ids and the texts that people read for them; nothing where no column of texts is named."""
+        named = self._named(key)
+        return {name: named[name] for name in ("id", "text") if name in named} if "text" in named else {}
+
+    def _named(self, key: str) -> dict[str, str]:
         return columns_of(self.columns, key) if key in self._tables() else {}
 
     def _tables(self) -> list[str]:

@@ -22,7 +22,15 @@ from embridge.space import Space, require_same
 from embridge.vector_files._npy import NpyFile, opened_npy, write_npy
 from embridge.vector_files._numbers import as_float32
 from embridge.vector_files._said import SUFFIXES, Binding, binding, has_ids, read_space, stored_suffix, vector_suffix
-from embridge.vector_files._tables import column_names, rows_of, table_batches, table_space, whole_table, write_table
+from embridge.vector_files._tables import (
+    column_names,
+    rows_of,
+    table_batches,
+    table_space,
+    texts_of,
+    whole_table,
+    write_table,
+)
 
 __all__ = [
     "SUFFIXES",
@@ -32,9 +40,12 @@ __all__ = [
     "raw_chunks",
     "read_chunks",
     "read_space",
+    "read_texts",
     "read_vectors",
     "write_vectors",
 ]
+
+_TEXT_ROWS = 65_536
 
 
 def write_vectors(rows: Embeddings, path: Path | str) -> Path:
@@ -105,6 +116,36 @@ def read_vectors(
     settled = _settle(path, table_space(path), space, vectors.shape[1])
     with _named(path):
         return Embeddings(ids, as_float32(vectors, path, cast=cast), settled)
+
+
+def read_texts(path: Path | str, *, columns: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Read what people read for an id, such as a title, from a table that holds it beside the vectors.
+
+    Args:
+        path: A Parquet, Arrow or Feather file.
+        columns: What it calls its columns ``id`` and ``text``.
+
+    Returns:
+        From ids to texts; rows without a text are left out.
+
+    Raises:
+        InvalidInput: It is no such table, or the column holds no texts.
+
+    Examples:
+        >>> import pyarrow as pa
+        >>> import pyarrow.parquet as pq
+        >>> pq.write_table(pa.table({"sku": [7, 8], "title": ["a red shoe", None]}), "shop.parquet")
+        >>> read_texts("shop.parquet", columns={"id": "sku", "text": "title"})
+        {'7': 'a red shoe'}
+    """
+    path, names, start = Path(path), {"id": "id", "text": "text"} | dict(columns or {}), 0
+    texts: dict[str, str] = {}
+    if stored_suffix(path, None) == ".npy":
+        raise InvalidInput(f"{path}: an npy file has no texts; expected Parquet, Arrow or Feather")
+    for batch in table_batches(path, _TEXT_ROWS, pair := (names["id"], names["text"])):
+        texts.update(texts_of(batch, path, pair, start=start))
+        start += len(batch)
+    return texts
 
 
 def read_chunks(

@@ -15,7 +15,7 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, MissingSetting, require
 from embridge.space import Space
 
-__all__ = ["column_names", "rows_of", "table_batches", "table_space", "whole_table", "write_table"]
+__all__ = ["column_names", "rows_of", "table_batches", "table_space", "texts_of", "whole_table", "write_table"]
 
 _SPACE_KEY = b"embridge.space"
 _OURS = ("id", "vector")
@@ -106,6 +106,17 @@ def rows_of(table: Any, path: Path, names: tuple[str, str], *, start: int = 0) -
     if len(widths) > 1:
         raise InvalidInput(f"{path}: the vectors differ in length ({sorted(widths)}); a file holds one dim")
     return ids, parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def texts_of(table: Any, path: Path, names: tuple[str, str], *, start: int = 0) -> Iterator[tuple[str, str]]:
+    """Ids and texts of a table's rows; rows without a text are passed over."""
+    types, column = require("pyarrow", extra="parquet").types, table[names[1]]
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)):
+        raise InvalidInput(f"{path}: the column {names[1]}: expected texts, came {kind}; name a column of texts")
+    with _unreadable(path):
+        ids, texts = _ids(table[names[0]], f"{path}: the column {names[0]}", start), column.to_pylist()
+    return ((name, text) for name, text in zip(ids, texts, strict=True) if text)
 
 
 def _ids(column: Any, where: str, start: int) -> tuple[str, ...]:
