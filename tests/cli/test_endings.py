@@ -207,7 +207,8 @@ def test_arguments_end_as_documented(project, monkeypatch, arguments, code):
 HOSTILE = "a\x1b[31mb\x1b]8;;http://x\x07c\nd\u202ee[bold]f[/bold]"
 
 
-def test_tables_and_lines_print_nothing_that_a_terminal_obeys(capsys):
+def test_tables_and_lines_print_nothing_that_a_terminal_obeys(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # so that nothing is wrapped
     print_table(["id", HOSTILE], [[HOSTILE, "\udcff"]], title=HOSTILE)
     print_lines(HOSTILE)
     printed = capsys.readouterr().out

@@ -168,7 +168,7 @@ def test_a_settings_file_says_which_commands_take_it(tmp_path):
     [
         ("captions.txt", r"is no file of vectors .* it is for fit\.captions"),
         ("bridge.onnx", "it is for a program that runs ONNX"),
-        ("photo.png", r"is no file of vectors \(\.npy, \.parquet, \.arrow\), report or settings file"),
+        ("photo.png", r"is no file of vectors \(\.npy, \.parquet, \.arrow, \.feather\), report or settings file"),
         ("rows.npy.json", r"holds the ids and the space of rows\.npy; inspect that file"),
     ],
 )

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 

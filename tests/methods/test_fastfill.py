@@ -167,6 +167,7 @@ def test_classes_seen_only_among_the_held_out_are_no_error(make_pairs):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the pairs look shuffled")  # half of them say the contrary
 def test_weights_decide_between_pairs_that_contradict(make_pairs):
     pairs = make_pairs(rows=400, noise=0.0)
     first = np.arange(400) < 200

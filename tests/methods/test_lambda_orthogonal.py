@@ -201,6 +201,7 @@ def test_no_contrast_makes_labels_idle(make_pairs):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the pairs look shuffled")  # half of them say the contrary
 def test_weights_are_as_repeated_pairs():
     one, other = stretched_pairs(300), stretched_pairs(300, seed=1)
     new = np.concatenate([one.new.vectors, other.new.vectors])

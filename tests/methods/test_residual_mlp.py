@@ -110,6 +110,7 @@ def test_it_stops_when_validation_no_longer_improves(make_pairs):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the pairs look shuffled")  # half of them say the contrary
 def test_weights_are_as_repeated_pairs():
     """Two maps, each right for half of the pairs: the half that counts wins, by weight as by repetition."""
     one, other = bent_pairs(400), bent_pairs(400, seed=2)

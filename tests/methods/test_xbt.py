@@ -135,6 +135,7 @@ def test_without_the_neighbour_loss_the_noise_is_in_the_other(make_pairs, monkey
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the pairs look shuffled")  # half of them say the contrary
 def test_weights_decide_between_captions_that_contradict(make_pairs):
     pairs = make_pairs(rows=400, noise=0.0)
     first = np.arange(400) < 200
@@ -233,6 +234,7 @@ def test_part_of_the_way_lies_between_the_skip_path_and_what_was_learnt(make_pai
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the pairs look shuffled")  # to a linear map
 def test_the_fewer_captions_the_nearer_it_stays_to_the_closed_form(make_pairs):
     pairs = make_pairs(rows=400)
     bent = pairs.old.with_vectors(unit(np.abs(pairs.old.vectors)).astype(np.float32), pairs.old.space)

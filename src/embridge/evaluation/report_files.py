@@ -22,7 +22,7 @@ from embridge.evaluation.summary import Summary
 
 __all__ = ["load_report", "load_summary", "require_free_report", "save_report", "summary_to_dict"]
 
-_LARGEST = 1e18
+_LARGEST, _LARGEST_WHOLE = 1e39, 10**18
 
 _ATTEMPTS, _WAIT_SECONDS = 4, 0.05  # a writer may be between its two renames
 _MARKS = (b'"embridge.report/', b'{\n "verdict": {\n  "decision":')  # the first stands near the end
@@ -280,7 +280,7 @@ def _finite(text: str) -> float:
 
 
 def _whole_number(text: str) -> int:
-    if abs(number := int(text)) > _LARGEST:
+    if abs(number := int(text)) > _LARGEST_WHOLE:
         raise ValueError(f"{text[:40]} is no number of a report")
     return number
 
