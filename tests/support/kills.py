@@ -34,16 +34,24 @@ def ended(work, folder):
 
 
 def _forked(work, folder, change, result=None):
-    child = os.fork()
-    if child != 0:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    code = 1
-    try:  # nothing of pytest may run in here
+    def counted():
         changes = _Changes(str(folder), change)
         sys.addaudithook(changes)
         work()
         if result is not None:
             os.write(result, str(changes.count).encode())
+
+    return exit_code(counted)
+
+
+def exit_code(work):
+    """How a process of its own ends that does the work: 0, or minus the signal that killed it."""
+    child = os.fork()
+    if child != 0:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:  # nothing of pytest may run in here
+        work()
         code = 0
     except BaseException as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -1,15 +1,14 @@
 """A training that was stopped or killed goes on to the bytes of one that was not."""
 
+import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from kills import exit_code
 from labelled_glyphs import QUICK, SCRIPTS, items, network, old
 
 from embridge.errors import InvalidInput
@@ -122,31 +121,14 @@ def weights(files):
     return files["model.safetensors"]
 
 
-KILLED = """
-import os, signal, sys
-import torch
-torch.set_num_threads(1)
-sys.path[:0] = [{support!r}, {here!r}]
-from test_trainer_resume import fit
-
-def progress(done, total, what):
-    print(done, flush=True)
-    if done == 18:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-fit({name!r}, {folder!r}, progress)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ndpp", "odpp", "mixbct", "unibct"])
 def test_a_killed_process_goes_on_to_the_same_bytes(name, whole, tmp_path):
-    here = Path(__file__).parent
-    code = KILLED.format(
-        support=str(here.parents[1] / "support"), here=str(here), name=name, folder=str(tmp_path / "run")
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.split()[-1:]) == (-signal.SIGKILL, ["18"]), done.stderr
+    def progress(done, *_):
+        if done == 18:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert exit_code(lambda: fit(name, tmp_path / "run", progress)) == -signal.SIGKILL
     calls = []
     resumed = fit(name, tmp_path / "run", lambda done, *_: calls.append(done))
     assert calls[0] == 15

@@ -1,14 +1,15 @@
+import os
 import shutil
 import signal
-import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import peft
 import pytest
 import torch
+from kills import exit_code
 from lightning.pytorch.loggers import CSVLogger
 from transformers import AutoModel
 
@@ -274,39 +275,14 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(pairs, new, mlp_upgrad
     assert calls == list(range((step - 1) // 2 * 2 + 1, 6))  # from the last checkpoint, every two steps, written after
 
 
-KILLED = """
-import os, signal, sys
-import numpy as np
-import torch
-from embridge import Upgrade
-from embridge.datasets import glyph_models, glyphs
-from embridge.datasets.image_text import ImageTextPairs
-from embridge.encoders.clip import ClipEncoder
-from embridge.training.lightning.run import Run
-from embridge.training.xbt.finetune import XBTFinetune
-
-torch.set_num_threads(1)
-settings, fitted, folder = {settings!r}, {fitted!r}, {folder!r}
-drawn = glyphs.render(glyphs.split()["validation"], one_each=True)
-pairs = ImageTextPairs(drawn.captions, drawn.images).take(np.arange(200))
-new = ClipEncoder(glyph_models.folder("new"), device="cpu", batch_size=256)
-
-def progress(done, total, what):
-    print(done, flush=True)
-    if done == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-XBTFinetune(**settings).fit(pairs, new, Upgrade.load(fitted), run=Run(folder=folder, progress=progress))
-"""
-
-
 @pytest.mark.slow
 def test_a_killed_process_goes_on_to_the_same_bytes(pairs, new, mlp_upgrade, tmp_path, whole):
-    settings = asdict(DROPOUT)
-    fitted = mlp_upgrade.save(tmp_path / "fitted")
-    code = KILLED.format(settings=settings, fitted=str(fitted), folder=str(tmp_path / "run"))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.split()) == (-signal.SIGKILL, ["1", "2", "3"]), done.stderr
+    def progress(done, *_):
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run = Run(folder=tmp_path / "run", progress=progress)
+    assert exit_code(lambda: DROPOUT.fit(some(pairs), new, mlp_upgrade, run=run)) == -signal.SIGKILL
     calls = []
     resumed = DROPOUT.fit(
         some(pairs), new, mlp_upgrade, run=Run(folder=tmp_path / "run", progress=lambda done, *_: calls.append(done))
