@@ -21,7 +21,7 @@ demo: $(VENV)/.demo  ## run the whole job on built-in data
 test: $(VENV)/.dev  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-fast: $(VENV)/.dev  ## without the slow ones, about three minutes; one process, so that libraries are loaded once
+test-fast: $(VENV)/.dev  ## without the slow ones, about a minute; one process, so that libraries are loaded once
 	$(BIN)/python -m pytest -n 0 -m "not slow"
 
 test-kills: $(VENV)/.dev  ## every command that writes, killed at 300 places instead of 40

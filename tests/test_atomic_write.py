@@ -112,6 +112,7 @@ def test_a_block_that_fails_leaves_the_earlier_folder_and_nothing_else(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["up"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "name", "steps"),
     [(os, "fsync", 7), (os, "link", 2), (os, "replace", 4), (shutil, "rmtree", 3)],
@@ -160,6 +161,7 @@ def test_new_empty_and_own_folders_are_taken(tmp_path):
     assert content_of(tmp_path / "empty") == "new"
 
 
+@pytest.mark.slow
 def test_other_files_stay_through_every_kill_and_leftovers_go(tmp_path):
     folder = tmp_path / "up"
     write_folder(folder, "old")
@@ -299,6 +301,7 @@ def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path
     assert {p.name for p in tmp_path.iterdir()} == {"a.txt", "up"}
 
 
+@pytest.mark.slow
 def test_a_reader_beside_a_writer_sees_one_write(tmp_path):
     write_folder(tmp_path / "up", "0")
     ended = threading.Event()
@@ -328,6 +331,7 @@ def write_pair(folder, content):
         description.write_text(content)
 
 
+@pytest.mark.slow
 def test_a_pair_is_one_write_through_every_kill(tmp_path):
     def content():
         (matching,) = {p.read_text() for p in descriptions(tmp_path / "a.json") if belongs(tmp_path / "a.bin", p)}

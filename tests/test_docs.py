@@ -59,6 +59,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [
@@ -187,6 +188,7 @@ def test_defaults_shown_are_the_defaults(tmp_path):
     assert make("choose", shown.fit.settings) == make("choose")
 
 
+@pytest.mark.slow
 def test_every_command_and_option_is_documented():
     page = (DOCS / "cli.md").read_text()
     sections = dict(re.findall(r"^## (embridge[ \w-]*)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
@@ -272,6 +274,7 @@ def test_every_written_file_is_named():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_key_of_the_evaluation_is_documented(reports):
     table = section(DOCS / "cli.md", "What evaluate prints")
     documented = set(re.findall(r"^\| `(\w+)", table, re.MULTILINE))
@@ -291,6 +294,7 @@ def test_every_module_of_the_evaluation_is_in_the_reference():
     assert modules - {"embridge.evaluation.render"} <= named
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=label)
 def test_links_lead_somewhere(page):
     for target in LINK.findall(prose(page)):
@@ -323,6 +327,7 @@ def test_the_page_on_architecture_is_true():
     assert all(importlib.import_module(f"embridge.{room}") for room in rooms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=label)
 def test_make_targets_and_scripts_exist(page):
     text = page.read_text()
@@ -347,6 +352,7 @@ def test_every_benchmark_table_is_shown(monkeypatch):
     assert all(len(tables.MARK.findall(page.read_text())) == len(names) for page, names in marks.items())
 
 
+@pytest.mark.slow
 def test_every_plot_shows_the_results(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     plots = importlib.import_module("benchmarks.rendering.plots")
@@ -385,6 +391,7 @@ def test_every_picture_is_shown_and_described():
     assert all(len(description.split()) >= 5 for description in shown.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "reference"], ids=label)
 def test_sentences_are_short(page):
     """Eighteen words on average, and none that has to be read twice."""

@@ -26,6 +26,7 @@ def import_in_a_fresh_process(module):
     return seconds, set(modules)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     [
@@ -46,6 +47,7 @@ def test_importing_the_package_imports_nothing_else():
     assert {name for name in after - before if name not in sys.stdlib_module_names} == {"embridge"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Embeddings", "Upgrade", "open_store", "make_method", "load_encoder", "evaluate"])
 def test_a_name_brings_nothing_optional(name):
     _, modules = import_in_a_fresh_process(f"embridge; embridge.{name}")
@@ -53,6 +55,7 @@ def test_a_name_brings_nothing_optional(name):
     assert modules.isdisjoint(HEAVY), sorted(modules & HEAVY)
 
 
+@pytest.mark.slow
 def test_the_import_is_quick():
     seconds = min(import_in_a_fresh_process("embridge")[0] for _ in range(5))
     assert seconds < 0.3

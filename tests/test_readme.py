@@ -56,6 +56,7 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_library_example_finds_what_was_asked(workplace):
     old = load("clip:models/old", batch_size=256)
     drawn = glyphs.render([ord(unicodedata.lookup(ASKED)), *glyphs.split()["validation"][:40]])
@@ -70,6 +71,7 @@ def test_the_library_example_finds_what_was_asked(workplace):
     assert names["upgrade"].old_space == old.space
 
 
+@pytest.mark.slow
 def test_the_settings_load(workplace):
     settings = load_settings("settings.yaml")
     assert settings.fit.captions == workplace / "captions.txt"

@@ -34,6 +34,7 @@ def recall_at_1(queries, gallery, rows):
     return (top_k(queries, gallery, 1).rows[:, 0] == rows).mean()
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("method", ["procrustes", "xbt"])
 @pytest.mark.filterwarnings("ignore:.*pairs fit a map into")
@@ -52,6 +53,7 @@ def test_text_alone_bridges_real_clips_to_images(lvis, method):
     assert bridged > 0.45
 
 
+@pytest.mark.slow
 @needs_data
 def test_inspection_suspects_a_mix_of_real_models_and_nothing_else(lvis, tmp_path):
     old, new = lvis["openai_vitb32_text_a"], lvis["evaclip_vitb16_text"]
@@ -62,6 +64,7 @@ def test_inspection_suspects_a_mix_of_real_models_and_nothing_else(lvis, tmp_pat
         assert found.problems == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(RESULTS.rglob("*.json")), ids=lambda p: p.relative_to(RESULTS).as_posix())
 def test_benchmark_results_are_tidy(path):
     result = json.loads(path.read_text())

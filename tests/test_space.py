@@ -50,6 +50,7 @@ def test_every_field_tells_spaces_apart(other):
         require_same(CLIP, other, what="rows")
 
 
+@pytest.mark.slow
 def test_the_id_does_not_depend_on_the_process():
     code = "from embridge import Space; print(Space('clip', '1', 512).id)"
     ids = {

@@ -210,6 +210,7 @@ class MatchesBlanks(FaultyStore):
         return found[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_in_production")
 @pytest.mark.parametrize(
     ("store", "message"),
@@ -346,6 +347,7 @@ def backwards_in_progress(pairs, seed, progress):
     return Procrustes().fit(pairs, seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_in_production")
 @pytest.mark.parametrize(
     ("spoil", "message"),

@@ -62,6 +62,7 @@ def test_what_is_written_is_read(tmp_path, suffix):
     assert read_space(path) == SPACE
 
 
+@pytest.mark.slow
 @ALL
 @pytest.mark.parametrize("size", [1, 3, 10, 11])
 def test_chunks_joined_are_the_file(tmp_path, suffix, size):
@@ -78,6 +79,7 @@ def test_a_file_is_replaced(tmp_path, suffix):
     assert_same(read_vectors(path), some(4, seed=1))
 
 
+@pytest.mark.slow
 @ALL
 def test_a_kill_anywhere_leaves_one_write_whole(tmp_path, suffix):
     old, new, path = some(), some(seed=1), tmp_path / f"x{suffix}"
@@ -94,6 +96,7 @@ def test_a_kill_anywhere_leaves_one_write_whole(tmp_path, suffix):
     assert {*seen, read_vectors(path).ids == new.ids} == {False, True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [read_vectors, lambda path: concatenate(list(read_chunks(path, rows=4)))])
 def test_readers_beside_a_writer_see_one_write(tmp_path, read):
     path = write_vectors(some(seed=0), tmp_path / "x.npy")
@@ -112,6 +115,7 @@ def test_readers_beside_a_writer_see_one_write(tmp_path, read):
     writer.join()
 
 
+@pytest.mark.slow
 def test_npy_and_arrow_are_read_through_a_memory_map(tmp_path):
     assert isinstance(read_vectors(write_vectors(some(), tmp_path / "x.npy")).vectors, np.memmap)
     before = pa.total_allocated_bytes()
@@ -229,6 +233,7 @@ def test_tables_made_elsewhere_are_read(tmp_path, suffix):
         assert read_space(path) is None
 
 
+@pytest.mark.slow
 @TABLES
 @pytest.mark.parametrize(
     ("columns", "message"),
@@ -286,6 +291,7 @@ def test_a_damaged_space_in_a_table_is_refused(tmp_path, suffix):
 # The npy and the JSON beside it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "resave",
     [

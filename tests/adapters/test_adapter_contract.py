@@ -58,6 +58,7 @@ def composed(rng, d_new, d_old):
 MAKERS = [identity, linear, affine, mlp, mlp_with_skip, prefix, composed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", MAKERS, ids=lambda m: m.__name__)
 @pytest.mark.parametrize(("d_new", "d_old"), [(1, 1), (8, 8), (12, 5), (5, 12), (384, 129)])
 def test_contract(make, d_new, d_old):

@@ -33,6 +33,7 @@ def test_usual_rows_are_scaled_to_the_last_bit_as_by_plain_float32_arithmetic(mi
     assert not mixed or not came[-1].any()
 
 
+@pytest.mark.slow
 @LENGTHS
 @pytest.mark.parametrize("side", ["queries", "gallery"])
 def test_search_finds_the_same_rows_at_every_length(length, side):

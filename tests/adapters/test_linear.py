@@ -17,6 +17,7 @@ def matrix(rows, columns):
     return arrays(np.float32, (rows, columns), elements=VALUES)
 
 
+@pytest.mark.slow
 @given(matrix(5, 4), matrix(4, 3), matrix(1, 3))
 def test_linear_against_a_loop_in_float64(x, weight, bias):
     y = Linear(NEW, OLD, weight, bias[0]).apply(x)
@@ -27,6 +28,7 @@ def test_linear_against_a_loop_in_float64(x, weight, bias):
             assert abs(y[row, column] - (sum(terms) + float(bias[0, column]))) <= 1e-5 * size
 
 
+@pytest.mark.slow
 @given(matrix(5, 4), st.floats(0.5, 100))
 def test_normalising_the_input_makes_its_length_irrelevant(x, factor):
     x = np.where(np.abs(x) < 1e-3, 0, x).astype(np.float32)
@@ -41,6 +43,7 @@ def test_a_rotation_keeps_all_dot_products(x):
     np.testing.assert_allclose(y @ y.T, x @ x.T, atol=1e-5 * max(1.0, float(np.abs(x).max()) ** 2 * 4))
 
 
+@pytest.mark.slow
 @given(matrix(4, 3))
 def test_normalized_rows_have_length_one_or_stay_zero(x):
     x = np.where(np.abs(x) < 1e-3, 0, x).astype(np.float32)

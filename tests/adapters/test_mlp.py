@@ -37,6 +37,7 @@ def in_torch(layers, skip, x):
         return nn.functional.normalize(y, dim=1).numpy()
 
 
+@pytest.mark.slow
 @given(
     st.integers(2, 40),
     st.integers(2, 40),

@@ -234,6 +234,7 @@ DAMAGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_in_production")
 @pytest.mark.parametrize(("damage", "message"), DAMAGES, ids=lambda v: getattr(v, "__name__", ""))
 def test_damaged_artefacts_are_refused(tmp_path, damage, message):

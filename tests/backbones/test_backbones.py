@@ -29,6 +29,7 @@ MADE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_features_are_signed_and_every_weight_takes_part(name):
     backbone = MADE[name](0)
@@ -40,6 +41,7 @@ def test_features_are_signed_and_every_weight_takes_part(name):
     assert unused == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_weights_are_drawn_from_the_seed_alone(name):
     torch.manual_seed(7)
@@ -51,6 +53,7 @@ def test_weights_are_drawn_from_the_seed_alone(name):
     assert not torch.equal(one, three)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_a_config_makes_the_same_network(name):
     backbone = MADE[name](0).eval()
@@ -74,6 +77,7 @@ def test_impossible_networks_are_refused(settings):
         SmallResNet(**{"feature_dim": 4, **settings})
 
 
+@pytest.mark.slow
 def test_a_model_of_a_folder_keeps_its_weights(tmp_path):
     config = ViTConfig(**{k: v for k, v in VIT.items() if k != "model_type"})
     with drawn_from(3):

@@ -70,6 +70,7 @@ def settings_of(project, name, **changes):
     return path
 
 
+@pytest.mark.slow
 def test_fit_writes_an_upgrade_and_says_so(project):
     path = settings_of(project, "xbt", fit=XBT, upgrade="made")
     done = run("fit", path, "--json")
@@ -103,6 +104,7 @@ def test_fit_chooses_where_nothing_is_said_and_shows_why(project):
     assert "candidates" not in forced
 
 
+@pytest.mark.slow
 def test_fit_keeps_the_old_model_where_nothing_is_better(project):
     """Pairs whose old vectors belong to other captions: no bridge can be fitted, none is written."""
     generator = np.random.default_rng(0)
@@ -145,6 +147,7 @@ def test_repeats_weigh_where_they_are_asked_to(project):
     assert np.abs(bridges[0] - bridges[1]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_evaluate_measures_what_was_fitted(project):
     done = run("evaluate", project / "settings.yaml", "--json")
     assert done.exit_code == 0, done.stderr
@@ -174,6 +177,7 @@ def test_evaluate_prints_tables_and_a_verdict(project):
     assert max(map(len, table.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_a_gate_that_fails_ends_with_3_and_is_named(project):
     gates = [
         "recall_at_10.t2i new/new > old/old",
@@ -260,6 +264,7 @@ def test_two_reports_are_compared(project):
     assert markdown.splitlines()[-1] == shown[-1] == json.loads(done.stdout)["sentence"]
 
 
+@pytest.mark.slow
 def test_options_that_would_be_ignored_are_refused(project):
     report = project / "report.json"
     for options, message in (
@@ -316,6 +321,7 @@ def test_evaluating_leaves_the_report_in_the_upgrade(project):
     assert Upgrade.load(project / "upgrade").provenance.method == "procrustes"
 
 
+@pytest.mark.slow
 def test_a_file_of_vectors_is_searched_whole(tmp_path):
     """Items that no pair names stay in the gallery, as they would in the index."""
     generator = np.random.default_rng(0)
@@ -356,6 +362,7 @@ def test_a_place_that_cannot_be_written_is_one_line(project):
     assert done.stderr.splitlines()[-1].startswith("error: ")
 
 
+@pytest.mark.slow
 def test_few_captions_warn_in_one_line(project):
     names = [glyphs.caption(c) for c in HELD_OUT[:20]]
     (project / "few.txt").write_text("\n".join(names))
@@ -365,6 +372,7 @@ def test_few_captions_warn_in_one_line(project):
     assert "stacklevel" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_model_folder_is_relative_to_the_settings(project):
     (project / "models").mkdir()
     (project / "models" / "old").symlink_to(glyph_models.folder("old"))
@@ -375,6 +383,7 @@ def test_a_model_folder_is_relative_to_the_settings(project):
     assert upgrade.old_space == load(MODELS["old"]).space
 
 
+@pytest.mark.slow
 def test_text_retrieval_has_one_direction(project):
     path = project / "documents.csv"
     path.write_text("query,document\n" + "".join(f"{glyphs.caption(c)},{glyphs.caption(c)}\n" for c in HELD_OUT[:20]))
@@ -386,6 +395,7 @@ def test_text_retrieval_has_one_direction(project):
     assert cells[""]["new/new"]["recall_at_1"] == 1.0
 
 
+@pytest.mark.slow
 def test_search_with_the_new_model_on_the_old_index(project):
     name = glyphs.caption(HELD_OUT[0])
     done = run("search", project / "store", name, "--upgrade", project / "upgrade", "-k", "3", "--json")
@@ -399,6 +409,7 @@ def test_search_with_the_new_model_on_the_old_index(project):
     assert all(hit["payload"]["name"] for hit in said["hits"])
 
 
+@pytest.mark.slow
 def test_search_with_the_old_model_and_with_a_picture(project):
     picture = project / "pictures" / f"{glyphs.caption(HELD_OUT[3])}.png"
     done = run("search", project / "store", picture, "--image", "--encoder", MODELS["old"], "-k", "1", "--json")
@@ -406,6 +417,7 @@ def test_search_with_the_old_model_and_with_a_picture(project):
     assert "arrow" in run("search", project / "store", "arrow", "--encoder", MODELS["old"]).stdout
 
 
+@pytest.mark.slow
 def test_search_with_the_wrong_model_ends_with_4(project):
     done = run("search", project / "store", "arrow", "--encoder", MODELS["new"])
     assert done.exit_code == 4
@@ -416,6 +428,7 @@ def test_search_with_the_wrong_model_ends_with_4(project):
     assert "of the old model already" in done.stderr
 
 
+@pytest.mark.slow
 def test_search_needs_an_encoder_and_a_store(project, tmp_path):
     assert run("search", project / "store", "arrow").exit_code == 2
     done = run("search", tmp_path / "nothing", "arrow", "--encoder", MODELS["old"])
@@ -425,6 +438,7 @@ def test_search_needs_an_encoder_and_a_store(project, tmp_path):
     assert "x.png" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "message"), [("", "the query is empty"), (" \n", "the query is empty"), ("\udcff", "half of a character")]
 )
@@ -433,6 +447,7 @@ def test_search_refuses_a_query_that_is_no_text(project, query, message):
     assert (done.exit_code, done.stdout, message in done.stderr) == (1, "", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
@@ -481,6 +496,7 @@ def test_settings_that_are_missing_are_not_called_damaged(tmp_path):
     assert "nowhere.yaml does not exist; expected a YAML settings file" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message", "code"),
     [
@@ -496,6 +512,7 @@ def test_pairs_that_cannot_work_say_why(project, content, message, code):
     assert (done.exit_code, message in done.stderr) == (code, True)
 
 
+@pytest.mark.slow
 def test_evaluating_with_an_upgrade_of_other_models_ends_with_4(project):
     swapped = settings_of(project, "swapped", old=MODELS["new"], new=MODELS["old"])
     done = run("evaluate", swapped)

@@ -87,6 +87,7 @@ def test_the_traceback_is_shown_where_it_is_asked_for(capsys, monkeypatch):
     assert (lines[0], lines[-1]) == ("Traceback (most recent call last):", "error: no")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", sorted(command.callback.__name__ for command in app.registered_commands))
 def test_no_command_shows_a_traceback(monkeypatch, tmp_path, command):
     """Whatever goes wrong where no one thought of it."""
@@ -153,6 +154,7 @@ BARE = {side: {"captions": f"{side}-bare.npy"} for side in ("old", "new")}
 BY_LABELS = {"vectors": "old.npy", "labels": "judged.csv"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "changes", "code", "message"),
     [
@@ -179,6 +181,7 @@ def test_settings_end_as_documented(project, command, changes, code, message):
     assert done.stderr.splitlines()[-1].startswith("error: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -245,6 +248,7 @@ def start(kind, *, stdout=subprocess.PIPE, **environment):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["ascii", "full", "head", "crash"])
 def test_output_that_cannot_be_written_as_it_is(trouble):
     """In processes of their own, since it is about how Python ends."""

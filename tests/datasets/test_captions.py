@@ -86,6 +86,7 @@ def test_files_without_a_caption_are_refused(tmp_path, kind):
         read_all_captions(write(tmp_path / f"x{kind}", ["", " "]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -207,6 +208,7 @@ def test_line_ends_and_byte_order_marks_are_no_part_of_a_caption(tmp_path, end):
     assert read_all_captions(tmp_path / "x.txt").texts == read_captions(tmp_path / "x.txt") == ["a cat", "two boats"]
 
 
+@pytest.mark.slow
 @given(content=st.binary(max_size=200))
 @pytest.mark.parametrize("kind", KINDS)
 def test_junk_is_refused_or_read_and_nothing_else_is_raised(tmp_path_factory, kind, content):

@@ -26,6 +26,7 @@ def recall_at_10(name, held_out):
     return text_to_image_recall(texts, encoder.encode(held_out.images, modality="image"), 10)
 
 
+@pytest.mark.slow
 def test_the_old_model_finds_what_the_docs_say(held_out):
     assert 0.35 < recall_at_10("old", held_out) < 0.50
 
@@ -35,6 +36,7 @@ def test_the_new_model_finds_what_the_docs_say(held_out):
     assert recall_at_10("new", held_out) >= 0.65
 
 
+@pytest.mark.slow
 def test_random_vectors_find_at_chance(held_out):
     rng, n = np.random.default_rng(0), len(held_out.images)
     recalls = [text_to_image_recall(*rng.standard_normal((2, n, 64), dtype=np.float32), 10) for _ in range(10)]
@@ -49,6 +51,7 @@ def test_a_model_is_small_and_holds_no_pickle(name):
     assert not [file for file in files if file.endswith((".bin", ".pt", ".pkl"))]
 
 
+@pytest.mark.slow
 def test_the_two_models_are_two_spaces_of_growing_dim():
     old, new = (ClipEncoder(glyph_models.folder(name), device="cpu").space for name in NAMES)
     assert (old.model, old.dim, new.model, new.dim) == ("old", 64, "new", 128)

@@ -36,6 +36,7 @@ def test_the_parts_share_no_code_point_and_leave_none_out():
     assert sorted(joined) == list(glyphs.drawn_code_points())
 
 
+@pytest.mark.slow
 def test_the_split_is_the_same_for_any_order():
     shuffled = list(glyphs.drawn_code_points())
     random.Random(0).shuffle(shuffled)
@@ -61,6 +62,7 @@ def test_no_held_out_character_is_drawn_among_the_training_ones():
     assert not set(drawn.code_points.tolist()) & {*parts["test"], *parts["validation"]}
 
 
+@pytest.mark.slow
 def test_drawing_twice_gives_the_same_bytes():
     chosen = glyphs.split()["test"][:40]
     once, twice = glyphs.render(chosen), glyphs.render(reversed(chosen))
@@ -69,6 +71,7 @@ def test_drawing_twice_gives_the_same_bytes():
     assert once.fonts == twice.fonts
 
 
+@pytest.mark.slow
 def test_one_each_draws_every_held_out_character_once_and_in_dejavu_sans_first():
     chosen = glyphs.split()["test"][::4]
     alone, all_fonts = glyphs.render(chosen, one_each=True), glyphs.render(chosen)
@@ -118,6 +121,7 @@ def test_rows_are_taken_in_the_order_asked_for():
     np.testing.assert_array_equal(taken.images, drawn.images[[2, 0]])
 
 
+@pytest.mark.slow
 def test_undrawn_names_are_a_text_only_corpus():
     names = glyphs.undrawn_names()
     assert 24_000 < len(names) < 32_000, "it grows with the Unicode tables of newer Pythons"

@@ -25,12 +25,14 @@ def written(tmp_path, text):
     return path
 
 
+@pytest.mark.slow
 @given(rows=ROWS, between=st.sampled_from(["\t", " ", "  \t "]), end=st.sampled_from(["\n", "\r\n", "\n\n"]))
 def test_trec_round_trip(tmp_path_factory, rows, between, end):
     text = end.join(between.join([q, "Q0", d, repr(grade)]) for q, d, grade in rows)
     assert read_qrels(written(tmp_path_factory.mktemp("trec"), text)) == rows
 
 
+@pytest.mark.slow
 @given(rows=ROWS)
 def test_beir_round_trip(tmp_path_factory, rows):
     text = io.StringIO()

@@ -35,6 +35,7 @@ def write(path, columns):
     return path
 
 
+@pytest.mark.slow
 @BOTH
 @given(rows=st.lists(st.tuples(CELLS.filter(str.strip), CELLS), min_size=1, max_size=8))
 def test_what_is_written_is_read(tmp_path_factory, suffix, rows):

@@ -56,6 +56,7 @@ def test_nothing_is_encoded_twice(tmp_path):
     assert told == [(50, 50, "toy: captions (0.00 GB on disk)")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [0, 6, 7, 20, 49, 50])
 def test_an_interrupted_run_goes_on_at_the_next_shard(tmp_path, stop):
     encode_once(Counting(), CAPTIONS, tmp_path / "whole", shard_rows=7)
@@ -102,6 +103,7 @@ def test_captions_that_only_join_alike_are_not_taken_for_each_other(tmp_path):
     assert one.vectors.tobytes() != two.vectors.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -157,6 +159,7 @@ def test_a_disk_without_room_is_said_before_anything_is_encoded(tmp_path):
     assert encoder.asked == []
 
 
+@pytest.mark.slow
 def test_a_real_text_tower_is_kept_to_half_precision(tmp_path):
     encoder = load(f"clip:{glyph_models.folder('old')}", device="cpu")
     texts = ["black chess queen", "latin small letter e", "two boats"]
@@ -193,6 +196,7 @@ def test_a_cache_of_before_cuts_were_counted_is_read(tmp_path):
     assert again.asked == []
 
 
+@pytest.mark.slow
 def test_another_model_under_the_same_name_gets_a_cache_of_its_own(tmp_path):
     folder, texts, rows = tmp_path / "model", ["black chess queen", "two boats"], []
     shutil.copytree(glyph_models.folder("old"), folder)

@@ -69,6 +69,7 @@ def as_path(item, folder, row):
 # What transformers gives when it is called directly
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_texts_are_what_transformers_gives_for_each_alone(encoder, kind, folders):
     model, tokenizer = (auto.from_pretrained(folders[kind]) for auto in (AutoModel, AutoTokenizer))
@@ -80,6 +81,7 @@ def test_texts_are_what_transformers_gives_for_each_alone(encoder, kind, folders
     np.testing.assert_allclose(encoder.encode(TEXTS, modality="text"), wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", ["clip", "siglip", "siglip2"])
 def test_images_are_what_transformers_gives_for_each_alone(encoders, kind, folders, pillow_backend):
@@ -90,6 +92,7 @@ def test_images_are_what_transformers_gives_for_each_alone(encoders, kind, folde
     np.testing.assert_allclose(encoders[kind].encode(images, modality="image"), wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", ["glyph-old", "glyph-new"])
 def test_grey_images_are_what_transformers_gives_for_plainly_scaled_pixels(encoders, kind, folders):
@@ -99,6 +102,7 @@ def test_grey_images_are_what_transformers_gives_for_plainly_scaled_pixels(encod
     np.testing.assert_allclose(encoders[kind].encode(images, modality="image"), wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_siglip_needs_the_padding_that_it_gets(encoders, folders):
     model, tokenizer = (auto.from_pretrained(folders["siglip"]) for auto in (AutoModel, AutoTokenizer))
@@ -117,6 +121,7 @@ def test_a_long_text_is_cut_at_the_limit(encoders):
 # Vectors
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract(encoder):
     skipped = check_encoder(encoder, text_items=TEXTS, image_items=pictures())
     assert skipped == ["refusal of a modality: this encoder takes all of them"]
@@ -131,6 +136,7 @@ def test_vectors_are_unit_float32_rows_of_the_space(encoder):
         assert np.linalg.matrix_rank(rows, tol=1e-4) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("modality", "items"), [("text", TEXTS), ("image", pictures(7))])
 def test_batch_size_does_not_matter(encoder, modality, items, monkeypatch):
     rows = encoder.encode(items, modality=modality)
@@ -144,6 +150,7 @@ def test_the_role_changes_nothing(encoder):
     np.testing.assert_array_equal(query, document)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_paths_pictures_and_arrays_agree(encoder, mode, tmp_path):
     images = pictures(mode=mode)
@@ -198,6 +205,7 @@ def test_the_recipe_reads_alike_in_every_version(encoder, kind):
     assert encoder.space.recipe == RECIPES[kind]
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_folder_is_the_same_space(encoders, clip_copy):
     assert ClipEncoder(clip_copy, device="cpu").space.id == encoders["clip"].space.id
     assert ClipEncoder(f"{clip_copy}/.", device="cpu").space.id == encoders["clip"].space.id
@@ -213,6 +221,7 @@ def test_a_changed_weight_is_another_revision(encoders, clip_copy):
     assert (space.model, space.dim, space.recipe) == (before.model, before.dim, before.recipe)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -228,6 +237,7 @@ def test_other_settings_are_another_revision(encoders, clip_copy, change):
     assert ClipEncoder(clip_copy, device="cpu").space.revision != encoders["clip"].space.revision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"image_mean": [0.5, 0.5, 0.5]}, {"resample": 2}, {"size": {"shortest_edge": 40}}])
 def test_other_preprocessing_is_another_space(encoders, clip_copy, change):
     file = clip_copy / "preprocessor_config.json"
@@ -236,6 +246,7 @@ def test_other_preprocessing_is_another_space(encoders, clip_copy, change):
     assert (space.revision != before.revision, space.recipe != before.recipe) == (True, True)
 
 
+@pytest.mark.slow
 def test_a_hub_id_is_read_from_the_cache_and_its_revision_is_the_commit(folders, tmp_path, monkeypatch):
     commit, repository = "0123456789abcdef0123456789abcdef01234567", tmp_path / "models--someone--tiny"
     shutil.copytree(folders["clip"], repository / "snapshots" / commit)
@@ -358,6 +369,7 @@ def test_a_folder_without_weights_is_no_model(tmp_path):
         ClipEncoder(tmp_path, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lost", "part"),
     [
@@ -393,6 +405,7 @@ def test_missing_weights_are_not_made_up(clip_copy):
         ClipEncoder(clip_copy, device="cpu")
 
 
+@pytest.mark.slow
 def test_weights_that_the_model_does_not_know_are_not_left_out(clip_copy, encoders):
     file = clip_copy / "model.safetensors"
     weights = load_file(file)
@@ -445,6 +458,7 @@ def test_a_device_that_is_not_there_is_refused(folders, device):
         ClipEncoder(folders["clip"], device=device)
 
 
+@pytest.mark.slow
 def test_a_folder_has_no_revision_but_its_own_and_the_former_one(folders, encoders):
     own, former = encoders["clip"].space, hash_of_weight_files(folders["clip"])
     with pytest.raises(SettingsError, match=rf"its files: {own.revision}, or {former} as .*; came revision 'main'"):
@@ -457,6 +471,7 @@ def test_a_folder_has_no_revision_but_its_own_and_the_former_one(folders, encode
 # Noise
 
 
+@pytest.mark.slow
 def test_loading_prints_nothing(folders, capfd):
     for folder in folders.values():
         ClipEncoder(folder, device="cpu")

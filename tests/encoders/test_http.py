@@ -60,6 +60,7 @@ def sleep_long(handler, asked):
     time.sleep(0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["glyphs", pytest.param("minilm", marks=pytest.mark.slow)])
 def test_it_keeps_the_contract(glyph_tower, model):
     tower = glyph_tower
@@ -74,6 +75,7 @@ def test_it_keeps_the_contract(glyph_tower, model):
         assert (encoder.space.model, encoder.space.dim) == (model, tower.space.dim)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["base64", "float"])
 @pytest.mark.parametrize("setting", ["plain", "only_floats", "shuffled"])
 def test_every_form_of_an_answer_gives_the_same_vectors(service, glyph_tower, encoding, setting):
@@ -84,6 +86,7 @@ def test_every_form_of_an_answer_gives_the_same_vectors(service, glyph_tower, en
     assert service.seen[0][0] == body
 
 
+@pytest.mark.slow
 def test_texts_are_sent_in_batches_and_the_dim_is_asked_for_once(service):
     told = []
     encoder = connect(service, dim=None, batch_size=4, progress=lambda *said: told.append(said))
@@ -100,6 +103,7 @@ def test_the_space_says_where_unless_a_revision_is_given(service):
     assert service.seen == []  # a dim that is given needs no request
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -121,6 +125,7 @@ def test_what_passes_is_tried_again(service, glyph_tower, trouble):
     assert len({json.dumps(asked) for asked, *_ in service.seen}) == 1
 
 
+@pytest.mark.slow
 def test_pauses_double(service):
     service.misbehave.extend([refuse(503)] * 3)
     connect(service, pause_seconds=0.1).encode(["a"], modality="text")
@@ -129,6 +134,7 @@ def test_pauses_double(service):
     assert (pauses >= [0.1, 0.2, 0.4]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_date", [False, True])
 def test_retry_after_is_honoured(service, as_date):
     # a date has whole seconds, so that one two seconds ahead is one to two seconds away
@@ -145,6 +151,7 @@ def test_a_wait_that_is_too_long_is_told_instead(service):
     assert len(service.seen) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trouble", "message"),
     [
@@ -331,6 +338,7 @@ def test_a_page_is_told_with_its_type(service):
         connect(service, tries=1).encode(["a"], modality="text")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "header", ["soon", "nan", "-5", "1e400", "Wed, 21 Oct 99999 07:28:00 GMT", "Mon, 01 Jan 2001 00:00:00 -0000"]
 )

@@ -57,6 +57,7 @@ def stay_silent(handler, asked):
     time.sleep(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [drip, drip_headers, stay_silent])
 def test_a_try_ends_in_time_wherever_it_hangs(service, trouble):
     service.misbehave.append(trouble)
@@ -90,6 +91,7 @@ def test_a_compressed_answer_is_read(service, content):
     assert encode(service).shape == (1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "content", "reason"),
     [
@@ -205,6 +207,7 @@ def echo_in_body(status):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [echo_in_header, echo_in_body(401), echo_in_body(200), echo_in_body(503)])
 def test_no_echo_shows_the_key(service, monkeypatch, caplog, trouble):
     monkeypatch.setenv("TOWER_KEY", KEY)

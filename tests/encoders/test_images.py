@@ -28,6 +28,7 @@ def saved(image, folder, kind="PNG", **options):
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", [*TRANSPOSES, 1, 0, 9])
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 def test_a_picture_is_turned_as_its_tag_says(tmp_path, kind, orientation):

@@ -35,6 +35,7 @@ def test_an_unknown_provider_is_refused_with_those_there_are(name):
         encoders.load(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "name", "extra"),
     [

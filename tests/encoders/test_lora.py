@@ -36,6 +36,7 @@ def lora(saved, tmp_path):
     return Path(shutil.copytree(saved, tmp_path / "lora"))
 
 
+@pytest.mark.slow
 def test_it_is_another_space_with_other_vectors(folders, encoders, lora):
     encoder = ClipEncoder(folders["clip"], device="cpu", lora=lora)
     without_lora = encoders["clip"]
@@ -45,6 +46,7 @@ def test_it_is_another_space_with_other_vectors(folders, encoders, lora):
     assert (without_lora.lora, encoder.lora) == (None, lora)
 
 
+@pytest.mark.slow
 def test_a_name_loads_it_too_and_it_keeps_the_contract(folders, lora):
     images = list(np.random.default_rng(0).integers(0, 256, (4, 40, 32, 3), dtype=np.uint8))
     encoder = providers.load(f"clip:{folders['clip']}", device="cpu", lora=str(lora))
@@ -72,6 +74,7 @@ def test_batches_give_the_vectors_and_gradients_flow(encoders):
     assert features.requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
 def test_a_folder_that_lacks_a_file_is_refused(folders, lora, name):
     (lora / name).unlink()
@@ -79,6 +82,7 @@ def test_a_folder_that_lacks_a_file_is_refused(folders, lora, name):
         ClipEncoder(folders["clip"], device="cpu", lora=lora)
 
 
+@pytest.mark.slow
 def test_a_pickle_in_its_place_is_not_read(folders, lora):
     (lora / WEIGHTS).rename(lora / "adapter_model.bin")
     with pytest.raises(ArtefactError, match=f"lacks {WEIGHTS}"):
@@ -88,6 +92,7 @@ def test_a_pickle_in_its_place_is_not_read(folders, lora):
         ClipEncoder(folders["clip"], device="cpu", lora=lora)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"peft_type": "IA3"}, {"target_modules": ["w_proj"]}, {"r": 3}])
 def test_another_kind_or_other_shapes_are_refused(folders, lora, change):
     config = json.loads((lora / CONFIG).read_text()) | change

@@ -35,6 +35,7 @@ def own_logits(encoder, folder):
     return AutoModel.from_pretrained(folder).float().eval()(**inputs).logits_per_image.numpy()
 
 
+@pytest.mark.slow
 def test_scale_and_bias_make_the_models_own_logits(encoder, kind, folders):
     by_sigmoid = kind.startswith("siglip")
     assert (encoder.score_bias is not None) == by_sigmoid
@@ -45,6 +46,7 @@ def test_scale_and_bias_make_the_models_own_logits(encoder, kind, folders):
     assert np.ptp(logits) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["siglip", "siglip2"])
 def test_the_page_says_how_they_become_probabilities(encoder, kind, folders):
     (block,) = [b for b in blocks(ROOT / "docs" / "how-to" / "encoders.md", "python") if "def probabilities" in b]

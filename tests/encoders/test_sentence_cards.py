@@ -39,6 +39,7 @@ def own_vectors(folder, **options):
 # Similarity
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("similarity", "metric"), [("dot", "dot"), ("euclidean", "l2"), ("cosine", "cosine")])
 def test_vectors_are_compared_as_the_card_says(sentence_copy, similarity, metric):
     change(sentence_copy, CARD, similarity_fn_name=similarity)
@@ -55,6 +56,7 @@ def _by_cosine(space):
     return {"metric": "cosine", "recipe": recipe}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("similarity", ["manhattan", "maxsim"])
 def test_a_similarity_that_no_space_has_is_refused_and_may_be_stated(sentence_copy, similarity):
     change(sentence_copy, CARD, similarity_fn_name=similarity)
@@ -70,6 +72,7 @@ def test_a_similarity_that_no_space_has_is_refused_and_may_be_stated(sentence_co
 NAMED = {"search_query": "the : ", "search_document": "a : ", "nothing": ""}
 
 
+@pytest.mark.slow
 def test_prompts_by_other_names_are_warned_of_and_can_be_named(sentence_copy):
     plain = encoder_of(sentence_copy)
     change(sentence_copy, CARD, prompts=NAMED)
@@ -104,6 +107,7 @@ def test_prompts_that_are_used_are_not_warned_of(sentence_copy, prompts):
 # Pooling
 
 
+@pytest.mark.slow
 def test_a_pooling_that_nothing_says_is_warned_of_and_can_be_stated(plain_bert):
     with pytest.warns(
         UserWarning, match=r"tiny-bert has no modules\.json, .*: mean pooling is assumed\. State pooling"
@@ -163,6 +167,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_weights_that_are_not_the_models_are_refused(sentence_copy, name):
     edit, message = REFUSED[name]
@@ -198,6 +203,7 @@ def test_what_no_vector_is_made_with_may_be_missing_or_left_over(sentence_copy, 
     np.testing.assert_array_equal(vectors(encoder_of(sentence_copy)), vectors(encoder_of(sentence_folder)))
 
 
+@pytest.mark.slow
 def test_a_head_that_the_config_names_is_no_fault(plain_bert, tmp_path):
     folder = shutil.copytree(plain_bert, tmp_path / "masked")
     BertForMaskedLM.from_pretrained(plain_bert).save_pretrained(folder)

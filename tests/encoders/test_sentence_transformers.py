@@ -60,10 +60,12 @@ def prompted(tmp_path_factory):
         return {name: changed_copy(root / name / "model", file, settings) for name, settings in PROMPTS.items()}
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract(encoder):
     assert check_encoder(encoder, text_items=TEXTS) == []
 
 
+@pytest.mark.slow
 def test_vectors_are_what_the_library_gives(encoder):
     wanted = SentenceTransformer(str(FOLDER), device="cpu").encode(TEXTS, normalize_embeddings=True)
     for role in ("query", "document"):
@@ -74,12 +76,14 @@ def test_vectors_are_what_the_library_gives(encoder):
     assert encoder.space.recipe == "l2-normalised; mean pooling; up to 256 tokens"
 
 
+@pytest.mark.slow
 def test_a_long_text_is_cut_where_the_library_cuts_it(encoder):
     wanted = encoder.model.encode([LONG], normalize_embeddings=True)
     np.testing.assert_allclose(encoder.encode([LONG], modality="text"), wanted, atol=1e-5)
     np.testing.assert_allclose(encoder.encode([LONG + "and rose"], modality="text"), wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROMPTS)
 def test_prompts_are_those_that_the_library_chooses(prompted, name):
     model = prompted[name].model
@@ -88,6 +92,7 @@ def test_prompts_are_those_that_the_library_chooses(prompted, name):
         np.testing.assert_allclose(prompted[name].encode(TEXTS, modality="text", role=role), wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_prompt_is_written_before_the_text(prompted, encoder):
     plain = encoder.encode([f"query: {TEXTS[0]}", f"passage: {TEXTS[0]}"], modality="text")
     roles = [prompted["both"].encode(TEXTS[:1], modality="text", role=role)[0] for role in ("query", "document")]
@@ -95,12 +100,14 @@ def test_a_prompt_is_written_before_the_text(prompted, encoder):
     assert np.abs(roles[0] - roles[1]).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROMPTS)
 def test_the_space_names_the_prompts(prompted, encoder, name):
     assert prompted[name].space.recipe == encoder.space.recipe + SAID[name]
     assert (prompted[name].space == encoder.space) is (name == "none")
 
 
+@pytest.mark.slow
 def test_the_space_names_the_pooling(encoder, tmp_path):
     settings = json.loads((FOLDER / "1_Pooling" / "config.json").read_text())
     settings |= {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}
@@ -145,6 +152,7 @@ def test_an_unknown_device_is_refused_and_is_not_taken_for_a_broken_model():
         SentenceTransformerEncoder(FOLDER, device="nonsense")
 
 
+@pytest.mark.slow
 def test_loading_and_encoding_print_nothing(capfd):
     SentenceTransformerEncoder(FOLDER, device="cpu").encode(TEXTS, modality="text")
     assert capfd.readouterr() == ("", "")

@@ -20,6 +20,7 @@ def test_the_area_is_the_mean_and_needs_a_point():
         backfill_auc([])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["random", "as it comes"])
 @pytest.mark.parametrize("direction", ["t2i"])
 def test_a_curve_begins_at_the_bridge_and_ends_at_the_backfill(report, direction, order):
@@ -33,6 +34,7 @@ def test_an_order_of_photos_has_no_curve_where_captions_are_searched(report):
     assert set(report.curves("i2t")) == {"random"}
 
 
+@pytest.mark.slow
 def test_a_good_order_is_above_a_bad_one(world):
     """Items that are asked for often, first: more area than the same order from its end."""
     old, new, upgrade, relevance = world
@@ -102,6 +104,7 @@ def test_standard_scores_are_of_one_size(mixed):
     assert 0.25 < standard.mean() < 0.75
 
 
+@pytest.mark.slow
 def test_the_curve_of_any_order_is_that_of_the_report(world, report):
     old, new, upgrade, relevance = world
     judged = relevance.judge(new.queries.ids, new.gallery.ids)

@@ -19,6 +19,7 @@ def world():
     return make_world()
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.sampled_from([-1.5, -1.0, 0.0, 0.25, 0.5, 0.75, 2.0, 3.5]), st.integers(0, 3)),
@@ -45,6 +46,7 @@ def test_isotonic_is_scikit_learns_on_many_labels():
     np.testing.assert_allclose(np.interp(asked, *isotonic(x, y)), theirs, atol=1e-9)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 1), min_size=2, max_size=8))
 def test_isotonic_is_the_nearest_of_all_rising_curves(labels):
     """Against every rising curve on a grid of values."""

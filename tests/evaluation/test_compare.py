@@ -18,6 +18,7 @@ def worse(world):
     return evaluate(old, new, Upgrade(upgrade.head, bridge, Provenance("cut")), relevance)
 
 
+@pytest.mark.slow
 def test_cells_in_common_are_compared_query_by_query(report, worse):
     changes = {(c.direction, c.cell, c.metric): c for c in compare(report, worse)}
     assert set(changes) == {
@@ -58,6 +59,7 @@ def test_queries_are_matched_by_id(world, report):
     assert {c.comparison.difference.value for c in changes} == {0.0}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_refused(world, report):
     old, new, upgrade, relevance = world
     scope = Scope(directions=("t2i",))

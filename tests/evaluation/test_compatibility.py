@@ -33,6 +33,7 @@ def test_compatible_says_yes_no_and_undecided():
     assert compatible(draws(0.4, 1_000, 3), old).answer == "undecided"
 
 
+@pytest.mark.slow
 @given(PAIRED, st.booleans())
 def test_the_interval_is_of_the_paired_differences(pairs, weighted):
     new, old = (np.array(column) for column in zip(*pairs, strict=True))
@@ -123,6 +124,7 @@ def test_no_true_difference_is_rarely_called_one(size, changed, weighted):
 # ---- flips
 
 
+@pytest.mark.slow
 @given(PAIRED, st.booleans())
 def test_flips_are_their_naive_loop(pairs, weighted):
     new, old = (np.array(column) for column in zip(*pairs, strict=True))

@@ -25,6 +25,7 @@ def naive_recall(queries, gallery, right, k):
     return np.mean([any(right(i, j) for j in np.argsort(-row, kind="stable")[:k]) for i, row in enumerate(scores)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("direction", "asks", "answers", "right"), DIRECTIONS, ids=("t2i", "i2t"))
 def test_every_cell_is_its_naive_loop(world, report, direction, asks, answers, right):
     old, new, upgrade, _ = world
@@ -59,6 +60,7 @@ def test_a_cascade_ranks_the_bridges_best_by_the_new_model(world, report, direct
     assert report.mean(direction, "cascade", "recall_at_5") == pytest.approx(np.mean(hits))
 
 
+@pytest.mark.slow
 def test_a_cascade_over_everything_is_a_backfill(world):
     scope = Scope(directions=("t2i",), cells=("cascade",), cascade_items=300)
     made = evaluate(*world, scope=scope)
@@ -85,6 +87,7 @@ def test_a_bridge_at_chance_is_at_chance(world):
     assert decide(made).decision == "backfill first"
 
 
+@pytest.mark.slow
 def test_random_vectors_are_at_chance_in_every_cell_and_metric():
     """1,000 queries, 200 items, one right each: whatever finds more than chance looks at the answer."""
     generator = np.random.default_rng(0)
@@ -121,6 +124,7 @@ def test_random_vectors_are_at_chance_in_every_cell_and_metric():
             assert made.mean("", cell.name, metric) == pytest.approx(expected, abs=0.025), (cell.name, metric)
 
 
+@pytest.mark.slow
 def test_perfect_vectors_score_one_in_every_metric():
     generator = np.random.default_rng(0)
     space, other = Space("old", "", 16), Space("new", "", 16)
@@ -143,6 +147,7 @@ def test_perfect_vectors_score_one_in_every_metric():
         assert {name: set(f.values()) for name, f in figures.items()} == {name: {1.0} for name in figures}
 
 
+@pytest.mark.slow
 def test_one_set_never_finds_itself_and_labels_judge():
     """1,000 items of ten classes with random vectors: chance is the share of the class among the others."""
     generator = np.random.default_rng(0)
@@ -295,6 +300,7 @@ def test_sides_must_hold_the_same_items(world):
         Side(old.queries, new.gallery)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "asked"), [("skip", 100), ("zero", 600)])
 def test_a_query_without_judgement_is_not_asked_or_counts_as_failed(world, rule, asked):
     old, new, upgrade, relevance = world
@@ -341,6 +347,7 @@ def test_a_metric_deeper_than_the_rankings_is_refused(report):
         report.mean("t2i", "new/old", "map")
 
 
+@pytest.mark.slow
 def test_k_beyond_the_gallery_finds_all(world):
     old, new, upgrade, relevance = world
     made = evaluate(old, new, upgrade, relevance, scope=Scope(metrics=("recall_at_1000",), directions=("t2i",)))

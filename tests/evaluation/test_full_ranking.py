@@ -11,6 +11,7 @@ from embridge.evaluation import LabelRelevance, average_precision
 from embridge.evaluation.full_ranking import full_average_precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 @settings(max_examples=20)
 @given(st.data())

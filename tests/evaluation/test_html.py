@@ -131,6 +131,7 @@ def classed(root, name):
     return [node for node in root.iter() if name in (node.get("class") or "").split()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_page_is_well_formed_and_needs_nothing_else(summary, variant):
     root = parsed(report_html(VARIANTS[variant](summary)))
@@ -144,6 +145,7 @@ def test_a_page_is_well_formed_and_needs_nothing_else(summary, variant):
     assert "@import" not in text(root.find("head/style"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_headings_go_down_one_level_at_a_time_and_drawings_are_described(summary, variant):
     root = parsed(report_html(VARIANTS[variant](summary)))
@@ -308,6 +310,7 @@ def test_a_verdict_is_told_by_a_word_and_a_sign_besides_its_colour(summary, deci
     assert list(root.find("body/main"))[1] is verdict
 
 
+@pytest.mark.slow
 def test_an_upgrade_whose_gates_failed_is_not_shown_as_good(report):
     root = parsed(report_html(summarise(report, gates=["recall_at_10 new/old >= 0.99"])))
     [verdict] = classed(root, "verdict")
@@ -319,6 +322,7 @@ def test_an_upgrade_whose_gates_failed_is_not_shown_as_good(report):
     assert text(root.find("head/title")) == "Upgrade report: upgrade, but 2 of 2 gate checks failed"
 
 
+@pytest.mark.slow
 def test_a_gate_that_goes_by_an_interval_says_which_end_is_shown(report):
     gates = ["recall_at_10.t2i > old/old surely", "recall_at_10.t2i naive < old/old surely", "recall_at_10.t2i > 0"]
     _, *rows = rows_of(parsed(report_html(summarise(report, gates=gates))), "gates")

@@ -46,6 +46,7 @@ def test_the_order_of_the_keys_does_not_matter():
         np.testing.assert_array_equal(array(one), array(other))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-1, 3), max_size=6), st.lists(st.sampled_from([-2, 0, 1, 2, 5]), max_size=8), st.data())
 def test_labels_are_their_naive_loop(queries, gallery, data):
     rows = st.integers(-1, len(gallery) - 1)

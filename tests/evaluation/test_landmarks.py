@@ -61,6 +61,7 @@ def figures(rows, relevance, setting, ks=(1, 5, 10), empty="skip"):
     )
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(1, 40))
 @ALL
 def test_the_figures_are_the_protocols_naive_loop(setting, seed, items):
@@ -124,6 +125,7 @@ def test_a_perfect_ranking_scores_one_and_the_worst_little(setting):
     assert not figures(worst, truth_of(letters), setting)[:, 1].any()
 
 
+@pytest.mark.slow
 @ALL
 def test_random_vectors_score_at_chance(setting):
     generator = np.random.default_rng(4)

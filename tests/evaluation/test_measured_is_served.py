@@ -150,6 +150,7 @@ def same(hits, rows, scores, ids, *, exact=True, ties=False):
         assert (found == expected).mean() > 0.98  # the others are as near as rounding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("k", DEPTHS)
 def test_cells_are_what_a_server_finds(pairs, kind, k):
@@ -172,6 +173,7 @@ def test_cells_are_what_a_server_finds(pairs, kind, k):
         same(hits, cell.rows, cell.scores, pair.old.gallery.ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", MERGES)
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -93,6 +93,7 @@ def assert_same(came, expected):
         np.testing.assert_array_equal(came[name], expected[name], err_msg=name)
 
 
+@pytest.mark.slow
 @TRUTHS
 def test_every_measure_is_the_metric_it_says(kind):
     of = world(kind)
@@ -128,6 +129,7 @@ def test_gallery_and_queries_may_be_permuted(kind):
     assert_same(came, {name: values[order] for name, values in expected.items()})
 
 
+@pytest.mark.slow
 @TRUTHS
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_scores_may_be_scaled(kind, metric):
@@ -139,6 +141,7 @@ def test_scores_may_be_scaled(kind, metric):
         assert_same(measured(changed(of, queries=of.queries * np.float32(0.3)), metric=metric), expected)
 
 
+@pytest.mark.slow
 @TRUTHS
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_both_sides_may_be_rotated(kind, metric):
@@ -181,6 +184,7 @@ def test_duplicated_rows_come_after_the_first():
 # ---- chance and perfection
 
 
+@pytest.mark.slow
 @TRUTHS
 def test_random_vectors_score_at_chance(kind):
     of = world(kind, queries=1_200, items=400)

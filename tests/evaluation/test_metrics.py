@@ -116,6 +116,7 @@ def values(name, graded, k, *, depth=None, empty="error"):
     return OURS[name](case, k, empty)
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 10_000),
     st.integers(1, 6),
@@ -139,6 +140,7 @@ def test_first_hits_are_their_naive_loop(rows):
     assert first_hits(np.array(rows, np.float32)).tolist() == expected
 
 
+@pytest.mark.slow
 @ALL
 def test_a_better_ranking_never_scores_less(name):
     graded = ranked_judgements(3, queries=200, items=12, empties=False)
@@ -238,6 +240,7 @@ def test_the_trapezoid_is_the_area_under_precision_and_recall():
         assert came == pytest.approx(auc(*points))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 5, 20, 50])
 def test_ndcg_is_scikit_learns(k):
     graded = ranked_judgements(9, queries=50)

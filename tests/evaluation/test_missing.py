@@ -27,6 +27,7 @@ def cautions(report):
     return summarise(report).cautions
 
 
+@pytest.mark.slow
 def test_right_items_that_the_gallery_lacks_count_as_not_found():
     """Nine of ten are missing, and the tenth is first: the figures of trec_eval."""
     ids = [f"q{i}" for i in range(5)]

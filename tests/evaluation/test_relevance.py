@@ -114,6 +114,7 @@ def test_neighbours_are_the_models_own_top_k_and_say_so():
 # ---- the other way round
 
 
+@pytest.mark.slow
 @given(CLICKS)
 def test_inverting_twice_is_nothing(clicks):
     for relevance in (Relevance.from_log(clicks), Relevance.from_pairs((q, i) for q, i, _ in clicks)):

@@ -50,6 +50,7 @@ def test_a_report_is_read_back_whole(report, saved):
             np.testing.assert_array_equal(getattr(mine, field), getattr(theirs, field))
 
 
+@pytest.mark.slow
 def test_a_report_of_before_its_names_were_settled_is_read(report, saved, tmp_path):
     """It said ``truth`` for who says what is right, and ``native`` for the new model without its LoRA."""
     path = tmp_path / "old.json"
@@ -122,6 +123,7 @@ def copied(saved, tmp_path):
     return tmp_path / "report.json"
 
 
+@pytest.mark.slow
 def test_a_missing_or_truncated_report_is_refused(copied):
     with pytest.raises(ArtefactError, match="does not exist; expected a report"):
         load_summary(copied.with_name("nothing.json"))
@@ -130,6 +132,7 @@ def test_a_missing_or_truncated_report_is_refused(copied):
         load_report(copied)
 
 
+@pytest.mark.slow
 def test_values_of_another_report_are_noticed(copied, report):
     values = copied.with_suffix(".parquet")
     values.write_bytes(values.read_bytes()[:-1])
@@ -169,6 +172,7 @@ def test_many_row_groups_are_one_cell_again(report, saved, tmp_path, monkeypatch
             np.testing.assert_array_equal(getattr(mine, field), getattr(theirs, field))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "spoil", "message"),
     [
@@ -230,6 +234,7 @@ def recall(path):
     return figures.interval.value
 
 
+@pytest.mark.slow
 def test_a_report_is_one_write_through_every_kill(tmp_path):
     path = tmp_path / "report.json"
     save_report(planted(False), path)
@@ -265,6 +270,7 @@ def test_files_that_are_no_report_are_not_overwritten(tmp_path):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [lambda file: file.write_bytes(file.read_bytes()[:100]), lambda file: file.write_bytes(b"")]
 )

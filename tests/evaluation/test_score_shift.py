@@ -20,6 +20,7 @@ def columns(hits):
 # ---- the distance of two distributions
 
 
+@pytest.mark.slow
 @given(st.lists(FEW, min_size=1, max_size=20), st.lists(FEW, min_size=1, max_size=20))
 def test_the_distance_is_its_naive_loop_and_scipys(a, b):
     largest = 0.0
@@ -44,6 +45,7 @@ def test_the_distance_of_equal_far_and_scaled_scores():
 # ---- thresholds
 
 
+@pytest.mark.slow
 @given(HITS, FEW)
 def test_what_a_threshold_does_is_its_naive_loop_and_scikit_learns(hits, score):
     scores, right = columns(hits)
@@ -55,6 +57,7 @@ def test_what_a_threshold_does_is_its_naive_loop_and_scikit_learns(hits, score):
     assert came.precision == pytest.approx(precision_score(right, scores >= score, zero_division=1.0))
 
 
+@pytest.mark.slow
 @given(HITS, st.floats(0, 1))
 def test_the_threshold_for_a_precision_is_its_naive_loop(hits, precision):
     scores, right = columns(hits)

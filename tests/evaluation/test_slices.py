@@ -6,6 +6,7 @@ from embridge.errors import InvalidInput
 from embridge.evaluation import frequency_slices
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(min_size=1), st.integers(1, 1_000), min_size=1, max_size=30))
 def test_parts_are_in_order_of_frequency_and_hold_their_shares(counts):
     parts = frequency_slices(counts)

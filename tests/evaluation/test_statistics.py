@@ -30,6 +30,7 @@ def test_the_weighted_mean_is_its_naive_loop(pairs):
 # ---- the bootstrap
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values", [draws(0.3, 400, 0), np.random.default_rng(1).random(150) ** 2], ids=["0/1", "graded"]
 )
@@ -43,6 +44,7 @@ def test_the_interval_is_scipys(values):
     assert (came.low, came.high) == pytest.approx(tuple(narrow.confidence_interval), abs=0.004)
 
 
+@pytest.mark.slow
 def test_the_weighted_interval_is_scipys():
     values, weights = draws(0.3, 200, 0), np.random.default_rng(1).integers(1, 20, 200).astype(float)
     ours = bootstrap_mean(values, weights=weights, resamples=20_000)
@@ -68,6 +70,7 @@ def naive_bootstrap(values, weights, resamples, generator):
     return np.quantile(means, [0.025, 0.975])
 
 
+@pytest.mark.slow
 def test_the_interval_is_the_naive_loop():
     generator = np.random.default_rng(2)
     values, weights = generator.random(60), generator.integers(1, 4, 60).astype(float)
@@ -186,6 +189,7 @@ def test_so_many_queries_have_the_power_asked(better, worse, power):
     assert answers.count("no") < 5
 
 
+@pytest.mark.slow
 def test_weighted_queries_have_the_power_asked():
     generator = np.random.default_rng(0)
     outcomes, chances = np.array([1.0, -1.0, 0.0]), np.array([0.25, 0.1, 0.65])
@@ -233,6 +237,7 @@ def test_impossible_settings_are_refused(settings):
         bootstrap_mean(np.ones(3), **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 def test_many_different_values_are_drawn_query_by_query_to_the_same_effect(weighted):
     generator = np.random.default_rng(3)

@@ -43,6 +43,7 @@ def test_every_cell_and_metric_has_a_figure(report, summary):
         summary.figure("t2i", "mixed@0.5000/random", "recall_at_10")
 
 
+@pytest.mark.slow
 def test_ratios_are_what_their_names_say(report, summary):
     for ratios in summary.ratios:
         old, bridged, new, ceiling = (
@@ -126,6 +127,7 @@ def test_a_threshold_gives_its_precision_on_both_sides(report, summary):
                 assert all(right[scores >= s].mean() < shift.precision for s in lower)
 
 
+@pytest.mark.slow
 def test_a_threshold_in_use_gets_the_new_one_that_keeps_its_precision(report):
     shifts = summarise(report, precisions=(), thresholds=[0.9, 2.0]).shifts
     for shift in shifts[::2]:
@@ -150,6 +152,7 @@ def made(queries, items, *, noise=0.3, order=(0, 1, 2, 3)):
     return sides, upgrade, relevance
 
 
+@pytest.mark.slow
 def test_cautions_name_what_makes_figures_doubtful(world):
     sides, upgrade, relevance = made(30, 18, order=(1, 0, 2, 3))
     slices = {"half": {f"q{i}": "a" if i < 25 else "b" for i in range(30)}}
@@ -224,6 +227,7 @@ def test_where_nothing_is_ever_found_there_are_no_ratios():
     assert "Infinity" not in report_markdown(summary)
 
 
+@pytest.mark.slow
 def test_flips_go_by_what_is_found_also_where_the_metric_never_is_zero(world):
     old, new, upgrade, relevance = world
     scope = Scope(metrics=("recall_at_5", "map"), directions=("t2i",), depth=5)
@@ -251,6 +255,7 @@ def test_tables_hold_every_part(report, summary):
         assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
+@pytest.mark.slow
 def test_markdown_survives_hostile_names(world):
     old, new, upgrade, relevance = world
     names = {q: f"a | b\n{q} `x` \\" for q in old.queries.ids}

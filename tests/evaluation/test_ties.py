@@ -48,6 +48,7 @@ def mean_over_orders(gallery, figure):
     return np.mean([figure(gallery.take(order), np.array(order)) for order in permutations(range(ITEMS))], axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_figures_are_the_mean_over_all_orders_of_the_gallery(metric, own):
@@ -71,6 +72,7 @@ def test_figures_are_the_mean_over_all_orders_of_the_gallery(metric, own):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_average_precision_of_whole_rankings_is_the_mean_over_all_orders(metric):
     queries, gallery, relevance = small(metric, 2, own=True)
@@ -88,6 +90,7 @@ def test_average_precision_of_whole_rankings_is_the_mean_over_all_orders(metric)
     np.testing.assert_allclose(whole(gallery)[0], mean_over_orders(gallery, by_row), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("merge", ["raw", "rrf"])
 def test_a_gallery_in_two_parts_is_the_mean_over_all_orders(merge):
     queries, gallery, relevance = small("dot", 3, own=True)
@@ -111,6 +114,7 @@ def cascade_bench(gallery, queries):
     return Bench(Side(queries, gallery), Side(*swapped), upgrade)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("items", [3, ITEMS])
 def test_a_cascade_is_the_mean_over_all_orders(items):
     """Equal scores of the new model keep the bridge's order; which of the bridge's equals are looked at is drawn."""
@@ -135,6 +139,7 @@ JUDGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("judged", sorted(JUDGED))
 def test_a_model_that_gives_one_vector_to_everything_scores_at_chance(judged):
     """The right items stand first in the gallery, where a ranking by row would find them all."""

@@ -19,6 +19,7 @@ def naive(same, different, far):
     raise AssertionError("the infinite threshold accepts nothing")
 
 
+@pytest.mark.slow
 @given(SCORES, SCORES, st.floats(0.01, 1))
 def test_it_is_the_naive_loop_and_scikit_learns_curve(same, different, far):
     assume(len(different) * far >= 1)

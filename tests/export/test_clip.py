@@ -32,6 +32,8 @@ from embridge.export.clip import fold_clip
 from embridge.jobs.export import export_upgrade
 from embridge.testing import check_encoder
 
+pytestmark = pytest.mark.slow  # what its models need is trained for all
+
 NEW = glyph_models.folder("new")
 SHAPE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 TEXT = {**SHAPE, "vocab_size": 1711, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
@@ -74,7 +76,6 @@ def linear(source, dim, seed=0, bias=False, **options):
     return Linear(source, target, weight, np.ones(dim, np.float32) if bias else None, **options)
 
 
-@pytest.mark.slow
 def test_it_makes_the_vectors_of_encoder_and_bridge(encoder, encoders, upgrade, held_out):
     for items, modality in ((held_out.captions, "text"), (held_out.images, "image")):
         wanted = normalized(upgrade.bridge.apply(encoders["new"].encode(items, modality=modality)))

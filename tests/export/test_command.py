@@ -54,11 +54,13 @@ def test_both_are_written_and_do_what_the_upgrade_does(saved, encoders, upgrade,
     np.testing.assert_allclose(mapped, upgrade.bridge.apply(vectors), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_paths_are_printed(saved, tmp_path):
     done = run("export", saved, "--onnx", tmp_path / "bridge.onnx")
     assert (done.exit_code, done.stdout) == (0, f"onnx    {tmp_path / 'bridge.onnx'}\n")
 
 
+@pytest.mark.slow
 def test_exit_codes(saved, centered, tmp_path):
     refused = run("export", saved)
     assert (refused.exit_code, "nothing to write" in refused.stderr) == (2, True)
@@ -73,6 +75,7 @@ def test_exit_codes(saved, centered, tmp_path):
     assert not (tmp_path / "bridge.onnx").exists()
 
 
+@pytest.mark.slow
 def test_the_encoder_of_the_old_space_is_the_folded_one(saved, tmp_path):
     assert run("export", saved, "--fold", NEW, "--out", tmp_path / "model").exit_code == 0
     assert load(f"clip:{tmp_path / 'model'}").space == load(f"clip:{glyph_models.folder('old')}").space

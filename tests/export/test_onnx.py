@@ -73,6 +73,7 @@ def test_every_kind_is_here():
     assert {type(adapter) for adapter in MAPS.values()} == set(KINDS.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_it_gives_what_the_adapter_gives(files, name):
     run = session(files[name])
@@ -88,6 +89,7 @@ def test_it_gives_what_the_adapter_gives(files, name):
             np.testing.assert_allclose(came, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1e-30, 1e30])
 @pytest.mark.parametrize("name", ["linear of unit rows", "mlp of one layer", "prefix"])
 def test_it_keeps_directions_at_every_length(files, name, length):
@@ -97,6 +99,7 @@ def test_it_keeps_directions_at_every_length(files, name, length):
     np.testing.assert_allclose(came, MAPS[name].apply(rows(5)), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_zero_rows_and_no_rows(files, name):
     run = session(files[name])
@@ -107,6 +110,7 @@ def test_zero_rows_and_no_rows(files, name):
     assert none.shape == (0, MAPS[name].target.dim)
 
 
+@pytest.mark.slow
 def test_real_dimensions(tmp_path):
     new, old = Space("new", "1", 768), Space("old", "1", 512)
     adapter = MLP(new, old, [layer(768, 1024), layer(1024, 512, 2)], skip=layer(768, 512, 3))
@@ -221,6 +225,7 @@ def test_without_onnx_the_extra_is_named(tmp_path, monkeypatch):
         to_onnx(MAPS["linear"], tmp_path / "map.onnx")
 
 
+@pytest.mark.slow
 def test_the_package_imports_neither_onnx_nor_torch():
     code = "import sys, embridge.export; print(sorted(m.partition('.')[0] for m in sys.modules))"
     environment = {k: v for k, v in os.environ.items() if k != "EMBRIDGE_CHECK_SHAPES"}

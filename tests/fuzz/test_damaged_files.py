@@ -113,6 +113,7 @@ TRAINING = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("read", "settings"), [(load_settings, SETTINGS), (load_training_settings, TRAINING)])
 def test_settings(tmp_path, read, settings):
     for name in ("a.npy", "l.npy", "c.txt", "j.csv", "o.txt"):
@@ -125,6 +126,7 @@ def test_settings(tmp_path, read, settings):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.npy", "x.npy.json", "x.parquet", "x.arrow"])
 def test_vectors(tmp_path, name):
     path = tmp_path / name.removesuffix(".json")
@@ -153,6 +155,7 @@ def upgrades():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(upgrades()))
 def test_upgrades(tmp_path, kind):
     """Also those whose JSON was edited and sealed again: the seal shows accidents alone."""
@@ -189,6 +192,7 @@ def report():
     )
 
 
+@pytest.mark.slow
 def test_reports(tmp_path):
     path = tmp_path / "report.json"
     save_report(report(), path)
@@ -205,6 +209,7 @@ def test_reports(tmp_path):
     assert check(mutants, written(path, path.read_bytes(), read)) > COUNT // 8
 
 
+@pytest.mark.slow
 def test_values_of_reports(tmp_path):
     path, values = tmp_path / "report.json", tmp_path / "report.parquet"
     save_report(report(), path)
@@ -234,6 +239,7 @@ TABLES = {
 READERS = {"pairs": read_pairs, "labels": read_labels, "qrels": read_qrels, "captions": read_all_captions}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_tables(tmp_path, name):
     path, content = tmp_path / name, TABLES[name].encode()
@@ -272,6 +278,7 @@ class Words:
         return np.array([[1.0, len(item), 2.0] for item in items], np.float32)
 
 
+@pytest.mark.slow
 def test_caption_caches(tmp_path):
     captions = ["a", "bb", "ccc"]
     encode_once(Words(), captions, tmp_path, role="query")
@@ -291,6 +298,7 @@ def test_caption_caches(tmp_path):
     assert check(mutants, read) > COUNT // 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP"])
 def test_images(tmp_path, form):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)

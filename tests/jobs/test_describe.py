@@ -58,6 +58,7 @@ def test_a_forward_upgrade_maps_the_gallery(tmp_path):
     assert not any("search" in step for step in found.next_steps)
 
 
+@pytest.mark.slow
 def test_an_upgrade_that_was_measured_says_the_verdict(tmp_path, report):
     prefix().save(tmp_path / "up", report=summary_to_dict(report))
     found = describe(tmp_path / "up")
@@ -66,6 +67,7 @@ def test_an_upgrade_that_was_measured_says_the_verdict(tmp_path, report):
     assert not any("evaluate" in step for step in found.next_steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", ["report.json", "report.parquet"])
 def test_a_report(tmp_path, report, named):
     found = describe(tmp_path / named)
@@ -77,6 +79,7 @@ def test_a_report(tmp_path, report, named):
     assert found.next_steps[0] == f"embridge report {tmp_path / 'report.json'}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "spoil", "message"),
     [
@@ -190,6 +193,7 @@ def test_a_folder_of_others_is_told_what_it_holds(tmp_path):
         describe(tmp_path / "empty")
 
 
+@pytest.mark.slow
 def test_a_project_lists_what_is_in_it(tmp_path, report):
     prefix().save(tmp_path / "up")
     np.save(tmp_path / "x.npy", np.eye(2, dtype=np.float32))
@@ -200,6 +204,7 @@ def test_a_project_lists_what_is_in_it(tmp_path, report):
     )
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_report_alone_is_that_report(tmp_path, report):
     assert describe(tmp_path).where == str(tmp_path / "report.json")
 

@@ -42,6 +42,7 @@ def settings_of(project, **changes):
     return load_settings(project / "settings.yaml")
 
 
+@pytest.mark.slow
 def test_it_touches_nothing_that_it_did_not_write(project):
     settings = settings_of(project, report="upgrade/report.json")
     fit_upgrade(settings)
@@ -77,6 +78,7 @@ def working(done, total, what):
     raise AssertionError(f"{what}: it works before it looks")
 
 
+@pytest.mark.slow
 def test_an_upgrade_that_was_fitted_meanwhile_stays(project):
     settings = settings_of(project)
     fit_upgrade(settings)
@@ -104,6 +106,7 @@ def without_ids(project, first):
     return {m: sides[m] | {"space": {"model": m, "revision": "1", "dim": 6}} for m in sides}
 
 
+@pytest.mark.slow
 def test_judgements_that_count_from_one_are_noticed_where_files_hold_no_ids(project):
     fit_upgrade(settings_of(project))
     with pytest.warns(UserWarning, match="judged") as caught:
@@ -117,6 +120,7 @@ def test_judgements_that_count_from_one_are_noticed_where_files_hold_no_ids(proj
         )
 
 
+@pytest.mark.slow
 def test_judgements_that_count_from_zero_are_those_of_the_rows(project):
     settings = settings_of(project, **without_ids(project, 0))
     fit_upgrade(settings)
@@ -127,6 +131,7 @@ def test_judgements_that_count_from_zero_are_those_of_the_rows(project):
     assert summary.figure("", "old/old", "recall_at_1").interval.value == 1
 
 
+@pytest.mark.slow
 def test_tables_are_read_by_the_names_that_the_settings_say(project):
     sides = {}
     for model in ("old", "new"):

@@ -28,6 +28,8 @@ from embridge.settings import load_settings
 from embridge.stores import open_store
 from embridge.vector_files import write_vectors
 
+pytestmark = pytest.mark.slow  # what its models need is trained for all
+
 MODELS = {side: f"clip:{glyph_models.folder(side)}" for side in ("old", "new")}
 FINETUNE = {
     "batch_size": 32, "epochs": 2, "learning_rate": 0.001, "checks": 2, "validation_fraction": 0.25,
@@ -102,7 +104,6 @@ def test_an_upgrade_with_a_lora_is_not_folded_into_the_model_without(project, fi
     assert not (project / "folded").exists()
 
 
-@pytest.mark.slow
 def test_the_same_command_goes_on_where_it_was_stopped(project, fitted):
     settings = settings_of(project, "stopped", fit=TUNED | {"cache": "apart"})
     told = []
@@ -123,7 +124,6 @@ def test_the_same_command_goes_on_where_it_was_stopped(project, fitted):
     assert bytes_of(settings.upgrade) == bytes_of(project / "whole")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, warm_commands, sent, code):
     finetune = FINETUNE | {"epochs": 5, "checkpoint_every_steps": 1}
@@ -146,7 +146,6 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, warm_
     assert Upgrade.load(project / name).provenance.figures["steps"] == 25
 
 
-@pytest.mark.slow
 def test_other_settings_are_another_training(project, fitted):
     before = set((project / ".embridge-cache").glob("xbt-stage2-*"))
     fit_upgrade(settings_of(project, "other", fit=TUNED | {"finetune": FINETUNE | {"rank": 2, "epochs": 1}}))
@@ -155,7 +154,6 @@ def test_other_settings_are_another_training(project, fitted):
     assert before < after
 
 
-@pytest.mark.slow
 def test_where_no_step_helps_that_is_said_and_the_upgrade_is_that_of_the_bridge(project, bridge_cells):
     finetune = FINETUNE | {"learning_rate": 10.0, "projection_learning_rate": 10.0, "warmup_fraction": 0.0}
     settings = settings_of(project, "harm", fit=TUNED | {"finetune": finetune})
@@ -165,7 +163,6 @@ def test_where_no_step_helps_that_is_said_and_the_upgrade_is_that_of_the_bridge(
     assert evaluate_upgrade(settings).headline()["cells"] == bridge_cells
 
 
-@pytest.mark.slow
 def test_pairs_on_the_command_line_follow_the_choice(project):
     fit = {"captions": "captions.txt", "settings": {"candidates": ["procrustes"]}, "finetune": FINETUNE | {"epochs": 1}}
     settings_of(project, "chosen", fit=fit)
@@ -280,7 +277,6 @@ def recall_at_1(queries, gallery):
     return (top_k(queries, gallery, 1).rows[:, 0] == np.arange(len(queries))).mean()
 
 
-@pytest.mark.slow
 def test_new_new_is_without_the_lora_and_new_old_has_it(project, fitted, bridge_cells):
     made = evaluate_upgrade(settings_of(project, "whole")).headline()["cells"]
     upgrade, items = Upgrade.load(project / "whole"), judged_of(project)
@@ -294,7 +290,6 @@ def test_new_new_is_without_the_lora_and_new_old_has_it(project, fitted, bridge_
     assert made["i2t"]["new/old"] != bridge_cells["i2t"]["new/old"]
 
 
-@pytest.mark.slow
 def test_vectors_in_files_have_to_be_of_the_lora(project, fitted):
     upgrade, items = Upgrade.load(project / "whole"), judged_of(project)
     ids = {"text": items["text"], "image": [path.removeprefix(f"{project}/") for path in items["image"]]}
@@ -315,7 +310,6 @@ def test_vectors_in_files_have_to_be_of_the_lora(project, fitted):
         evaluate_upgrade(settings_of(project, "whole", new=files["without-lora"]))
 
 
-@pytest.mark.slow
 def test_a_store_is_searched_with_the_lora(project, fitted):
     upgrade, items, old = Upgrade.load(project / "whole"), judged_of(project), load(MODELS["old"])
     store = open_store(project / "store", create=True)

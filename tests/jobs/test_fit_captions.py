@@ -64,6 +64,7 @@ def test_a_model_behind_http_fits_as_it_does_here_and_what_was_encoded_is_kept(t
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_what_was_dropped_is_said(tmp_path):
     write_folder(tmp_path / "shop")
     made = fit_upgrade(settings_of(tmp_path))

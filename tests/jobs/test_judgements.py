@@ -58,6 +58,7 @@ def project(tmp_path):
     return evaluate
 
 
+@pytest.mark.slow
 def test_pairs_with_slices_of_a_column(project):
     names = {"query_title": "asked"}
     done = project(
@@ -147,6 +148,7 @@ def test_labels_of_texts_for_encoders_that_take_no_images(tmp_path):
         read_judgements(options, images=False)
 
 
+@pytest.mark.slow
 def test_neighbours_are_labelled_as_such(project):
     done = project(neighbours=5)
     assert done.exit_code == 0, done.stderr
@@ -165,6 +167,7 @@ def test_orders_of_a_backfill(project):
     assert curves["popular"].auc >= curves["random"].auc  # the right documents come first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "code", "message"),
     [

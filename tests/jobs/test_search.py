@@ -31,11 +31,13 @@ def store_of(tmp_path):
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", [None, hash_of_weight_files(FOLDER)])
 def test_an_index_is_found_under_the_revision_of_an_earlier_release_too(store_of, revision):
     assert search_store(store_of(revision), NAMES[1], k=1, encoder=f"clip:{FOLDER}").ids == (NAMES[1],)
 
 
+@pytest.mark.slow
 def test_and_under_no_other(store_of):
     with pytest.raises(SpaceMismatch, match="this store holds: old@other"):
         search_store(store_of("other"), NAMES[1], encoder=f"clip:{FOLDER}")

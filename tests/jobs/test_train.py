@@ -43,6 +43,7 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["torch", "lightning"])
 def test_without_the_extra_the_error_names_it(library, tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
@@ -111,6 +112,7 @@ def test_every_objective_has_an_example():
     assert {path.stem for path in EXAMPLES} == {*OBJECTIVES, "without-labels"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "example", [pytest.param(p, marks=[] if p.stem == "bt2" else [pytest.mark.slow]) for p in EXAMPLES],
     ids=lambda p: p.stem,
@@ -135,6 +137,7 @@ def test_the_examples_run(example, project):
 # What is written and said
 
 
+@pytest.mark.slow
 def test_the_model_and_its_upgrade_are_usable_at_once(project, trained):
     said = json.loads(trained.stdout)
     encoder, upgrade = load(f"trained:{project / 'whole/model'}", device="cpu"), Upgrade.load(project / "whole/upgrade")
@@ -173,6 +176,7 @@ def test_the_upgrade_is_measured_on_labelled_images(project, trained):
     assert (done.exit_code, "takes image alone, and what is judged is image and text" in done.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_new_model_searches_the_old_index(project, trained):
     pictures = sorted(str(p) for p in (project / "images").rglob("*.png"))
     store = open_store(project / "store", create=True)
@@ -186,6 +190,7 @@ def test_the_new_model_searches_the_old_index(project, trained):
     assert len(json.loads(done.stdout)["hits"]) == 10
 
 
+@pytest.mark.slow
 def test_the_table_is_of_held_out_items(project, trained):
     """The same command again reads what is there, and says it for people."""
     before = bytes_of(project / "whole/model")
@@ -352,6 +357,7 @@ def test_labels_that_are_there_are_not_looked_at(project):
     assert len(set(made)) == 1
 
 
+@pytest.mark.slow
 def test_a_head_is_trained_on_vectors_without_labels(project):
     pixels = items("train").batch(np.arange(0, 500, 5))[:, 0].flatten(1).float().numpy() / 255
     write_vectors(Embeddings.of(pixels, Space("frozen", "1", 256)), project / "frozen-bare.npy")
@@ -445,6 +451,7 @@ def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, longe
 # What is refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -512,6 +519,7 @@ def test_settings_that_do_not_fit_are_refused_before_any_work(project, changes, 
     assert not (project / "refused").exists()
 
 
+@pytest.mark.slow
 def test_an_ancestor_that_is_longer_than_the_old_model_is_refused(project):
     done = run("train", settings_of(project, "refused", objective="oca", ancestors=["trained:models/independent"]))
     assert (done.exit_code, "dims do not fall; came [10, 8], the last of the old model" in done.stderr) == (1, True)

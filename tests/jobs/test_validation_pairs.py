@@ -123,6 +123,7 @@ def test_fit_says_how_near_the_bridge_is_to_an_isometry(project):
     assert fit_upgrade(settings_of(project, "unmeasured", fit=fit)).stretch == ""
 
 
+@pytest.mark.slow
 def test_an_old_model_of_texts_alone_is_searched_by_images(project):
     class Texts:
         """The old model's text tower."""
@@ -156,6 +157,7 @@ def test_the_candidate_xbt_of_a_choice_is_judged_by_them(project):
 # What is refused before any work
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "name"), [("evaluate", "evaluate.judged"), ("judged", "fit.judged")])
 def test_pairs_that_are_measured_by_are_refused(project, tmp_path, key, name):
     for file in ("captions.txt", "judged.csv"):

@@ -29,6 +29,7 @@ def test_two_sides_of_one_space_are_refused(make_pairs):
         Pairs(new, new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["dot", "l2"])
 @pytest.mark.parametrize("name", METHODS)
 def test_lengths_that_the_metric_needs_are_not_thrown_away(make_pairs, metric, name):

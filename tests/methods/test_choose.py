@@ -14,10 +14,12 @@ from embridge.testing import check_method
 CLOSED_FORM = ("procrustes", "ridge", "low-rank")
 
 
+@pytest.mark.slow
 def test_contract(make_pairs):
     assert check_method(Choose(candidates=("procrustes",)), make_pairs()) == []
 
 
+@pytest.mark.slow
 def test_the_table_says_why(make_pairs):
     choice = choose(make_pairs(rows=600), Choose(candidates=(*CLOSED_FORM, "mean-shift")))
     assert choice.method in CLOSED_FORM
@@ -41,6 +43,7 @@ def test_the_upgrade_is_fitted_on_all_pairs(make_pairs):
     assert choice.upgrade.provenance.data.startswith("400 pairs")
 
 
+@pytest.mark.slow
 def test_the_cheaper_is_taken_where_none_is_shown_to_be_better(make_pairs):
     """A planted rotation without noise: every map finds everything, so the one with the fewest products wins."""
     choice = choose(
@@ -54,6 +57,7 @@ def test_the_cheaper_is_taken_where_none_is_shown_to_be_better(make_pairs):
     assert chosen.multiply_adds == multiply_adds(choice.upgrade)
 
 
+@pytest.mark.slow
 def test_a_map_that_is_shown_to_be_worse_is_not_taken(make_pairs):
     """A rotation fitted without the means, where both sides have large ones, and the affine map."""
     pairs = make_pairs(rows=900)
@@ -68,6 +72,7 @@ def test_a_map_that_is_shown_to_be_worse_is_not_taken(make_pairs):
     assert loser.behind.low > 0
 
 
+@pytest.mark.slow
 def test_noise_keeps_the_old_model(make_pairs):
     pairs = make_pairs(rows=300)
     shuffled = Pairs(pairs.new, Embeddings.of(np.random.default_rng(0).permutation(pairs.old.vectors), pairs.old.space))
@@ -106,6 +111,7 @@ def judged(make_pairs):
     return make
 
 
+@pytest.mark.slow
 def test_judged_queries_decide_where_there_are_any(judged):
     pairs, queries = judged(old_noise=0.4)
     choice = choose(pairs, Choose(candidates=CLOSED_FORM), judged=queries)
@@ -113,6 +119,7 @@ def test_judged_queries_decide_where_there_are_any(judged):
     assert all(c.score.value > 0.5 for c in choice.candidates)
 
 
+@pytest.mark.slow
 def test_the_old_model_is_kept_where_every_bridge_makes_it_worse(judged):
     pairs, queries = judged(old_noise=0.0, new_noise=0.4)
     choice = choose(pairs, Choose(candidates=CLOSED_FORM), judged=queries)

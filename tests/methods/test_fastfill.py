@@ -50,11 +50,13 @@ def fitted():
     return FastFill(hidden_width=64, training=Training(batch_size=250)).fit(pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"skip": False, "training": replace(SHORT, min_steps=300), "dropout": 0.0}])
 def test_contract(make_pairs, settings):
     assert check_method(FastFill(**(QUICK | settings)), make_pairs()) == []
 
 
+@pytest.mark.slow
 def test_contract_with_labels(make_pairs):
     pairs = make_pairs()
     assert check_method(FastFill(**QUICK), replace(pairs, labels=np.arange(len(pairs)) % 7)) == []
@@ -92,6 +94,7 @@ def test_uncertainty_ranks_items_by_their_true_error(fitted):
     assert np.exp(spread).mean() == pytest.approx(error.mean(), rel=0.5)  # and is of the size of the squared error
 
 
+@pytest.mark.slow
 def test_uncertainty_survives_saving(fitted, tmp_path):
     unseen = noisy_pairs(50, seed=1).old
     loaded = Upgrade.load(fitted.save(tmp_path / "upgrade"))
@@ -150,6 +153,7 @@ def test_labels_make_the_mapped_vectors_tell_the_classes_apart():
     assert precision["with"] > precision["without"] + 0.1
 
 
+@pytest.mark.slow
 def test_without_weight_labels_are_idle(make_pairs):
     pairs = make_pairs()
     method = FastFill(**QUICK, classification_weight=0.0)

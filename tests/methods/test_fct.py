@@ -29,6 +29,7 @@ def error(bridge, old, new):
     return float(((unit(bridge.apply(old)) - unit(new)) ** 2).sum(1).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{}, {"skip": False, "training": replace(SHORT, min_steps=300), "dropout": 0.0}, {"center": True}]
 )
@@ -36,6 +37,7 @@ def test_contract(make_pairs, settings):
     assert check_method(FCT(**(QUICK | settings)), make_pairs()) == []
 
 
+@pytest.mark.slow
 def test_the_upgrade_maps_the_gallery_forward(make_pairs):
     pairs = make_pairs()
     upgrade = FCT(**QUICK).fit(pairs)
@@ -119,6 +121,7 @@ def test_a_side_of_other_items_or_another_dim_is_refused(make_pairs):
     assert with_side(old, side, space=Space("mine", "1", 18)).space.model == "mine"
 
 
+@pytest.mark.slow
 def test_weights_decide_between_pairs_that_contradict(make_pairs):
     pairs = make_pairs(rows=400, noise=0.0)
     first = np.arange(400) < 200

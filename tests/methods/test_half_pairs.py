@@ -145,6 +145,7 @@ FROM_NOTHING = {"hidden_width": 64, "skip": False, "precision": "float32"}
 FROM_NOTHING["training"] = {"batch_size": 256, "epochs": 4, "min_steps": 120, "patience": 20}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings", "agreement"),
     [

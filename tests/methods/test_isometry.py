@@ -49,6 +49,7 @@ def test_a_rotation_has_ones(size):
     np.testing.assert_allclose(values, 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_embedding_into_more_dimensions_has_ones():
     values = singular_values(linear(orthogonal(4, 9)), random_rows(5, 4))
     np.testing.assert_allclose(values, np.ones((5, 3)), atol=1e-6)
@@ -76,6 +77,7 @@ def test_a_centred_rotation_is_nearly_one_dilation():
     assert 0.8 < figures["min"] < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bridge",
     [

@@ -35,6 +35,7 @@ def gap(weight):
     return float(orthogonality_gap(torch.from_numpy(weight)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [{}, {"strict": True}, {"direction": "forward"}, {"direction": "forward", "strict": True, "bias": False}],
@@ -101,6 +102,7 @@ def test_a_pair_that_counts_for_nothing_contrasts_with_nothing():
     assert torch.isfinite(mapped.grad).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("d_new", "d_old"), [(12, 12), (12, 7), (7, 12)])
 @pytest.mark.parametrize("direction", ["backward", "forward"])
 def test_strict_is_orthogonal(d_new, d_old, direction):
@@ -112,6 +114,7 @@ def test_strict_is_orthogonal(d_new, d_old, direction):
     assert upgrade.bridge.bias is None
 
 
+@pytest.mark.slow
 def test_strict_trains_among_the_isometries():
     """Where the dims differ, the least squared distance is not Procrustes' greatest product: training finds a better one."""
     generator = np.random.default_rng(4)
@@ -156,6 +159,7 @@ def test_the_threshold_grows_as_the_root_of_the_dim():
         assert gap(np.eye(d) * 1.375**0.5) == pytest.approx(LambdaOrthogonal().allowed(d, d))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strict", [True, False])
 def test_backward_and_forward_of_a_rotation_compose_to_the_identity(strict):
     generator = np.random.default_rng(5)
@@ -193,6 +197,7 @@ def test_labels_pull_the_classes_together():
     assert precision["with"] > precision["without"] + 0.1
 
 
+@pytest.mark.slow
 def test_no_contrast_makes_labels_idle(make_pairs):
     pairs = make_pairs()
     method = LambdaOrthogonal(**QUICK, contrastive_weight=0.0)
@@ -216,6 +221,7 @@ def test_weights_are_as_repeated_pairs():
     assert np.linalg.norm(by_weight - by_repetition) < 0.35 * np.linalg.norm(by_weight - alike)
 
 
+@pytest.mark.slow
 def test_figures_say_how_far_it_left_the_rotations(make_pairs):
     upgrade = LambdaOrthogonal(**QUICK).fit(make_pairs(noise=0.5))
     figures = upgrade.provenance.figures
@@ -224,6 +230,7 @@ def test_figures_say_how_far_it_left_the_rotations(make_pairs):
     assert LambdaOrthogonal(**QUICK, strict=True).fit(make_pairs()).provenance.figures["threshold"] == 0
 
 
+@pytest.mark.slow
 def test_a_bias_is_of_unit_vectors(make_pairs):
     """The scale of the input does not matter, and a common offset is learnt."""
     pairs = make_pairs()
@@ -239,6 +246,7 @@ def test_one_pair_is_too_few(make_pairs):
         LambdaOrthogonal(**QUICK).fit(make_pairs(rows=1))
 
 
+@pytest.mark.slow
 def test_the_bridge_is_a_linear_map(make_pairs):
     assert isinstance(LambdaOrthogonal(**QUICK).fit(make_pairs()).bridge, Linear)
 

@@ -16,6 +16,7 @@ def weight_and_bias(bridge):
     return first.weight.astype(np.float64) @ second.weight, second.bias
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"rank": 6}, {}, {"rank": 6, "center": True, "penalty": 0.1}])
 def test_contract(make_pairs, settings):
     assert check_method(LowRank(**settings), make_pairs()) == []

@@ -8,6 +8,7 @@ from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.testing import check_method
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("center", [None, True, False])
 def test_contract(make_pairs, center):
     assert check_method(Procrustes(center=center), make_pairs()) == []

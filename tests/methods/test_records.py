@@ -54,6 +54,7 @@ def weights(upgrade):
     return [array.tobytes() for part in parts for array in part.weights().values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_linear_and_finetunable_are_so(bent, name):
     bridge = fitted(name, bent).bridge
@@ -67,6 +68,7 @@ def test_linear_and_finetunable_are_so(bent, name):
     assert record_of(name).finetunable is takes_lora
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_directions_are_those_it_makes_the_default_first(bent, name):
     record = record_of(name)
@@ -86,6 +88,7 @@ def test_directions_are_those_it_makes_the_default_first(bent, name):
             make(name, {"direction": "forward"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_labels_and_real_pairs_matter_where_they_are_used(bent, name):
     plain = fitted(name, replace(bent, labels=None))
@@ -96,6 +99,7 @@ def test_labels_and_real_pairs_matter_where_they_are_used(bent, name):
     assert used is ("real pairs" in record_of(name).uses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_needs_are_refused_when_they_are_missing(bent, name):
     narrow = Pairs(bent.new, Embeddings(bent.old.ids, unit(bent.old.vectors[:, :8]), replace(OLD, dim=8)))
@@ -107,6 +111,7 @@ def test_needs_are_refused_when_they_are_missing(bent, name):
     assert "pairs" in record_of(name).needs
 
 
+@pytest.mark.slow
 def test_what_needs_no_extra_imports_no_torch():
     free = [record.module for record in METHODS.values() if record.extra is None]
     code = f"import sys; from importlib import import_module; [import_module(m) for m in {free}]; print('torch' in sys.modules)"

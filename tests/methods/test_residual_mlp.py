@@ -36,6 +36,7 @@ def cosine(bridge, pairs):
     return float((unit(bridge.apply(pairs.new.vectors)) * unit(pairs.old.vectors)).sum(1).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"scale": True}, {"loss": "mse"}, {"center": True}])
 def test_contract(make_pairs, settings):
     assert check_method(ResidualMLP(**(QUICK | settings)), make_pairs()) == []
@@ -100,6 +101,7 @@ def test_where_training_does_not_help_the_closed_form_map_is_kept(make_pairs):
     np.testing.assert_array_equal(upgrade.bridge.weight, fit_rotation(pairs, center=False).weight)
 
 
+@pytest.mark.slow
 def test_it_stops_when_validation_no_longer_improves(make_pairs):
     settings = ResidualMLP(
         hidden_width=64, training=Training(min_steps=600, batch_size=16, patience=2, learning_rate=3e-2)
@@ -133,6 +135,7 @@ def test_weights_are_as_repeated_pairs():
     assert cosines[3] == cosines[2]
 
 
+@pytest.mark.slow
 def test_the_global_random_state_is_left_alone(make_pairs):
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -153,6 +156,7 @@ def test_two_pairs_are_mapped_onto_each_other(make_pairs):
     assert np.isfinite(bridge.apply(pairs.new.vectors)).all()
 
 
+@pytest.mark.slow
 def test_anisotropic_input_is_mapped(make_pairs):
     """All vectors in a narrow cone around one direction, as post-ReLU features are."""
     pairs = make_pairs(rows=600)
@@ -164,6 +168,7 @@ def test_anisotropic_input_is_mapped(make_pairs):
     assert cosine(upgrade.bridge, unseen) >= cosine(fit_rotation(start, center=False), unseen)
 
 
+@pytest.mark.slow
 def test_rows_of_zeros_count_for_nothing(make_pairs):
     pairs = make_pairs()
     new = pairs.new.vectors.copy()

@@ -28,11 +28,13 @@ def penalised(new, center, penalty):
     return penalty * (centered**2).sum() / new.shape[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"center": True}, {"center": False}, {"penalty": 0.1}])
 def test_contract(make_pairs, settings):
     assert check_method(Ridge(**settings), make_pairs()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [5, 11, 12, 300])
 @pytest.mark.parametrize("penalty", [1e-3, 0.1, 10.0])
 @pytest.mark.parametrize("center", [True, False])
@@ -159,6 +161,7 @@ def test_three_pairs_give_a_map_and_a_warning(settings):
     assert (top_k(mapped, old.astype(np.float32), 1).rows[:, 0] == np.arange(3)).all()
 
 
+@pytest.mark.slow
 def test_equal_vectors_among_the_few_that_are_left_after_holding_out_do_no_harm():
     new, old = noisy(2)
     rows = [0, 0, 0, 0, 0, 1]

@@ -20,6 +20,7 @@ def pairs_of(new, old):
     return Pairs(*sides, labels=np.arange(len(new)) % 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRED)
 @pytest.mark.parametrize(("new", "old", "side"), [(ROWS, ALIKE, "old"), (ALIKE, ROWS, "new"), (ALIKE, ALIKE, "new")])
 def test_a_side_that_is_all_alike_is_refused(name, new, old, side):
@@ -27,6 +28,7 @@ def test_a_side_that_is_all_alike_is_refused(name, new, old, side):
         make(name, {}).fit(pairs_of(new, old))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [100, 5_000])
 @pytest.mark.parametrize("dim", [8, 300])
 def test_shuffled_pairs_are_warned_of_and_others_are_not(rows, dim):

@@ -240,6 +240,7 @@ def test_more_clusters_than_distinct_rows_are_finite():
     assert shares.sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_permutation_of_clusters_is_found_and_the_coupling_keeps_their_shares():
     generator = np.random.default_rng(1)
     centres = normalized(generator.normal(size=(12, 6)).astype(np.float32))

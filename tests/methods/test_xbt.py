@@ -22,6 +22,7 @@ def unit(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -195,6 +196,7 @@ def test_noise_carries_the_map_to_vectors_beside_the_text(make_pairs):
     assert found > 0.5  # by chance 10 of 500: .02
 
 
+@pytest.mark.slow
 def test_one_map_serves_both_modalities(make_pairs):
     upgrade = XBT(**QUICK).fit(make_pairs())
     texts = Embeddings.of(np.eye(24, dtype=np.float32)[:3], upgrade.new_space, ["text 1", "text 2", "text 3"])
@@ -202,6 +204,7 @@ def test_one_map_serves_both_modalities(make_pairs):
     np.testing.assert_array_equal(upgrade.to_index_space(texts).vectors, upgrade.to_index_space(images).vectors)
 
 
+@pytest.mark.slow
 def test_figures_say_how_the_training_went(make_pairs):
     figures = XBT(**QUICK, noise=0.3, skip=False).fit(make_pairs()).provenance.figures
     assert figures["steps"] <= 60
@@ -210,6 +213,7 @@ def test_figures_say_how_the_training_went(make_pairs):
     assert figures["best_step"] > 0
 
 
+@pytest.mark.slow
 def test_where_training_does_not_help_the_closed_form_map_is_kept(make_pairs):
     """Steps far too long only do harm: the upgrade is the Procrustes map of all pairs."""
     pairs = make_pairs(rows=200, noise=0.0)
@@ -261,6 +265,7 @@ def test_it_stops_when_validation_no_longer_improves(make_pairs):
     assert figures["best_step"] < figures["steps"]
 
 
+@pytest.mark.slow
 def test_the_global_random_state_is_left_alone(make_pairs):
     torch.manual_seed(5)
     expected = torch.rand(3)

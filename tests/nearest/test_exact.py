@@ -57,6 +57,7 @@ def normal(n, d, seed=0):
     return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     st.integers(0, 6),
@@ -76,6 +77,7 @@ def test_small_whole_numbers_with_many_ties(q, n, d, k, largest, metric, engine,
     assert_exact(queries, gallery, k, metric, engine)
 
 
+@pytest.mark.slow
 @ALL_METRICS
 @ALL_ENGINES
 @pytest.mark.parametrize(("q", "n", "d", "k"), [(1, 1, 1, 1), (3, 500, 33, 10), (7, 300, 512, 100), (2, 40, 3, 40)])
@@ -87,6 +89,7 @@ def test_random_vectors(metric, engine, q, n, d, k):
     np.testing.assert_allclose(came.scores, scores, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @ALL_METRICS
 @ALL_ENGINES
 def test_equal_rows_come_in_order_however_many_they_are(metric, engine):
@@ -107,6 +110,7 @@ def test_duplicates_far_apart_come_in_order(metric, engine):
     np.testing.assert_array_equal(came.scores, np.repeat(came.scores[:, :1], 5, axis=1))
 
 
+@pytest.mark.slow
 @ALL_METRICS
 @ALL_ENGINES
 def test_large_galleries_agree_with_a_float64_matrix(metric, engine):
@@ -177,6 +181,7 @@ def test_distances_far_from_the_origin_are_exact(engine):
     np.testing.assert_allclose(came.scores, scores, rtol=1e-6)
 
 
+@pytest.mark.slow
 @ALL_METRICS
 @ALL_ENGINES
 @pytest.mark.parametrize("rising", [True, False])
@@ -228,6 +233,7 @@ def test_memory_maps_views_and_read_only_arrays(tmp_path, metric, engine):
         np.testing.assert_array_equal(came.scores, expected.scores)
 
 
+@pytest.mark.slow
 @ALL_METRICS
 def test_memory_is_bounded(tmp_path, metric):
     np.save(tmp_path / "g.npy", normal(100_000, 16))

@@ -57,6 +57,7 @@ class Counting:
 # --- the cascade
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_the_whole_gallery_is_a_finished_backfill_exactly(world, metric):
     new = replace(world.items.space, metric=metric)
@@ -69,6 +70,7 @@ def test_the_whole_gallery_is_a_finished_backfill_exactly(world, metric):
     assert np.array_equal(found.scores, full.scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "lancedb", "arrays"])
 def test_against_a_plain_loop(world, tmp_path, kind):
     if kind == "arrays":
@@ -112,6 +114,7 @@ def test_more_hits_than_items_are_still_given(world):
     assert [len(ids) for ids in cascade.search(world.queries, 7).ids] == [7] * 40
 
 
+@pytest.mark.slow
 def test_the_price_is_counted_right(world, path):
     encode = Counting(world.encode)
     with VectorCache(path, world.items.space, max_bytes=LEAST) as cache:
@@ -354,6 +357,7 @@ def test_vectors_exchanged_between_ids_are_noticed(path):
         cache.get(["a", "b"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
 def test_a_truncated_file_never_gives_a_wrong_vector(path, share):
     names = [str(i) for i in range(2_000)]
@@ -370,6 +374,7 @@ def test_a_truncated_file_never_gives_a_wrong_vector(path, share):
         read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -451,6 +456,7 @@ def held_in(path, stop):
     return found
 
 
+@pytest.mark.slow
 def test_the_log_of_a_deleted_cache_is_not_applied_to_the_next(path):
     process = writer(path, 0, 10**7)
     for _ in range(5):
@@ -466,6 +472,7 @@ def test_the_log_of_a_deleted_cache_is_not_applied_to_the_next(path):
             assert (len(cache), list(cache.get(["a", "1", "2"]))) == (1, ["a"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait_seconds", [0.0, 0.005, 0.03, 0.1, 0.25])
 def test_a_writer_killed_at_any_moment_leaves_whole_writes(path, wait_seconds):
     process = writer(path, 0, 10**7)
@@ -480,6 +487,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_writes(path, wait_seconds):
     assert len(found) >= 50 * (len(parts) - 1)  # only the oldest part may be in the course of leaving
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_makes_the_file(path):
     for wait_seconds in (0.0, 0.1, 0.15, 0.2, 0.25):
         process = writer(path, 0, 50)
@@ -512,6 +520,7 @@ def test_readers_do_not_wait_for_a_writer(path):
         writing.close()
 
 
+@pytest.mark.slow
 def test_threads_share_one_cache(path):
     wrong = []
     with VectorCache(path, SPACE, max_bytes=LEAST) as cache:

@@ -40,6 +40,7 @@ def pair(seed, n=5):
     return rows(unit(n, seed=seed)), rows(unit(n, seed=seed + 1))
 
 
+@pytest.mark.slow
 @given(SEEDS, SHARES)
 def test_slerp_is_scipys(seed, alpha):
     u, v = pair(seed, 3)
@@ -50,6 +51,7 @@ def test_slerp_is_scipys(seed, alpha):
         np.testing.assert_allclose(made[row], geometric_slerp(start, end, alpha), atol=1e-6)
 
 
+@pytest.mark.slow
 @given(SEEDS)
 def test_nlerp_meets_scipy_in_the_middle(seed):
     u, v = pair(seed, 3)
@@ -60,6 +62,7 @@ def test_nlerp_meets_scipy_in_the_middle(seed):
         np.testing.assert_allclose(made[row], geometric_slerp(start, end, 0.5), atol=1e-6)
 
 
+@pytest.mark.slow
 @BOTH
 @given(SEEDS, SHARES)
 def test_the_formula_of_the_module(fuse, seed, alpha):
@@ -74,6 +77,7 @@ def test_the_formula_of_the_module(fuse, seed, alpha):
         np.testing.assert_allclose(made[row], expected / np.linalg.norm(expected), atol=2e-6)
 
 
+@pytest.mark.slow
 @given(SEEDS, SHARES)
 def test_slerp_goes_its_share_of_the_angle_and_nlerp_lies_on_the_same_arc(seed, alpha):
     u, v = pair(seed)
@@ -95,6 +99,7 @@ def test_the_ends_are_the_given_vectors_to_the_last_bit(fuse):
     assert (both.ids, both.space) == (u.ids, u.space)
 
 
+@pytest.mark.slow
 @BOTH
 @given(SEEDS, SHARES)
 def test_rotations_commute(fuse, seed, alpha):
@@ -104,6 +109,7 @@ def test_rotations_commute(fuse, seed, alpha):
     np.testing.assert_allclose(turned, fuse(u, v, alpha).vectors @ turn, atol=1e-5)
 
 
+@pytest.mark.slow
 @BOTH
 @given(SEEDS, SHARES)
 def test_lengths_do_not_matter_and_the_way_back_is_the_way(fuse, seed, alpha):
@@ -115,6 +121,7 @@ def test_lengths_do_not_matter_and_the_way_back_is_the_way(fuse, seed, alpha):
         np.testing.assert_allclose(cosines(made, other), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 @given(SEEDS, SHARES)
 def test_nlerp_ranks_as_score_interpolation(seed, alpha):
     u, v = pair(seed)

@@ -61,6 +61,7 @@ def plain(world, merge, done, k):
     return tuple(answers)
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize(
     "share", [0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.0, 0.1, 0.9, 1.0))]
@@ -74,6 +75,7 @@ def test_against_a_plain_loop(world, merge, share):
         assert found.ids == tuple(line[:k] for line in lines), (kept, k)
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize("k", [1, 25, 240, 500])
 def test_nothing_and_all_backfilled_rank_as_one_search(world, merge, k):
@@ -99,6 +101,7 @@ def test_no_order_within_a_space_changes_and_no_id_comes_twice(worlds, merge, da
     assert (np.diff(found.scores, axis=1) <= 0).all()
 
 
+@pytest.mark.slow
 @EVERY
 def test_a_shorter_answer_begins_a_longer_one(world, merge):
     mixed = mixed_of(world, merge, world.items.ids[:120])
@@ -125,6 +128,7 @@ def test_an_id_in_both_counts_by_its_new_row():
     assert unsaid.search(query, 4).ids == found.ids  # both rows are found, and noticed
 
 
+@pytest.mark.slow
 @EVERY
 def test_ids_in_both_push_no_others_out(world, merge):
     """All but the worst old rows of every query are backfilled, and the new search finds next to nothing."""
@@ -140,6 +144,7 @@ def test_ids_in_both_push_no_others_out(world, merge):
     assert replace(mixed, most_fetched=1).search(query, 3).ids == ((),)
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize("share", [0.5, 0.95, 1.0])
 def test_an_array_searched_without_its_renewed_rows_answers_as_its_lists_do(world, merge, share):
@@ -175,6 +180,7 @@ def test_over_without_ids(world):
     assert over(world.items).without(world.items.ids)(world.queries, 7).ids == ((),) * len(world.queries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("merge", ["raw", "standard", "distance-rank"])
 def test_the_old_list_is_read_no_deeper_than_it_can_matter(world, merge):
     depths = []
@@ -206,6 +212,7 @@ def test_the_old_list_is_read_no_deeper_than_it_can_matter(world, merge):
     assert unmixed == [5]
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize("kind", ["memory", "lancedb"])
 def test_over_stores_as_over_arrays(world, merge, kind, tmp_path):
@@ -305,6 +312,7 @@ def test_wrong_merges_are_refused(world, as_in_production):
 # --- calibrations
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.floats(-100, 100), min_size=1, max_size=8, unique=True),
     st.lists(st.floats(0, 5), min_size=8, max_size=8),

@@ -52,6 +52,7 @@ def test_a_boolean_is_no_number(tmp_path, line):
     assert read(tmp_path, "flag: on\nnumber: 1\nnames: [a, 1]").names == ("a", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -59,6 +59,7 @@ def empty(request, tmp_path):
     return make
 
 
+@pytest.mark.slow
 @METRICS
 @pytest.mark.parametrize("one_set", [False, True])
 @pytest.mark.parametrize("chunk_rows", [7, 1_000])
@@ -74,6 +75,7 @@ def test_an_exact_store_loses_nothing(empty, metric, one_set, chunk_rows, monkey
     assert found.search_p50_milliseconds > 0
 
 
+@pytest.mark.slow
 @given(data=st.data(), metric=st.sampled_from(["cosine", "dot", "l2"]), one_set=st.booleans())
 def test_shares_are_those_of_a_naive_count(data, metric, one_set):
     """Few values a vector, so that ties and zeros are everywhere."""
@@ -136,6 +138,7 @@ def test_a_row_left_out_makes_room_for_the_next():
     ]
 
 
+@pytest.mark.slow
 def test_rows_of_zeros_may_be_found_but_need_not(empty):
     space = Space("toy", "1", 2)
     store = empty(space)
@@ -145,6 +148,7 @@ def test_rows_of_zeros_may_be_found_but_need_not(empty):
     assert set(draw_queries(store, space, 10).ids) == {"a", "c"}
 
 
+@pytest.mark.slow
 @METRICS
 def test_fewer_rows_than_k(empty, metric):
     space = Space("toy", "1", 16, metric)
@@ -154,6 +158,7 @@ def test_fewer_rows_than_k(empty, metric):
     assert ann_recall(store, draw_queries(store, space, 10), 10, one_set=True).shares.tolist() == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_drawn_queries_are_stored_rows_and_depend_on_the_seed_alone(empty, monkeypatch):
     store, stored = empty(SPACE), rows(500)
     store.upsert(stored)
@@ -166,6 +171,7 @@ def test_drawn_queries_are_stored_rows_and_depend_on_the_seed_alone(empty, monke
     assert sorted(draw_queries(store, SPACE, 900).ids) == list(stored.ids)
 
 
+@pytest.mark.slow
 def test_draws_are_even():
     store = held(rows(40))
     counts = np.zeros(40)
@@ -230,6 +236,7 @@ def test_a_crude_index_costs_recall_and_the_store_says_that_it_is_not_exact(lanc
     assert recall(lance) == 1.0
 
 
+@pytest.mark.slow
 def test_an_index_on_a_second_space_counts_and_one_on_the_payload_does_not(lance):
     table_of(lance).create_scalar_index("id")
     table_of(lance).create_scalar_index("number")

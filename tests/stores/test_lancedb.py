@@ -113,6 +113,7 @@ def test_a_column_keeps_its_type(store):
     assert store.count(SPACE) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.float64(3.5), np.float32(3.5), np.int64(4), 4])
 def test_filters_take_numbers_of_numpy(store, value):
     store.upsert(rows(), {"number": [1, 2, 3, 4, 5, 6]})
@@ -126,6 +127,7 @@ def test_whole_numbers_join_floats(store):
     assert store.payload(SPACE, ["000002", "000003"])["share"] == [1.0, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", ["before", "after the rename", "before the end", "never"])
 def test_a_column_without_values_is_settled_by_the_first_one_wherever_that_was_stopped(store, stopped):
     store.upsert(rows(2), {"brand": [None, None], "price": [1, 2]})

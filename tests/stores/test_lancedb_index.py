@@ -52,6 +52,7 @@ def expect_exact_scores(hits, queries, rows):
         assert (np.diff(scores[: len(found)]) <= 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "metric"),
     [
@@ -84,6 +85,7 @@ def test_scores_through_an_index_are_exact(tmp_path, kind, metric):
     expect_exact_scores(every, later.take(range(4)), both)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*CODED, "IVF_RQ"])
 def test_mixed_search_keeps_the_old_rows_beside_an_index(tmp_path, kind):
     """With 2 cos - 1 in the place of the cosine, a raw merge would put every old row behind the new ones."""
@@ -104,6 +106,7 @@ def test_mixed_search_keeps_the_old_rows_beside_an_index(tmp_path, kind):
         assert old_share(mixed.search(queries, K)) == pytest.approx(share, abs=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "other"), [("cosine", "l2"), ("l2", "cosine"), ("dot", "cosine")])
 def test_an_index_of_another_metric_is_passed_by(tmp_path, metric, other, capfd):
     space = Space("toy", "1", DIM, metric)
@@ -117,6 +120,7 @@ def test_an_index_of_another_metric_is_passed_by(tmp_path, metric, other, capfd)
     assert capfd.readouterr().err == "", "LanceDB complains of every such query"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_without_an_index_scores_are_those_of_exact_search(tmp_path, metric):
     """Small dots too, which vanish in LanceDB's 1 - dot."""

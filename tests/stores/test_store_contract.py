@@ -18,6 +18,7 @@ def memory(spaces, location):
     return MemoryStore(*spaces)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "skipped"),
     [(memory, ["reopening: capabilities.persistent is False"]), (lance, [])],

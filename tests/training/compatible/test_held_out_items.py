@@ -12,6 +12,7 @@ def rows(seed, dim=6):
     return np.random.default_rng(seed).normal(size=(len(LABELS), dim)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_it_is_the_naive_loop():
     new, old, right = rows(1), rows(2), []
     for i, query in enumerate(new):

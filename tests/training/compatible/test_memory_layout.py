@@ -74,6 +74,7 @@ def test_all_else_is_trained_in_channels_last(layer):
     assert image_layout(layer, "cpu") == torch.channels_last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "layer"), [(UNSOUND[0], "network.1"), (VisionBackbone(BASIC, 4), "model.encoder.stages.1")]
 )

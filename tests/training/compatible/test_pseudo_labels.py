@@ -47,6 +47,7 @@ def test_each_row_is_in_the_nearest_cluster_of_what_was_found():
     )  # all of them, had it run until nothing moved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows_per_cluster", [256, 1, 3])
 @pytest.mark.parametrize("clusters", [2, 17, 59, 60])
 def test_no_cluster_is_empty(clusters, rows_per_cluster):
@@ -82,6 +83,7 @@ def test_what_gives_no_clusters_is_refused(rows, clusters, message):
         pseudo_labels(rows, clusters)
 
 
+@pytest.mark.slow
 def test_relabelled_items_are_the_same_items():
     images = items("train")
     vectors = old_vectors(images, old_encoder())

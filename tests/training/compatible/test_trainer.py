@@ -30,6 +30,8 @@ from embridge.training.objectives.independent import Independent, IndependentSet
 from embridge.training.objectives.l2 import L2
 from embridge.training.objectives.oca import OCA
 
+pytestmark = pytest.mark.slow  # what its models need is trained for all
+
 SHORT = replace(QUICK, epochs=1)
 FROZEN = Space("frozen", "1", 256)
 
@@ -58,7 +60,6 @@ def pixels():
 # What it ends as
 
 
-@pytest.mark.slow
 def test_new_queries_find_more_than_chance_among_old_rows(trained):
     test = items("test")
     new, before = trained.encoder(device="cpu").encode(test.images, modality="image"), old_vectors(test, old_encoder())
@@ -100,7 +101,6 @@ def test_the_provenance_says_how_to_make_it_again(trained):
     assert provenance.figures["steps"] == 80
 
 
-@pytest.mark.slow
 def test_another_name_is_another_space(trained):
     named = replace(SHORT, name="glyphs").fit(items("train"), network(8), bct())
     assert named.space.model == "glyphs"
@@ -119,7 +119,6 @@ def test_an_upgrade_on_an_index_of_another_dim_is_refused(trained):
 # A head alone
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("hidden_width", [0, 32])
 @pytest.mark.parametrize("kind", [BCT, OCA])
 def test_a_head_alone_becomes_the_head_of_the_upgrade(pixels, kind, hidden_width, tmp_path):
@@ -160,7 +159,6 @@ def test_bt2_on_vectors_gives_rows_but_no_head(pixels):
 # How it trains
 
 
-@pytest.mark.slow
 def test_held_out_items_are_scored_and_the_best_kept():
     data, held = hold_out(items("train"), 0.3, seed=0)
     before = old_vectors(held, old_encoder())
@@ -177,7 +175,6 @@ def test_held_out_items_are_scored_and_the_best_kept():
     assert figures["best_step"] in (0, *[round(60 * i / 4) for i in range(1, 5)])
 
 
-@pytest.mark.slow
 def test_an_average_is_what_it_ends_with():
     runs = {}
     for ema in (None, 0.5):
@@ -188,7 +185,6 @@ def test_an_average_is_what_it_ends_with():
     assert 1e-4 < apart < 0.5
 
 
-@pytest.mark.slow
 def test_bfloat16_trains_too():
     trained = replace(QUICK, precision="bf16-mixed").fit(items("train"), network(8), bct())
     losses = trained.provenance.figures["losses"]
@@ -211,7 +207,6 @@ def test_any_module_is_a_backbone(tmp_path):
         TrainedEncoder(folder, device="cpu")
 
 
-@pytest.mark.slow
 def test_gradients_are_clipped():
     start = network(8).last.weight.detach()
     moved = {}
@@ -223,7 +218,6 @@ def test_gradients_are_clipped():
     assert moved[1e-6] < 1e-5 < moved[None]
 
 
-@pytest.mark.slow
 def test_loggers_are_told_the_terms(tmp_path):
     held = HeldOut(items("test"))
     replace(SHORT, checks=2).fit(
@@ -234,7 +228,6 @@ def test_loggers_are_told_the_terms(tmp_path):
     assert len(rows) >= 10
 
 
-@pytest.mark.slow
 def test_nothing_is_printed_and_the_random_state_is_left_alone(capfd):
     objective = bct()
     torch.manual_seed(5)
@@ -279,7 +272,6 @@ def test_a_loss_that_is_not_finite_is_named():
         replace(SHORT, learning_rate=1e38, optimizer="sgd").fit(data, network(8), bct())
 
 
-@pytest.mark.slow
 def test_an_objective_that_embeds_otherwise_than_it_says_is_refused():
     class Scaled(BCT):
         def embed(self, features):

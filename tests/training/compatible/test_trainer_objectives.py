@@ -54,6 +54,7 @@ def side(encoder, data):
     return Side(*[Embeddings.of(rows, encoder.space, ids)] * 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_what_a_model_keeps_of_an_objective_embeds_as_it_does(name, toy):
     objective = OBJECTIVES[name](toy)
@@ -61,6 +62,7 @@ def test_what_a_model_keeps_of_an_objective_embeds_as_it_does(name, toy):
     torch.testing.assert_close(objective.embedding()(features), objective.embed(features), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in RECORDS])
 def test_the_loss_falls_and_the_report_has_its_cells(name, fitted, tmp_path):
     _, _, trained = fitted(name)
@@ -79,6 +81,7 @@ def test_the_loss_falls_and_the_report_has_its_cells(name, fitted, tmp_path):
     assert figures["new/new"]["recall_at_1"] > 0.3  # a fifth by chance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["bct", *(pytest.param(n, marks=pytest.mark.slow) for n in ("oca", "bt2", "bc-aligner"))]
 )

@@ -63,6 +63,7 @@ def test_batch_statistics_and_averages_go_through_processes(tmp_path):
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
+@pytest.mark.slow
 def test_several_processes_need_a_folder():
     with pytest.raises(SettingsError, match="several devices need a folder"):
         fit(replace(PLAIN, devices=2, strategy="ddp_fork"), without_batch_statistics, None)

@@ -27,7 +27,7 @@ CIFAR = DATA / "cifar100" / "cifar100_jpeg95_mosaics.npz"
 FASHION = DATA / "fashion" / "dev12k_images.npz"
 TYPES = FASHION.with_name("dev12k_meta.parquet")
 
-SETTINGS = replace(QUICK, epochs=20, batch_size=50, augment=Augment(crop_padding=2, flip=0.5))
+SETTINGS = replace(QUICK, epochs=20, batch_size=50, augment=Augment(crop_padding=2, flip=0.5), precision="bf16-mixed")
 
 SHARP = {"scale": 10.0, "prototype_scale": 10.0}
 

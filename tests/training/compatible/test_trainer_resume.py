@@ -94,6 +94,7 @@ def whole(uninterrupted, tmp_path_factory):
 LATER = [("ndpp", 25), ("odpp", 15), ("mixbct", 13), ("unibct", 22)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "step"), [("ndpp", 9), *(pytest.param(*case, marks=pytest.mark.slow) for case in LATER)]
 )
@@ -164,6 +165,7 @@ def stopped(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["settings", "seed", "objective"])
 def test_the_checkpoint_of_another_training_is_refused(change, stopped):
     before = (stopped / "last.ckpt").read_bytes()
@@ -173,6 +175,7 @@ def test_the_checkpoint_of_another_training_is_refused(change, stopped):
     assert (stopped / "last.ckpt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_other_starting_weights_are_another_training(stopped):
     data, settings = items("train"), SETTINGS["ndpp"]
     torch.manual_seed(1)

@@ -21,6 +21,7 @@ OBJECTIVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_training_brings_new_embeddings_to_their_old_prototypes(name):
     data = planted()
@@ -48,6 +49,7 @@ def test_training_brings_new_embeddings_to_their_old_prototypes(name):
     assert found() > 0.9
 
 
+@pytest.mark.slow
 def test_what_extra_dims_are_for():
     """Where the old model confuses two classes, the whole embedding tells them apart and the prefix need not."""
     data = planted(batch=ROWS)

@@ -82,6 +82,7 @@ def trained(old, labels, dim, seed):
     return objective, F.normalize(features.detach(), dim=1)
 
 
+@pytest.mark.slow
 def test_bridges_of_two_steps_are_composed():
     """From the third model over the second to the first, whose rows the composed bridge finds."""
     data = planted()

@@ -81,6 +81,7 @@ def test_every_embedding_has_one_length(extra, emphasis):
     torch.testing.assert_close(lengths, torch.full((9,), expected, dtype=torch.float64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cayley", "matrix_exp", "householder"])
 def test_nothing_that_the_new_head_knows_is_lost(name):
     """v comes back out of the embedding, after training too: both basis changes stay orthogonal."""

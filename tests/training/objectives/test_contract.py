@@ -14,6 +14,7 @@ DRAWS = ("mixbct",)
 """Objectives whose loss picks rows of each batch at random."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_fulfil_the_contract(name):
     draws = name.partition(",")[0] in DRAWS
@@ -163,6 +164,7 @@ class Stray(Faulty):
         self.rows = toy.old.embeddings
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_in_production")
 @pytest.mark.parametrize(
     ("kind", "message"),
@@ -195,6 +197,7 @@ def test_faulty_objectives_are_found(kind, message):
         check_objective(kind)
 
 
+@pytest.mark.slow
 def test_what_draws_says_so_and_is_skipped():
     assert check_objective(Drawing, draws=True) == [
         "order of the rows: this objective draws random numbers in each batch",
@@ -202,6 +205,7 @@ def test_what_draws_says_so_and_is_skipped():
     ]
 
 
+@pytest.mark.slow
 def test_the_check_leaves_the_random_state_as_it_was():
     torch.manual_seed(0)
     expected = torch.rand(3)

@@ -33,6 +33,7 @@ def gap(layer):
     return (weight.T @ weight - torch.eye(len(weight))).abs().max().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["identity", "random"])
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("decay", [0.0, 0.1])
@@ -63,6 +64,7 @@ def test_it_starts_at_its_start(name):
     assert (one - torch.eye(DIM)).abs().max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_every_map_reaches_rotations_and_none_reaches_reflections(name):
     target = rotation(DIM, 0)
@@ -99,6 +101,7 @@ def test_its_state_comes_back(name, start):
     assert torch.equal(again(x), layer(x))
 
 
+@pytest.mark.slow
 def test_random_starts_have_both_determinants_and_no_preference():
     torch.manual_seed(0)
     starts = torch.stack([Orthogonal(3, start="random").weight.detach() for _ in range(400)])

@@ -126,6 +126,7 @@ def test_the_hinge_is_its_formula(cosine, with_new):
     assert result.item() == pytest.approx(naive_hinge(moved, new, pairs, 0.6, cosine=cosine), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_odpp_turns_prototypes_apart_and_does_not_shorten_them():
     near, start = confusable(10, 8, 0), torch.zeros(10, 8)
     turned, shortened = (
@@ -138,6 +139,7 @@ def test_odpp_turns_prototypes_apart_and_does_not_shorten_them():
     assert mean_cosine(shortened) > mean_cosine(turned) + 0.01
 
 
+@pytest.mark.slow
 def test_odpp_also_turns_from_the_new_prototypes():
     old, new = torch.eye(4)[:3], F.normalize(torch.eye(4)[[1, 2, 0]] + 0.1, dim=1)
     alone = shift_apart(Prototypes(old, None, everything(3)), torch.zeros(3, 4), steps=50, margin=0.5)

@@ -35,6 +35,7 @@ def new_means(data, rows):
     return torch.tensor(means, dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [NDPP, ODPP])
 @pytest.mark.parametrize("unseen", ["using_old", "null"])
 def test_the_terms_are_their_formulas(kind, unseen):

@@ -59,6 +59,7 @@ def test_what_is_needed_is_enough(name):
     assert all(term.isfinite() for term in objective(features, data.labels[data.index], data.index).values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "need"), [(n, need) for n, record in OBJECTIVES.items() for need in sorted(record.needs)]
 )
@@ -121,6 +122,7 @@ def test_what_can_be_trained_on_vectors_leaves_the_features_to_the_head(name):
     assert "images" in record_of(name).trained_on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_cost(name):
     data, passes = planted(), []

@@ -73,6 +73,7 @@ def test_what_the_loss_is_made_of_is_in_the_state(kind):
     assert all(ROWS not in tensor.shape for tensor in one.state_dict().values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RIVALS)
 @pytest.mark.parametrize("rows", [[0, 4, 8, 12], [5], [3, 7, 11]], ids=["one class", "one row", "an unseen class"])
 def test_a_batch_without_negatives_is_finite(kind, rows):
@@ -98,6 +99,7 @@ def test_zero_features_get_a_gradient_of_ordinary_size(kind):
     assert features.grad.abs().max() < 1e4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RIVALS)
 def test_training_brings_all_but_the_independent_embeddings_to_their_old_prototypes(kind):
     data = planted()

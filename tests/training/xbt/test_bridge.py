@@ -23,6 +23,7 @@ def test_a_linear_bridge_starts_as_it_is_and_comes_back(bias):
     check_same(adapter, rows(5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fitted", ["linear_upgrade", "mlp_upgrade", "xbt_upgrade"])
 def test_a_fitted_bridge_starts_as_it_is_and_comes_back(fitted, request):
     adapter = request.getfixturevalue(fitted).bridge

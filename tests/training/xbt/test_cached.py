@@ -62,6 +62,7 @@ def test_captions_of_the_bridge_mend_a_bridge_that_pairs_alone_cannot(world):
     assert scores[2] > max(scores[:2]) + 0.2
 
 
+@pytest.mark.slow
 def test_one_bridge_serves_both_towers_and_the_artefact_holds_it(world, tmp_path):
     captions, images, unseen, _, fitted = world
     towers = XBTCached(**QUICK | {"epochs": 5}).fit(PairVectors(Embeddings.of(images, NEW), captions.new), fitted)
@@ -74,6 +75,7 @@ def test_one_bridge_serves_both_towers_and_the_artefact_holds_it(world, tmp_path
     np.testing.assert_array_equal(loaded.to_index_space(query).vectors, towers.image.to_index_space(query).vectors)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_one_alone(world):
     captions, images, _, _, fitted = world
     settings, pairs = XBTCached(**QUICK | {"epochs": 2}), PairVectors(Embeddings.of(images, NEW), captions.new)

@@ -29,6 +29,8 @@ from embridge.testing import check_encoder
 from embridge.training.lightning.run import Run
 from embridge.training.xbt.finetune import XBTFinetune
 
+pytestmark = pytest.mark.slow  # what its models need is trained for all
+
 QUICK = XBTFinetune(
     rank=4, batch_size=32, chunk_size=16, epochs=1, learning_rate=1e-3, checks=2, validation_fraction=0.2
 )  # twelve steps of all pairs, five of some
@@ -98,7 +100,6 @@ def test_the_encoder_with_a_lora_keeps_the_contract(trained_encoder, held_out):
     check_encoder(trained_encoder, text_items=held_out.captions[:5], image_items=held_out.images[:5])
 
 
-@pytest.mark.slow
 def test_the_old_model_is_not_needed(pairs, caption_pairs, new, tmp_path):
     """The old model's folder, from which the bridge was fitted, is gone before the finetuning begins."""
     folder = shutil.copytree(glyph_models.folder("old"), tmp_path / "old")
@@ -116,7 +117,6 @@ def without_captions(pairs, new, linear_upgrade):
     return QUICK.fit(some(pairs), new, linear_upgrade)
 
 
-@pytest.mark.slow
 def test_captions_of_the_bridge_take_part_unless_their_weight_is_0(
     pairs, caption_pairs, new, linear_upgrade, without_captions
 ):
@@ -149,7 +149,6 @@ def test_a_linear_bridge_stays_linear(without_captions):
     assert without_captions.bridge.kind == "linear"
 
 
-@pytest.mark.slow
 def test_where_no_step_helps_it_is_the_upgrade_that_came(pairs, new, mlp_upgrade):
     """Steps far too long only do harm."""
     upgrade = replace(QUICK, learning_rate=10.0, projection_learning_rate=10.0, warmup_fraction=0).fit(
@@ -172,7 +171,6 @@ def test_figures_and_data_say_where_it_comes_from(trained, pairs):
     )
 
 
-@pytest.mark.slow
 def test_held_out_characters_are_found_no_worse_than_before(old, new, xbt_upgrade):
     """Characters that no training saw, queries of the new model on the gallery of the old one, both directions."""
     drawn = glyphs.render(glyphs.split()["validation"])
@@ -222,7 +220,6 @@ def stop_at(step, error=Stopped):
     return progress
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pairs, new, mlp_upgrade, tmp_path):
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
         DROPOUT.fit(some(pairs), new, mlp_upgrade, seed=seed).save(tmp_path / name)
@@ -247,7 +244,6 @@ def whole(uninterrupted, tmp_path_factory):
     return bytes_of(folder)
 
 
-@pytest.mark.slow
 def test_a_run_with_captions_goes_on_to_the_same_bytes(pairs, caption_pairs, new, linear_upgrade, tmp_path):
     def fit(folder, progress=silent):
         return DROPOUT.fit(
@@ -275,7 +271,6 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(pairs, new, mlp_upgrad
     assert calls == list(range((step - 1) // 2 * 2 + 1, 6))  # from the last checkpoint, every two steps, written after
 
 
-@pytest.mark.slow
 def test_a_killed_process_goes_on_to_the_same_bytes(pairs, new, mlp_upgrade, tmp_path, whole):
     def progress(done, *_):
         if done == 3:
@@ -373,7 +368,6 @@ def test_nothing_is_printed_and_the_random_state_is_left_alone(pairs, new, mlp_u
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
 
 
-@pytest.mark.slow
 def test_loggers_are_told_the_terms_and_the_score(pairs, new, mlp_upgrade, tmp_path):
     QUICK.fit(some(pairs), new, mlp_upgrade, run=Run(loggers=[CSVLogger(tmp_path, name="log")]))
     header, *rows = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()
@@ -381,7 +375,6 @@ def test_loggers_are_told_the_terms_and_the_score(pairs, new, mlp_upgrade, tmp_p
     assert len(rows) >= 5
 
 
-@pytest.mark.slow
 def test_batches_prepared_by_other_processes_are_the_same(pairs, new, mlp_upgrade, tmp_path):
     for workers in (0, 1):
         upgrade = replace(QUICK, workers=workers).fit(some(pairs), new, mlp_upgrade)
@@ -389,7 +382,6 @@ def test_batches_prepared_by_other_processes_are_the_same(pairs, new, mlp_upgrad
     assert bytes_of(tmp_path / "0") == bytes_of(tmp_path / "1")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [0, 5])
 def test_chunks_change_nothing_but_rounding(trained, pairs, new, mlp_upgrade, chunk_size):
     upgrade = replace(QUICK, chunk_size=chunk_size).fit(pairs, new, mlp_upgrade)
@@ -397,7 +389,6 @@ def test_chunks_change_nothing_but_rounding(trained, pairs, new, mlp_upgrade, ch
     np.testing.assert_allclose(scores, expected, atol=2e-3)
 
 
-@pytest.mark.slow
 def test_bfloat16_trains_too(pairs, new, mlp_upgrade):
     start, *scores = (
         replace(QUICK, precision="bf16-mixed").fit(some(pairs), new, mlp_upgrade).provenance.figures["held_out_scores"]

@@ -33,6 +33,7 @@ def saved(new, tmp_path):
         return save_lora(attached, tmp_path / "lora", base="new"), vectors
 
 
+@pytest.mark.slow
 def test_it_is_in_both_towers_and_nothing_else_takes_gradients(new):
     with attached_lora(new.model, **SMALL) as attached:
         trained = {n for n, p in attached.named_parameters() if p.requires_grad}
@@ -68,6 +69,7 @@ def train_and_fail(model):
         raise KeyError("stop")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 def test_plain_peft_reads_what_is_saved(saved, new):
     folder, vectors = saved
@@ -78,6 +80,7 @@ def test_plain_peft_reads_what_is_saved(saved, new):
     np.testing.assert_allclose(rows.numpy(), vectors, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_encoder_reads_what_is_saved(saved):
     folder, vectors = saved
     encoder = ClipEncoder(glyph_models.folder("new"), device="cpu", lora=folder)
@@ -93,6 +96,7 @@ def test_the_files_are_two_and_say_no_path(saved):
     assert len(load_file(folder / "adapter_model.safetensors")) == 6 * 2 * 2
 
 
+@pytest.mark.slow
 def test_names_are_found_by_what_the_model_has(new, other_encoder):
     assert find_projections(new.model) == ["q_proj", "v_proj"]
     bert = other_encoder.model.config.model_type == "chinese_clip"

@@ -31,6 +31,7 @@ def made(other_encoder, coloured_pairs):
         yield XBTTask(start, settings, attached, bridge, train=surrogates, held_out=surrogates), attached
 
 
+@pytest.mark.slow
 def test_a_step_moves_the_lora_of_both_towers_and_the_bridge_and_nothing_else(made):
     task, attached = made
     before = {n: p.detach().clone() for n, p in attached.named_parameters()}
@@ -48,6 +49,7 @@ def test_a_step_moves_the_lora_of_both_towers_and_the_bridge_and_nothing_else(ma
     assert all(not torch.equal(task.state()[n], p) for n, p in bridge.items())
 
 
+@pytest.mark.slow
 def test_batches_are_a_function_of_the_step_and_cover_the_pairs(made):
     task, _ = made
     assert task.steps_per_epoch == 12 // 5
@@ -59,6 +61,7 @@ def test_batches_are_a_function_of_the_step_and_cover_the_pairs(made):
     assert [len(part["pixel_values"]) for part in batch.images] == [2, 2, 1]
 
 
+@pytest.mark.slow
 def test_only_the_dropout_of_the_lora_is_on_and_only_in_a_step(made):
     task, attached = made
     seen = []
