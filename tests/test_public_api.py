@@ -131,6 +131,7 @@ PUBLIC = {
         "ArtefactError EmbridgeError GateRefused InvalidInput MissingExtra MissingSetting ServiceError SettingsError "
         "SpaceMismatch StoreError WrongDirection require"
     ),
+    "embridge.evaluation.agreement": "NeighbourAgreement neighbour_agreement_at_k",
     "embridge.evaluation.backfill_curve": "Mixed backfill_auc backfill_curve backfilled cut_offs",
     "embridge.evaluation.calibrate": "fit_calibration isotonic",
     "embridge.evaluation.cells": "Bench MORE_CELLS",

