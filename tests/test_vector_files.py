@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import uuid
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -334,6 +335,32 @@ def test_every_block_is_compared_before_it_is_given_away(tmp_path, monkeypatch):
         read_vectors(path)
     os.truncate(path, path.stat().st_size - 8)
     with pytest.raises(InvalidInput, match="cannot be read as npy"):
+        read_vectors(path)
+
+
+def test_checksums_of_earlier_versions_are_compared(tmp_path):
+    path = write_vectors(some(), tmp_path / "x.npy")
+    sidecar = tmp_path / "x.npy.json"
+    described = json.loads(sidecar.read_text())
+    content = path.read_bytes()
+    crc32 = [zlib.crc32(content[start : start + 64]) for start in range(0, len(content), 64)]
+    sidecar.write_text(json.dumps(described | {"npy": {"block_bytes": 64, "crc32": crc32}}))
+    assert_same(read_vectors(path), some())
+    np.save(path, some().vectors[::-1])
+    with pytest.raises(InvalidInput, match="is not the file that"):
+        read_vectors(path)
+
+
+@pytest.mark.parametrize(
+    "npy",
+    [{}, {"block_bytes": 64}, {"block_bytes": 0, "xxh3_64": []}, {"block_bytes": 64, "xxh3_64": "ab"}, [],
+     {"block_bytes": 64, "xxh3_64": [], "crc32": []}],
+)  # fmt: skip
+def test_checksums_of_no_known_kind_are_refused(tmp_path, npy):
+    path = write_vectors(some(), tmp_path / "x.npy")
+    described = json.loads((tmp_path / "x.npy.json").read_text())
+    (tmp_path / "x.npy.json").write_text(json.dumps(described | {"npy": npy}))
+    with pytest.raises(InvalidInput, match=r"x.npy.json does not hold a space and ids"):
         read_vectors(path)
 
 

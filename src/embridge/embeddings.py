@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,11 @@ from embridge.errors import InvalidInput
 from embridge.shapes import Float16, Float32, Int64
 from embridge.space import Space
 
-__all__ = ["Embeddings", "HalfEmbeddings", "concatenate", "float32_rows", "require_vectors"]
+__all__ = ["Embeddings", "HalfEmbeddings", "concatenate", "embeddings_as_read", "float32_rows", "require_vectors"]
 
 _CHUNK_VALUES = 1 << 24
 _CHUNK_ROWS = 65_536
+_NEAR_VALUES = 1 << 18  # what a processor keeps at hand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,9 +46,7 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         require_vectors(self.vectors, dim=self.space.dim, what=f"vectors of {self.space.model}")
-        if len(self.ids) != len(self.vectors):
-            raise InvalidInput(f"{len(self.vectors)} vectors came with {len(self.ids)} ids; give one id a vector")
-        _require_unique(self.ids)
+        _require_ids(self.ids, len(self.vectors))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -197,13 +196,41 @@ def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
     )
 
 
-def require_vectors(vectors: object, *, dim: int | None, what: str) -> None:
+def embeddings_as_read(
+    ids: tuple[str, ...], vectors: Float32[np.ndarray, "n d"], space: Space, *, read: Callable[[int], None]
+) -> Embeddings:
+    """Embeddings of rows that are also checked otherwise: both looks at a row are while it is at hand.
+
+    Args:
+        ids: As of `Embeddings`.
+        vectors: As of `Embeddings`.
+        space: As of `Embeddings`.
+        read: Called with n before the first n rows are looked at; it may refuse them.
+
+    Returns:
+        The embeddings.
+
+    Raises:
+        InvalidInput: As `Embeddings`, or what ``read`` raises.
+
+    Examples:
+        >>> rows, counts = np.eye(2, dtype=np.float32), []
+        >>> len(embeddings_as_read(("a", "b"), rows, Space("toy", "1", 2), read=counts.append)), counts
+        (2, [2])
+    """
+    require_vectors(vectors, dim=space.dim, what=f"vectors of {space.model}", read=read)
+    _require_ids(ids, len(vectors))
+    return _trusted(ids, vectors, space)
+
+
+def require_vectors(vectors: object, *, dim: int | None, what: str, read: Callable[[int], None] | None = None) -> None:
     """Refuse what is no finite float32 array [n, dim].
 
     Args:
         vectors: Anything.
         dim: The length that a row must have; any where None.
         what: What the message calls the vectors.
+        read: Called with n before the first n rows are looked at.
 
     Raises:
         InvalidInput: It is no such array.
@@ -218,15 +245,29 @@ def require_vectors(vectors: object, *, dim: int | None, what: str) -> None:
     if vectors.ndim != 2 or (dim is not None and vectors.shape[1] != dim):
         shape = f"[n, {'d' if dim is None else dim}]"
         raise InvalidInput(f"{what}: expected shape {shape}, came {list(vectors.shape)}; one row is one vector")
-    step = max(1, _CHUNK_VALUES // max(1, vectors.shape[1]))
+    held, step = np.asarray(vectors), max(1, _NEAR_VALUES // max(1, vectors.shape[1]))
     for start in range(0, len(vectors), step):
-        finite = np.isfinite(vectors[start : start + step])
-        if not finite.all():
-            rows = np.flatnonzero(~finite.all(axis=1)) + start
-            raise InvalidInput(
-                f"{what}: {len(rows)} of rows {start}..{start + len(finite) - 1} hold NaN or infinity, first row "
-                f"{rows[0]}; remove or re-encode them"
-            )
+        part = held[start : start + step]
+        if read is not None:
+            read(start + len(part))
+        if not (np.isfinite(part.max(initial=0)) and np.isfinite(part.min(initial=0))):  # quicker than each number
+            raise InvalidInput(f"{what}: {_not_finite(held, start, read)}; remove or re-encode them")
+
+
+def _not_finite(vectors: np.ndarray, first: int, read: Callable[[int], None] | None) -> str:
+    """Which rows are not, from some row on."""
+    start = first - first % (step := max(1, _CHUNK_VALUES // vectors.shape[1]))
+    if read is not None:
+        read(min(start + step, len(vectors)))
+    finite = np.isfinite(vectors[start : start + step])
+    rows = np.flatnonzero(~finite.all(axis=1)) + start
+    return f"{len(rows)} of rows {start}..{start + len(finite) - 1} hold NaN or infinity, first row {rows[0]}"
+
+
+def _require_ids(ids: tuple[str, ...], count: int) -> None:
+    if len(ids) != count:
+        raise InvalidInput(f"{count} vectors came with {len(ids)} ids; give one id a vector")
+    _require_unique(ids)
 
 
 def _require_unique(ids: object) -> None:

@@ -244,6 +244,16 @@ def test_ids_that_are_no_files_may_look_like_paths(tmp_path):
     assert read_pairs(path).items == ["x/1", "./x/1"]
 
 
+def test_parquet_with_columns_that_differ_in_length_is_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"query": ["q", "r"], "document": ["d", "e"]}), path)
+    content = path.read_bytes()
+    assert content.count(b"r\x15\x00\x15") == 1
+    path.write_bytes(content.replace(b"r\x15\x00\x15", b"r\x15\x2c\x15"))  # a page of an unknown kind is passed over
+    with pytest.raises(InvalidInput, match=r"x.parquet cannot be read as parquet.*expected length"):
+        read_table(path).columns(["query", "document"])
+
+
 def test_truncated_parquet_is_refused(tmp_path):
     path = write(tmp_path / "x.parquet", {"text": ["a"] * 100, "image": list(map(str, range(100)))})
     whole = path.read_bytes()

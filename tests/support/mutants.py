@@ -75,9 +75,9 @@ def json_mutants(content, count, seed=0):
             elif kind == 4 and isinstance(parent[key], str):
                 parent[key] = parent[key][: draw.randrange(len(parent[key]) + 1)]
             elif kind == 5 and isinstance(parent[key], int | float) and not isinstance(parent[key], bool):
-                parent[key] = draw.choice(
-                    (str(parent[key]), -parent[key], parent[key] + 1, parent[key] * 1e6, parent[key] * 10**9)
-                )
+                number = parent[key]
+                large = number * 1e6 if abs(number) < 1e300 else 1e300
+                parent[key] = draw.choice((str(number), -number, number + 1, large, number * 10**9))
             else:
                 parent[key] = copy.deepcopy(draw.choice(_VALUES))
         yield mutant

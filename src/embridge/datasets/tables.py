@@ -186,6 +186,7 @@ def _parquet(path: Path) -> Table:
     def values(wanted: Sequence[str]) -> dict[str, Sequence[Any]]:
         distinct = list(dict.fromkeys(wanted))
         table = file.read(columns=distinct)
+        table.validate()  # in a damaged file, columns may differ in length
         return {name: table[name].to_pylist() for name in distinct}
 
     return Table(path, list(file.schema_arrow.names), values)

@@ -2,8 +2,7 @@
 
 Parquet, Arrow and Feather files carry ids and space in one file. A bare ``.npy`` says neither, so `write_vectors` puts them
 into ``NAME.npy.json``, with checksums of the npy: one that was saved again by something else is refused. Reading an npy
-made elsewhere needs ``space=``. npy and Arrow are read through a memory map; comparing checksums takes about half a second
-for a gigabyte and a processor core.
+made elsewhere needs ``space=``. npy and Arrow are read through a memory map.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from embridge.atomic_write import atomic_file
-from embridge.embeddings import Embeddings
+from embridge.embeddings import Embeddings, embeddings_as_read
 from embridge.errors import InvalidInput, MissingSetting
 from embridge.space import Space, require_same
 from embridge.vector_files._npy import NpyFile, opened_npy, write_npy
@@ -107,10 +106,9 @@ def read_vectors(
     """
     path = Path(path)
     if stored_suffix(path, columns) == ".npy":
-        with opened_npy(path) as npy, _named(path):
-            npy.require_bound()
-            settled = _settled(npy, space)
-            return Embeddings.of(as_float32(npy.vectors, path, cast=cast), settled, npy.ids)
+        with opened_npy(path) as npy:
+            npy.require_bound(0)
+            return _npy_rows(npy, 0, len(npy.vectors), _settled(npy, space), cast=cast)
     names = column_names(columns)
     ids, vectors = rows_of(whole_table(path, names), path, names)
     settled = _settle(path, table_space(path), space, vectors.shape[1])
@@ -230,12 +228,18 @@ def _npy_chunks(path: Path, rows: int, space: Space | None, cast: bool) -> Itera
         npy.require_bound(0)
         settled = _settled(npy, space)
         for start in range(0, len(npy.vectors), rows):
-            vectors = npy.vectors[start : start + rows]
-            npy.require_bound(start + len(vectors))
-            names = npy.ids[start : start + rows] if npy.ids else map(str, range(start, start + len(vectors)))
-            with _named(path):
-                part = Embeddings(tuple(names), as_float32(vectors, path, cast=cast, start=start), settled)
-            yield part
+            yield _npy_rows(npy, start, min(start + rows, len(npy.vectors)), settled, cast=cast)
+
+
+def _npy_rows(npy: NpyFile, start: int, stop: int, settled: Space, *, cast: bool) -> Embeddings:
+    """Some rows, each compared with the checksums when it is looked at first."""
+    held = npy.vectors[start:stop]
+    names = map(str, range(start, stop)) if npy.ids is None else npy.ids[start:stop]
+    if held.dtype != np.float32:
+        npy.require_bound(stop)
+    with _named(npy.path):
+        vectors = as_float32(held, npy.path, cast=cast, start=start)
+        return embeddings_as_read(tuple(names), vectors, settled, read=lambda n: npy.require_bound(start + n))
 
 
 def _settled(npy: NpyFile, space: Space | None) -> Space:

@@ -1,17 +1,17 @@
-"""npy files and the JSON beside them, which says their ids, their space, and the CRC-32 of every block of the npy.
+"""npy files and the JSON beside them, which says their ids, their space, and a checksum of every block of the npy.
 
-The checksums bind the two: they show that another array was saved, not who saved it, and cost half of what SHA-256 does.
-They are of blocks, so that a reader of parts compares each part before it gives it away.
+The checksums bind the two: they show that another array was saved, not who saved it, and XXH3 is as fast as memory. They are
+of blocks, so that a reader of parts compares each part before it gives it away.
 """
 
 from __future__ import annotations
 
 import json
+import operator
 import os
 import time
 import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
+import xxhash
 
 from embridge.atomic_write import atomic_pair, descriptions
 from embridge.embeddings import Embeddings
@@ -28,8 +29,12 @@ from embridge.vector_files._numbers import require_numbers
 
 __all__ = ["NpyFile", "opened_npy", "write_npy"]
 
-BLOCK_BYTES = 1 << 24
-_THREADS = 4
+BLOCK_BYTES = 1 << 20  # what a processor keeps at hand
+_CHECKSUM = "xxh3_64"
+_CHECKSUMS: dict[str, Callable[[Any], str | int]] = {
+    _CHECKSUM: xxhash.xxh3_64_hexdigest,
+    "crc32": zlib.crc32,  # of earlier versions
+}
 _ATTEMPTS, _WAIT_SECONDS = 4, 0.05  # something else may be writing the npy just now
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -45,24 +50,21 @@ class _Described:
     file: Path
     space: Space
     ids: list[str]
+    checksum: str = ""  # none in files of before there were any
     block_bytes: int = BLOCK_BYTES
-    crc32: tuple[int, ...] | None = None  # none in files of before there were any
-
-    @property
-    def blocks(self) -> int:
-        return len(self.crc32 or ())
+    sums: tuple[str | int, ...] = ()
 
 
 @dataclass(slots=True)
 class NpyFile:
     """An open npy file.
 
-    vectors: a memory map [n, d] of any kind of number. problem: why ids and space cannot be of these vectors. caution: why
-    they may not be.
+    content: a memory map of its bytes. vectors: of them, [n, d] of any kind of number. problem: why ids and space cannot be
+    of these vectors. caution: why they may not be.
     """
 
     path: Path
-    file: IO[bytes]
+    content: np.ndarray
     vectors: np.ndarray
     described: _Described | None = None
     problem: str = ""
@@ -79,12 +81,12 @@ class NpyFile:
 
     def require_bound(self, rows: int | None = None) -> None:
         """Raise `InvalidInput` unless the first so many rows, or all, are those that ids and space were written with."""
-        if not self.problem and self.described is not None and self.described.crc32 is not None:
-            stop = len(self.described.crc32)
+        if not self.problem and self.described is not None and self.described.checksum:
+            stop = len(self.described.sums)
             if rows is not None and self.vectors.flags.c_contiguous:
-                end = self.vectors.offset + rows * self.vectors.strides[0]  # type: ignore[attr-defined]
+                end = self.content.nbytes - (len(self.vectors) - rows) * self.vectors.strides[0]
                 stop = min(stop, -(-end // self.described.block_bytes))
-            if not _same(self.file, self.described, range(self.compared, stop)):
+            if not _same(self.content, self.described, range(self.compared, stop)):
                 self.problem = _problem(self.path, self.described.file)
             self.compared = max(self.compared, stop)
         if self.problem:
@@ -96,10 +98,8 @@ def write_npy(rows: Embeddings, path: Path) -> None:
     with atomic_pair(path, _sidecar(path), belongs=_belongs) as (array, description):
         with array.open("wb") as file:
             np.save(file, rows.vectors, allow_pickle=False)
-        with array.open("rb") as file:
-            count = -(-array.stat().st_size // BLOCK_BYTES)
-            crc32 = _checksums(file, BLOCK_BYTES, range(count))
-        npy = {"block_bytes": BLOCK_BYTES, "crc32": crc32}
+        content = np.memmap(array, np.uint8, "r")
+        npy = {"block_bytes": BLOCK_BYTES, _CHECKSUM: list(_sums(content, _CHECKSUM, BLOCK_BYTES))}
         description.write_text(json.dumps({"space": rows.space.to_dict(), "npy": npy, "ids": rows.ids}))
 
 
@@ -114,7 +114,7 @@ def opened_npy(path: Path) -> Iterator[NpyFile]:
     for attempt in range(_ATTEMPTS):
         time.sleep(_WAIT_SECONDS if attempt else 0)
         with path.open("rb") as file:
-            npy = NpyFile(path, file, _mapped(file, path))
+            npy = NpyFile(path, *_mapped(file, path))
             described = [one for p in descriptions(_sidecar(path)) if (one := _read_if_there(p)) is not None]
             last = attempt == _ATTEMPTS - 1
             if not os.path.samestat(path.stat(), os.fstat(file.fileno())) and not last:
@@ -132,13 +132,13 @@ def opened_npy(path: Path) -> Iterator[NpyFile]:
 def _settle(npy: NpyFile, described: list[_Described]) -> None:
     """Which of the descriptions, the newest first, is of this file."""
     sidecar = _sidecar(npy.path)
-    whole = len([d for d in described if d.crc32 is not None]) > 1  # then a beginning in common is not enough
+    whole = len([d for d in described if d.checksum]) > 1  # then a beginning in common is not enough
     for one in described:
-        if _counted(npy.file, one) and _same(npy.file, one, range(one.blocks if whole else 1)):
+        if _counted(npy.content.nbytes, one) and _same(npy.content, one, range(len(one.sums) if whole else 1)):
             npy.described = one
             return
     beside = next((one for one in described if one.file == sidecar), None)
-    if beside is not None and beside.crc32 is not None:
+    if beside is not None and beside.checksum:
         npy.described, npy.problem = beside, _problem(npy.path, sidecar)
     elif beside is not None:
         npy.described = beside
@@ -165,10 +165,9 @@ def _belongs(path: Path, description: Path) -> bool:
         described = _read_description(description)
     except InvalidInput:
         return False
-    if described.crc32 is None:
+    if not _counted(path.stat().st_size, described):
         return False
-    with path.open("rb") as file:
-        return _counted(file, described) and _same(file, described, range(len(described.crc32)))
+    return _same(np.memmap(path, np.uint8, "r"), described, range(len(described.sums)))
 
 
 def _read_if_there(file: Path) -> _Described | None:
@@ -187,45 +186,48 @@ def _read_description(file: Path) -> _Described:
         space, ids, npy = read["space"], read["ids"], read.get("npy")
         if not isinstance(ids, list):
             raise TypeError(f"ids are a list, not {type(ids).__name__}")
-        texts = [str(name) if type(name) is int else name for name in ids]
-        if any(isinstance(text, list | dict) for text in texts):
+        space, kinds = Space.from_dict(space), set(map(type, ids))
+        if kinds & {list, dict}:
             raise TypeError("ids are texts, not lists or objects")
+        if int in kinds:
+            ids = [str(name) if type(name) is int else name for name in ids]
         if npy is None:
-            return _Described(file, Space.from_dict(space), texts)
-        size, crc32 = npy["block_bytes"], tuple(npy["crc32"])
-        if type(size) is not int or not 1 <= size <= 16 * BLOCK_BYTES or not set(map(type, crc32)) <= {int}:
-            raise TypeError(f"npy holds a block_bytes of 1 to 256 MiB and checksums, not {size!r}")
-        return _Described(file, Space.from_dict(space), texts, size, crc32)
+            return _Described(file, space, ids)
+        return _Described(file, space, ids, *_blocks(npy))
     except InvalidInput as error:
         raise InvalidInput(f"{file}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidInput(f"{file} does not hold a space and ids ({error!r}); write the vectors again") from error
 
 
-def _counted(file: IO[bytes], described: _Described) -> bool:
-    size = os.fstat(file.fileno()).st_size
-    return described.crc32 is not None and len(described.crc32) == -(-size // described.block_bytes)
+def _blocks(npy: dict[str, Any]) -> tuple[str, int, tuple[str | int, ...]]:
+    """Which checksum, of how many bytes each, and the checksums."""
+    size, names = npy["block_bytes"], sorted(npy.keys() & _CHECKSUMS)
+    if len(names) != 1:
+        raise KeyError(f"npy has one of {sorted(_CHECKSUMS)}")
+    if type(size) is not int or size < 1 or not isinstance(npy[names[0]], list):
+        raise TypeError(f"npy holds a block_bytes of at least 1 and a list of checksums, not {size!r:.100}")
+    return names[0], size, tuple(npy[names[0]])
 
 
-def _same(file: IO[bytes], described: _Described, blocks: range) -> bool:
-    assert described.crc32 is not None
-    expected = list(described.crc32[blocks.start : blocks.stop])
-    return _checksums(file, described.block_bytes, blocks) == expected
+def _counted(size: int, described: _Described) -> bool:
+    return bool(described.checksum) and len(described.sums) == -(-size // described.block_bytes) > 0
 
 
-def _checksums(file: IO[bytes], size: int, blocks: range) -> list[int]:
-    """Of some blocks, by several threads where there are several: this is slower than reading."""
-
-    def checked(number: int) -> int:
-        return zlib.crc32(os.pread(file.fileno(), size, number * size))
-
-    if len(blocks) < 2:
-        return list(map(checked, blocks))
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(checked, blocks))
+def _same(content: np.ndarray, described: _Described, blocks: range) -> bool:
+    size, expected = described.block_bytes, described.sums[blocks.start : blocks.stop]
+    sums = _sums(content[blocks.start * size : blocks.stop * size], described.checksum, size)
+    return all(map(operator.eq, sums, expected))
 
 
-def _mapped(file: IO[bytes], path: Path) -> np.ndarray:
+def _sums(content: np.ndarray, checksum: str, size: int) -> Iterator[str | int]:
+    """The checksums of its blocks, each as it is asked for."""
+    held, digest = np.asarray(content), _CHECKSUMS[checksum]
+    return (digest(held[start : start + size]) for start in range(0, len(held), size))
+
+
+def _mapped(file: IO[bytes], path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of the file, and its vectors among them."""
     try:
         shape, fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
     except _FAULTS as error:
@@ -234,9 +236,10 @@ def _mapped(file: IO[bytes], path: Path) -> np.ndarray:
     require_numbers(dtype, path)
     if len(shape) != 2 or any(type(n) is not int or n < 0 for n in shape):
         raise InvalidInput(f"{path}: expected one array [n, d], came {shape!r:.100}")
-    _require_size(os.fstat(file.fileno()).st_size - file.tell(), shape, dtype, path)
-    order: Any = "F" if fortran else "C"
-    return np.memmap(file, dtype, "r", file.tell(), shape, order)
+    start = file.tell()
+    _require_size(os.fstat(file.fileno()).st_size - start, shape, dtype, path)
+    content = np.memmap(file, np.uint8, "r")
+    return content, content[start:].view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _require_size(held: int, shape: Sequence[int], dtype: np.dtype, path: Path) -> None:
