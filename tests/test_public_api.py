@@ -213,6 +213,7 @@ PUBLIC = {
     "embridge.methods.least_squares": "Grid PENALTIES Path choose path_of require_spread",
     "embridge.methods.low_rank": "LowRank",
     "embridge.methods.mean_shift": "MeanShift",
+    "embridge.methods.moments": "Moments polar",
     "embridge.methods.pair_rows": "Rows reversed_pairs split_rows",
     "embridge.methods.perceptron": "Perceptron",
     "embridge.methods.procrustes": "Procrustes",

@@ -13,7 +13,7 @@ from embridge.datasets import glyph_models
 from embridge.datasets.glyphs import undrawn_names
 from embridge.embeddings import HalfEmbeddings
 from embridge.encoders import load
-from embridge.methods import METHODS, Pairs, make, procrustes
+from embridge.methods import METHODS, Pairs, make, moments
 from embridge.methods.procrustes import fit_rotation
 from embridge.methods.unit_rows import UnitRows
 from embridge.methods.validation import held_out_score
@@ -96,7 +96,7 @@ def test_a_rotation_of_many_parts_is_that_of_one(make_pairs, monkeypatch, center
         pairs = Pairs(pairs.new, pairs.old, np.random.default_rng(1).uniform(0.1, 5, 500))
     rows = np.random.default_rng(2).permutation(500)[:333]
     whole, some = fit_rotation(pairs, center=center), fit_rotation(pairs.take(rows), center=center)
-    monkeypatch.setattr(procrustes, "_CHUNK_ROWS", 37)
+    monkeypatch.setattr(moments, "_CHUNK_ROWS", 37)
     for expected, actual in (
         (whole, fit_rotation(pairs, center=center)),
         (some, fit_rotation(pairs, center=center, rows=rows)),

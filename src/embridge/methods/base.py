@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+from xxhash import xxh3_128
 
 from embridge.adapters.base import Adapter, normalized, row_lengths
 from embridge.adapters.linear import Identity
@@ -135,8 +136,10 @@ class Pairs:
         digest = hashlib.sha256(f"{self.new.space.id} {self.old.space.id} {len(self)}".encode())
         digest.update("\0".join(self.new.ids).encode())
         for side in (self.new, self.old):
-            for chunk in side.chunks(_CHUNK_ROWS):
-                digest.update(np.ascontiguousarray(chunk.vectors).data)
+            vectors = xxh3_128()  # ten times as fast, and nobody gains by vectors that collide
+            for start in range(0, len(side), _CHUNK_ROWS):
+                vectors.update(np.ascontiguousarray(float32_rows(side, slice(start, start + _CHUNK_ROWS))).data)
+            digest.update(vectors.digest())
         for values in (self.weights, self.labels):
             if values is not None:
                 digest.update(np.ascontiguousarray(values).data)

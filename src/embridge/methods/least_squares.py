@@ -13,6 +13,7 @@ from embridge.adapters.base import Adapter, normalized
 from embridge.embeddings import float32_rows
 from embridge.errors import InvalidInput, SettingsError
 from embridge.methods.base import Pairs
+from embridge.methods.moments import Moments
 from embridge.methods.validation import held_out_score
 from embridge.progress import Progress
 
@@ -124,13 +125,14 @@ def choose(
     """
     candidates = tried.listed()
     steps = len(candidates) + 1
+    every = _moments(pairs) if len(pairs) >= pairs.new.space.dim else None
     if len(candidates) == 1:
         (center, penalty), figures = candidates[0], {}
-        every = _Moments.of(pairs) if len(pairs) >= pairs.new.space.dim else None
     else:
-        train, held_out = pairs.hold_out(tried.validation_fraction, seed=seed)
-        known = _Moments.of(train) if len(pairs) >= pairs.new.space.dim else None
-        every = None if known is None else known + _Moments.of(held_out)
+        rows, held_rows = pairs.split(tried.validation_fraction, seed=seed)
+        held_out = pairs.take(held_rows)
+        train = pairs.take(rows) if every is None else pairs
+        known = None if every is None else every - _moments(pairs, held_rows)
         scores = []
         centers = dict.fromkeys(center for center, _ in candidates)
         paths = {center: path_of(train, center=center, moments=known) for center in centers}
@@ -145,7 +147,7 @@ def choose(
     return chosen, {"centered": center, "penalty": penalty} | figures
 
 
-def path_of(pairs: Pairs, *, center: bool, moments: _Moments | None = None) -> Path:
+def path_of(pairs: Pairs, *, center: bool, moments: Moments | None = None) -> Path:
     """Decompose the pairs once, for every penalty.
 
     The smaller matrix is decomposed: moments where pairs are no fewer than dims, else inner products of the pairs.
@@ -153,7 +155,7 @@ def path_of(pairs: Pairs, *, center: bool, moments: _Moments | None = None) -> P
     Args:
         pairs: What to fit on.
         center: Subtract the means.
-        moments: Sums over the pairs that are known already.
+        moments: Sums over the pairs that are known already, with XᵀX.
 
     Returns:
         The decomposition, which gives the map of every penalty.
@@ -167,7 +169,7 @@ def path_of(pairs: Pairs, *, center: bool, moments: _Moments | None = None) -> P
     """
     if moments is None and len(pairs) < pairs.new.space.dim:
         return _from_rows(pairs, center=center)
-    return _from_moments(moments or _Moments.of(pairs), center=center)
+    return _from_moments(moments or _moments(pairs), center=center)
 
 
 def require_spread(pairs: Pairs, method: str) -> None:
@@ -194,56 +196,26 @@ def require_spread(pairs: Pairs, method: str) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Moments:
-    """Weighted sums over pairs of L2-normalised vectors; those of two sets of pairs add up."""
-
-    total: float
-    new: np.ndarray
-    old: np.ndarray
-    gram: np.ndarray
-    cross: np.ndarray
-
-    @classmethod
-    def of(cls, pairs: Pairs) -> _Moments:
-        d_new, d_old = pairs.new.space.dim, pairs.old.space.dim
-        sums = cls(0.0, np.zeros(d_new), np.zeros(d_old), np.zeros((d_new, d_new)), np.zeros((d_new, d_old)))
-        for start in range(0, len(pairs), _CHUNK_ROWS):
-            sums = sums + cls._of_chunk(*_unit_rows(pairs, slice(start, start + _CHUNK_ROWS)))
-        return sums
-
-    @classmethod
-    def _of_chunk(cls, new: np.ndarray, old: np.ndarray, weights: np.ndarray | None) -> _Moments:
-        if weights is None:
-            return cls(float(len(new)), new.sum(axis=0), old.sum(axis=0), new.T @ new, new.T @ old)
-        roots = np.sqrt(weights)[:, None]  # the product of a matrix with its own transpose costs half
-        x, y = new * roots, old * roots
-        return cls(float(weights.sum()), weights @ new, weights @ old, x.T @ x, x.T @ y)
-
-    def __add__(self, other: _Moments) -> _Moments:
-        parts = ((getattr(s, name) for s in (self, other)) for name in self.__slots__)
-        return _Moments(*(a + b for a, b in parts))
+def _moments(pairs: Pairs, rows: np.ndarray | None = None) -> Moments:
+    """In float64 throughout: without a penalty, directions count in which the vectors hardly vary."""
+    return Moments.of(pairs, rows, gram=True, dtype=np.float64)
 
 
-def _unit_rows(pairs: Pairs, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    new, old = (side.astype(np.float64) for side in pairs.unit_rows(part))
-    return new, old, None if pairs.weights is None else pairs.weights[part]
-
-
-def _from_moments(sums: _Moments, *, center: bool) -> Path:
-    share = 1.0 if center else 0.0
-    mean_new, mean_old = share * sums.new / sums.total, share * sums.old / sums.total
+def _from_moments(sums: Moments, *, center: bool) -> Path:
+    if sums.gram is None:
+        raise ValueError("these moments were taken without XᵀX")
+    mean_new, mean_old = sums.means if center else (0 * sums.new, 0 * sums.old)
     values, basis = np.linalg.eigh(sums.gram - sums.total * np.outer(mean_new, mean_new))
     spanned = values > _ROUNDING * sums.total
     basis = basis[:, spanned]
-    projected = basis.T @ (sums.cross - sums.total * np.outer(mean_new, mean_old))
+    projected = basis.T @ (sums.centred_cross() if center else sums.cross)
     return Path(mean_new, mean_old, basis, values[spanned], projected)
 
 
 def _from_rows(pairs: Pairs, *, center: bool) -> Path:
     """The same from XXᵀ = U diag(values) Uᵀ: the eigenvectors of XᵀX are XᵀU / √values."""
-    new, old, weights = _unit_rows(pairs, slice(None))
-    roots = np.sqrt(np.ones(len(pairs)) if weights is None else weights)
+    new, old = (side.astype(np.float64) for side in pairs.unit_rows(slice(None)))
+    roots = np.sqrt(np.ones(len(pairs)) if pairs.weights is None else pairs.weights)
     share = 1.0 if center else 0.0
     mean_new, mean_old = (share * (roots**2 @ side) / (roots @ roots) for side in (new, old))
     x, y = ((side - mean) * roots[:, None] for side, mean in ((new, mean_new), (old, mean_old)))

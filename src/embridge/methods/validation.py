@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from embridge.adapters.base import normalized
 from embridge.methods.base import Pairs
 from embridge.methods.real_pairs import RealPairs
 from embridge.nearest import top_k
@@ -15,6 +16,8 @@ from embridge.shapes import Float32
 __all__ = ["held_out_score", "warn_if_few", "warn_if_few_images"]
 
 _FEW_IMAGES = 100
+_COUNTED = 10  # ranks
+_SCORES = 1 << 21  # held at once: 8 MB of float32
 
 
 def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, "n d"]) -> float:
@@ -33,12 +36,35 @@ def held_out_score(mapped: Float32[np.ndarray, "n d"], old: Float32[np.ndarray, 
         >>> held_out_score(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32))
         1.0
     """
-    ranking = top_k(mapped, old, min(11, len(old)))
-    query, at_rank = np.nonzero(ranking.rows == np.arange(len(old))[:, None])
-    keys = tie_keys(pair_scores(mapped[query], old, ranking.rows[query], metric="cosine"), "cosine")
+    ranks = _clear_ranks(mapped, old)
+    unclear = np.flatnonzero(ranks == 0)
+    ranking = top_k(mapped[unclear], old, min(_COUNTED + 1, len(old)))
+    query, at_rank = np.nonzero(ranking.rows == unclear[:, None])
+    keys = tie_keys(pair_scores(mapped[unclear[query]], old, ranking.rows[query], metric="cosine"), "cosine")
     own = keys[np.arange(len(query)), at_rank]
     rank = (keys >= own[:, None]).sum(axis=1)  # of the last that scores so
-    return float((1.0 / rank)[(rank <= 10) & np.isfinite(own)].sum() / len(old))
+    ranks[unclear[query]] = np.where(np.isfinite(own), rank, 0)
+    found = ranks[(ranks > 0) & (ranks <= _COUNTED)]
+    return float((1.0 / found).sum() / len(old))
+
+
+def _clear_ranks(mapped: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Ranks [n] of own vectors as far as float32 is sure of them; 0 where a score is as good as the own one, or is none.
+
+    One that is behind ten others has a rank behind them.
+    """
+    queries, gallery = normalized(mapped), normalized(old)
+    margin = (gallery.shape[1] + 16) * 2.0**-23  # twice what float32 may round off
+    ranks = np.zeros(len(mapped), np.int64)
+    step = max(1, _SCORES // len(gallery))
+    for start in range(0, len(queries), step):
+        scores = queries[start : start + step] @ gallery.T
+        own = scores[np.arange(len(scores)), np.arange(start, start + len(scores))][:, None]
+        ahead = np.count_nonzero(scores > own + margin, axis=1)
+        near = np.count_nonzero(scores >= own - margin, axis=1)
+        ranks[start : start + step] = np.where((near == ahead + 1) | (ahead >= _COUNTED), near, 0)
+    ranks[~np.isfinite(mapped).all(axis=1)] = 0
+    return ranks
 
 
 def warn_if_few(pairs: Pairs) -> None:
