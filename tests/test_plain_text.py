@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from embridge._plain_text import markdown_text, one_line, visible
+from embridge._plain_text import markdown_text, one_line, spelling_hint, visible
 from embridge.evaluation.render._markup import element
 from embridge.evaluation.render.markdown import tables_markdown
 from embridge.evaluation.render.terminal import ReportTable
@@ -16,6 +16,12 @@ def test_what_a_terminal_obeys_is_written_out_and_the_rest_is_kept():
     assert visible(CONTROLS) == r"\x00\x07\x1b\x7f\x9b\r\n\t\u2028\u202e\u2066\ud800"
     kept = "naïve 猫 👩‍💻 עברית ±− [bold] <b> \\ `x`"
     assert visible(kept) == one_line(kept) == kept
+
+
+def test_ids_in_another_normal_form_are_told_of():
+    assert "'café' is there in another normal form" in spelling_hint(["x", "café"], ["x2", "cafe\u0301"])
+    assert "is there in another normal form" in spelling_hint(["cafe\u0301"], ["café"])
+    assert spelling_hint(["x", "café"], ["cafe", "X"]) == spelling_hint([], ["a"]) == spelling_hint(["é"], []) == ""
 
 
 def test_the_lines_of_a_message_are_joined():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
 
-__all__ = ["markdown_text", "one_line", "visible"]
+__all__ = ["markdown_text", "one_line", "spelling_hint", "visible"]
 
 # control characters (escape sequences and links of terminals begin with one), marks that turn the direction of writing, ends of
 # lines of other alphabets, and halves of characters
@@ -38,3 +40,16 @@ def markdown_text(text: str) -> str:
     '\\<b> new_b \\[x\\](y) 2 * 3'
     """
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", one_line(text))
+
+
+def spelling_hint(missing: Iterable[str], held: Iterable[str]) -> str:
+    r"""What to add to a message on ids that are missing, where some are there in another normal form of Unicode.
+
+    >>> spelling_hint(["caf\u00e9", "x"], ["cafe\u0301"])
+    "; 'caf\xe9' is there in another normal form of Unicode: write both files in one (unicodedata.normalize)"
+    """
+    forms = {unicodedata.normalize("NFC", name) for name in held}
+    for name in missing:
+        if not name.isascii() and unicodedata.normalize("NFC", name) in forms:
+            return f"; {name!r} is there in another normal form of Unicode: write both files in one (unicodedata.normalize)"
+    return ""

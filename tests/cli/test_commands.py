@@ -528,6 +528,12 @@ def test_a_pickle_in_the_place_of_the_weights_is_never_read(project):
     assert (done.exit_code, "truncated, altered or replaced" in done.stderr) == (1, True)
 
 
+def test_tables_without_names_of_columns_have_no_line_for_them(capsys):
+    print_table(["", ""], [["this is", "an upgrade"], ["method", "xbt"]], title="up")
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert [line.split()[0] if line else "" for line in lines] == ["up", "this", "method", ""]
+
+
 def test_inspect_a_store_and_good_vectors(project):
     done = run("inspect", project / "store", "--json")
     assert done.exit_code == 0

@@ -108,13 +108,21 @@ def vectors(folder, **files):
         ("qrels", "q1 0 x7 1\n", r"old_gallery.npy .old.gallery. lacks 1 of 1 ids that are judged, first 'x7'"),
         ("qrels", "z1 0 d1 1\nz2 0 d1 1\n", r"old.queries. lacks 2 of 2 ids that are judged, first 'z1'"),
         ("judged", "query,document\nq1,d1\nq1,d9\n", r"old.gallery. lacks 1 of 2 ids that are judged, first 'd9'"),
+        (
+            "qrels",
+            "cafe\u0301 0 d1 1\n",
+            "lacks 1 of 1 ids that are judged, first .cafe\u0301.; .cafe\u0301. is there in another normal form",
+        ),
         ("qrels", "q1 0 d1 1\nq1 0 x7 1\n", None),
     ],
 )
 def test_judged_ids_are_looked_up_before_anything_is_fitted(folder, key, text, message):
     ids = [f"c{i}" for i in range(20)]
     for side in ("old", "new"):
-        vectors(folder, **{f"{side}_captions": ids, f"{side}_queries": ["q1", "q2"], f"{side}_gallery": ["d1", "d2"]})
+        vectors(
+            folder,
+            **{f"{side}_captions": ids, f"{side}_queries": ["q1", "q2", "café"], f"{side}_gallery": ["d1", "d2"]},
+        )
     (folder / "right").write_text(text)
     (folder / "right").rename(folder / ("right.csv" if key == "judged" else "right.trec"))
     models = {s: {k: f"{s}_{k}.npy" for k in ("captions", "queries", "gallery")} for s in ("old", "new")}

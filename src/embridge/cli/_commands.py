@@ -228,6 +228,12 @@ def search(
     query: Annotated[str, typer.Argument(help="The text, or with --image the path of a picture.", show_default=False)],
     upgrade: Annotated[Path | None, typer.Option(help="The upgrade's folder: query with the new model.")] = None,
     encoder: Annotated[str | None, typer.Option(help="The query's encoder, if not the one the upgrade names.")] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            help="A settings file: its new model, or old one without --upgrade, encodes the query as it says."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     image: Annotated[bool, typer.Option("--image", help="The query is a picture.")] = False,
     as_json: Json = False,
@@ -235,7 +241,10 @@ def search(
     """Search a store; with --upgrade the new model searches the old index."""
     from embridge.jobs.search import search_store
 
-    hits = search_store(store, query, upgrade=upgrade, encoder=encoder, k=k, image=image)
+    if settings is not None and encoder is not None:
+        raise SettingsError("--encoder and --settings both say which model encodes the query; name one")
+    model = encoder if settings is None else _model_of(settings, "old" if upgrade is None else "new")
+    hits = search_store(store, query, upgrade=upgrade, encoder=model, k=k, image=image)
     if as_json:
         _print_json(hits.to_dict())
         return
@@ -243,6 +252,17 @@ def search(
 
     columns, rows = hits.table()
     print_table(columns, rows)
+
+
+def _model_of(settings: Path, side: str) -> Any:
+    from embridge.settings import load_settings
+
+    model = getattr(load_settings(settings), side)
+    if model.encoder is None:
+        raise SettingsError(
+            f"{settings}: {side} is files of vectors; a query is encoded by a model, under {side}.encoder"
+        )
+    return model
 
 
 @app.command()

@@ -152,6 +152,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
             title=Text(visible(f"{title} (continued)" if place else title)) if title else None,
             title_justify="left",
             box=SIMPLE_HEAD,
+            show_header=any(columns),
+            show_edge=any(columns),
             pad_edge=False,
             collapse_padding=True,
         )
@@ -162,3 +164,5 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
             cells = (row[column.number] for column in part)
             table.add_row(*map(Text, cells))  # as it is: people's texts hold brackets, which rich would read as markup
         console.print(table)
+        if not any(columns):
+            console.print()  # as the edge of a table with a header

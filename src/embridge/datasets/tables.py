@@ -186,7 +186,9 @@ def _parquet(path: Path) -> Table:
     def values(wanted: Sequence[str]) -> dict[str, Sequence[Any]]:
         distinct = list(dict.fromkeys(wanted))
         table = file.read(columns=distinct)
-        table.validate()  # in a damaged file, columns may differ in length
+        for name in distinct:
+            if len(table[name]) != file.metadata.num_rows:
+                raise ValueError(f"the column {name} holds {len(table[name])} of {file.metadata.num_rows} rows")
         return {name: table[name].to_pylist() for name in distinct}
 
     return Table(path, list(file.schema_arrow.names), values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from embridge._plain_text import spelling_hint
 from embridge.errors import InvalidInput
 from embridge.evaluation import Relevance
 from embridge.jobs._judgements import Judgements
@@ -27,7 +28,7 @@ def require_judged_ids(settings: Settings, judgements: Judgements | None) -> Non
             if len(missing) == len(names) or (missing and judgements.queries):
                 raise InvalidInput(
                     f"{getattr(model, key)} ({side}.{key}) lacks {len(missing)} of {len(names)} ids that are judged, first "
-                    f"{missing[0]!r}; are the ids those of the judgements?"
+                    f"{missing[0]!r}{spelling_hint(missing, ids or ()) or '; are the ids those of the judgements?'}"
                 )
 
 

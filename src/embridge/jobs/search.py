@@ -13,6 +13,7 @@ from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, LazyEncoder
 from embridge.errors import InvalidInput, SettingsError
 from embridge.jobs.models import Models, with_lora
+from embridge.settings import ModelSettings
 from embridge.space import Space
 from embridge.stores import Store, open_store
 
@@ -62,7 +63,7 @@ def search_store(
     *,
     k: int = 10,
     upgrade: Path | str | None = None,
-    encoder: str | None = None,
+    encoder: str | ModelSettings | None = None,
     image: bool = False,
 ) -> Found:
     """Encode a query, map it through an upgrade if there is one, and search.
@@ -72,7 +73,8 @@ def search_store(
         query: A text, or the path of a picture.
         k: How many hits.
         upgrade: The folder of an upgrade; the query is then of its new model, with its LoRA where it has one.
-        encoder: The query's encoder, if not the one that the upgrade was fitted with.
+        encoder: The query's encoder, if not the one that the upgrade was fitted with: its name, or what a settings file says
+            of it, prompts, pooling, metric and all.
         image: Whether the query is a picture.
 
     Returns:
@@ -99,28 +101,34 @@ def search_store(
         raise InvalidInput("the query is empty; say what to search for")
     opened = open_store(store)
     bridge = None if upgrade is None else Upgrade.load(upgrade)
-    name = encoder or (bridge.provenance.encoders.get("new") if bridge else None)
-    if name is None:
+    model = encoder or (bridge.provenance.encoders.get("new") if bridge else None)
+    if model is None or (isinstance(model, ModelSettings) and model.encoder is None):
         raise SettingsError("which model encodes the query? Name it with --encoder, such as clip:FOLDER")
     expected = opened.spaces() if bridge is None else [bridge.new_space]
-    model = with_lora(_as_named_before(name, expected), None if bridge is None else bridge.lora)
-    return _query(opened, model, query, upgrade=bridge, k=k, image=image)
+    asked = with_lora(_as_named_before(model, expected), None if bridge is None else bridge.lora)
+    return _query(opened, asked, query, upgrade=bridge, k=k, image=image)
 
 
-def _as_named_before(name: str, expected: Iterable[Space]) -> LazyEncoder:
+def _as_named_before(model: str | ModelSettings, expected: Iterable[Space]) -> LazyEncoder:
     """The encoder; under the revision that an earlier release gave the same files, where that is what is expected.
 
     A folder takes no revision but its own and that one, so no other model passes for it.
     """
     models = Models()
-    encoder = models.named(name)
-    if not Path(name.partition(":")[2]).is_dir():
+
+    def named(**revision: str) -> LazyEncoder:
+        if isinstance(model, str):
+            return models.named(model, **revision)
+        return models.encoder(model.model_copy(update=revision))
+
+    encoder = named()
+    if not Path(encoder.name.partition(":")[2]).is_dir():
         return encoder
     revisions = {space.revision for space in expected if space.model == encoder.space.model}
     if encoder.space.revision not in revisions:
         for revision in sorted(revisions):
             with suppress(SettingsError):
-                before = models.named(name, revision=revision)
+                before = named(revision=revision)
                 if before.space.revision == revision:
                     return before
     return encoder
