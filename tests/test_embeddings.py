@@ -41,6 +41,12 @@ def test_the_first_row_that_is_not_finite_is_named(bad):
         Embeddings.of(vectors, SPACE)
 
 
+@pytest.mark.parametrize("value", [0.0, 1e-38, 1e20, -3e38])
+def test_one_row_of_any_finite_numbers_is_taken(value):
+    row = np.full((1, 3), value, np.float32)
+    assert Embeddings(("a",), row, SPACE).vectors is row
+
+
 def test_rows_far_behind_are_checked_too():
     vectors = np.zeros(((1 << 24) // 1024 + 10, 1024), np.float32)
     vectors[-2, 5] = np.nan

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from embridge.space import Space
 
 __all__ = ["Embeddings", "HalfEmbeddings", "concatenate", "embeddings_as_read", "float32_rows", "require_vectors"]
 
+_FLOAT32 = np.dtype(np.float32)
 _CHUNK_VALUES = 1 << 24
 _CHUNK_ROWS = 65_536
 _NEAR_VALUES = 1 << 18  # what a processor keeps at hand
@@ -70,7 +72,8 @@ class Embeddings:
 
     def with_vectors(self, vectors: np.ndarray, space: Space) -> Embeddings:
         """The same ids with other vectors, checked."""
-        require_vectors(vectors, dim=space.dim, what=f"vectors of {space.model}")
+        if not _is_finite_row(vectors, space.dim):  # else the text for a message would be made for nothing
+            require_vectors(vectors, dim=space.dim, what=f"vectors of {space.model}")
         if len(vectors) != len(self.ids):
             raise InvalidInput(f"{len(vectors)} vectors came for {len(self.ids)} ids; give one vector an id")
         return _trusted(self.ids, vectors, space)
@@ -238,6 +241,8 @@ def require_vectors(vectors: object, *, dim: int | None, what: str, read: Callab
     Examples:
         >>> require_vectors(np.eye(2, dtype=np.float32), dim=2, what="the queries")
     """
+    if _is_finite_row(vectors, dim) and read is None:
+        return
     if not isinstance(vectors, np.ndarray):
         raise InvalidInput(f"{what}: expected a numpy array, came {type(vectors).__name__}; use numpy.asarray")
     if vectors.dtype != np.float32:
@@ -252,6 +257,13 @@ def require_vectors(vectors: object, *, dim: int | None, what: str, read: Callab
             read(start + len(part))
         if not (np.isfinite(part.max(initial=0)) and np.isfinite(part.min(initial=0))):  # quicker than each number
             raise InvalidInput(f"{what}: {_not_finite(held, start, read)}; remove or re-encode them")
+
+
+def _is_finite_row(vectors: object, dim: int | None) -> bool:
+    """Whether they are one row, and surely finite: what a query costs beside its map is mostly this."""
+    if type(vectors) is not np.ndarray or vectors.shape != (1, dim) or vectors.dtype != _FLOAT32:
+        return False
+    return isfinite(np.vdot(vectors, vectors))  # which overflows without a warning
 
 
 def _not_finite(vectors: np.ndarray, first: int, read: Callable[[int], None] | None) -> str:
@@ -271,6 +283,8 @@ def _require_ids(ids: tuple[str, ...], count: int) -> None:
 
 
 def _require_unique(ids: object) -> None:
+    if type(ids) is tuple and len(ids) == 1 and type(ids[0]) is str and ids[0]:
+        return
     if not isinstance(ids, tuple):
         raise InvalidInput(f"ids: expected a tuple of strings, came {type(ids).__name__}; use tuple(...)")
     if not set(map(type, ids)) <= {str} or "" in ids:  # a loop over a million ids only where one may be wrong
@@ -286,6 +300,7 @@ def _require_unique(ids: object) -> None:
 def _trusted(ids: tuple[str, ...], vectors: np.ndarray, space: Space) -> Embeddings:
     """Embeddings from parts of ones that were checked, without checking again."""
     rows = object.__new__(Embeddings)
-    for name, value in (("ids", ids), ("vectors", vectors), ("space", space)):
-        object.__setattr__(rows, name, value)
+    object.__setattr__(rows, "ids", ids)
+    object.__setattr__(rows, "vectors", vectors)
+    object.__setattr__(rows, "space", space)
     return rows

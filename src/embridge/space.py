@@ -92,7 +92,7 @@ def require_same(expected: Space, actual: Space, *, what: str) -> None:
         Traceback (most recent call last):
         embridge.errors.SpaceMismatch: the queries: expected vectors of clip-vit-b32@3d74acf (512-d cosine, space 5e20addef883)...
     """
-    if expected == actual:
+    if expected is actual or expected == actual:
         return
     differing = [n for n, v in expected.to_dict().items() if actual.to_dict()[n] != v]
     former = f" (or state revision: {expected.revision}, if it is an earlier release's of the same files)"

@@ -58,6 +58,19 @@ def test_one_query_and_many_take_the_same_map():
     np.testing.assert_allclose(adapter.apply(x[3:4])[0], adapter.apply(x)[3], atol=1e-6)
 
 
+@pytest.mark.parametrize("length", [0.0, 1e-30, 1e-3, 1.0, 1 + 3e-7, 7.0, 1e19, 1e30])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_one_query_of_any_length_is_mapped_as_among_many(length, normalize):
+    generator = np.random.default_rng(1)
+    weight, bias = generator.normal(size=(4, 3)).astype(np.float32), np.ones(3, np.float32)
+    x = np.float32(length) * normalized(generator.normal(size=(5, 4)).astype(np.float32))
+    linear, before = Linear(NEW, OLD, weight, bias, normalize_input=normalize), x.copy()
+    one = linear.apply(x[:1])
+    assert one.dtype == np.float32
+    np.testing.assert_allclose(one, linear.apply(x)[:1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(x, before)
+
+
 @pytest.mark.usefixtures("as_in_production")
 @pytest.mark.parametrize(
     ("weight", "bias", "message"),

@@ -83,6 +83,16 @@ def test_a_head_runs_before_the_bridge():
     assert (mapped.ids, mapped.space) == (queries().ids, OLD)
 
 
+def test_a_query_that_is_mapped_out_of_float32_is_refused():
+    far = Upgrade(Identity(NEW, NEW), Linear(NEW, OLD, np.float32(1e30) * WEIGHT), PROVENANCE)
+    query = Embeddings.of(np.full((1, NEW.dim), 1e10, np.float32), NEW)
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(InvalidInput, match=r"vectors of old: 1 of rows 0\.\.0 hold NaN or infinity"),
+    ):
+        far.to_index_space(query)
+
+
 def test_vectors_of_the_old_or_of_a_third_space_are_refused():
     with pytest.raises(WrongDirection, match="these vectors are of the old model already"):
         upgrade().to_index_space(queries(OLD))

@@ -14,6 +14,9 @@ from embridge.space import Space
 
 __all__ = ["Identity", "Linear"]
 
+_UNIT = 1e-6  # squares this near to one are of length one, as float32 has it
+_SMALLEST, _LARGEST = 1e-30, 1e38  # squares between which float32 holds them to the last digit
+
 
 @final
 class Identity(Adapter):
@@ -37,7 +40,7 @@ class Identity(Adapter):
     def __init__(self, source: Space, target: Space) -> None:
         if source.dim != target.dim:
             raise ArtefactError(f"an identity joins spaces of one dim, not {source.dim} and {target.dim}")
-        self.source, self.target = source, target
+        self.source, self.target = source, source if target == source else target
 
     def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:
         return x
@@ -89,12 +92,23 @@ class Linear(Adapter):
         self.source, self.target, self.normalize_input = source, target, normalize_input
         self.weight = checked_weight(parts, "weight", (source.dim, target.dim))
         self.bias = None if bias is None else checked_weight(parts, "bias", (target.dim,))
-        self._columns = np.ascontiguousarray(self.weight.T)  # one row a target coordinate: the fast order for one query
+        self._columns = np.asfortranarray(self.weight)  # column by column in memory: the fast order for one query
 
     def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:
+        if len(x) == 1:
+            return self._of_one(x)
+        y: np.ndarray = (normalized(x) if self.normalize_input else x) @ self.weight
+        if self.bias is not None:
+            y += self.bias
+        return y
+
+    def _of_one(self, x: np.ndarray) -> np.ndarray:
+        """The same of one query, by as few calls as can be: beside one product, each of them counts."""
         if self.normalize_input:
-            x = normalized(x)
-        y: np.ndarray = np.dot(self._columns, x[0])[None] if len(x) == 1 else x @ self.weight
+            square = np.vdot(x, x)  # which overflows without a warning
+            if not abs(square - 1) <= _UNIT:
+                x = x / np.sqrt(square) if _SMALLEST < square < _LARGEST else normalized(x)
+        y: np.ndarray = np.dot(x, self._columns)
         if self.bias is not None:
             y += self.bias
         return y

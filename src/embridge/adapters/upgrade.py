@@ -18,6 +18,7 @@ from embridge._plain_text import markdown_text, one_line
 from embridge.adapters._companions import CARD, REPORT, changed_by_others, hashes_of
 from embridge.adapters.base import Adapter
 from embridge.adapters.composed import adapter_from_parts, adapter_to_config
+from embridge.adapters.linear import Identity
 from embridge.adapters.lora_folder import LORA_FILES, check_lora, copy_lora
 from embridge.atomic_write import atomic_folder, whole_folder
 from embridge.embeddings import Embeddings
@@ -113,6 +114,8 @@ class Upgrade:
                 f"the upgrade takes vectors of {self.new_space}"
             )
         require_same(self.new_space, queries.space, what="queries for this upgrade")
+        if isinstance(self.head, Identity) and self.head.target is self.head.source:  # what it makes is what it takes
+            return queries.with_vectors(self.bridge.apply(queries.vectors), self.bridge.target)
         return self.bridge(self.head(queries))
 
     def save(self, path: Path | str, *, report: Mapping[str, Any] | None = None, card: str | None = None) -> Path:
