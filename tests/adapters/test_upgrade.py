@@ -87,7 +87,7 @@ def test_a_query_that_is_mapped_out_of_float32_is_refused():
     far = Upgrade(Identity(NEW, NEW), Linear(NEW, OLD, np.float32(1e30) * WEIGHT), PROVENANCE)
     query = Embeddings.of(np.full((1, NEW.dim), 1e10, np.float32), NEW)
     with (
-        np.errstate(over="ignore"),
+        np.errstate(all="ignore"),
         pytest.raises(InvalidInput, match=r"vectors of old: 1 of rows 0\.\.0 hold NaN or infinity"),
     ):
         far.to_index_space(query)
