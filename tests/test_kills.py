@@ -29,12 +29,14 @@ from embridge.adapters import Linear, Provenance
 from embridge.adapters.linear import Identity
 from embridge.datasets import glyph_models, glyphs
 from embridge.encoders import CachedEncoder
+from embridge.encoders import load as load_encoder
 from embridge.encoders.caption_cache import encode_once
 from embridge.evaluation import load_report
 from embridge.jobs import _training_plan  # noqa: F401
 from embridge.jobs.evaluate import evaluate_upgrade
 from embridge.jobs.export import export_upgrade
 from embridge.jobs.fit import fit_upgrade
+from embridge.jobs.report import show_report
 from embridge.jobs.train import train_model
 from embridge.settings import load_settings, load_training_settings
 from embridge.vector_files import SUFFIXES, read_vectors, write_vectors
@@ -151,14 +153,38 @@ def of_export(folder):
     Upgrade(Identity(new, new), bridge, Provenance("hand")).save(folder / "upgrade")
 
 
+def evaluated(folder):
+    fitted(folder)
+    evaluate_upgrade(load_settings(folder / "s.yaml"))
+
+
+def of_folding(folder):
+    new, old = (load_encoder(f"clip:{glyph_models.folder(side)}", device="cpu").space for side in ("new", "old"))
+    bridge = Linear(new, old, np.eye(new.dim, old.dim, dtype=np.float32))
+    Upgrade(Identity(new, new), bridge, Provenance("hand")).save(folder / "upgrade")
+
+
+def fold(folder):
+    export_upgrade(folder / "upgrade", fold_into=f"clip:{glyph_models.folder('new')}", out=folder / "folded")
+
+
+def read_folded(folder):
+    if (folder / "folded").exists():
+        assert load_encoder(f"clip:{folder / 'folded'}", device="cpu").space.model == "old"
+
+
 COMMANDS = {
-    "vector files": Command(9, partial(write_files, seed=0), partial(write_files, seed=1), read_files),
+    "vector files": Command(8, partial(write_files, seed=0), partial(write_files, seed=1), read_files),
     "fit": Command(7, of_vectors, lambda folder: fit_upgrade(load_settings(folder / "s.yaml")), read_upgrade),
-    "evaluate": Command(9, fitted, lambda folder: evaluate_upgrade(load_settings(folder / "s.yaml")), read_evaluated),
+    "evaluate": Command(8, fitted, lambda folder: evaluate_upgrade(load_settings(folder / "s.yaml")), read_evaluated),
     "caption cache": Command(5, nothing, cache_captions, nothing),
     "train": Command(
         4, of_training, lambda folder: train_model(load_training_settings(folder / "t.yaml")), read_upgrade
     ),
+    "report": Command(
+        1, evaluated, lambda folder: show_report(folder / "report.json", page=folder / "page.html"), read_evaluated
+    ),
+    "fold": Command(1, of_folding, fold, read_folded),
     "export": Command(
         3, of_export, lambda folder: export_upgrade(folder / "upgrade", onnx=folder / "bridge.onnx"), read_upgrade
     ),

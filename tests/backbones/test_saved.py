@@ -90,6 +90,8 @@ def test_a_damaged_folder_is_refused(file, harm, tmp_path):
         ({"backbone": {"kind": "mamba"}}, "there is no 'mamba'"),
         ({"backbone": {"kind": "small-resnet", "feature_dim": 5}}, "no trained model that can be made again"),
         ({"dim": None}, "no trained model that can be made again"),
+        ({"dim": 9}, "its weights give rows of 7 dims, and its config says 9"),
+        ({"provenance": [1]}, "no trained model that can be made again"),
     ],
 )
 def test_a_foreign_config_is_refused(change, message, tmp_path):

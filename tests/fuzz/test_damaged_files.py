@@ -7,15 +7,12 @@ import gzip
 import hashlib
 import io
 import json
-import resource
-import warnings
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from mutants import COUNT, byte_mutants, json_mutants
+from mutants import COUNT, byte_mutants, check, json_mutants, written
 from PIL import Image
 
 from embridge import Embeddings, Space, Upgrade
@@ -38,58 +35,11 @@ from embridge.settings import load_settings, load_training_settings
 from embridge.vector_files import read_chunks, read_vectors, write_vectors
 
 NEW, OLD = Space("new", "1", 4), Space("old", "1", 3)
-MOST_BYTES = 2 << 30
-
-
-@pytest.fixture(autouse=True)
-def _as_a_user_meets_it(as_in_production):
-    """The library's own checks, without those of shapes and types that tests add."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _bounded_memory():
-    """What asks for more than 2 GiB beside what is held raises MemoryError, which no mutant may."""
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (held + MOST_BYTES, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def check(mutants, read):
-    """Each mutant is read, or refused; the valid one is read first, so that not all are refused for another reason."""
-    read(None)
-    refused, longest, faults = 0, 0, {}
-    for number, mutant in enumerate(mutants):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                read(mutant)
-        except EmbridgeError as error:
-            refused += 1
-            longest = max(longest, len(str(error)))
-        except Exception as error:
-            faults.setdefault(f"{type(error).__name__}: {error}"[:120], f"mutant {number}: {mutant!r:.300}")
-    if faults:
-        pytest.fail("\n".join(f"{fault} from {mutant}" for fault, mutant in faults.items()))
-    assert longest < 20_000
-    return refused
 
 
 def rows(space, count=6, seed=0):
     vectors = np.random.default_rng(seed).normal(size=(count, space.dim)).astype(np.float32)
     return Embeddings.of(vectors, space, [f"item {i}" for i in range(count)])
-
-
-def written(path, content, read):
-    """Read the file with a mutant in its place; with None, as it was."""
-
-    def reader(mutant):
-        path.unlink(missing_ok=True)  # not in place: what was read before may be a memory map still
-        path.write_bytes(content if mutant is None else mutant)
-        read()
-
-    return reader
 
 
 SETTINGS = {

@@ -4,8 +4,13 @@ import copy
 import json
 import os
 import random
+import warnings
 
-__all__ = ["COUNT", "byte_mutants", "json_mutants"]
+import pytest
+
+from embridge.errors import EmbridgeError
+
+__all__ = ["COUNT", "byte_mutants", "check", "json_mutants", "written"]
 
 COUNT = int(os.environ.get("EMBRIDGE_FUZZ", "200"))
 _BYTES = (0x00, 0x01, 0x0A, 0x22, 0x2C, 0x5B, 0x7B, 0x7F, 0x80, 0xFF)
@@ -88,3 +93,34 @@ def _places(value):
         for key in list(value) if isinstance(value, dict) else range(len(value)):
             yield value, key
             yield from _places(value[key])
+
+
+def check(mutants, read):
+    """Each mutant is read, or refused; the valid one is read first, so that not all are refused for another reason."""
+    read(None)
+    refused, longest, faults = 0, 0, {}
+    for number, mutant in enumerate(mutants):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read(mutant)
+        except EmbridgeError as error:
+            refused += 1
+            longest = max(longest, len(str(error)))
+        except Exception as error:
+            faults.setdefault(f"{type(error).__name__}: {error}"[:120], f"mutant {number}: {mutant!r:.300}")
+    if faults:
+        pytest.fail("\n".join(f"{fault} from {mutant}" for fault, mutant in faults.items()))
+    assert longest < 20_000
+    return refused
+
+
+def written(path, content, read):
+    """Read the file with a mutant in its place; with None, as it was."""
+
+    def reader(mutant):
+        path.unlink(missing_ok=True)  # not in place: what was read before may be a memory map still
+        path.write_bytes(content if mutant is None else mutant)
+        read()
+
+    return reader

@@ -13,6 +13,8 @@ from embridge.errors import SettingsError
 
 __all__ = ["Pixels"]
 
+_LARGEST = 1e30  # float32 holds it
+
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
@@ -37,7 +39,7 @@ class Pixels:
 
     def __post_init__(self) -> None:
         three = len(self.mean) == len(self.std) == 3 and all(0 < s < float("inf") for s in self.std)
-        if self.side < 1 or not three or not all(abs(m) < float("inf") for m in self.mean):
+        if self.side < 1 or not three or not all(abs(m) < _LARGEST for m in (*self.mean, *self.std)):
             raise SettingsError(
                 f"pixels: expected a side of at least 1, three means, and three stds above 0; came {self}"
             )

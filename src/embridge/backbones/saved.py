@@ -28,6 +28,7 @@ __all__ = ["CONFIG", "TrainedModel", "refuse_foreign_model", "space_of_folder"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _FORMAT = "embridge trained model, 1"
+_FAULTS = (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, ArithmeticError, MemoryError)
 _Entry = TypeVar("_Entry")
 _EMBEDDINGS: dict[str, type[Embedding]] = {"as-given": AsGiven, "unit-length": UnitLength, "basis-change": BasisChange}
 
@@ -132,11 +133,15 @@ class TrainedModel(nn.Module):
             embedding = _embedding(manifest["embedding"])
             model = cls(manifest["name"], backbone, embedding, dim=int(manifest["dim"]), pixels=pixels)
             model.load_state_dict(weights)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            made = embedding(torch.zeros(1, backbone.feature_dim)).shape[1]
+            if made != model.dim:
+                raise ArtefactError(f"its weights give rows of {made} dims, and its config says {model.dim}")
+            provenance = dict(manifest["provenance"])
+        except _FAULTS as error:
             if isinstance(error, EmbridgeError) and not isinstance(error, (ArtefactError, SettingsError)):
                 raise
             raise ArtefactError(f"{folder} is no trained model that can be made again: {error}") from error
-        return model.eval(), dict(manifest["provenance"])
+        return model.eval(), provenance
 
     def _described(self) -> dict[str, Any]:
         return {

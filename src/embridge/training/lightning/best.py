@@ -88,7 +88,14 @@ class Best:
         return best | {"losses": self.losses, "sum": self._sum.cpu()}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Take up what `to_dict` gave."""
+        """Take up what `to_dict` gave; raises `ValueError` where it gave something else."""
+        numbers = (saved["step"], *saved["scores"], *saved["losses"])
+        if not all(type(number) in (int, float) for number in numbers) or not saved["sum"].is_floating_point():
+            raise ValueError("steps, scores and losses are numbers")
+        if saved["sum"].shape != torch.Size() or bool(saved["scores"]) != bool(self.scores):
+            raise ValueError("there are as many scores and losses as steps that were looked at")
+        if saved["state"].keys() != self.state.keys():
+            raise ValueError("the best parameters have other names")
         self.step, self.scores, self.state = saved["step"], list(saved["scores"]), dict(saved["state"])
         self.losses, self._sum = list(saved["losses"]), saved["sum"]
 

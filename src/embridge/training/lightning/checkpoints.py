@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,9 @@ class PlainCheckpoints(CheckpointIO):  # type: ignore[misc]
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         try:
             checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            if not isinstance(checkpoint, dict):
+                raise TypeError(f"a checkpoint is a dict, not {type(checkpoint).__name__}")
+        except Exception as error:  # torch's reader of damaged files raises whatever comes
             raise InvalidInput(
                 f"{path} is truncated, altered or no checkpoint of ours ({type(error).__name__}); remove it to start again"
             ) from error

@@ -8,6 +8,7 @@ taken up again from its last checkpoint ends, on a CPU, with the bytes of one th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset
 
+from embridge.errors import EmbridgeError, InvalidInput
 from embridge.training.lightning._deaths import told_deaths
 from embridge.training.lightning.best import Best, copied, load
 from embridge.training.lightning.checkpoints import PlainCheckpoints, require_own
@@ -72,13 +74,29 @@ def train(task: Task, loop: Loop, run: Run) -> Best:
         loader = DataLoader(
             _Batches(task), sampler=_From(trainer, loop.steps), batch_size=None, num_workers=loop.workers
         )
-        with told_deaths(trainer):
+        with told_deaths(trainer), _blamed(resumed, module):
             trainer.fit(module, loader, ckpt_path=None if resumed is None else str(resumed))
     if file is not None and loop.devices > 1 and not strategy_of(loop.strategy).runs_script_again:
         module.on_load_checkpoint(PlainCheckpoints().load_checkpoint(file))  # other processes have learnt it
     if loop.keep == "best":
         load(task.state(), best.state)
     return best
+
+
+@contextmanager
+def _blamed(resumed: Path | None, module: _Module) -> Iterator[None]:
+    """What fails in taking up a checkpoint, or in the first step after it, is told of the checkpoint."""
+    try:
+        yield
+    except EmbridgeError:
+        raise
+    except Exception as error:  # torch and Lightning share no base class but this
+        if resumed is None or module.begun_steps > 1:
+            raise
+        raise InvalidInput(
+            f"{resumed}: the training cannot go on from there ({type(error).__name__}: {error}); if nothing else is wrong, the "
+            "checkpoint was altered: remove it to start again"
+        ) from error
 
 
 def _trainer(loop: Loop, run: Run) -> pl.Trainer:
@@ -117,6 +135,7 @@ class _Module(pl.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.automatic_optimization = False  # the gradients may come in chunks
         self.task, self.loop, self.best, self.checkpoint = task, loop, best, checkpoint
+        self.begun_steps = 0
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         return batch  # the task moves what it needs when it needs it
@@ -126,6 +145,7 @@ class _Module(pl.LightningModule):  # type: ignore[misc]
         return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, self.loop.share)]
 
     def training_step(self, numbered: _Numbered, batch_idx: int) -> None:
+        self.begun_steps += 1
         rank, world = rank_and_world()
         torch.manual_seed(_seed_of(self.loop.seed, numbered.step, rank))
         optimizer: Any = self.optimizers()
