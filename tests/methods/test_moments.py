@@ -4,7 +4,7 @@ from paired_vectors import pairs_of, unit
 
 from embridge.embeddings import HalfEmbeddings
 from embridge.methods import Pairs, moments
-from embridge.methods.moments import Moments, polar
+from embridge.methods.moments import Moments, leading, polar
 
 
 def sums(new, old, weights=None):
@@ -88,3 +88,12 @@ def test_what_has_no_direction_is_completed_to_an_isometry(a, b, rank):
     np.testing.assert_allclose(gram, np.eye(min(a, b)), atol=1e-8)
     np.testing.assert_allclose(factor @ (fixed.T @ fixed), fixed, atol=1e-8)  # the same where there are directions
     assert factor.tobytes() == polar(matrix).tobytes()
+
+
+@pytest.mark.parametrize(("a", "b"), [(40, 40), (60, 30), (30, 60)])
+def test_the_leading_directions_are_those_of_the_decomposition(a, b):
+    matrix, _ = of_spectrum(a, b, 0.5 ** np.arange(min(a, b)))
+    u, _, vt = np.linalg.svd(matrix)
+    for found, exact in zip(leading(matrix.astype(np.float32), 12), (u.T, vt), strict=True):
+        np.testing.assert_allclose(found.T @ found, np.eye(12), atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(exact[:6] @ found, axis=1), 1, atol=1e-3)

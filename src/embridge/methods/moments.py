@@ -10,9 +10,9 @@ import numpy as np
 from embridge.adapters.base import normalized
 from embridge.embeddings import Embeddings, HalfEmbeddings, float32_rows
 from embridge.methods.base import Pairs
-from embridge.shapes import Float64, Int64
+from embridge.shapes import Float32, Float64, Int64
 
-__all__ = ["Moments", "polar"]
+__all__ = ["Moments", "leading", "polar"]
 
 _CHUNK_ROWS = 4096
 _PILOT_ROWS = 256  # of which a mean is taken to begin with
@@ -140,6 +140,30 @@ def polar(matrix: Float64[np.ndarray, "a b"]) -> Float64[np.ndarray, "a b"]:
     rest = _complement(left)
     u, _, vt = np.linalg.svd(rest.T @ (matrix @ weak), full_matrices=False)
     return left @ strong.T + (rest @ u) @ (vt @ weak.T)
+
+
+def leading(
+    matrix: Float32[np.ndarray, "a b"], count: int
+) -> tuple[Float32[np.ndarray, "a k"], Float32[np.ndarray, "b k"]]:
+    """Orthonormal directions of both sides with nearly the largest singular values, by subspace iteration.
+
+    Args:
+        matrix: Float32 [a, b].
+        count: How many; neither side has fewer dims.
+
+    Returns:
+        Columns of both sides.
+
+    Examples:
+        >>> u, v = leading(np.diag([9.0, 0.1, 5.0]).astype(np.float32), 2)
+        >>> bool(np.abs(u[1]).max() < 0.01)
+        True
+    """
+    v = np.random.default_rng(0).standard_normal((matrix.shape[1], count), dtype=np.float32)
+    u, _ = np.linalg.qr(matrix @ v)
+    v, _ = np.linalg.qr(matrix.T @ u)
+    u, _ = np.linalg.qr(matrix @ v)
+    return u, v
 
 
 def _complement(basis: np.ndarray) -> np.ndarray:

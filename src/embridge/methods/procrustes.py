@@ -10,7 +10,7 @@ import numpy as np
 from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
-from embridge.methods.moments import Moments, polar
+from embridge.methods.moments import Moments, leading, polar
 from embridge.methods.signal import check_signal
 from embridge.methods.validation import held_out_score
 from embridge.progress import Progress, silent
@@ -142,11 +142,8 @@ def _held_out_scores(train: Moments, new: np.ndarray, old: np.ndarray) -> tuple[
 
 
 def _leading(train: Moments, new: np.ndarray, old: np.ndarray) -> tuple[Moments, np.ndarray, np.ndarray]:
-    """All of it in the leading directions, by subspace iteration: rotations there cost a tenth, and decide as the whole."""
+    """All of it in the leading directions, where rotations cost a tenth, and decide as the whole."""
     cross = train.cross.astype(np.float32)
-    v = np.random.default_rng(0).standard_normal((cross.shape[1], _LEADING), dtype=np.float32)
-    u, _ = np.linalg.qr(cross @ v)
-    v, _ = np.linalg.qr(cross.T @ u)
-    u, _ = np.linalg.qr(cross @ v)
+    u, v = leading(cross, _LEADING)
     moments = Moments(train.total, train.new @ u, train.old @ v, (u.T @ cross @ v).astype(np.float64))
     return moments, new @ u, old @ v
