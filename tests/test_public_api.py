@@ -202,7 +202,7 @@ PUBLIC = {
     "embridge.methods.candidate_scores": "Scores scores_of_pairs scores_of_queries",
     "embridge.methods.choice": "Candidate Choice JudgedQueries multiply_adds",
     "embridge.methods.choose": "CANDIDATES Choose choose",
-    "embridge.methods.devices": "in_bfloat16 require_device",
+    "embridge.methods.devices": "bfloat16_pays in_bfloat16 require_device",
     "embridge.methods.divergence": "require_converging",
     "embridge.methods.fastfill": "FastFill fastfill_loss",
     "embridge.methods.fct": "FCT Network check_network fct_loss network with_side",

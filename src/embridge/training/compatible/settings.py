@@ -51,8 +51,8 @@ class CompatibleSettings:
         augment: What is done to images before they are learnt from.
         pixel_mean: See `Pixels`.
         pixel_std: See `Pixels`.
-        precision: Of the backbone; ``auto`` takes bfloat16 on a GPU that has it. Losses, prototypes and scores are in float32
-            always.
+        precision: Of the backbone; ``auto`` takes bfloat16 on a GPU that is quicker in it. Losses, prototypes and scores are
+            in float32 always.
         checks: How often held-out items are looked at.
         keep: The ``last`` parameters, or those with the ``best`` score on held-out items; the start counts.
         checkpoint_every_steps: Steps between two checkpoints.

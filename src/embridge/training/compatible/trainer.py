@@ -143,5 +143,6 @@ class CompatibleTraining(CompatibleSettings):
         from embridge.training.lightning.loop import train  # Lightning takes seconds to import, and may not be there
 
         best = train(task, loop, run.placed("train", loop.name))
-        figures: dict[str, Any] = {"steps": loop.steps, "losses": best.losses, "held_out_scores": best.scores}
+        figures: dict[str, Any] = {"steps": loop.steps, "precision": loop.precision}
+        figures |= {"losses": best.losses, "held_out_scores": best.scores}
         return figures | ({"best_step": best.step} if self.keep == "best" else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
+from embridge.methods.devices import bfloat16_pays
 
 __all__ = ["Precision", "precision_on"]
 
@@ -12,7 +12,7 @@ Precision = Literal["auto", "32-true", "bf16-mixed"]
 
 
 def precision_on(device: str, precision: Precision) -> Literal["32-true", "bf16-mixed"]:
-    """Settle what ``auto`` is on a device: bfloat16 on a GPU that has it, float32 elsewhere.
+    """Settle what ``auto`` is on a device: bfloat16 on a GPU that is quicker in it, float32 elsewhere.
 
     Args:
         device: Such as ``cpu`` or ``cuda:0``.
@@ -27,4 +27,4 @@ def precision_on(device: str, precision: Precision) -> Literal["32-true", "bf16-
     """
     if precision != "auto":
         return precision
-    return "bf16-mixed" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if device.startswith("cuda") and bfloat16_pays(device) else "32-true"

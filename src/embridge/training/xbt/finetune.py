@@ -181,7 +181,8 @@ class XBTFinetune(FinetuneSettings):
         from embridge.training.lightning.loop import train  # Lightning takes seconds to import, and may not be there
 
         best = train(task, loop, run)
-        return {"steps": loop.steps, "best_step": best.step, "held_out_scores": best.scores}
+        figures = {"steps": loop.steps, "best_step": best.step, "held_out_scores": best.scores}
+        return figures | {"precision": loop.precision}
 
     def _upgrade(self, start: Start, bridge: TrainableBridge, lora: Path, figures: dict[str, Any]) -> Upgrade:
         before = start.upgrade.provenance

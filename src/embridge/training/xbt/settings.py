@@ -39,7 +39,7 @@ class FinetuneSettings:
         neighbour_weight: Of the term of the images' neighbours among captions of the bridge; 0 leaves these captions out.
         neighbour_temperature: Of that term.
         caption_batch_size: Captions of the bridge in a step.
-        precision: ``auto`` takes bfloat16 on a GPU that has it. ψ, loss and scores are in float32 always.
+        precision: ``auto`` takes bfloat16 on a GPU that is quicker in it. ψ, loss and scores are in float32 always.
         validation_fraction: Of the pairs, by whole groups; at most 1,000 of them are scored.
         checks: How often the score is looked at.
         checkpoint_every_steps: Steps between two checkpoints.
