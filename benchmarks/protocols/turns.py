@@ -11,30 +11,72 @@ from typing import Any
 
 from benchmarks.record import row
 
-__all__ = ["compared", "peak_bytes", "resized", "setting_of", "speed_options", "timed_by_turns"]
+__all__ = [
+    "Ways",
+    "compared",
+    "median_calls_by_turns",
+    "peak_bytes",
+    "resized",
+    "setting_of",
+    "speed_options",
+    "timed_by_turns",
+]
 
 
-def timed_by_turns(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+Ways = Mapping[str, Callable[[], object]]
+
+
+def timed_by_turns(
+    ways: Ways, repeats: int, *, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """The seconds of each way in each turn; every other turn goes backwards."""
+
+    def once(function: Callable[[], object]) -> float:
+        start = clock()
+        function()
+        return clock() - start
+
+    return _by_turns(ways, repeats, once)
+
+
+def median_calls_by_turns(ways: Ways, repeats: int, *, calls: int) -> dict[str, list[float]]:
+    """The median seconds of one of so many calls of each way in each turn."""
+
+    def once(function: Callable[[], object]) -> float:
+        seconds = []
+        for _ in range(calls):
+            start = time.perf_counter()
+            function()
+            seconds.append(time.perf_counter() - start)
+        return statistics.median(seconds)
+
+    return _by_turns(ways, repeats, once)
+
+
+def _by_turns(ways: Ways, repeats: int, once: Callable[[Callable[[], object]], float]) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for function in ways.values():
         function()  # warms caches, and the disk's where there is a file
     for turn in range(repeats):
         for name in list(ways)[:: 1 if turn % 2 else -1]:
-            start = time.perf_counter()
-            ways[name]()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(once(ways[name]))
     return seconds
 
 
 def compared(
-    task: str, metric: str, units: float, config: Mapping[str, Any], ways: Mapping[str, Callable[[], object]]
+    task: str,
+    metric: str,
+    units: float,
+    config: Mapping[str, Any],
+    ways: Ways,
+    *,
+    timed: Callable[[Ways, int], dict[str, list[float]]] = timed_by_turns,
 ) -> list[dict[str, Any]]:
     """The rate of each way (the last is the baseline), and the ratio of the two in each turn.
 
     ``units`` is what one call does; a metric that ends in ``seconds`` is the time of one unit, any other their rate.
     """
-    seconds, setting, rows = timed_by_turns(ways, config["repeats"]), setting_of(task, config), []
+    seconds, setting, rows = timed(ways, config["repeats"]), setting_of(task, config), []
     for name, times in seconds.items():
         values = [s / units if metric.endswith("seconds") else units / s for s in times]
         rows.append(row(name, metric, values, setting=setting, seconds=statistics.median(times)))

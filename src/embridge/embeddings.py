@@ -15,7 +15,6 @@ from embridge.space import Space
 
 __all__ = ["Embeddings", "HalfEmbeddings", "concatenate", "embeddings_as_read", "float32_rows", "require_vectors"]
 
-_FLOAT32 = np.dtype(np.float32)
 _CHUNK_VALUES = 1 << 24
 _CHUNK_ROWS = 65_536
 _NEAR_VALUES = 1 << 18  # what a processor keeps at hand
@@ -70,9 +69,9 @@ class Embeddings:
         for start in range(0, len(self), rows):
             yield _trusted(self.ids[start : start + rows], self.vectors[start : start + rows], self.space)
 
-    def with_vectors(self, vectors: np.ndarray, space: Space) -> Embeddings:
-        """The same ids with other vectors, checked."""
-        if not _is_finite_row(vectors, space.dim):  # else the text for a message would be made for nothing
+    def with_vectors(self, vectors: np.ndarray, space: Space, *, known_finite: bool = False) -> Embeddings:
+        """The same ids with other vectors, checked; or not, where whoever made them knows that they are right."""
+        if not known_finite and not _is_finite_row(vectors, space.dim):  # else a message would be made for nothing
             require_vectors(vectors, dim=space.dim, what=f"vectors of {space.model}")
         if len(vectors) != len(self.ids):
             raise InvalidInput(f"{len(vectors)} vectors came for {len(self.ids)} ids; give one vector an id")
@@ -140,9 +139,8 @@ class HalfEmbeddings:
         """Those rows, in that order; no vector is read."""
         index = np.asarray(rows, dtype=np.int64).reshape(-1)
         part = object.__new__(HalfEmbeddings)  # of rows that were checked
-        picked = index if self.rows is None else self.rows[index]
-        parts = (tuple(self.ids[i] for i in index), self.halves, self.space, picked)
-        for name, value in zip(self.__slots__, parts, strict=True):
+        ids, picked = tuple(self.ids[i] for i in index), index if self.rows is None else self.rows[index]
+        for name, value in zip(self.__slots__, (ids, self.halves, self.space, picked), strict=True):
             object.__setattr__(part, name, value)
         return part
 
@@ -241,7 +239,7 @@ def require_vectors(vectors: object, *, dim: int | None, what: str, read: Callab
     Examples:
         >>> require_vectors(np.eye(2, dtype=np.float32), dim=2, what="the queries")
     """
-    if _is_finite_row(vectors, dim) and read is None:
+    if read is None and _is_finite_row(vectors, dim):
         return
     if not isinstance(vectors, np.ndarray):
         raise InvalidInput(f"{what}: expected a numpy array, came {type(vectors).__name__}; use numpy.asarray")
@@ -261,7 +259,7 @@ def require_vectors(vectors: object, *, dim: int | None, what: str, read: Callab
 
 def _is_finite_row(vectors: object, dim: int | None) -> bool:
     """Whether they are one row, and surely finite: what a query costs beside its map is mostly this."""
-    if type(vectors) is not np.ndarray or vectors.shape != (1, dim) or vectors.dtype != _FLOAT32:
+    if type(vectors) is not np.ndarray or vectors.shape != (1, dim) or vectors.dtype != np.float32:
         return False
     return isfinite(np.vdot(vectors, vectors))  # which overflows without a warning
 
@@ -283,24 +281,20 @@ def _require_ids(ids: tuple[str, ...], count: int) -> None:
 
 
 def _require_unique(ids: object) -> None:
-    if type(ids) is tuple and len(ids) == 1 and type(ids[0]) is str and ids[0]:
-        return
     if not isinstance(ids, tuple):
         raise InvalidInput(f"ids: expected a tuple of strings, came {type(ids).__name__}; use tuple(...)")
     if not set(map(type, ids)) <= {str} or "" in ids:  # a loop over a million ids only where one may be wrong
         for row, name in enumerate(ids):
             if not isinstance(name, str) or not name:
                 raise InvalidInput(f"ids: expected non-empty strings, came {name!r} in row {row}; use str(...)")
-    repeats = len(ids) - len(set(ids))
-    if repeats:
-        repeated = Counter(ids).most_common(1)[0][0]
-        raise InvalidInput(f"ids: {repeats} repeat, for instance {repeated!r}; an id names one vector")
+    if repeats := len(ids) - len(set(ids)):
+        name = Counter(ids).most_common(1)[0][0]
+        raise InvalidInput(f"ids: {repeats} repeat, for instance {name!r}; an id names one vector")
 
 
 def _trusted(ids: tuple[str, ...], vectors: np.ndarray, space: Space) -> Embeddings:
     """Embeddings from parts of ones that were checked, without checking again."""
     rows = object.__new__(Embeddings)
-    object.__setattr__(rows, "ids", ids)
-    object.__setattr__(rows, "vectors", vectors)
-    object.__setattr__(rows, "space", space)
+    for name, value in (("ids", ids), ("vectors", vectors), ("space", space)):
+        object.__setattr__(rows, name, value)
     return rows

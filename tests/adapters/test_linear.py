@@ -71,6 +71,20 @@ def test_one_query_of_any_length_is_mapped_as_among_many(length, normalize):
     np.testing.assert_array_equal(x, before)
 
 
+@pytest.mark.parametrize("dims", [(4, 3), (400, 3)])
+@pytest.mark.parametrize("largest", [1.0, 1e36, 1e37, 3e38])
+def test_what_is_bounded_stays_within_float32(dims, largest):
+    """Of rows along a column, which are mapped the farthest; every number of the matrix is the largest there is."""
+    new, old = Space("new", "1", dims[0]), Space("old", "1", dims[1])
+    weight, x = np.full(dims, largest, np.float32), np.full((1, dims[0]), 9, np.float32)
+    for bias in (None, np.full(dims[1], largest, np.float32)):
+        linear = Linear(new, old, weight, bias, normalize_input=True)
+        with np.errstate(all="ignore"):
+            assert not linear.bounded or np.isfinite(linear.apply(x)).all()
+        assert linear.bounded == (largest * (dims[0] ** 0.5 * 1.01 + (bias is not None)) < 1e38)
+    assert not Linear(new, old, weight / largest).bounded
+
+
 @pytest.mark.usefixtures("as_in_production")
 @pytest.mark.parametrize(
     ("weight", "bias", "message"),

@@ -48,7 +48,7 @@ def test_the_best_is_chosen_and_fitted():
     best = chosen(pairs)
     values = {s: chosen(pairs, whitenings=(s,), kept_means=(best.kept_mean,)).agreement for s in WHITENINGS}
     assert best.agreement == pytest.approx(max(values.values()), abs=0.02)
-    assert best.agreement > min(values.values()) + 0.02
+    assert best.agreement > chosen(pairs, kept_means=(0.0,)).agreement + 0.1
     figures = WhitenedProcrustes().fit(pairs).provenance.figures
     assert figures["whitening"] in WHITENINGS
     assert figures["kept_mean"] in KEPT_MEANS

@@ -29,6 +29,8 @@ class Adapter(ABC):
         kind: The name in the artefact.
         source: The space of what it takes.
         target: The space of what it makes.
+        bounded: Finite rows become finite ones for certain, so that nobody need look at them; an adapter that may reach beyond
+            float32 leaves it False.
 
     Examples:
         >>> from embridge.adapters import Prefix
@@ -40,6 +42,7 @@ class Adapter(ABC):
     kind: ClassVar[str]
     source: Space
     target: Space
+    bounded: bool = False
 
     @abstractmethod
     def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:
@@ -70,7 +73,7 @@ class Adapter(ABC):
             SpaceMismatch: They do not lie in ``source``.
         """
         require_same(self.source, x.space, what=f"input of the {self.kind} adapter")
-        return x.with_vectors(self.apply(x.vectors), self.target)
+        return x.with_vectors(self.apply(x.vectors), self.target, known_finite=self.bounded)
 
 
 def row_lengths(x: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:

@@ -15,6 +15,7 @@ from embridge.space import Space
 __all__ = ["Identity", "Linear"]
 
 _UNIT = 1e-6  # squares this near to one are of length one, as float32 has it
+_FARTHEST = 1e38  # that float32 surely holds
 _SMALLEST, _LARGEST = 1e-30, 1e38  # squares between which float32 holds them to the last digit
 
 
@@ -36,11 +37,12 @@ class Identity(Adapter):
     """
 
     kind: ClassVar[str] = "identity"
+    bounded = True
 
     def __init__(self, source: Space, target: Space) -> None:
         if source.dim != target.dim:
             raise ArtefactError(f"an identity joins spaces of one dim, not {source.dim} and {target.dim}")
-        self.source, self.target = source, source if target == source else target
+        self.source, self.target = source, target
 
     def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:
         return x
@@ -92,23 +94,14 @@ class Linear(Adapter):
         self.source, self.target, self.normalize_input = source, target, normalize_input
         self.weight = checked_weight(parts, "weight", (source.dim, target.dim))
         self.bias = None if bias is None else checked_weight(parts, "bias", (target.dim,))
+        self.bounded = normalize_input and _reach(self.weight, self.bias) < _FARTHEST
         self._columns = np.asfortranarray(self.weight)  # column by column in memory: the fast order for one query
 
     def apply(self, x: Float32[np.ndarray, "n d_source"]) -> Float32[np.ndarray, "n d_target"]:
-        if len(x) == 1:
-            return self._of_one(x)
-        y: np.ndarray = (normalized(x) if self.normalize_input else x) @ self.weight
-        if self.bias is not None:
-            y += self.bias
-        return y
-
-    def _of_one(self, x: np.ndarray) -> np.ndarray:
-        """The same of one query, by as few calls as can be: beside one product, each of them counts."""
-        if self.normalize_input:
-            square = np.vdot(x, x)  # which overflows without a warning
-            if not abs(square - 1) <= _UNIT:
-                x = x / np.sqrt(square) if _SMALLEST < square < _LARGEST else normalized(x)
-        y: np.ndarray = np.dot(x, self._columns)
+        if len(x) == 1:  # one query, by as few calls as can be: beside one product, each of them counts
+            y: np.ndarray = np.dot(_unit_row(x) if self.normalize_input else x, self._columns)
+        else:
+            y = (normalized(x) if self.normalize_input else x) @ self.weight
         if self.bias is not None:
             y += self.bias
         return y
@@ -124,3 +117,17 @@ class Linear(Adapter):
         weight = checked_weight(weights, "weight", (source.dim, target.dim))
         bias = checked_weight(weights, "bias", (target.dim,)) if config["bias"] else None
         return cls(source, target, weight, bias, normalize_input=bool(config["normalize_input"]))
+
+
+def _unit_row(x: np.ndarray) -> np.ndarray:
+    """One row [1, d] of length one; the same array where it is so already."""
+    square = np.vdot(x, x)  # which overflows without a warning
+    if abs(square - 1) <= _UNIT:
+        return x
+    return x / np.sqrt(square) if _SMALLEST < square < _LARGEST else normalized(x)
+
+
+def _reach(weight: np.ndarray, bias: np.ndarray | None) -> float:
+    """How far from zero any number can be that rows of length one are mapped to."""
+    largest = max(float(weight.max(initial=0)), -float(weight.min(initial=0)))
+    return 1.01 * largest * weight.shape[0] ** 0.5 + (0.0 if bias is None else float(np.abs(bias).max(initial=0)))

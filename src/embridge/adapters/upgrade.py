@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,7 +29,6 @@ from embridge.space import Space, require_same
 __all__ = ["MANIFEST", "OWN_FILES", "SCHEMA", "Direction", "Upgrade", "companions_to_keep", "fingerprint"]
 
 Direction = Literal["backward", "forward"]
-
 SCHEMA = "embridge.upgrade/1"
 MANIFEST, _WEIGHTS, _LORA = "upgrade.json", "weights.safetensors", "lora"
 OWN_FILES = (MANIFEST, _WEIGHTS, CARD, REPORT, *(f"{_LORA}/{name}" for name in LORA_FILES))
@@ -71,6 +70,7 @@ class Upgrade:
     direction: Direction = "backward"
     uncertainty: Adapter | None = None
     lora: Path | None = None
+    _direct: bool = field(init=False, repr=False)  # queries go through the bridge alone, and cannot be old vectors
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):
@@ -79,6 +79,8 @@ class Upgrade:
         require_same(self.head.target, joined, what=f"the new side of a {self.direction} bridge")
         if self.uncertainty is not None:
             require_same(self.bridge.source, self.uncertainty.source, what="what the uncertainty is of")
+        direct = self.direction == "backward" and type(self.head) is Identity and self.head.target == self.head.source
+        object.__setattr__(self, "_direct", direct and self.head.source != self.bridge.target)
 
     @property
     def new_space(self) -> Space:
@@ -103,6 +105,9 @@ class Upgrade:
             WrongDirection: The upgrade is a forward one, or the vectors are in the old space already.
             SpaceMismatch: They are of any third space.
         """
+        bridge, new = self.bridge, self.head.source
+        if self._direct and (queries.space is new or queries.space == new):  # what most queries are
+            return queries.with_vectors(bridge.apply(queries.vectors), bridge.target, known_finite=bridge.bounded)
         if self.direction == "forward":
             raise WrongDirection(
                 "this is a forward upgrade: it maps the stored gallery into the new space, not queries into the old "
@@ -113,10 +118,8 @@ class Upgrade:
                 f"these vectors are of the old model already ({self.old_space}) and search its index as they are; "
                 f"the upgrade takes vectors of {self.new_space}"
             )
-        require_same(self.new_space, queries.space, what="queries for this upgrade")
-        if isinstance(self.head, Identity) and self.head.target is self.head.source:  # what it makes is what it takes
-            return queries.with_vectors(self.bridge.apply(queries.vectors), self.bridge.target)
-        return self.bridge(self.head(queries))
+        require_same(new, queries.space, what="queries for this upgrade")
+        return bridge(self.head(queries))
 
     def save(self, path: Path | str, *, report: Mapping[str, Any] | None = None, card: str | None = None) -> Path:
         """Write the folder, whole or not at all; an earlier upgrade of that name is replaced.
@@ -190,8 +193,7 @@ class Upgrade:
                 raise ArtefactError(f"{folder / MANIFEST} lacks or misnames {error}; fit the upgrade again") from error
 
     def _tensors(self) -> dict[str, np.ndarray]:
-        parts = self._parts().items()
-        return {f"{part}.{name}": array for part, adapter in parts for name, array in adapter.weights().items()}
+        return {f"{part}.{name}": a for part, adapter in self._parts().items() for name, a in adapter.weights().items()}
 
     def _parts(self) -> dict[str, Adapter]:
         parts = {"head": self.head, "bridge": self.bridge, "uncertainty": self.uncertainty}
@@ -213,11 +215,12 @@ class Upgrade:
         cells = {text(n): text(f"{v:.4g}" if isinstance(v, float) else str(v)) for n, v in plain.items()}
         rows = "".join(f"| {name} | {value} |\n" for name, value in cells.items())
         new, old = text(str(self.new_space)), text(str(self.old_space))
+        lora = "" if self.lora is None else f", with the LoRA in `{_LORA}` attached (peft's format)"
         method = one_line(self.provenance.method).replace("`", "'")
         return (
             f"# {text(self.new_space.model)} on an index of {text(self.old_space.model)}\n\n"
             f"A {self.direction} upgrade made with `{method}` by embridge.\n\n"
-            f"- new: {new}{_lora_line(self.lora)}\n- old: {old}\n\n| figure | value |\n|---|---|\n{rows}"
+            f"- new: {new}{lora}\n- old: {old}\n\n| figure | value |\n|---|---|\n{rows}"
         )
 
 
@@ -291,10 +294,6 @@ def _read_weights(folder: Path, digest: str) -> dict[str, np.ndarray]:
 
 def _optional(manifest: Mapping[str, Any], weights: Mapping[str, np.ndarray], part: str) -> Adapter | None:
     return adapter_from_parts(manifest[part], _own(weights, f"{part}.")) if part in manifest else None
-
-
-def _lora_line(lora: Path | None) -> str:
-    return "" if lora is None else f", with the LoRA in `{_LORA}` attached (peft's format)"
 
 
 def _own(weights: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ __all__ = ["PENALTIES", "Grid", "Path", "choose", "path_of", "require_spread"]
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
-_CHUNK_ROWS = 4096
+_FEW_ROWS = 256  # of which the first ones are mostly not alike
 _ROUNDING = 1e-13  # share of the squared lengths below which a direction is rounding, since vectors are float32
 
 
@@ -189,7 +189,7 @@ def require_spread(pairs: Pairs, method: str) -> None:
     """
     for what, side in (("new", pairs.new), ("old", pairs.old)):
         first = normalized(float32_rows(side, slice(1)))
-        if all(np.abs(normalized(part.vectors) - first).max() < 1e-6 for part in side.chunks(_CHUNK_ROWS)):
+        if all(np.abs(normalized(part.vectors) - first).max() < 1e-6 for part in side.chunks(_FEW_ROWS)):
             raise InvalidInput(
                 f"{method}: all {len(pairs)} {what} vectors point the same way, so nothing tells items apart; "
                 "check what was encoded"

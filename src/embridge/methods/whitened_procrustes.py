@@ -21,7 +21,7 @@ from embridge.space import Space
 __all__ = ["WhitenedProcrustes", "whitened"]
 
 _FEWEST, _MOST = 20, 250  # held-out pairs by which a strength is chosen
-_ITEMS = 4_000  # among which they find their neighbours: with fewer, too little whitening looks best
+_ITEMS = 3_000  # among which they find their neighbours: with fewer, too little whitening looks best
 _USUAL = Strength(0.2, 0.5)  # with fewer
 
 
@@ -45,12 +45,12 @@ class WhitenedProcrustes:
     nearer to 0.5 captions still find captions, and fewer images. The paper keeps all of the mean, or none.
 
     Attributes:
-        whitening: 0.5 makes all directions alike; 0 is Procrustes. None chooses among 0 … 0.4.
+        whitening: 0.5 makes all directions alike; 0 is Procrustes. None chooses among 0, 0.1, 0.2 and 0.3.
         kept_mean: Of μ_old, which all old vectors have in common and which draws queries to the same few rows. With 1
             absolute scores stay where they were. Below 1 the map is for queries: rows that are written through it do not lie
             where the old model's rows do. None chooses among 0, 0.5 and 1.
         validation_fraction: Share of the pairs that is held out to choose by, 250 at most. They find their neighbours among
-            4,000 of all pairs.
+            3,000 of all pairs.
 
     Raises:
         SettingsError: A value is out of range.

@@ -13,7 +13,7 @@ from embridge.shapes import Float32, Float64
 
 __all__ = ["KEPT_MEANS", "WHITENINGS", "Strength", "choose_strength", "spread_of"]
 
-WHITENINGS = (0.0, 0.1, 0.2, 0.3, 0.4)
+WHITENINGS = (0.0, 0.1, 0.2, 0.3)
 KEPT_MEANS = (1.0, 0.5, 0.0)
 
 _FLOOR = 0.01  # of the largest variance, added to each: directions without any would be blown up
