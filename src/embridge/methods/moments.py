@@ -114,8 +114,8 @@ def polar(matrix: Float64[np.ndarray, "a b"]) -> Float64[np.ndarray, "a b"]:
     """The nearest matrix with orthonormal columns, or rows where these are fewer: U Vᵀ of the thin SVD U S Vᵀ.
 
     It is M (MᵀM)^(−1/2), from an eigendecomposition that takes a third of the time of an SVD. Directions with singular
-    values of which MᵀM says too little in float64 are few; an SVD of these alone completes the factor. Where they are zero,
-    as those of fewer pairs than dims, so that any completion is as good, it is the one that LAPACK gives.
+    values of which MᵀM says too little in float64 are taken by themselves, in the same way. Where they are zero, as those of
+    fewer pairs than dims, any completion is as good, and the same matrix gets the same.
 
     Args:
         matrix: Finite float64 [a, b].
@@ -130,7 +130,9 @@ def polar(matrix: Float64[np.ndarray, "a b"]) -> Float64[np.ndarray, "a b"]:
     if matrix.shape[0] < matrix.shape[1]:
         return polar(matrix.T).T
     values, vectors = np.linalg.eigh(matrix.T @ matrix)
-    count = int((values <= _WEAK * max(values[-1], 0.0)).sum())
+    if not values[-1] > 0:
+        return np.eye(*matrix.shape)
+    count = int((values <= _WEAK * values[-1]).sum())
     strong, weak = vectors[:, count:], vectors[:, :count]
     if not count:
         roots = strong / values**0.25
@@ -138,8 +140,7 @@ def polar(matrix: Float64[np.ndarray, "a b"]) -> Float64[np.ndarray, "a b"]:
         return result
     left = matrix @ (strong / np.sqrt(values[count:]))
     rest = _complement(left)
-    u, _, vt = np.linalg.svd(rest.T @ (matrix @ weak), full_matrices=False)
-    return left @ strong.T + (rest @ u) @ (vt @ weak.T)
+    return left @ strong.T + rest @ polar(rest.T @ (matrix @ weak)) @ weak.T
 
 
 def leading(
@@ -169,8 +170,8 @@ def leading(
 def _complement(basis: np.ndarray) -> np.ndarray:
     """Orthonormal columns [a, a − r] that are orthogonal to those of the basis [a, r]."""
     a, r = basis.shape
-    if not r:
-        return np.eye(a)
+    if 2 * r < a:
+        return np.linalg.qr(basis, mode="complete")[0][:, r:]
     columns = np.random.default_rng(0).standard_normal((a, a - r))
     for _ in range(2):  # once leaves some rounding
         columns, _ = np.linalg.qr(columns - basis @ (basis.T @ columns))
