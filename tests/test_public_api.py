@@ -214,10 +214,14 @@ PUBLIC = {
     "embridge.methods.low_rank": "LowRank",
     "embridge.methods.mean_shift": "MeanShift",
     "embridge.methods.moments": "Moments leading polar",
+    "embridge.methods.neighbour_refinement": (
+        "averaged mutual_pairs mutual_score nearest_rotation relative_targets shared_neighbours"
+    ),
     "embridge.methods.pair_rows": "Rows reversed_pairs split_rows",
     "embridge.methods.perceptron": "Perceptron",
     "embridge.methods.procrustes": "Procrustes",
     "embridge.methods.projection": "PartWay Projection",
+    "embridge.methods.prompts": "prompt_shift rotation_fails",
     "embridge.methods.real_pairs": "RealPairs",
     "embridge.methods.record": "MethodRecord",
     "embridge.methods.residual_mlp": "ResidualMLP residual_loss",

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -56,3 +58,23 @@ def test_an_error_about_vectors_names_their_file(tmp_path):
         fit_upgrade(settings(5))
     with pytest.raises(InvalidInput, match=r"b\.npy and .*a\.npy: pairs: 290 new and 300 old vectors"):
         fit_upgrade(settings(8))
+
+
+@pytest.mark.parametrize("moved", ["old", "new", "both", "neither"])
+def test_captions_of_another_prompt_than_the_gallery_are_named(moved, tmp_path):
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(200, 24)).astype(np.float32)
+    lines = []
+    for side in ("old", "new"):
+        plain = rows @ np.linalg.qr(draw.normal(size=(24, 24)))[0].astype(np.float32)
+        np.save(tmp_path / f"{side}_captions.npy", plain + np.float32(0.8 * (moved in (side, "both"))))
+        np.save(tmp_path / f"{side}_gallery.npy", plain)
+        lines.append(
+            f"{side}: {{captions: {side}_captions.npy, gallery: {side}_gallery.npy, space: {{model: {side}, dim: 24}}}}"
+        )
+    (tmp_path / "settings.yaml").write_text("\n".join([*lines, "fit: {method: procrustes}\n"]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit_upgrade(load_settings(tmp_path / "settings.yaml"))
+    expected = f"{moved}.captions looks as if it were encoded with another prefix or prompt than {moved}.gallery"
+    assert [str(one.message).partition(":")[0] for one in caught] == ([expected] if moved in ("old", "new") else [])

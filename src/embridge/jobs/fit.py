@@ -16,6 +16,7 @@ from embridge.jobs._finetune import finetuning_of
 from embridge.jobs._fit_inputs import FitInputs, read_fit_inputs
 from embridge.jobs._judgements import Judgements
 from embridge.jobs._model_vectors import caption_vectors, side_of
+from embridge.jobs._prompts import warn_of_other_prompts
 from embridge.jobs._validation_pairs import encoded_validation_pairs, require_validated
 from embridge.jobs.evaluate import JUDGED_CAPTIONS, NAMED_FOR_EVALUATION
 from embridge.jobs.fitted import Fitted
@@ -126,6 +127,7 @@ def _caption_pairs(settings: Settings, inputs: FitInputs, cache: Path, models: M
         caption_vectors(model, inputs.texts, cache, models=models, progress=progress)
         for model in (settings.old, settings.new)
     )
+    warn_of_other_prompts(settings, old=old, new=new)
     weights = None
     if settings.fit.weigh_repeats:
         if inputs.captions is None or len(inputs.captions) != len(old):

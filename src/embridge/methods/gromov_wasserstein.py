@@ -9,7 +9,7 @@ from embridge.adapters.base import normalized
 __all__ = ["cluster", "couple", "similarity_profiles"]
 
 _LLOYD_ROUNDS, _QUANTILES = 15, 32
-_SINKHORN_ROUNDS, _MIRROR_ROUNDS = 100, 60
+_FIRST_SINKHORN_ROUNDS, _SINKHORN_ROUNDS, _MIRROR_ROUNDS = 100, 20, 60
 _WARM, _COLD = 0.1, 0.003  # entropy, as a share of the spread of the costs, at the start and at the end
 
 
@@ -56,7 +56,7 @@ def couple(
     """Couple the clusters of two spaces so that similar pairs go to similar pairs.
 
     Minimises ``Σ (S_ik − S'_jl)² T_ij T_kl`` over couplings T of the cluster shares by mirror descent with entropy that
-    falls, from the coupling of the similarity profiles.
+    falls, from the coupling of the similarity profiles. Each descent step goes on from the potentials of the last one.
 
     Source: Peyré, Cuturi & Solomon 2016.
 
@@ -76,10 +76,13 @@ def couple(
     """
     (centres, p), (centres_old, q) = new, old
     s, s_old = ((c @ c.T).astype(np.float64) for c in (centres, centres_old))
-    coupling = _sinkhorn(((profiles[0][:, None] - profiles[1][None]) ** 2).mean(axis=2), p, q, _WARM / 5)
+    apart = ((profiles[0][:, None] - profiles[1][None]) ** 2).mean(axis=2)
+    coupling, _ = _sinkhorn(_scaled(apart, _WARM / 5), (p, q), np.zeros_like(q), _FIRST_SINKHORN_ROUNDS)
     fixed = (s**2 @ p)[:, None] + (s_old**2 @ q)[None]
+    potential = np.zeros_like(q)
     for share in np.geomspace(_WARM, _COLD, _MIRROR_ROUNDS):
-        coupling = _sinkhorn(fixed - 2 * s @ coupling @ s_old, p, q, share)
+        cost = _scaled(fixed - 2 * s @ coupling @ s_old, share)
+        coupling, potential = _sinkhorn(cost, (p, q), potential, _SINKHORN_ROUNDS)
     return coupling
 
 
@@ -101,16 +104,20 @@ def similarity_profiles(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return quantiles
 
 
-def _sinkhorn(cost: np.ndarray, p: np.ndarray, q: np.ndarray, entropy: float) -> np.ndarray:
-    """The coupling of p and q of least ``cost − entropy · spread · H``, in logarithms so that nothing underflows."""
-    scaled = (cost - cost.min()) / (entropy * max(cost.std(), 1e-12))
-    log_p, log_q = np.log(p), np.log(q)
-    f, g = np.zeros_like(p), np.zeros_like(q)
-    for _ in range(_SINKHORN_ROUNDS):
-        f = log_p - _log_sum(g[None] - scaled)
-        g = log_q - _log_sum((f[:, None] - scaled).T)
-    coupling: np.ndarray = np.exp(f[:, None] + g[None] - scaled)
-    return coupling
+def _scaled(cost: np.ndarray, entropy: float) -> np.ndarray:
+    scaled: np.ndarray = (cost - cost.min()) / (entropy * max(cost.std(), 1e-12))
+    return scaled
+
+
+def _sinkhorn(
+    cost: np.ndarray, shares: tuple[np.ndarray, np.ndarray], g: np.ndarray, rounds: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The coupling of least ``cost − H`` and its second potential, in logarithms so that nothing underflows."""
+    log_p, log_q = (np.log(share) for share in shares)
+    for _ in range(rounds):
+        f = log_p - _log_sum(g[None] - cost)
+        g = log_q - _log_sum((f[:, None] - cost).T)
+    return np.exp(f[:, None] + g[None] - cost), g
 
 
 def _log_sum(x: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from embridge.errors import InvalidInput
 from embridge.methods.base import Pairs
+from embridge.methods.prompts import rotation_fails
 from embridge.methods.validation import warn_if_few
 from embridge.shapes import Float32
 
@@ -21,7 +22,7 @@ _SURE = 2.0  # standard errors
 
 
 def check_signal(pairs: Pairs) -> None:
-    """Refuse pairs of which a side is all alike; warn of pairs that look shuffled, and of too few.
+    """Refuse pairs of which a side is all alike; warn of pairs that look shuffled or of other prompts, and of too few.
 
     A few hundred pairs are looked at, whatever the method: a ridge map of most of them should find the old vectors of the
     others more often than chance.
@@ -48,11 +49,20 @@ def check_signal(pairs: Pairs) -> None:
     if len(new) < _FEWEST:
         return
     held = min(_HELD_OUT, len(new) // 3)
-    share = own_is_higher((new[held:], old[held:]), (new[:held], old[:held]))
+    train, held_out = (new[held:], old[held:]), (new[:held], old[:held])
+    mapped = _regressed(train, held_out[0])
+    share = _own_is_higher(mapped, train, held_out)
     if share < 0.5 + _SURE * (1 / (12 * held)) ** 0.5:
         warnings.warn(
             f"the pairs look shuffled: mapped vectors of {held} held-out pairs find their own old vector no better than chance "
             "(one in two others is nearer); are both files of the same items in the same order?",
+            stacklevel=3,
+        )
+    elif rotation_fails(train, held_out, mapped):
+        warnings.warn(
+            "the new side looks as if it were encoded with a long prefix or prompt that the old side is without: its vectors "
+            "have most in common, and a rotation loses what a regression keeps; encode both sides of the pairs with the prompt "
+            "of one role (query or document)",
             stacklevel=3,
         )
 
@@ -96,13 +106,27 @@ def own_is_higher(
         >>> own_is_higher((rows, rows), (rows, rows))
         1.0
     """
+    return _own_is_higher(_regressed(train, held_out[0]), train, held_out)
+
+
+def _regressed(train: tuple[np.ndarray, np.ndarray], queries: np.ndarray) -> np.ndarray:
+    """Where a ridge map, fitted on these rows, puts others [k, d_old]."""
     means = [side.mean(axis=0) for side in train]
-    (x, y), (queries, answers) = (
-        [side.astype(np.float64) - mean for side, mean in zip(part, means, strict=True)] for part in (train, held_out)
-    )
+    x, y = (side.astype(np.float64) - mean for side, mean in zip(train, means, strict=True))
     gram = x @ x.T
     gram[np.diag_indices(len(gram))] += _PENALTY * np.trace(gram) / len(gram) + 1e-12
-    mapped = queries @ x.T @ np.linalg.solve(gram, y)
+    mapped: np.ndarray = ((queries.astype(np.float64) - means[0]) @ x.T @ np.linalg.solve(gram, y) + means[1]).astype(
+        np.float32
+    )
+    return mapped
+
+
+def _own_is_higher(
+    mapped: np.ndarray, train: tuple[np.ndarray, np.ndarray], held_out: tuple[np.ndarray, np.ndarray]
+) -> float:
+    """How often an item's own old vector is nearer than another's, the mean taken off both."""
+    mean = train[1].mean(axis=0)
+    mapped, answers = (side.astype(np.float64) - mean for side in (mapped, held_out[1]))
     lengths = np.maximum(np.linalg.norm(answers, axis=1), 1e-12)
     scores = mapped @ (answers / lengths[:, None]).T
     own = scores.diagonal()[:, None]
