@@ -68,7 +68,7 @@ def test_a_candidate_that_maps_to_nan_is_out():
     maps = {"good": np.eye(4, dtype=np.float32), "broken": np.full((4, 4), 3e38, np.float32)}
     upgrades = {n: Upgrade(Identity(NEW, NEW), Linear(NEW, OLD, m), Provenance(n)) for n, m in maps.items()}
     with np.errstate(all="ignore"):
-        scores = scores_of_pairs(upgrades, pairs, pairs, cross_modal=False, seed=0)
+        scores = scores_of_pairs(upgrades, pairs, pairs, seed=0)
     assert scores.refused == {"broken": "finds no more than chance"}
 
 

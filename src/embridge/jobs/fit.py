@@ -22,6 +22,7 @@ from embridge.jobs.evaluate import JUDGED_CAPTIONS, NAMED_FOR_EVALUATION
 from embridge.jobs.fitted import Fitted
 from embridge.jobs.models import Models, takes_images
 from embridge.methods import Pairs, make
+from embridge.methods.candidate_scores import Search
 from embridge.methods.choice import JudgedQueries
 from embridge.methods.choose import Choose, choose
 from embridge.progress import Progress, silent
@@ -84,9 +85,9 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     pairs = replace(_caption_pairs(settings, inputs, cache, models, progress), judged_by=validated_by)
     choice, score = None, ""
     if isinstance(method, Choose):
-        method = replace(method, cross_modal=method.cross_modal or _searches_images(settings, inputs))
+        method = replace(method, searches=_searches(method, settings, inputs))
         choice = choose(pairs, method, judged=judged, seed=options.seed, progress=progress)
-        upgrade, score = choice.upgrade, _score(settings, cross_modal=method.cross_modal)
+        upgrade, score = choice.upgrade, _score(settings, method)
     else:
         upgrade = method.fit(pairs, seed=options.seed, progress=progress)
     if upgrade is None:
@@ -140,16 +141,27 @@ def _caption_pairs(settings: Settings, inputs: FitInputs, cache: Path, models: M
         raise InvalidInput(f"{' and '.join(files)}: {error}") from error
 
 
-def _score(settings: Settings, *, cross_modal: bool) -> str:
+def _score(settings: Settings, method: Choose) -> str:
     """What `choose` compares by, in words."""
     if settings.fit.judged is not None:
         return f"{measure(settings.fit.metrics[-1]).label} of fit.judged, new queries on the old gallery"
-    return "mean reciprocal rank of held-out captions" + (", half of them moved as images lie" if cross_modal else "")
+    moved = {
+        "t2i": "items without the mean of texts, as images are",
+        "i2t": "queries moved as images lie",
+    }
+    ways = "; ".join(moved[search] for search in method.searches if search in moved)
+    return "neighbour agreement: of ten neighbours by the new model, how many the bridge finds" + (
+        f" ({ways})" * bool(ways)
+    )
 
 
-def _searches_images(settings: Settings, inputs: FitInputs) -> bool:
-    """Whether images will be searched: an encoder takes them, or what is judged are images."""
-    return inputs.of_images or any(takes_images(model) for model in (settings.old, settings.new))
+def _searches(method: Choose, settings: Settings, inputs: FitInputs) -> tuple[Search, ...]:
+    """What will be searched by what: as the settings say, or by what encoders take and what is judged."""
+    if method.cross_modal:
+        return method.searches
+    if takes_images(settings.new):
+        return "t2i", "i2t"
+    return ("t2i",) if inputs.of_images or takes_images(settings.old) else ("alike",)
 
 
 def _judged_queries(settings: Settings, judged: Judgements | None, models: Models) -> JudgedQueries | None:

@@ -11,7 +11,7 @@ from embridge.encoders import PROVIDERS
 from embridge.export import FOLD_TARGETS, foldable_into
 from embridge.jobs._finetune import outcome
 from embridge.methods import METHODS
-from embridge.methods.choice import Choice
+from embridge.methods.choice import STATUS_QUO, Choice
 
 __all__ = ["Fitted"]
 
@@ -84,7 +84,7 @@ class Fitted:
         if self.choice is None:
             return [], []
         columns, rows = self.choice.table()
-        linear = ["yes" if METHODS[row[0]].linear else "no" for row in rows]
+        linear = ["" if row[0] == STATUS_QUO else "yes" if METHODS[row[0]].linear else "no" for row in rows]
         return [*columns[:-1], "linear", columns[-1]], [
             [*row[:-1], word, row[-1]] for row, word in zip(rows, linear, strict=True)
         ]
@@ -105,6 +105,7 @@ class Fitted:
             made |= {
                 "reason": self.choice.reason,
                 "score": self.score,
+                "status_quo": None if self.choice.status_quo is None else asdict(self.choice.status_quo),
                 "candidates": [asdict(c) for c in self.choice.candidates],
             }
         return made

@@ -22,6 +22,14 @@ METHODS: dict[str, MethodRecord] = {
     ),
     "ridge": MethodRecord("embridge.methods.ridge", "Ridge", "closed form", linear=True),
     "low-rank": MethodRecord("embridge.methods.low_rank", "LowRank", "closed form", linear=True, finetunable=False),
+    "identity": MethodRecord(
+        "embridge.methods.identity_map",
+        "IdentityMap",
+        "closed form",
+        linear=True,
+        finetunable=False,
+        needs=frozenset({"pairs", "one dim"}),
+    ),
     "mean-shift": MethodRecord(
         "embridge.methods.mean_shift", "MeanShift", "closed form", linear=True, needs=frozenset({"pairs", "one dim"})
     ),
@@ -34,6 +42,9 @@ METHODS: dict[str, MethodRecord] = {
         linear=True,
         directions=("backward", "forward"),
         uses=frozenset({"labels"}),
+    ),
+    "neighbour-map": MethodRecord(
+        "embridge.methods.neighbour_map", "NeighbourMap", "trained", extra="train", linear=True
     ),
     "xbt": MethodRecord(
         "embridge.methods.xbt",

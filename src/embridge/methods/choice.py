@@ -9,7 +9,10 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.evaluation import Interval, Scope, Side
 from embridge.evaluation.relevance import AnyRelevance
 
-__all__ = ["Candidate", "Choice", "JudgedQueries", "multiply_adds"]
+__all__ = ["STATUS_QUO", "Candidate", "Choice", "JudgedQueries", "multiply_adds"]
+
+STATUS_QUO = "old model"
+"""What the table of a choice calls the old model beside the candidates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +75,7 @@ class Choice:
         method: The method taken; None: keep the old model.
         upgrade: Fitted on all pairs; None where the old model is kept.
         reason: Why, in a line.
+        status_quo: The same score of the old model's own queries; None where it was not measured.
 
     Examples:
         >>> Choice((), None, None, "keep the old model").table()[0][:2]
@@ -82,6 +86,7 @@ class Choice:
     method: str | None
     upgrade: Upgrade | None
     reason: str
+    status_quo: Interval | None = None
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Column names and rows of text."""
@@ -91,6 +96,9 @@ class Choice:
             score = "" if c.score is None else f"{c.score.value:.3f} ±{c.score.half:.3f}"
             behind = "" if c.behind is None else f"{c.behind.value:.3f} ({c.behind.low:+.3f} to {c.behind.high:+.3f})"
             rows.append([c.method, score, behind, f"{c.multiply_adds:,}", f"{c.seconds:.1f}", c.why])
+        if self.status_quo is not None:
+            score = f"{self.status_quo.value:.3f} ±{self.status_quo.half:.3f}"
+            rows.append([STATUS_QUO, score, "", "", "", "the status quo: its own queries"])
         return columns, rows
 
 

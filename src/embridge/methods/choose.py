@@ -1,25 +1,34 @@
-"""The chooser: fit the candidates, score them on what they have not seen, and take the cheapest that none beats."""
+"""The chooser: fit the candidates, cheap ones first, and take the one whose vectors find what the new model finds."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, dataclass, field, replace
-from time import perf_counter
 from typing import ClassVar
 
 from embridge.adapters.upgrade import Upgrade
-from embridge.errors import GateRefused, InvalidInput, MissingExtra, SettingsError
+from embridge.errors import GateRefused, SettingsError
 from embridge.evaluation import bootstrap_mean, compatible
+from embridge.methods._candidates import Candidates, Fitted
 from embridge.methods.base import Pairs, require_cosine
-from embridge.methods.candidate_scores import Scores, scores_of_pairs, scores_of_queries
+from embridge.methods.candidate_scores import Scores, Search, scores_of_pairs, scores_of_queries, with_few_queries
 from embridge.methods.choice import Candidate, Choice, JudgedQueries, multiply_adds
 from embridge.methods.signal import check_signal
 from embridge.progress import Progress, silent
 
 __all__ = ["CANDIDATES", "Choose", "choose"]
 
-CANDIDATES = ("procrustes", "ridge", "low-rank", "mlp", "xbt")
-"""Tried where nothing else is said; one whose extra is not installed is left out, and the table says so."""
+CANDIDATES = (
+    "identity",
+    "mean-shift",
+    "procrustes",
+    "whitened-procrustes",
+    "ridge",
+    "neighbour-map",
+    "lambda-orthogonal",
+    "mlp",
+    "xbt",
+)
+"""Tried where nothing else is said, the cheap ones first. One whose extra is missing is left out, and the table says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +38,12 @@ class Choose:
     Attributes:
         candidates: Names of the methods to try.
         settings: Those of single candidates, by name.
-        cross_modal: The pairs are texts and images will be searched, see `choose`.
+        searches: What will be searched by what: ``alike`` (texts by texts, images by images), ``t2i`` (images by texts),
+            ``i2t`` (texts by images). The score is the mean. `embridge fit` sets it by what the encoders take.
         validation_fraction: Share of the pairs that is held out.
+
+    Raises:
+        SettingsError: There is no search, or one of another name.
 
     Examples:
         >>> import numpy as np
@@ -45,8 +58,17 @@ class Choose:
 
     candidates: tuple[str, ...] = CANDIDATES
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
-    cross_modal: bool = False
+    searches: tuple[Search, ...] = ("alike",)
     validation_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.searches or not set(self.searches) <= {"alike", "t2i", "i2t"}:
+            raise SettingsError(f"choose: searches are one or more of alike, t2i, i2t; came {list(self.searches)}")
+
+    @property
+    def cross_modal(self) -> bool:
+        """Whether images search texts, or texts images."""
+        return set(self.searches) != {"alike"}
 
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit the chosen candidate on all pairs; its provenance names what it was chosen from.
@@ -78,24 +100,24 @@ def choose(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Choice:
-    """Fit every candidate on a part of the pairs and score it on the rest, or on judged queries where there are any.
+    """Fit every candidate on a part of the pairs, and take the one by which held-out items find what the new model finds.
 
-    The score of held-out pairs is the reciprocal rank of each item's own old vector, among those of all items. Where the
-    pairs are texts of models that search images (``cross_modal``), half of it is of queries that are all moved by one vector
-    of length one, as images lie beside text: it shows maps that only know their text.
+    The score is `NeighbourAgreement` with ten neighbours; the table has the old model's own beside it. Judged queries, where
+    there are any, decide instead: by the scope's last metric, the mean of its directions. Few of them are drawn towards what
+    agreement says (`with_few_queries`). A candidate that makes a direction worse than the old model is out, and so is one below
+    the old model where another is not. Where all are out, the answer is to keep the old model. Without judged queries that
+    cannot be known: then it is the answer only where no candidate finds more than chance.
 
-    The score of judged queries is the scope's last metric, the mean of its directions. A candidate that makes a direction
-    worse than the old model is out, and where all are, the answer is to keep the old model. Without judged queries that
-    cannot be known. Then it is the answer only where no candidate finds more than chance.
-
-    The cheapest candidate is taken that the best one does not beat by an interval clear of nothing.
+    Candidates in closed form come first. One that is trained is tried for a short while on a few pairs; it is fitted on all
+    only if it is not clearly behind there. Of those that the best does not beat by an interval clear of nothing, the one whose
+    vectors cost least to map is taken.
 
     Args:
         pairs: The same items as both models see them.
         settings: What to try; the default candidates where None.
         judged: Queries to choose by, where there are any.
         seed: Of the split, of every candidate and of the intervals.
-        progress: Told of every candidate.
+        progress: Told of how much of the work is done.
 
     Returns:
         The table, and the upgrade.
@@ -116,60 +138,31 @@ def choose(
     require_cosine(pairs, "choose")
     check_signal(pairs)
     train, held_out = pairs.hold_out(settings.validation_fraction, seed=seed)
-    fitted, left_out = _fit_all(settings, pairs if judged else train, seed, progress)
+    candidates = Candidates(settings.candidates, settings.settings, settings.searches, seed, progress)
+    fitted, left_out = candidates.fit(train, held_out)
     if not fitted:
         raise SettingsError(f"choose: no candidate could be fitted: {'; '.join(c.why for c in left_out)}")
     upgrades = {name: one.upgrade for name, one in fitted.items()}
-    scores = (
-        scores_of_pairs(upgrades, train, held_out, cross_modal=settings.cross_modal, seed=seed)
-        if judged is None
-        else scores_of_queries(upgrades, judged)
-    )
-    method, candidates = _decide(fitted, scores, seed)
-    table = tuple(sorted(candidates, key=lambda c: -(c.score.value if c.score else 0))) + left_out
+    scores = scores_of_pairs(upgrades, train, held_out, searches=settings.searches, seed=seed)
+    if judged is not None:
+        scores = with_few_queries(scores_of_queries(upgrades, judged), scores)
+    method, scored = _decide(fitted, scores, seed)
+    table = tuple(sorted(scored, key=lambda c: -(c.score.value if c.score else 0))) + left_out
+    status_quo = bootstrap_mean(scores.status_quo, **scores.drawn, seed=seed)
     if method is None:
         reason = f"keep the old model: {'; '.join(f'{c.method} {c.why}' for c in table)}"
-        return Choice(table, None, None, reason)
-    upgrade = fitted[method].upgrade
-    if judged is None:  # what was held out is fitted on, too
-        upgrade = _fit(settings, method, pairs, seed, silent)
+        return Choice(table, None, None, reason, status_quo)
+    upgrade = candidates.fit_chosen(method, pairs)  # what was held out is fitted on, too
     chosen = next(c for c in table if c.method == method)
-    figures = dict(upgrade.provenance.figures) | {"chosen_from": [asdict(c) for c in table]}
-    upgrade = replace(upgrade, provenance=replace(upgrade.provenance, figures=figures))
-    return Choice(table, method, upgrade, f"{method}: {chosen.why}")
+    figures = {"chosen_from": [asdict(c) for c in table], "status_quo": asdict(status_quo)}
+    provenance = replace(upgrade.provenance, figures=dict(upgrade.provenance.figures) | figures)
+    reason = f"{method}: {chosen.why}"
+    if judged is None and chosen.score is not None and chosen.score.value < status_quo.value:
+        reason += "; yet the old model's own queries find more of what the new model finds: judge the upgrade before it is used"
+    return Choice(table, method, replace(upgrade, provenance=provenance), reason, status_quo)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Fitted:
-    upgrade: Upgrade
-    seconds: float
-
-
-def _fit_all(
-    settings: Choose, pairs: Pairs, seed: int, progress: Progress
-) -> tuple[dict[str, _Fitted], tuple[Candidate, ...]]:
-    fitted: dict[str, _Fitted] = {}
-    left_out: list[Candidate] = []
-    for i, name in enumerate(settings.candidates):
-        began = perf_counter()
-        try:
-            upgrade = _fit(settings, name, pairs, seed, progress)
-            fitted[name] = _Fitted(upgrade, perf_counter() - began)
-        except (MissingExtra, InvalidInput) as error:
-            left_out.append(Candidate(name, None, None, 0, perf_counter() - began, f"left out: {error}"))
-        progress(i + 1, len(settings.candidates), "choose")
-    return fitted, tuple(left_out)
-
-
-def _fit(settings: Choose, name: str, pairs: Pairs, seed: int, progress: Progress) -> Upgrade:
-    from embridge.methods import make  # the table of methods names this file
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # few pairs were warned of once
-        return make(name, settings.settings.get(name)).fit(pairs, seed=seed, progress=progress)
-
-
-def _decide(fitted: dict[str, _Fitted], scores: Scores, seed: int) -> tuple[str | None, tuple[Candidate, ...]]:
+def _decide(fitted: dict[str, Fitted], scores: Scores, seed: int) -> tuple[str | None, tuple[Candidate, ...]]:
     means = {name: bootstrap_mean(v, **scores.drawn, seed=seed) for name, v in scores.values.items()}
     open_to = [name for name in fitted if name not in scores.refused]
     best = max(open_to or fitted, key=lambda name: means[name].value)

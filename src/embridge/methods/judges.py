@@ -11,14 +11,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from embridge.evaluation.agreement import NeighbourAgreement
 from embridge.methods.real_pairs import RealPairs
 
-__all__ = ["POOL", "HeldOutCaptions", "HeldOutImages", "HeldOutLoss", "Judge", "last_ranks", "surely_higher"]
+__all__ = [
+    "POOL",
+    "HeldOutCaptions",
+    "HeldOutImages",
+    "HeldOutLoss",
+    "HeldOutNeighbours",
+    "Judge",
+    "last_ranks",
+    "surely_higher",
+]
 
 POOL = 5_000
 """How many training captions are ranked beside the held-out ones; no more of either part are looked at."""
 
 _QUERIES, _OFFSETS = 1_000, 3
+_ASKING, _FOUND = 500, 4_000  # of neighbour agreement: held-out items, and items trained on that they may find
 _QUANTILE = 1.96
 
 
@@ -93,6 +104,42 @@ class HeldOutCaptions:
 
     def _reciprocal_ranks(self, mapped: Tensor) -> Tensor:
         return (1 / last_ranks(mapped @ self._pool.T)).cpu().double()  # not every device has float64
+
+
+class HeldOutNeighbours:
+    """Neighbour agreement of held-out items: how much of what the new model finds each of them finds behind the map.
+
+    Items that the map was trained on may be found, too. Where images will be searched, half of the score is of items that
+    are moved by one vector of length one, as in `HeldOutCaptions`.
+
+    Args:
+        train: New and old unit rows [m, d] that the map is trained on.
+        held_out: New and old unit rows [q, d] that it is not.
+        moved: Half of the score is of moved items.
+
+    Examples:
+        >>> rows = torch.eye(4), torch.eye(4)
+        >>> HeldOutNeighbours(rows, rows).values(nn.Identity()).shape
+        torch.Size([4])
+    """
+
+    def __init__(self, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], *, moved: bool = False) -> None:
+        plain = held_out[0][:_ASKING]
+        new, old = (torch.cat([h[:_ASKING], t[:_FOUND]]).cpu().numpy() for h, t in zip(held_out, train, strict=True))
+        offsets = F.normalize(torch.randn(_OFFSETS if moved else 0, plain.shape[1]), dim=1).to(plain.device)
+        self._old = old
+        self._asked = [
+            (rows, NeighbourAgreement.of(rows.cpu().numpy(), new, own=np.arange(len(rows))))
+            for rows in (plain, *(F.normalize(plain + offset, dim=1) for offset in offsets))
+        ]
+
+    def values(self, projection: Callable[[Tensor], Tensor], /) -> Tensor:
+        """One a held-out item [q], in [0, 1]; higher is better."""
+        with torch.inference_mode():
+            plain, *moved = (
+                agreement.values(projection(rows).float().cpu().numpy(), self._old) for rows, agreement in self._asked
+            )
+        return torch.from_numpy((plain + np.mean(moved, axis=0)) / 2 if moved else plain)
 
 
 class HeldOutImages:

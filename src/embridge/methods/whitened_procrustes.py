@@ -18,7 +18,7 @@ from embridge.methods.whitening import KEPT_MEANS, WHITENINGS, Strength, choose_
 from embridge.progress import Progress, silent
 from embridge.space import Space
 
-__all__ = ["WhitenedProcrustes", "whitened"]
+__all__ = ["WhitenedProcrustes", "fit_whitened", "whitened"]
 
 _FEWEST, _MOST = 20, 250  # held-out pairs by which a strength is chosen
 _ITEMS = 3_000  # among which they find their neighbours: with fewer, too little whitening looks best
@@ -99,19 +99,11 @@ class WhitenedProcrustes:
         require_cosine(pairs, "whitened-procrustes")
         check_signal(pairs)
         require_spread(pairs, "whitened-procrustes")
-        progress(0, 2, "whitened-procrustes")
-        moments = Moments.of(pairs, gram=len(pairs) >= pairs.new.space.dim)
-        path = path_of(pairs, center=True, moments=moments if moments.gram is not None else None)
-        progress(1, 2, "whitened-procrustes")
-        strength = self._strength(pairs, path, moments, seed)
-        bridge = whitened(path, (pairs.new.space, pairs.old.space), strength.whitening, strength.kept_mean)
-        progress(2, 2, "whitened-procrustes")
-        figures = {"whitening": strength.whitening, "kept_mean": strength.kept_mean}
-        if strength.agreement is not None:
-            figures["validation_agreement"] = strength.agreement
+        bridge, figures = fit_whitened(pairs, self, seed=seed, progress=progress)
         return backward_upgrade(bridge, pairs, "whitened-procrustes", settings=self, seed=seed, figures=figures)
 
-    def _strength(self, pairs: Pairs, path: Path, moments: Moments, seed: int) -> Strength:
+    def strength(self, pairs: Pairs, path: Path, moments: Moments, *, seed: int) -> Strength:
+        """What the settings say, or what held-out pairs do."""
         whitenings = WHITENINGS if self.whitening is None else (self.whitening,)
         kept_means = KEPT_MEANS if self.kept_mean is None else (self.kept_mean,)
         if len(whitenings) == len(kept_means) == 1:
@@ -125,6 +117,37 @@ class WhitenedProcrustes:
         items = pairs.unit_rows(np.concatenate([rows, others[_spread(len(others), _ITEMS - len(rows))]]))
         train = moments - Moments.of(pairs, rows)
         return choose_strength(path, train, items, len(rows), whitenings=whitenings, kept_means=kept_means)
+
+
+def fit_whitened(
+    pairs: Pairs, settings: WhitenedProcrustes, *, seed: int = 0, progress: Progress = silent
+) -> tuple[Linear, dict[str, float]]:
+    """Fit the map alone, of pairs that were checked.
+
+    Args:
+        pairs: What to fit on.
+        settings: How.
+        seed: Of the split that a strength is chosen by.
+        progress: Told of two steps.
+
+    Returns:
+        The map from new to old, and its strength as figures.
+
+    Examples:
+        >>> from embridge import Embeddings
+        >>> new, old = (Embeddings.of(np.eye(9, dtype=np.float32), Space(m, "1", 9)) for m in ("new", "old"))
+        >>> fit_whitened(Pairs(new, old), WhitenedProcrustes())[1]
+        {'whitening': 0.2, 'kept_mean': 0.5}
+    """
+    progress(0, 2, "whitened-procrustes")
+    moments = Moments.of(pairs, gram=len(pairs) >= pairs.new.space.dim)
+    path = path_of(pairs, center=True, moments=moments if moments.gram is not None else None)
+    progress(1, 2, "whitened-procrustes")
+    strength = settings.strength(pairs, path, moments, seed=seed)
+    bridge = whitened(path, (pairs.new.space, pairs.old.space), strength.whitening, strength.kept_mean)
+    progress(2, 2, "whitened-procrustes")
+    figures = {"whitening": strength.whitening, "kept_mean": strength.kept_mean}
+    return bridge, figures if strength.agreement is None else figures | {"validation_agreement": strength.agreement}
 
 
 def _spread(count: int, most: int) -> np.ndarray:
