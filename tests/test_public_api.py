@@ -227,6 +227,7 @@ PUBLIC = {
     "embridge.methods.real_pairs": "RealPairs",
     "embridge.methods.record": "MethodRecord",
     "embridge.methods.residual_mlp": "ResidualMLP residual_loss",
+    "embridge.methods.reweighted_procrustes": "ReweightedProcrustes fit_reweighted",
     "embridge.methods.ridge": "Ridge",
     "embridge.methods.signal": "check_signal own_is_higher require_spread",
     "embridge.methods.training_loop": "Data Outcome Task train train_by_loss",

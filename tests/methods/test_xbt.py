@@ -6,7 +6,7 @@ import torch
 
 from embridge import Embeddings
 from embridge.errors import InvalidInput, SettingsError
-from embridge.methods import Training
+from embridge.methods import Training, make
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import Projection
 from embridge.methods.xbt import XBT
@@ -39,9 +39,18 @@ def test_contract(make_pairs, settings):
 @pytest.mark.parametrize("center", [True, False])
 def test_without_noise_and_mlp_it_is_procrustes(make_pairs, center):
     pairs = make_pairs()
-    ours = XBT(hidden_width=0, noise=0, center=center).fit(pairs).bridge.apply(pairs.new.vectors)
+    method = XBT(hidden_width=0, noise=0, closed_form="procrustes", center=center)
+    ours = method.fit(pairs).bridge.apply(pairs.new.vectors)
     theirs = Procrustes(center=center).fit(pairs).bridge.apply(pairs.new.vectors)
     np.testing.assert_allclose(unit(ours), unit(theirs), atol=1e-6)
+
+
+def test_without_mlp_it_is_whitened_procrustes_by_default(make_pairs):
+    pairs = make_pairs()
+    ours = XBT(hidden_width=0).fit(pairs)
+    theirs = make("whitened-procrustes", {"whitening": 0.2, "kept_mean": 0.5}).fit(pairs)
+    np.testing.assert_array_equal(ours.bridge.weight, theirs.bridge.weight)
+    assert ours.provenance.figures["closed_form"] == "whitened"
 
 
 def test_training_starts_at_the_procrustes_map(make_pairs):
@@ -217,7 +226,8 @@ def test_figures_say_how_the_training_went(make_pairs):
 def test_where_training_does_not_help_the_closed_form_map_is_kept(make_pairs):
     """Steps far too long only do harm: the upgrade is the Procrustes map of all pairs."""
     pairs = make_pairs(rows=200, noise=0.0)
-    upgrade = XBT(hidden_width=32, training=replace(SHORT, learning_rate=10.0)).fit(pairs)
+    harmed = replace(SHORT, learning_rate=10.0)
+    upgrade = XBT(hidden_width=32, closed_form="procrustes", training=harmed).fit(pairs)
     assert upgrade.provenance.figures["best_step"] == 0
     np.testing.assert_array_equal(upgrade.bridge.weights()["weight"], fit_rotation(pairs, center=False).weight)
 
@@ -247,7 +257,11 @@ def test_the_fewer_captions_the_nearer_it_stays_to_the_closed_form(make_pairs):
     moved = []
     for caution in (0.0, 8.0, 64.0):
         upgrade = XBT(
-            hidden_width=32, caution=caution, center=False, training=Training(min_steps=200, batch_size=64)
+            hidden_width=32,
+            closed_form="procrustes",
+            center=False,
+            caution=caution,
+            training=Training(min_steps=200, batch_size=64),
         ).fit(pairs)
         assert upgrade.provenance.figures["kept_share"] == round(count / (count + caution * 16), 4)
         moved.append(float(np.linalg.norm(upgrade.bridge.layers[-1].weight)))

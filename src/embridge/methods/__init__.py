@@ -20,6 +20,9 @@ METHODS: dict[str, MethodRecord] = {
     "whitened-procrustes": MethodRecord(
         "embridge.methods.whitened_procrustes", "WhitenedProcrustes", "closed form", linear=True
     ),
+    "reweighted-procrustes": MethodRecord(
+        "embridge.methods.reweighted_procrustes", "ReweightedProcrustes", "closed form", linear=True
+    ),
     "ridge": MethodRecord("embridge.methods.ridge", "Ridge", "closed form", linear=True),
     "low-rank": MethodRecord("embridge.methods.low_rank", "LowRank", "closed form", linear=True, finetunable=False),
     "identity": MethodRecord(

@@ -22,6 +22,7 @@ CANDIDATES = (
     "mean-shift",
     "procrustes",
     "whitened-procrustes",
+    "reweighted-procrustes",
     "ridge",
     "neighbour-map",
     "lambda-orthogonal",

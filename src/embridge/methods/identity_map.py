@@ -53,7 +53,9 @@ class IdentityMap:
         require_cosine(pairs, "identity")
         new, old = pairs.new.space, pairs.old.space
         if new.dim != old.dim:
-            raise InvalidInput(f"identity needs both spaces to have one dim, came {new.dim} new and {old.dim} old")
+            raise InvalidInput(
+                f"identity takes vectors as they are, so both spaces need one dim; came {new.dim} new and {old.dim} old"
+            )
         check_signal(pairs)
         progress(1, 1, "identity")
         return backward_upgrade(Identity(new, old), pairs, "identity", settings=self, seed=seed, figures={})

@@ -31,11 +31,13 @@ from embridge.methods.training_loop import Task, train
 from embridge.methods.training_settings import Training
 from embridge.methods.unit_rows import UnitRows, WeighedRows
 from embridge.methods.validation import warn_if_few_images
+from embridge.methods.whitened_procrustes import WhitenedProcrustes, fit_whitened
 from embridge.methods.xbt_losses import neighbour_loss, with_noise, xbt_loss
 from embridge.progress import Progress, silent
 
 __all__ = ["XBT"]
 
+_WHITENED = WhitenedProcrustes(whitening=0.2, kept_mean=0.5)
 _JACOBIANS, _PENALISED = 32, 256  # rows that are looked at in the end, and of each batch
 
 
@@ -44,7 +46,7 @@ class XBT:
     """ψ(z) = L2(R z + W₃·GELU(W₂·GELU(W₁·LN(z)))), fitted to L2(f_old(t)) from L2(f_new(t) + noise).
 
     Requirements: captions encoded by both models; no image, no label. Weights of the pairs weigh the loss, not the
-    held-out score. Related: `Procrustes`, its starting point.
+    held-out score. Related: `WhitenedProcrustes`, its starting point.
 
     Source: Jang & Lim, "Towards cross-modal backward-compatible representation learning for vision-language models", ICCV
     2025 (arXiv 2405.14715). This is our reading of the paper, of which we know the abstract and what others report: certain
@@ -57,10 +59,12 @@ class XBT:
     after.
 
     Attributes:
-        hidden_width: Width of the two hidden layers; 0 leaves the skip path alone, which is `Procrustes`.
-        skip: Add R, the orthogonal Procrustes map of the same captions, kept fixed, with W₃ starting at zero. So
-            training starts at the closed-form map and never ends below it on held-out text.
-        center: As in `Procrustes`, but chosen by real pairs where ``pairs.judged_by`` has them.
+        hidden_width: Width of the two hidden layers; 0 leaves the skip path alone.
+        skip: Add R, a closed-form map of the same captions, kept fixed, with W₃ starting at zero. So training starts at that
+            map and never ends below it on held-out text.
+        closed_form: Which map R is: ``whitened`` is `WhitenedProcrustes` of strength 0.2 with half the old mean, ``procrustes``
+            a rotation.
+        center: Of ``procrustes``, as in `Procrustes`, but chosen by real pairs where ``pairs.judged_by`` has them.
         noise: σ√d, the length of the noise relative to a unit vector, of which each row draws its own share
             u ~ U(0, 1).
         dropout: Behind each hidden layer.
@@ -97,22 +101,29 @@ class XBT:
 
     hidden_width: int = 512
     skip: bool = True
+    closed_form: Literal["whitened", "procrustes"] = "whitened"
     center: bool | None = None
     noise: float = 2.0
     dropout: float = 0.1
     temperature: float = 0.1
     cosine_weight: float = 1.0
-    neighbour_weight: float = 2.0
-    neighbour_temperature: float = 0.05
+    neighbour_weight: float = 4.0
+    neighbour_temperature: float = 0.07
     isometry_weight: float = 0.0
     caution: float = 64.0
-    training: Training = Training()
+    training: Training = Training(epochs=20, min_steps=600)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.hidden_width < 0 or (self.hidden_width == 0 and not self.skip):
             raise SettingsError(f"xbt: hidden_width is 0 (skip path alone) or more, came {self.hidden_width}")
+        if self.closed_form not in ("whitened", "procrustes"):
+            raise SettingsError(f"xbt: closed_form is whitened or procrustes, came {self.closed_form!r}")
+        if self.center is not None and self.closed_form != "procrustes":
+            raise SettingsError(
+                "xbt: center is a setting of closed_form: procrustes; the whitened map takes both means off"
+            )
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise SettingsError(f"xbt: precision is auto, float32 or bfloat16, came {self.precision!r}")
         if not self.noise >= 0 or not 0 <= self.dropout < 1:
@@ -147,20 +158,31 @@ class XBT:
         require_device(self.device, "xbt")
         check_signal(pairs)
         warn_if_few_images(pairs.judged_by, "xbt")
-        center, compared = self._choose_centring(pairs, seed) if self.skip else (False, {})
-        figures: dict[str, Any] = {"centered": center, **compared} if self.skip else {}
+        center, figures = self._choose_centring(pairs, seed)
         bridge: MLP | Linear | None = None
         if self.hidden_width:
             with torch.random.fork_rng(devices=[] if self.device == "cpu" else [torch.device(self.device)]):
                 torch.manual_seed(seed)
                 bridge, trained = self._train(pairs, center, seed, progress)
             figures |= trained
-        bridge = bridge or fit_rotation(pairs, center=center)
+        bridge = bridge or self._closed_form(pairs, center)
         figures |= isometry_figures(singular_values(bridge, self._sample_held_out(pairs, seed)))
         return backward_upgrade(bridge, pairs, "xbt-stage1", settings=self, seed=seed, figures=figures)
 
-    def _choose_centring(self, pairs: Pairs, seed: int) -> tuple[bool, dict[str, float]]:
-        """As `Procrustes` does, by held-out captions; by real pairs where they are given."""
+    def _closed_form(self, pairs: Pairs, center: bool, rows: np.ndarray | None = None) -> Linear:
+        """The skip path, fitted on all pairs or on some of them."""
+        if self.closed_form == "procrustes":
+            return fit_rotation(pairs, center=center, rows=rows)
+        return fit_whitened(pairs if rows is None else pairs.take(rows), _WHITENED)[0]
+
+    def _choose_centring(self, pairs: Pairs, seed: int) -> tuple[bool, dict[str, Any]]:
+        """As `Procrustes` does, by held-out captions; by real pairs where they are given. And the figures that say so."""
+        if not self.skip or self.closed_form != "procrustes":
+            return True, {"closed_form": self.closed_form} if self.skip else {}
+        center, compared = self._compare_centrings(pairs, seed)
+        return center, {"closed_form": self.closed_form, "centered": center, **compared}
+
+    def _compare_centrings(self, pairs: Pairs, seed: int) -> tuple[bool, dict[str, float]]:
         real = pairs.judged_by
         if real is None or self.center is not None or len(pairs) < 2:
             return Procrustes(self.center).choose_centring(pairs, seed=seed)
@@ -180,7 +202,7 @@ class XBT:
         captions = WeighedRows.of(pairs, rows, self.device)
         dims = pairs.new.space.dim, self.hidden_width, pairs.old.space.dim
         # blind to the held-out captions, too
-        skip = fit_rotation(pairs, center=center, rows=rows) if self.skip else None
+        skip = self._closed_form(pairs, center, rows) if self.skip else None
         projection = Projection(*dims, skip=skip, dropout=self.dropout).to(self.device)
         share = self._kept_share(pairs, len(rows))
         judge = PartWay(_judge(pairs, captions.rows, UnitRows(pairs, held_out, self.device)), share)

@@ -44,7 +44,10 @@ _SLICE_NAMES = 30
 _XBT = {
     "hidden_width": 256,
     "dropout": 0.0,
-    "training": {"batch_size": 512, "min_steps": 150, "learning_rate": 4e-3},
+    "closed_form": "procrustes",
+    "neighbour_weight": 2.0,
+    "neighbour_temperature": 0.05,
+    "training": {"batch_size": 512, "epochs": 10, "min_steps": 150, "learning_rate": 4e-3},
 }
 
 
