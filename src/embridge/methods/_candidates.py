@@ -12,6 +12,7 @@ import numpy as np
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import InvalidInput, MissingExtra
+from embridge.evaluation import compatible
 from embridge.methods.base import Pairs
 from embridge.methods.candidate_scores import Search, scores_of_pairs
 from embridge.methods.choice import Candidate
@@ -23,6 +24,8 @@ _BEHIND = 0.03  # of agreement: who is that far behind after a trial has lost
 _UNITS = {"closed form": 1, "trained": 10}  # of work, as progress counts it
 _PARTS = 100  # of a unit
 _ALWAYS = "neighbour-map"  # trained, and as quick as a trial
+_FOR_IMAGES = "xbt"  # what a short trial says too little of
+_MANY = 10_000  # pairs with which a training is not done again for the tenth that was held out
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,12 @@ class Candidates:
             done += self._units(name)
         return fitted, tuple(left_out)
 
-    def fit_chosen(self, name: str, pairs: Pairs) -> Upgrade:
-        """Fit the chosen one on all pairs, and be done."""
-        total = sum(self._units(each) for each in self.names) + _UNITS["trained"]
-        upgrade = self.fit_one(
-            name, pairs, _Share(self.progress, name, total - _UNITS["trained"], _UNITS["trained"], total)
-        )
+    def fit_chosen(self, name: str, pairs: Pairs, fitted: Fitted, train: Pairs) -> Upgrade:
+        """Fit the chosen one on all pairs, and be done; not again where it was trained on many."""
+        total, upgrade = sum(self._units(each) for each in self.names) + _UNITS["trained"], fitted.upgrade
+        if not self._trained(name) or len(train) < _MANY:
+            share = _Share(self.progress, name, total - _UNITS["trained"], _UNITS["trained"], total)
+            upgrade = self.fit_one(name, pairs, share)
         self.progress(total * _PARTS, total * _PARTS, f"choose: {name}")
         return upgrade
 
@@ -117,14 +120,14 @@ class Candidates:
             return (
                 f"left out: {name} knows texts alone, and images search here or are searched" if cross_modal else None
             )
-        if not self._trained(name) or cross_modal or not fitted:
+        if not self._trained(name) or not fitted or (cross_modal and name == _FOR_IMAGES):
             return None
         tried = train.take(np.linspace(0, len(train) - 1, min(len(train), _TRIED)).astype(np.int64))
         rival = self._best(fitted, train, held_out)
         trial = {each: self._fit(_shortened(self._made(each)), tried) for each in (name, rival)}
         scores = scores_of_pairs(trial, tried, held_out, searches=self.searches, seed=self.seed).values
         behind = float(scores[rival].mean() - scores[name].mean())
-        if behind > _BEHIND:
+        if behind > _BEHIND or compatible(scores[rival], scores[name], seed=self.seed).answer == "yes":
             return f"left out: {behind:.3f} behind {rival} after a trial on {len(tried):,} pairs"
         return None
 

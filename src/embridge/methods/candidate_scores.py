@@ -23,7 +23,7 @@ Search = Literal["alike", "t2i", "i2t"]
 
 _QUERIES, _ITEMS, _OFFSETS, _K = 500, 4_000, 3, 10
 _MIXED = 1_000  # rows of which a random one is mixed
-_SURE, _FEWEST = 2.0, 10  # standard errors above chance; of fewer queries nothing is said
+_SURE, _FEWEST = 3.0, 10  # standard errors above chance; of fewer queries nothing is said
 _FEW = 100  # judged queries that count as much as agreement does
 _SLOPE = 0.5  # of judged metrics over agreement, as methods differ
 

@@ -110,7 +110,8 @@ def choose(
     cannot be known: then it is the answer only where no candidate finds more than chance.
 
     Candidates in closed form come first. One that is trained is tried for a short while on a few pairs; it is fitted on all
-    only if it is not clearly behind there. Of those that the best does not beat by an interval clear of nothing, the one whose
+    only if it is not clearly behind there. The chosen one is fitted again on all pairs, held-out ones included, unless it was
+    trained on 10,000 or more. Of those that the best does not beat by an interval clear of nothing, the one whose
     vectors cost least to map is taken.
 
     Args:
@@ -153,7 +154,7 @@ def choose(
     if method is None:
         reason = f"keep the old model: {'; '.join(f'{c.method} {c.why}' for c in table)}"
         return Choice(table, None, None, reason, status_quo)
-    upgrade = candidates.fit_chosen(method, pairs)  # what was held out is fitted on, too
+    upgrade = candidates.fit_chosen(method, pairs, fitted[method], train)  # what was held out is fitted on, too
     chosen = next(c for c in table if c.method == method)
     figures = {"chosen_from": [asdict(c) for c in table], "status_quo": asdict(status_quo)}
     provenance = replace(upgrade.provenance, figures=dict(upgrade.provenance.figures) | figures)
