@@ -24,7 +24,7 @@ from embridge import Embeddings, Space
 from embridge.atomic_write import atomic_file
 from embridge.evaluation import Side
 
-__all__ = ["MOBILENETS", "lsa", "minilm", "mobilenet", "paraphrase", "static_words", "text_sides"]
+__all__ = ["MOBILENETS", "lsa", "minilm", "mobilenet", "mobilenet_parts", "paraphrase", "static_words", "text_sides"]
 
 MOBILENETS = {
     "mobilenet-v1-0.25": "models/mobilenet_v1_0.25_128_quant.tflite",
@@ -95,6 +95,12 @@ def mobilenet(name: str, images: Sequence[bytes]) -> np.ndarray:
     path = require_data(MOBILENETS[name]) / MOBILENETS[name]
     model = hashlib.sha256(path.read_bytes()).hexdigest()
     return _cached(name, f"{model} {version('ai-edge-litert')}", images, lambda: _pooled(path, images))
+
+
+def mobilenet_parts(model: str, photos: dict[str, bytes], parts: dict[str, list[str]]) -> dict[str, Embeddings]:
+    """The features of each part's photos."""
+    vectors = {part: mobilenet(model, [photos[name] for name in names]) for part, names in parts.items()}
+    return {part: Embeddings.of(rows, Space(model, "", rows.shape[1]), parts[part]) for part, rows in vectors.items()}
 
 
 @cache

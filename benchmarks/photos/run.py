@@ -14,44 +14,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
 
-from benchmarks.data.files import require_data
-from benchmarks.models.frozen import mobilenet
+from benchmarks.data.photos import load, same_scene
+from benchmarks.models.frozen import mobilenet_parts
 from benchmarks.protocols.maps import Judged, map_rows, read_maps
 from benchmarks.record import write_result
-from embridge import Embeddings, Space
-from embridge.evaluation import MORE_CELLS, Relevance, Scope, Side
+from embridge.evaluation import MORE_CELLS, Scope, Side
 from embridge.methods import Pairs
-
-PHOTOS, CAPTIONS = "flickr8k/traindev_160_webp.npz", "flickr8k/traindev_captions.parquet"
-
-
-def load() -> tuple[dict[str, bytes], dict[str, str], dict[str, str]]:
-    """Photos, joined captions and split, each by the photo's name."""
-    folder = require_data(PHOTOS, CAPTIONS)
-    pack = np.load(folder / PHOTOS, allow_pickle=False)
-    blob, offset = pack["blob"], pack["offset"]
-    photos = {str(name): blob[offset[i] : offset[i + 1]].tobytes() for i, name in enumerate(pack["name"])}
-    captions: dict[str, list[str]] = {}
-    split = {}
-    for row in pq.read_table(folder / CAPTIONS).to_pylist():
-        captions.setdefault(row["file"], []).append(row["caption"])
-        split[row["file"]] = row["split"]
-    return photos, {name: " ".join(of_one) for name, of_one in captions.items()}, split
-
-
-def same_scene(captions: dict[str, str], fitted: list[str], judged: list[str], share: float) -> Relevance:
-    """The ``share`` of all pairs of judged photos whose captions are most alike."""
-    words = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit([captions[name] for name in fitted])
-    rows = words.transform([captions[name] for name in judged])
-    cosine = (rows @ rows.T).toarray()
-    one, other = np.triu_indices(len(judged), 1)
-    kept = np.argsort(-cosine[one, other], kind="stable")[: round(share * len(one))]
-    pairs = [(judged[a], judged[b]) for a, b in zip(one[kept], other[kept], strict=True)]
-    return Relevance.from_pairs([*pairs, *((b, a) for a, b in pairs)])
 
 
 def main() -> None:
@@ -61,7 +31,7 @@ def main() -> None:
     parts = {part: [name for name in photos if split[name] == part] for part in ("train", "dev")}
     relevance = same_scene(captions, parts["train"], parts["dev"], config["share_of_pairs"])
     embeddings = {
-        model: encoded(model, photos, parts) for model in {name for pair in config["upgrades"] for name in pair}
+        model: mobilenet_parts(model, photos, parts) for model in {name for pair in config["upgrades"] for name in pair}
     }
     for old, new in config["upgrades"]:
         sides = tuple(Side(embeddings[model]["dev"], embeddings[model]["dev"]) for model in (old, new))
@@ -74,12 +44,6 @@ def main() -> None:
             setting = {"old": old, "new": new, "queries": len(relevance.gains)}
             rows += map_rows(pairs, Judged(sides, relevance, scope), config["methods"], setting=setting)
     write_result("photos", config, rows)
-
-
-def encoded(model: str, photos: dict[str, bytes], parts: dict[str, list[str]]) -> dict[str, Embeddings]:
-    """The features of each part's photos."""
-    vectors = {part: mobilenet(model, [photos[name] for name in names]) for part, names in parts.items()}
-    return {part: Embeddings.of(rows, Space(model, "", rows.shape[1]), parts[part]) for part, rows in vectors.items()}
 
 
 if __name__ == "__main__":

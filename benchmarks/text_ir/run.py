@@ -7,37 +7,19 @@ against all its documents, which the maps have not seen as queries; no query is 
 
 from __future__ import annotations
 
-import gzip
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.data.files import require_data
+from benchmarks.data.texts import load_collection
 from benchmarks.models.frozen import text_sides
 from benchmarks.protocols.maps import read_maps, rows_of_shares
 from benchmarks.record import write_result
-from embridge.datasets.qrels import read_qrels
-from embridge.evaluation import Relevance
-
-
-def load(name: str) -> tuple[dict[str, str], dict[str, str], Relevance]:
-    """Documents and queries by id, and the judgements; documents without a text are left out."""
-    files = [f"ir/{name}/{file}" for file in ("corpus.jsonl.gz", "queries.jsonl", "qrels.tsv")]
-    corpus, queries, qrels = (require_data(*files) / file for file in files)
-    documents = texts_of(gzip.decompress(corpus.read_bytes()).decode())
-    grades = [(query, item, grade) for query, item, grade in read_qrels(qrels) if item in documents]
-    return documents, texts_of(queries.read_text()), Relevance.from_grades(grades, source=f"{name} qrels")
-
-
-def texts_of(lines: str) -> dict[str, str]:
-    rows = (json.loads(line) for line in lines.splitlines())
-    return {row["_id"]: row["text"] for row in rows if row["text"].strip()}
 
 
 def measure(name: str, config: dict[str, Any]) -> list[dict[str, Any]]:
-    documents, queries, relevance = load(name)
+    documents, queries, relevance = load_collection(name)
     return rows_of_shares(text_sides(documents, queries), relevance, config, setting={"data": name})
 
 
