@@ -162,17 +162,19 @@ def main() -> None:
     only = parser.parse_args().only
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message=".*pairs fit a map into.*")  # 700 pairs are what there is
-    config, kept, rows = read_config(Path(__file__).parent.name), finished(), []
-    for judged in judged_sets(config, only):
-        for seed in range(config["fewer_draws"].get(judged.data, config["draws"])):
-            path = kept / f"{judged.data} {judged.old} {judged.new} {seed}.json"
-            if not path.exists():
-                print(path.stem, file=sys.stderr)
-                with atomic_file(path) as temporary:
-                    temporary.write_text(json.dumps(measure(judged, seed, config)))
-            rows += json.loads(path.read_text())
+    config, kept = read_config(Path(__file__).parent.name), finished()
+    draws = [
+        (seed, judged, kept / f"{judged.data} {judged.old} {judged.new} {seed}.json")
+        for judged in judged_sets(config, only)
+        for seed in range(config["fewer_draws"].get(judged.data, config["draws"]))
+    ]
+    for seed, judged, path in sorted(draws, key=lambda draw: draw[0]):  # so that what is stopped has some of every set
+        if not path.exists():
+            print(path.stem, file=sys.stderr)
+            with atomic_file(path) as temporary:
+                temporary.write_text(json.dumps(measure(judged, seed, config)))
     if only == list(SETS):
-        write_result("chooser", config, rows)
+        write_result("chooser", config, [row for *_, path in draws for row in json.loads(path.read_text())])
 
 
 def finished() -> Path:

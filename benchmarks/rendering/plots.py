@@ -1,4 +1,4 @@
-"""The two plots of ``docs/benchmarks.md``, drawn from the results as SVG: the same results give the same bytes.
+"""The plots of the docs, drawn from the results as SVG: the same results give the same bytes.
 
 A plot is 360 wide, so that its letters stay readable on a telephone, and has its own background, for light and dark pages.
 """
@@ -93,6 +93,68 @@ def _panel(rows: Sequence[dict], label: str, top: float) -> list[str]:
     return parts
 
 
+def agreement() -> str:
+    """Two scores that a choice can go by, each against what judged queries say: how far every candidate is from the best."""
+    points, height = _candidate_points(), 492
+    parts = [
+        _text(14, 22, "Which score knows the best map?", size=14, weight=600),
+        _text(14, 40, "A dot is a map on one set. Both axes: how far behind the best.", size=11),
+    ]
+    parts += _key([(PROCRUSTES, "text"), (BRIDGE, "text and images"), (OLD, "images")], 14, 60)
+    for score, label, top in (
+        ("agreement", "neighbour agreement, the chooser's score", 92),
+        ("reciprocal_rank", "own-vector reciprocal rank", 292),
+    ):
+        parts += _scatter([(own[score], own["value"], own["kind"]) for own in points], label, top)
+    return _svg(height, "Which score knows the best map", parts)
+
+
+_REACH, _DEPTH = 0.3, 0.15  # how far behind by the score, and by the metric, a dot may be
+
+
+def _candidate_points() -> list[dict]:
+    """Of every set and candidate the mean over draws of what it lacks to the best of its draw, by both scores and the metric."""
+    draws: dict[tuple, list[dict]] = {}
+    for row in result("chooser"):
+        if row.get("agreement") is not None and "reciprocal_rank" in row:
+            key = tuple(row["setting"][part] for part in ("data", "old", "new"))
+            draws.setdefault((*key, row["seed"]), []).append(row)
+    lacks: dict[tuple, list[dict]] = {}
+    measures = ("agreement", "reciprocal_rank", "value")
+    for (*key, _), rows in draws.items():
+        best = {measure: max(row[measure] for row in rows) for measure in measures}
+        for row in rows:
+            lacks.setdefault((*key, row["method"]), []).append({m: row[m] - best[m] for m in measures})
+    kinds = dict.fromkeys(("photos", "cifar100"), OLD) | dict.fromkeys(("flickr8k", "lvis"), BRIDGE)
+    return [
+        {m: mean(lack[m] for lack in all_) for m in measures} | {"kind": kinds.get(key[0], PROCRUSTES)}
+        for key, all_ in lacks.items()
+    ]
+
+
+def _scatter(points: Sequence[tuple[float, float, str]], label: str, top: float) -> list[str]:
+    left, right, high = 50, 340, 140
+    parts = [_text(left, top - 6, label, size=12, weight=600)]
+    for tick in (0, 0.05, 0.1, 0.15):
+        y = top + high * tick / _DEPTH
+        parts.append(f'<path d="M{left} {y:g}H{right}" stroke="{FAINT}"/>')
+        parts.append(_text(left - 6, y + 4, f"−{tick:g}".replace("0.", ".") if tick else "0", size=11, anchor="end"))
+    for tick in (0, 0.1, 0.2, 0.3):
+        x = right - (right - left) * tick / _REACH
+        parts.append(_text(x, top + high + 16, f"−.{tick * 10:.0f}" if tick else "0", size=11, anchor="middle"))
+    shown = [p for p in points if p[0] >= -_REACH and p[1] >= -_DEPTH]
+    for colour in dict.fromkeys(kind for *_, kind in shown):
+        parts.append(f'<g fill="{colour}" fill-opacity=".7">')
+        for behind, lack, kind in shown:
+            if kind == colour:
+                x, y = right + (right - left) * behind / _REACH, top - high * lack / _DEPTH
+                parts.append(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3"/>')
+        parts.append("</g>")
+    if len(shown) < len(points):
+        parts.append(_text(left + 4, top + high - 6, f"{len(points) - len(shown)} maps are farther behind", size=11))
+    return parts
+
+
 def _key(entries: Sequence[tuple[str, str]], x: float, y: float) -> list[str]:
     parts = []
     for colour, label in entries:
@@ -121,4 +183,4 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> str:
     return "\n".join([head, *body, "</svg>", ""])
 
 
-PLOTS: dict[str, Callable[[], str]] = {"gain.svg": gain, "captions.svg": captions}
+PLOTS: dict[str, Callable[[], str]] = {"gain.svg": gain, "captions.svg": captions, "agreement.svg": agreement}
