@@ -95,15 +95,16 @@ def _panel(rows: Sequence[dict], label: str, top: float) -> list[str]:
 
 def agreement() -> str:
     """Two scores that a choice can go by, each against what judged queries say: how far every candidate is from the best."""
-    points, height = _candidate_points(), 492
+    points, height = _candidate_points(), 490
     parts = [
         _text(14, 22, "Which score knows the best map?", size=14, weight=600),
-        _text(14, 40, "A dot is a map on one set. Both axes: how far behind the best.", size=11),
+        _text(14, 40, "A dot is a map on one set; 0 is the best map there. Up: better", size=11),
+        _text(14, 55, "for judged queries. Right: better by the score.", size=11),
     ]
-    parts += _key([(PROCRUSTES, "text"), (BRIDGE, "text and images"), (OLD, "images")], 14, 60)
+    parts += _key([(PROCRUSTES, "text"), (BRIDGE, "text and images"), (OLD, "images")], 14, 75)
     for score, label, top in (
-        ("agreement", "neighbour agreement, the chooser's score", 92),
-        ("reciprocal_rank", "own-vector reciprocal rank", 292),
+        ("agreement", "neighbour agreement, the chooser's score", 116),
+        ("reciprocal_rank", "own-vector reciprocal rank", 318),
     ):
         parts += _scatter([(own[score], own["value"], own["kind"]) for own in points], label, top)
     return _svg(height, "Which score knows the best map", parts)
@@ -134,7 +135,7 @@ def _candidate_points() -> list[dict]:
 
 def _scatter(points: Sequence[tuple[float, float, str]], label: str, top: float) -> list[str]:
     left, right, high = 50, 340, 140
-    parts = [_text(left, top - 6, label, size=12, weight=600)]
+    parts = [_text(left, top - 12, label, size=12, weight=600)]
     for tick in (0, 0.05, 0.1, 0.15):
         y = top + high * tick / _DEPTH
         parts.append(f'<path d="M{left} {y:g}H{right}" stroke="{FAINT}"/>')
