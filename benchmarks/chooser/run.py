@@ -9,7 +9,8 @@ that the chooser returns, fitted on all pairs of the draw.
 Beside the agreement of each candidate stands its own-vector reciprocal rank: the rank at which a held-out item finds its own
 old vector. It was the chooser's score before.
 
-Candidates that the chooser leaves out after a trial are fitted here all the same, unless they were far behind (``hopeless``).
+Candidates that the chooser leaves out after a trial are fitted here all the same, for the first draw at least (``dear``), unless
+they were far behind (``hopeless``).
 A draw that is finished is kept under ``EMBRIDGE_CACHE``, and a run of the same commit skips it. ``--only`` measures some data
 sets and writes no result: a run without it does, of what is kept and of what is missing.
 """
@@ -166,7 +167,7 @@ def main() -> None:
     draws = [
         (seed, judged, kept / f"{judged.data} {judged.old} {judged.new} {seed}.json")
         for judged in judged_sets(config, only)
-        for seed in range(config["fewer_draws"].get(judged.data, config["draws"]))
+        for seed in range(config["draws"][judged.data])
     ]
     for seed, judged, path in sorted(draws, key=lambda draw: draw[0]):  # so that what is stopped has some of every set
         if not path.exists():
@@ -174,14 +175,14 @@ def main() -> None:
             with atomic_file(path) as temporary:
                 temporary.write_text(json.dumps(measure(judged, seed, config)))
     if only == list(SETS):
+        config |= {"candidates": CANDIDATES}
         write_result("chooser", config, [row for *_, path in draws for row in json.loads(path.read_text())])
 
 
 def finished() -> Path:
     """The folder of finished draws."""
     folder = (
-        Path(os.environ.get("EMBRIDGE_CACHE") or Path.home() / ".cache" / "embridge-benchmarks")
-        / f"chooser-{commit()[:12]}"
+        Path(os.environ.get("EMBRIDGE_CACHE") or Path.home() / ".cache" / "embridge-benchmarks") / f"chooser-{commit()}"
     )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
