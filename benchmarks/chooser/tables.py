@@ -112,6 +112,48 @@ def regrets() -> str:
     return table(["data and models", *_POLICIES], lines)
 
 
+def retention() -> str:
+    """One line a set: what `embridge fit` takes keeps of the new model, and of the way from the old index to a backfill."""
+    lines = []
+    for (data, old, new), draws in _sets().items():
+        today, chosen = (mean(row(draw)["value"] for draw in draws) for row in (_always("old"), _chosen))
+        backfill = [draw["independent"]["value"] for draw in draws if "independent" in draw]
+        kept = ["not measured", "", ""]
+        if backfill:
+            gained = (chosen - today) / (mean(backfill) - today)
+            kept = [f"{mean(backfill):.3f}", f"{chosen / mean(backfill):.0%}".replace("%", " %")]
+            kept.append(f"{gained:.0%}".replace("%", " %") if mean(backfill) > today else "nothing to gain")
+        lines.append([_DATA[data], f"{_short(old)} → {_short(new)}", f"{today:.3f}", f"{chosen:.3f}", *kept])
+    return table(
+        ["data", "models", "old model today", "bridge", "full backfill", "kept", "gap closed"], lines, words=(0, 1)
+    )
+
+
+_SAME_DIM = ("paraphrase-minilm-l3", "minilm-l6")
+_FIRST = {
+    "old model, old index (status quo)": ("old", "old"),
+    "new model on the old index, no bridge": ("identity", "naive"),
+    "`procrustes`, old index": ("procrustes", "procrustes"),
+    "the bridge that `embridge fit` takes": ("choose", "xbt-stage1"),
+    "new model, everything re-encoded": ("independent", "independent"),
+}
+
+
+def first() -> str:
+    """Two models of one dimension, beside a pair that sees images: the same lines for both."""
+    sets = {key[0]: draws for key, draws in _sets().items() if key[1:] == _SAME_DIM}
+    photos = [row for row in result("flickr8k") if row["metric"] == "recall_at_10"]
+    lines = []
+    for label, (text, photo) in _FIRST.items():
+        cells = [f"{mean(draw[text]['value'] for draw in sets[data]):.3f}" for data in ("cranfield", "banking77")]
+        for direction in ("t2i", "i2t"):
+            rows = [row for row in photos if (row["method"], row["direction"]) == (photo, direction)]
+            cells.append(f"{mean(row['value'] for row in rows):.3f}")
+        lines.append([label, *cells])
+    head = ["", "text search, nDCG@10", "intents, 1-NN", "text finds photos, R@10", "photos find text, R@10"]
+    return table(head, lines)
+
+
 def _short(model: str) -> str:
     return model.removeprefix("mobilenet-")
 
@@ -120,4 +162,10 @@ def _counted(methods: Iterable[str]) -> str:
     return ", ".join(f"`{method}` {count}×" for method, count in Counter(methods).most_common())
 
 
-TABLES = {"chooser": policies, "chooser-choices": choices, "chooser-regrets": regrets}
+TABLES = {
+    "chooser": policies,
+    "chooser-choices": choices,
+    "chooser-regrets": regrets,
+    "summary-chosen": retention,
+    "readme-first": first,
+}
