@@ -101,7 +101,10 @@ def test_xbt_is_judged_by_them_from_settings_to_upgrade(project):
 @pytest.mark.slow
 def test_the_score_is_of_the_searches_themselves(project):
     """What training starts at, once more with the encoders and the bridge of the closed form."""
-    fit = FIT | {"settings": QUICK | {"center": False, "training": SHORT | {"validation_fraction": 0.001}}}
+    fit = FIT | {
+        "settings": QUICK
+        | {"closed_form": "procrustes", "center": False, "training": SHORT | {"validation_fraction": 0.001}}
+    }
     settings = settings_of(project, "start", fit=fit)
     figures = fit_upgrade(settings).upgrade.provenance.figures
     rotation = {"captions": "captions.txt", "method": "procrustes", "settings": {"center": False}}
@@ -114,7 +117,10 @@ def test_the_score_is_of_the_searches_themselves(project):
 
 @pytest.mark.slow
 def test_fit_says_how_near_the_bridge_is_to_an_isometry(project):
-    fit = FIT | {"settings": {"hidden_width": 0, "center": False}, "validation_pairs": None}
+    fit = FIT | {
+        "settings": {"hidden_width": 0, "closed_form": "procrustes", "center": False},
+        "validation_pairs": None,
+    }
     settings_of(project, "rotation", fit=fit)
     done = CliRunner().invoke(app, ["fit", str(project / "rotation.yaml")])
     assert done.exit_code == 0, done.stderr

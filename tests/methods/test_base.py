@@ -88,8 +88,8 @@ def test_whole_numbers_and_none_are_taken_where_they_fit():
 def test_settings_within_settings_keep_the_defaults_of_the_method():
     method = make("lambda-orthogonal", {"training": {"epochs": 5}})
     assert method.training == Training(epochs=5, weight_decay=0.0)
-    assert make("xbt", {"training": {"epochs": 5}}).training == Training(epochs=5)
-    assert make("xbt", {"training": Training(epochs=5)}) == make("xbt", {"training": {"epochs": 5}})
+    assert make("xbt", {"training": {"epochs": 5}}).training == Training(epochs=5, min_steps=600)
+    assert make("xbt", {"training": Training(epochs=5, min_steps=600)}) == make("xbt", {"training": {"epochs": 5}})
 
 
 @pytest.mark.parametrize(

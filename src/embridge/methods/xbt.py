@@ -37,7 +37,7 @@ from embridge.progress import Progress, silent
 
 __all__ = ["XBT"]
 
-_WHITENED = WhitenedProcrustes(whitening=0.2, kept_mean=0.5)
+_WHITENED = WhitenedProcrustes(whitening=0.2, kept_mean=1.0)  # all of the mean: scores stay where they were
 _JACOBIANS, _PENALISED = 32, 256  # rows that are looked at in the end, and of each batch
 
 
@@ -62,8 +62,8 @@ class XBT:
         hidden_width: Width of the two hidden layers; 0 leaves the skip path alone.
         skip: Add R, a closed-form map of the same captions, kept fixed, with W₃ starting at zero. So training starts at that
             map and never ends below it on held-out text.
-        closed_form: Which map R is: ``whitened`` is `WhitenedProcrustes` of strength 0.2 with half the old mean, ``procrustes``
-            a rotation.
+        closed_form: Which map R is: ``whitened`` is `WhitenedProcrustes` of strength 0.2 with all of the old mean, so that
+            absolute scores stay where they were; ``procrustes`` is a rotation. A lone pair is rotated.
         center: Of ``procrustes``, as in `Procrustes`, but chosen by real pairs where ``pairs.judged_by`` has them.
         noise: σ√d, the length of the noise relative to a unit vector, of which each row draws its own share
             u ~ U(0, 1).
@@ -171,14 +171,14 @@ class XBT:
 
     def _closed_form(self, pairs: Pairs, center: bool, rows: np.ndarray | None = None) -> Linear:
         """The skip path, fitted on all pairs or on some of them."""
-        if self.closed_form == "procrustes":
+        if self.closed_form == "procrustes" or (len(pairs) if rows is None else len(rows)) < 2:
             return fit_rotation(pairs, center=center, rows=rows)
         return fit_whitened(pairs if rows is None else pairs.take(rows), _WHITENED)[0]
 
     def _choose_centring(self, pairs: Pairs, seed: int) -> tuple[bool, dict[str, Any]]:
         """As `Procrustes` does, by held-out captions; by real pairs where they are given. And the figures that say so."""
         if not self.skip or self.closed_form != "procrustes":
-            return True, {"closed_form": self.closed_form} if self.skip else {}
+            return len(pairs) > 1, {"closed_form": self.closed_form} if self.skip else {}
         center, compared = self._compare_centrings(pairs, seed)
         return center, {"closed_form": self.closed_form, "centered": center, **compared}
 
