@@ -2,6 +2,7 @@ import errno
 import os
 import shutil
 import signal
+import tempfile
 import threading
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from embridge.atomic_write import (
     descriptions,
     refuse_foreign_file,
     refuse_foreign_folder,
+    temporary_folder,
     whole_folder,
 )
 from embridge.errors import InvalidInput
@@ -349,3 +351,20 @@ def test_a_pair_is_one_write_through_every_kill(tmp_path):
         assert {p.name for p in tmp_path.iterdir()} == {"a.bin", "a.json"}
     assert contents == sorted(contents, reverse=True)
     assert set(contents) == {"old", "new"}
+
+
+def test_a_folder_that_another_writer_took_for_a_leftover_is_made_again(tmp_path, monkeypatch):
+    """Between its making and its lock nothing holds it."""
+    made, make = [], tempfile.mkdtemp
+
+    def taken_once(**options):
+        made.append(make(**options))
+        if len(made) == 1:
+            os.rmdir(made[0])
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", taken_once)
+    with temporary_folder(tmp_path / "cache", within=False) as folder:
+        assert str(folder) == made[1]
+        assert folder.is_dir()
+    assert list(tmp_path.iterdir()) == []

@@ -122,7 +122,10 @@ def _claimed(path: Path, *, folder: bool) -> tuple[Path, int]:
     while True:
         if folder:
             temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
-            handle = os.open(temporary, os.O_RDONLY)
+            try:
+                handle = os.open(temporary, os.O_RDONLY)
+            except FileNotFoundError:  # it was taken for one before it could be locked
+                continue
         else:
             handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=path.suffix, dir=path.parent)
             temporary = Path(name)
