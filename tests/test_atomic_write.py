@@ -360,7 +360,7 @@ def test_a_folder_that_another_writer_took_for_a_leftover_is_made_again(tmp_path
     def taken_once(**options):
         made.append(make(**options))
         if len(made) == 1:
-            os.rmdir(made[0])
+            Path(made[0]).rmdir()
         return made[-1]
 
     monkeypatch.setattr(tempfile, "mkdtemp", taken_once)
