@@ -228,12 +228,7 @@ def search(
     query: Annotated[str, typer.Argument(help="The text, or with --image the path of a picture.", show_default=False)],
     upgrade: Annotated[Path | None, typer.Option(help="The upgrade's folder: query with the new model.")] = None,
     encoder: Annotated[str | None, typer.Option(help="The query's encoder, if not the one the upgrade names.")] = None,
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            help="A settings file: its new model, or old one without --upgrade, encodes the query as it says."
-        ),
-    ] = None,
+    settings: Annotated[Path | None, typer.Option(help="A settings file, whose model encodes the query.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     image: Annotated[bool, typer.Option("--image", help="The query is a picture.")] = False,
     as_json: Json = False,
@@ -259,9 +254,7 @@ def _model_of(settings: Path, side: str) -> Any:
 
     model = getattr(load_settings(settings), side)
     if model.encoder is None:
-        raise SettingsError(
-            f"{settings}: {side} is files of vectors; a query is encoded by a model, under {side}.encoder"
-        )
+        raise SettingsError(f"{settings}: {side} is files of vectors; name a model for queries in {side}.encoder")
     return model
 
 

@@ -13,6 +13,7 @@ from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.least_squares import Path, path_of, require_spread
 from embridge.methods.signal import check_signal
+from embridge.methods.whitened_procrustes import WhitenedProcrustes
 from embridge.methods.whitening import spread_of
 from embridge.progress import Progress, silent
 
@@ -52,10 +53,7 @@ class ReweightedProcrustes:
         'backward'
     """
 
-    paper: ClassVar[str] = (
-        "Artetxe, Labaka & Agirre, Generalizing and improving bilingual word embedding mappings with a multi-step framework "
-        "of linear transformations, AAAI 2018"
-    )
+    paper: ClassVar[str] = WhitenedProcrustes.paper
 
     whitening: float = 0.2
     reweighting: float = 0.3
