@@ -91,7 +91,7 @@ class FaultyStore(MemoryStore):
 
 class AddsTwice(FaultyStore):
     def add_space(self, space):
-        self._vectors[space], self._payload[space], self._kinds[space] = {}, {}, {}
+        self._vectors[space] = {}
 
 
 class TakesAnySpace(FaultyStore):
@@ -113,17 +113,37 @@ class ForgetsPayload(FaultyStore):
         return {name: values[::-1] for name, values in super().payload(space, ids).items()}
 
 
-class ScansFromTheStart(FaultyStore):
-    def scan(self, space, *, after=None, limit):
-        return super().scan(space, limit=limit)
+class ListsFromTheStart(FaultyStore):
+    def ids(self, space, *, after=None, limit):
+        return super().ids(space, limit=limit)
 
 
-class ScansInOrderOfWriting(FaultyStore):
-    def scan(self, space, *, after=None, limit):
-        super().scan(space, after=after, limit=limit)
-        ids = list(self._vectors[space])
-        start = ids.index(after) + 1 if after in ids else 0
-        return self._rows(space, ids[start : start + limit])
+class ScansTwice(FaultyStore):
+    def raw(self, place, *, rows=1_000):
+        for part in super().raw(place, rows=rows):
+            yield part
+            yield part
+
+
+class FetchesInItsOwnOrder(FaultyStore):
+    def fetch(self, space, ids):
+        return super().fetch(space, sorted(ids))
+
+
+class ForgetsWhatIsMissing(FaultyStore):
+    def missing(self, space, of, *, after=None, limit):
+        return super().missing(space, of, limit=limit)
+
+
+class DeletesInOneSpace(FaultyStore):
+    def delete(self, ids):
+        for name in ids:
+            self._vectors[self.spaces()[0]].pop(name, None)
+
+
+class SwapsWhateverIsThere(FaultyStore):
+    def swap_state(self, expected, new):
+        return super().swap_state(self.read_state(), new)
 
 
 class RoundsVectors(FaultyStore):
@@ -151,21 +171,21 @@ class IgnoresFilters(FaultyStore):
 
 
 class SaysItPersists(FaultyStore):
-    capabilities = Capabilities(exact=True, filter=True, persistent=True)
+    capabilities = Capabilities(exact=True, filter=True, persistent=True, shared_rows=True)
 
 
 class CannotFilter(IgnoresFilters):
-    capabilities = Capabilities(exact=True, filter=False, persistent=False)
+    capabilities = Capabilities(exact=True, filter=False, persistent=False, shared_rows=True)
 
 
 class Approximate(LosesTheBest):
-    capabilities = Capabilities(exact=False, filter=False, persistent=False)
+    capabilities = Capabilities(exact=False, filter=False, persistent=False, shared_rows=True)
 
 
 class ScoresOfAnIndex(FaultyStore):
     """What LanceDB gives through a quantised index: twice the cosine, less one."""
 
-    capabilities = Capabilities(exact=False, filter=True, persistent=False)
+    capabilities = Capabilities(exact=False, filter=True, persistent=False, shared_rows=True)
 
     def search(self, queries, k, *, filter=()):
         hits = super().search(queries, k, filter=filter)
@@ -173,7 +193,7 @@ class ScoresOfAnIndex(FaultyStore):
 
 
 class SaysSo(ScoresOfAnIndex):
-    capabilities = Capabilities(exact=False, filter=False, persistent=False, exact_scores=False)
+    capabilities = Capabilities(exact=False, filter=False, persistent=False, exact_scores=False, shared_rows=True)
 
 
 class TiesAsWritten(FaultyStore):
@@ -217,19 +237,23 @@ class MatchesBlanks(FaultyStore):
     [
         (AddsTwice, "count after adding the space again: expected 40, came 0"),
         (TakesAnySpace, "upsert with another space of the same dim: expected SpaceMismatch, came None"),
-        (KeepsTheFirst, "a scan: expected the vectors as written"),
-        (RoundsVectors, "a scan: expected the vectors as written"),
-        (ForgetsPayload, "payload read back"),
-        (ScansFromTheStart, "ids of a resumed scan|scan after the last id"),
-        (ScansInOrderOfWriting, "ids of a scan, in order"),
+        (KeepsTheFirst, "vectors of a scan"),
+        (RoundsVectors, "vectors of a scan"),
+        (ForgetsPayload, "payload of replaced rows"),
+        (ListsFromTheStart, "pages of ids|ids after"),
+        (ScansTwice, "a scan gave .* twice"),
+        (FetchesInItsOwnOrder, "ids of a fetch"),
+        (ForgetsWhatIsMissing, "missing after an id"),
+        (DeletesInOneSpace, "counts after deleting three rows"),
+        (SwapsWhateverIsThere, "swap_state from nothing, though there is a state"),
         (AlwaysCosine, "search by dot"),
         (LosesTheBest, "search by cosine"),
         (IgnoresFilters, "search with .*Condition"),
-        (SaysItPersists, "spaces after reopening"),
+        (SaysItPersists, "the state read by another client"),
         (ScoresOfAnIndex, "search by cosine: scores of the hits"),
         (TiesAsWritten, "search by cosine: rows of one score"),
         (FindsZeros, r"search by cosine for zeros|search of no rows"),
-        (KeepsWhatComes, "payload read back"),
+        (KeepsWhatComes, "payload of replaced rows"),
         (RefusesBlanks, "what type is this"),
         (MatchesBlanks, "search with .*operator='!='"),
         (Approximate, "expected nine tenths of 40 exact hits, came 32"),

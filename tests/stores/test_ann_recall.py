@@ -13,7 +13,7 @@ from embridge.errors import InvalidInput, SpaceMismatch, StoreError
 from embridge.evaluation.statistics import bootstrap_mean
 from embridge.nearest import Hits
 from embridge.space import Space
-from embridge.stores import MemoryStore, open_store
+from embridge.stores import MemoryStore, Store, open_store
 from embridge.stores import ann_recall as module
 from embridge.stores.ann_recall import ann_recall, draw_queries
 
@@ -25,9 +25,9 @@ class Returning:
     """A real store whose answers were tampered with."""
 
     def __init__(self, store, answers):
-        self.answers, self.capabilities, self.spaces = answers, store.capabilities, store.spaces
-        self.count, self.scan, self.payload = store.count, store.scan, store.payload
-        self.add_space, self.upsert = store.add_space, store.upsert
+        self.answers = answers
+        for name in {name for name in vars(Store) if not name.startswith("_")} - {"search"}:
+            setattr(self, name, getattr(store, name))
 
     def search(self, queries, k, *, filter=()):
         ids = tuple(tuple(self.answers[name])[:k] for name in queries.ids)

@@ -4,7 +4,8 @@ import pytest
 
 from embridge.errors import InvalidInput, SpaceMismatch
 from embridge.space import Space
-from embridge.stores.base import Condition, require_held, require_payload
+from embridge.stores.base import Condition
+from embridge.stores.checks import require_held, require_payload
 
 SPACE = Space("toy", "1", 3)
 

@@ -19,7 +19,7 @@ from embridge.progress import Progress, silent
 from embridge.space import Space
 from embridge.stores import open_store
 from embridge.stores.ann_recall import ann_recall, draw_queries
-from embridge.stores.base import Store, scan_parts
+from embridge.stores.base import Store
 from embridge.vector_files import binding, raw_chunks
 
 __all__ = ["inspect_file", "inspect_path", "inspect_store"]
@@ -83,7 +83,7 @@ def inspect_store(
     """
     inspections = []
     for space in store.spaces():
-        parts = ((part.ids, part.vectors) for part in scan_parts(store, space, rows=_CHUNK_ROWS))
+        parts = ((part.ids, part.vectors) for part in store.scan(space, rows=_CHUNK_ROWS))
         one = _inspect(f"{name} [{space.id}]", space, parts)
         if check_index:
             one = _checked(one, store, space, (check_index, seed), progress)

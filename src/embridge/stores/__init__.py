@@ -5,48 +5,65 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from embridge.stores.base import Capabilities, Condition, Filter, Payload, Store
+from embridge.stores.base import Condition, Filter, Payload, Store
+from embridge.stores.capabilities import Capabilities
+from embridge.stores.documents import FileDocuments
 from embridge.stores.memory import MemoryStore
+from embridge.stores.places import Declaration, Place, Table
 from embridge.stores.record import StoreRecord
+from embridge.stores.urls import StoreUrl, parse_url
 
 __all__ = [
     "STORES",
     "Capabilities",
     "Condition",
+    "Declaration",
     "Filter",
     "MemoryStore",
     "Payload",
+    "Place",
     "Store",
     "StoreRecord",
+    "StoreUrl",
+    "Table",
     "open_store",
+    "parse_url",
 ]
 
 STORES: dict[str, StoreRecord] = {
     "memory": StoreRecord(
-        "embridge.stores.memory", "MemoryStore", Capabilities(exact=True, filter=True, persistent=False)
+        "embridge.stores.memory",
+        "MemoryStore",
+        "open_memory",
+        Capabilities(exact=True, filter=True, persistent=False, shared_rows=True),
     ),
     "lancedb": StoreRecord(
         "embridge.stores.lancedb",
         "LanceStore",
+        "open_lance",
         Capabilities(exact=True, filter=True, persistent=True),
         extra="lancedb",
     ),
 }
 
 
-def open_store(path: Path | str, *, create: bool = False) -> Store:
-    """Open the LanceDB store in a folder.
+def open_store(url: Path | str, *, create: bool = False, declarations: Path | str | None = None) -> Store:
+    """Open a store by its URL.
 
     Args:
-        path: The folder.
+        url: ``lancedb:FOLDER[#TABLE]``, ``postgresql://…?table=TABLE``, ``qdrant:…``, ``chroma:…``, ``faiss:FILE`` or
+            ``memory:``; see `embridge.stores.parse_url`. A path alone is a folder of LanceDB.
         create: Make it where it is not there.
+        declarations: A JSON file that says of which spaces the vectors are, and keeps the state of a rollout, in place of
+            the database: for users who may only read there.
 
     Returns:
         The store.
 
     Raises:
-        StoreError: There is none, and ``create`` is not set.
-        MissingExtra: The extra ``lancedb`` is not installed.
+        SettingsError: It is no such URL.
+        StoreError: There is none, and ``create`` is not set, or it cannot be reached.
+        MissingExtra: The store's extra is not installed.
 
     Examples:
         >>> from embridge import Space
@@ -54,6 +71,8 @@ def open_store(path: Path | str, *, create: bool = False) -> Store:
         >>> [space.model for space in open_store("shop").spaces()]
         ['toy']
     """
-    record = STORES["lancedb"]
-    store: Store = getattr(import_module(record.module), record.attribute)(path, create=create)
-    return store
+    place = parse_url(url)
+    record = STORES[place.kind]
+    documents = None if declarations is None else FileDocuments(declarations)
+    opened: Store = getattr(import_module(record.module), record.open)(place, create=create, documents=documents)
+    return opened

@@ -77,15 +77,15 @@ def kind_of(values: Iterable[Any]) -> Kind | None:
     return next((_KINDS[type(value)] for value in values if value is not None), None)
 
 
-def fitted(known: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """Columns as those that a space's rows carry already; whole numbers may join numbers, and rows without a value any.
+def fitted(known: Mapping[str, Any], columns: Mapping[str, list[Any]], *, some: bool = False) -> dict[str, list[Any]]:
+    """Columns as those that rows carry already; whole numbers may join numbers, and rows without a value any.
 
-    Raises `InvalidInput` for other columns, and for one of another kind.
+    Raises `InvalidInput` for other columns, for one of another kind and, unless some are enough, for fewer.
     """
-    if set(known) != set(columns):
+    if not set(columns) <= set(known) or (not some and len(columns) < len(known)):
         raise InvalidInput(
-            f"payload: rows of this space carry {sorted(known)}, came {sorted(columns)}; write the same ones, with None "
-            "where there is no value"
+            f"payload: rows of this store carry {sorted(known)}, came {sorted(columns)}; "
+            + ("write some of these" if some else "write the same ones, with None where there is no value")
         )
     joined = {}
     for name, values in columns.items():

@@ -16,7 +16,7 @@ from embridge.nearest import top_k
 from embridge.progress import Progress, silent
 from embridge.shapes import Float64
 from embridge.space import Space
-from embridge.stores.base import Store, scan_parts
+from embridge.stores.base import Store
 
 __all__ = ["AnnRecall", "ann_recall", "draw_queries"]
 
@@ -99,7 +99,7 @@ def ann_recall(
         progress(i + 1, len(queries), "search by the store")
     exact = _Exact(queries, k, answers, one_set=one_set)
     total, done = store.count(queries.space), 0
-    for part in scan_parts(store, queries.space, rows=_CHUNK_ROWS):
+    for part in store.scan(queries.space, rows=_CHUNK_ROWS):
         exact.take(part)
         done += len(part)
         progress(done, total, "exact search")
@@ -136,7 +136,7 @@ def draw_queries(store: Store, space: Space, count: int, *, seed: int = 0) -> Em
     generator = np.random.default_rng(seed)
     draws, ids = np.empty(0), np.empty(0, object)
     vectors = np.empty((0, space.dim), np.float32)
-    for part in scan_parts(store, space, rows=_CHUNK_ROWS):
+    for part in store.scan(space, rows=_CHUNK_ROWS):
         new = generator.random(len(part))
         usable = _ranked(part)
         draws = np.concatenate([draws, new[usable]])

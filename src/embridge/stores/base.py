@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from embridge.embeddings import Embeddings
-from embridge.errors import InvalidInput, SpaceMismatch
+from embridge.errors import InvalidInput
 from embridge.nearest import Hits
 from embridge.space import Space
-from embridge.stores._columns import plain, plain_column, require_text
+from embridge.stores._columns import plain
+from embridge.stores.capabilities import Capabilities
+from embridge.stores.documents import Documents
+from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table
 
 __all__ = [
     "Capabilities",
@@ -18,11 +21,9 @@ __all__ = [
     "Filter",
     "Payload",
     "Store",
-    "require_held",
-    "require_ids",
-    "require_payload",
-    "scan_parts",
 ]
+
+SCAN_ROWS = 8_192
 
 Payload = Mapping[str, Sequence[Any]]
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
@@ -77,33 +78,15 @@ Filter = tuple[Condition, ...]
 """All conditions must hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a store can do, as data: contract checks skip visibly what it cannot.
-
-    Attributes:
-        exact: Search finds the nearest rows, always.
-        filter: Search takes conditions on the payload.
-        persistent: What was written is there after the process ends.
-        exact_scores: The score of a hit is what the space's metric says, to rounding, whatever an index stores.
-
-    Examples:
-        >>> Capabilities(exact=True, filter=True, persistent=False).exact
-        True
-    """
-
-    exact: bool
-    filter: bool
-    persistent: bool
-    exact_scores: bool = True
-
-
 @runtime_checkable
 class Store(Protocol):
     """A vector database as this library uses it. See `embridge.testing.check_store`.
 
-    A store holds vectors of the spaces that were added to it and of no other: a row or a query of another space is
-    refused with `SpaceMismatch`, also at the same dimension.
+    A store holds vectors of the spaces that were added to it, or adopted, and of no other: a row or a query of another
+    space is refused with `SpaceMismatch`, also at the same dimension. What another process adds or adopts is seen.
+
+    Ids are text here. Where the database has whole numbers or UUIDs, they are written as text and found by it. Ids come in
+    the database's order: text by code points, whole numbers and UUIDs by value.
     """
 
     @property
@@ -111,29 +94,83 @@ class Store(Protocol):
         """What the store can do."""
         ...
 
+    @property
+    def documents(self) -> Documents:
+        """Where declarations and the state of a rollout stand."""
+        ...
+
+    def tables(self) -> list[Table]:
+        """What the store's URL points at, declared or not; of a database without a named table, all of its tables."""
+        ...
+
     def spaces(self) -> list[Space]:
         """The spaces held."""
+        ...
+
+    def declaration(self, space: Space) -> Declaration:
+        """Where the vectors of a space stand, and what was said of them."""
+        ...
+
+    def adopt(self, declaration: Declaration) -> None:
+        """Declare of which space the vectors of a table are that was there before; changes no row.
+
+        Raises `StoreError` for a table or column that is not there, for vectors of another dimension, and for ids that
+        repeat. Declaring the same twice is declaring it once; for a place of another space it is refused, until that is
+        forgotten.
+        """
+        ...
+
+    def forget(self, space: Space) -> None:
+        """Take an adopted space's declaration back; its vectors stay."""
         ...
 
     def add_space(self, space: Space) -> None:
         """Make room for vectors of a space; nothing happens if it is there."""
         ...
 
+    def drop_space(self, space: Space) -> None:
+        """Delete all vectors of a space, and its room. There is no way back."""
+        ...
+
     def count(self, space: Space) -> int:
         """How many rows have a vector of that space."""
         ...
 
+    def ids(self, space: Space, *, after: str | None = None, limit: int) -> list[str]:
+        """Up to ``limit`` ids of the rows that have a vector of that space, in order, those after ``after``."""
+        ...
+
+    def missing(self, space: Space, of: Space, *, after: str | None = None, limit: int) -> list[str]:
+        """The same of the rows that have a vector of ``of`` and none of ``space``: the work list of a backfill."""
+        ...
+
     def upsert(self, rows: Embeddings, payload: Payload | None = None) -> None:
-        """Write rows, replacing those of the same id: doing it twice is doing it once.
+        """Write rows, replacing the vectors of those of the same id: doing it twice is doing it once.
 
         payload: columns of one value a row: text, true or false, whole numbers of 64 bits, finite numbers, or None where
         there is no value. All rows of a space carry the same columns. A column takes the kind of its first values, and
-        keeps it; whole numbers may join numbers. Whole or not at all. See `require_payload`.
+        keeps it; whole numbers may join numbers. Whole or not at all. See `require_payload`. Where rows are shared, some
+        columns or none may come for rows that are there: the others keep their values, and are without one in new rows.
         """
         ...
 
-    def scan(self, space: Space, *, after: str | None = None, limit: int) -> Embeddings | None:
-        """Up to ``limit`` rows in order of id, those after ``after``; None where there are no more."""
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete rows, with their vectors of all spaces; ids that are not there change nothing."""
+        ...
+
+    def scan(self, space: Space, *, rows: int = SCAN_ROWS) -> Iterator[Embeddings]:
+        """All rows of a space, in parts of at most ``rows``, in whatever order is quick; memory holds a few parts.
+
+        Raises `StoreError`, naming ids, for vectors that cannot be used; `raw` gives those too.
+        """
+        ...
+
+    def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
+        """The same of any place, declared or not, with whatever its rows hold."""
+        ...
+
+    def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:
+        """The rows of those ids that have a vector of the space, in that order; the others are left out."""
         ...
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
@@ -145,101 +182,28 @@ class Store(Protocol):
         ...
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
-        """The payload columns of those rows, in that order; raises `InvalidInput` for an id that is not there."""
+        """The payload columns of those rows, in that order; raises `InvalidInput` for an id that is not there.
+
+        In an adopted table these are the columns of text, truths and numbers; dates, times and UUIDs come as text.
+        """
         ...
 
+    def column(self, space: Space, ids: Sequence[str], name: str) -> list[Any]:
+        """One column of those rows as the database has it, bytes and lists too; None for ids that are not there."""
+        ...
 
-def scan_parts(store: Store, space: Space, *, rows: int) -> Iterator[Embeddings]:
-    """Read all rows of a space in order of id, in parts.
+    def indexes(self, space: Space) -> list[IndexState]:
+        """The indexes on the vectors of a space."""
+        ...
 
-    Args:
-        store: The store.
-        space: The space of the rows.
-        rows: How many rows a part has at most.
+    def read_state(self) -> dict[str, Any] | None:
+        """The rollout's state, a small document; None where there is none."""
+        ...
 
-    Yields:
-        The parts.
+    def swap_state(self, expected: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        """Replace the state if it is the expected one; of two writers that expect the same, exactly one gets True."""
+        ...
 
-    Examples:
-        >>> import numpy as np
-        >>> from embridge.stores import MemoryStore
-        >>> store = MemoryStore(Space("toy", "1", 3))
-        >>> store.upsert(Embeddings.of(np.eye(3, dtype=np.float32), Space("toy", "1", 3), ["c", "a", "b"]))
-        >>> [part.ids for part in scan_parts(store, Space("toy", "1", 3), rows=2)]
-        [('a', 'b'), ('c',)]
-    """
-    after = None
-    while (part := store.scan(space, after=after, limit=rows)) is not None:
-        yield part
-        after = part.ids[-1]
-
-
-def require_held(spaces: Sequence[Space], space: Space, *, what: str) -> None:
-    """Refuse vectors of a space that a store does not hold.
-
-    Args:
-        spaces: What the store holds.
-        space: The space of the vectors.
-        what: What the message calls the call.
-
-    Raises:
-        SpaceMismatch: The store does not hold the space.
-
-    Examples:
-        >>> require_held([Space("toy", "1", 3)], Space("toy", "1", 3), what="search")
-    """
-    if space in spaces:
-        return
-    names = "; ".join(map(str, spaces)) or "none yet"
-    same_dim = [s for s in spaces if s.dim == space.dim]
-    warning = " Equal dimensions do not make vectors comparable." if same_dim else ""
-    raise SpaceMismatch(
-        f"{what}: came vectors of {space}; this store holds: {names}.{warning} Map them with an upgrade into a space "
-        "it holds, or add the new space beside the old with add_space"
-    )
-
-
-def require_payload(payload: Payload | None, rows: int) -> dict[str, list[Any]]:
-    """Payload columns as lists of Python's own values, each as long as the rows.
-
-    Args:
-        payload: Columns by name, or None.
-        rows: How many rows there are.
-
-    Returns:
-        The columns.
-
-    Raises:
-        InvalidInput: A column is of another length, its name cannot be used, or a value is no text, number or truth; the
-            message names the row, counted from 0.
-
-    Examples:
-        >>> require_payload({"kind": ("shoe", None)}, 2)
-        {'kind': ['shoe', None]}
-    """
-    columns = {name: list(values) for name, values in (payload or {}).items()}
-    for name, values in columns.items():
-        if not name.isidentifier() or name.startswith("_") or name in ("id", "vector"):
-            raise InvalidInput(f"payload column {name!r}: use a plain name, not id, vector or one that begins with _")
-        if len(values) != rows:
-            raise InvalidInput(f"payload column {name!r} has {len(values)} values for {rows} rows")
-    return {name: plain_column(name, values) for name, values in columns.items()}
-
-
-def require_ids(ids: Sequence[str]) -> None:
-    """Refuse ids that no database can hold: those with half of a surrogate pair.
-
-    Args:
-        ids: Non-empty texts, as `Embeddings` has them.
-
-    Raises:
-        InvalidInput: There is such an id.
-
-    Examples:
-        >>> require_ids(["it's 17", "größe"])
-    """
-    try:
-        require_text("".join(ids))
-    except ValueError as error:
-        bad = next(name for name in ids if any("\ud800" <= letter <= "\udfff" for letter in name))
-        raise InvalidInput(f"ids: {bad!r:.60} holds half of a surrogate pair; write it as valid text") from error
+    def close(self) -> None:
+        """Let go of connections and files; a closed store cannot be used."""
+        ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -22,15 +22,28 @@ from embridge.stores._columns import require_comparable
 from embridge.stores._lance_columns import SPACE_KEY, as_rows, as_table, kinds_of, ready, schema_of, values_of
 from embridge.stores._lance_filters import literal, sql
 from embridge.stores._lance_search import nearest
-from embridge.stores.base import Capabilities, Filter, Payload, require_held, require_ids, require_payload
+from embridge.stores.base import SCAN_ROWS, Filter, Payload
+from embridge.stores.capabilities import Capabilities
+from embridge.stores.checks import (
+    require_column,
+    require_held,
+    require_ids,
+    require_limit,
+    require_payload,
+    require_present,
+)
+from embridge.stores.documents import STATE, Documents, FileDocuments
+from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, VectorColumn, checked_parts
+from embridge.stores.urls import StoreUrl
 
-__all__ = ["LanceStore"]
+__all__ = ["LanceStore", "open_lance"]
 
 _T = TypeVar("_T")
 
 _PREFIX = "space_"
 _SHORTEST, _LONGEST = 1e-15, 1e15  # beyond, LanceDB's squared lengths leave float32
 _SHOWN = 5
+_PAGE_ROWS = 1_000
 
 
 @final
@@ -93,6 +106,18 @@ class LanceStore:
         name, schema = _PREFIX + space.id, schema_of(space)
         self._tables[space] = _ended(lambda: self._database.create_table(name, schema=schema, exist_ok=True))
 
+    def drop_space(self, space: Space) -> None:
+        self._table(space, "drop_space")
+        self._read(lambda: _ended(lambda: self._database.drop_table(_PREFIX + space.id)))
+        del self._tables[space]
+
+    def tables(self) -> list[Table]:
+        return [self._described(name) for name in self._read(self._names)]
+
+    def declaration(self, space: Space) -> Declaration:
+        require_held(self.spaces(), space, what="declaration")
+        return Declaration(space, Place(_PREFIX + space.id, "vector", "id"), adopted=False)
+
     def count(self, space: Space) -> int:
         return int(self._table(space, "count").count_rows())
 
@@ -112,19 +137,49 @@ class LanceStore:
                 f"{self.path}: {len(rows)} rows were not written, the earlier ones stand: {error}"
             ) from error
 
-    def scan(self, space: Space, *, after: str | None = None, limit: int) -> Embeddings | None:
-        table = self._table(space, "scan")
-        if limit < 1:
-            raise InvalidInput(f"scan: limit is at least 1, came {limit}")
+    def ids(self, space: Space, *, after: str | None = None, limit: int) -> list[str]:
+        table = self._table(space, "ids")
+        require_limit(limit, what="ids")
         ordering = require("lancedb.query", extra="lancedb").ColumnOrdering(column_name="id")
-        query = table.search().order_by([ordering]).select(["id", "vector"]).limit(limit)
+        query = table.search().order_by([ordering]).select(["id"]).limit(limit)
         found = self._fetch(query if after is None else query.where(f"id > {literal(after)}"))
-        return as_rows(found, space) if len(found) else None
+        return found["id"].to_pylist()
+
+    def missing(self, space: Space, of: Space, *, after: str | None = None, limit: int) -> list[str]:
+        table = self._table(space, "missing")
+        require_limit(limit, what="missing")
+        missing: list[str] = []
+        while len(missing) < limit and (names := self.ids(of, after=after, limit=_PAGE_ROWS)):
+            held = set(self._found(table, names, ["id"])["id"].to_pylist())
+            missing += [name for name in names if name not in held]
+            after = names[-1]
+        return missing[:limit]
+
+    def delete(self, ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), _PAGE_ROWS):
+            where = _among(ids[start : start + _PAGE_ROWS])
+            for table in self._tables.values():
+                self._read(partial(_ended, partial(table.delete, where)))
+
+    def scan(self, space: Space, *, rows: int = SCAN_ROWS) -> Iterator[Embeddings]:
+        self._table(space, "scan")
+        return checked_parts(self.raw(self.declaration(space).place, rows=rows), space, what=str(self.path))
+
+    def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
+        require_limit(rows, what="scan")
+        held = [table for space, table in self._tables.items() if self.declaration(space).place == place]
+        if not held:
+            raise StoreError(f"{self.path} holds no vectors {place.vector!r} in a table {place.table!r}")
+        return self._parts(held[0], rows)
+
+    def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:
+        found = self._found(self._table(space, "fetch"), ids, ["id", "vector"])
+        rows, row_of = as_rows(found, space), {name: row for row, name in enumerate(found["id"].to_pylist())}
+        return rows.take([row_of[name] for name in dict.fromkeys(ids) if name in row_of])
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
         table = self._table(queries.space, "search")
-        if k < 1:
-            raise InvalidInput(f"search: k is at least 1, came {k}")
+        require_limit(k, what="search")
         if queries.space.metric == "l2":
             _require_measurable(queries)
         kinds = kinds_of(table.schema)
@@ -148,7 +203,47 @@ class LanceStore:
         if not ids:
             return {column: [] for column in kinds_of(schema)}
         stored = [name for name in kinds_of(schema) if name in schema.names]
-        return values_of(self._rows_of(table, ids, ["id", *stored]), schema)
+        found = self._found(table, ids, ["id", *stored])
+        row_of = {name: row for row, name in enumerate(found["id"].to_pylist())}
+        require_present(ids, row_of)
+        return values_of(found.take([row_of[name] for name in ids]), schema)
+
+    def column(self, space: Space, ids: Sequence[str], name: str) -> list[Any]:
+        table = self._table(space, "column")
+        require_column(name, kinds_of(table.schema))
+        if name not in table.schema.names:
+            return [None] * len(ids)
+        found = self._found(table, ids, ["id", name])
+        value_of = dict(zip(found["id"].to_pylist(), found[name].to_pylist(), strict=True))
+        return [value_of.get(one) for one in ids]
+
+    def indexes(self, space: Space) -> list[IndexState]:
+        table = self._table(space, "indexes")
+        states = []
+        for index in self._read(table.list_indices):
+            if "vector" in index.columns and (held := self._read(partial(table.index_stats, index.name))) is not None:
+                metric, inside, outside = str(held.distance_type), held.num_indexed_rows, held.num_unindexed_rows
+                states.append(IndexState(index.name, str(held.index_type), metric, inside, outside))  # type: ignore[arg-type]
+        return states
+
+    def read_state(self) -> dict[str, Any] | None:
+        return self.documents.read(STATE)
+
+    def swap_state(self, expected: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        return self.documents.swap(STATE, expected, new)
+
+    def close(self) -> None:
+        pass
+
+    def _parts(self, table: Any, rows: int) -> Iterator[RawRows]:
+        batches = self._read(lambda: table.search().select(["id", "vector"]).to_batches(rows))
+        while (batch := self._read(lambda: next(batches, None))) is not None:
+            vectors = batch["vector"].flatten().to_numpy().reshape(len(batch), -1)
+            yield RawRows(tuple(batch["id"].to_pylist()), vectors)
+
+    def _found(self, table: Any, ids: Sequence[str], columns: list[str]) -> Any:
+        """Those columns of the rows of those ids, in any order."""
+        return self._fetch(table.search().where(_among(ids)).select(columns).limit(len(ids)))
 
     def _names(self) -> list[str]:
         """All tables of the folder, made by this library or not."""
@@ -159,6 +254,27 @@ class LanceStore:
             token = page.page_token
             if not token:
                 return names
+
+    def _described(self, name: str) -> Table:
+        table = self._read(partial(self._database.open_table, name))
+        columns, vectors = {}, {}
+        for column in table.schema:
+            if (dim := getattr(column.type, "list_size", None)) is not None:
+                vectors[column.name] = VectorColumn(dim)
+            else:
+                columns[column.name] = str(column.type)
+        return Table(name, int(self._read(table.count_rows)), vectors, columns)
+
+    def adopt(self, declaration: Declaration) -> None:
+        raise StoreError(f"{self.path}: tables of others cannot be adopted yet")
+
+    def forget(self, space: Space) -> None:
+        require_held(self.spaces(), space, what="forget")
+        raise StoreError(f"{space} was not adopted; drop_space deletes its vectors")
+
+    @property
+    def documents(self) -> Documents:
+        return FileDocuments(self.path / "embridge.json")
 
     def _open(self, name: str) -> tuple[Space | None, Any]:
         table = self._database.open_table(name)
@@ -202,15 +318,14 @@ class LanceStore:
         except (ValueError, RuntimeError, OSError) as error:
             raise StoreError(f"{self.path} cannot be read: {error}; restore it from a copy") from error
 
-    def _rows_of(self, table: Any, ids: Sequence[str], columns: list[str]) -> Any:
-        """Those columns of those ids, in that order."""
-        where = f"id IN ({', '.join(map(literal, dict.fromkeys(ids)))})"
-        found = self._fetch(table.search().where(where).select(columns).limit(len(ids)))
-        row_of = {name: row for row, name in enumerate(found["id"].to_pylist())}
-        missing = [i for i in ids if i not in row_of]
-        if missing:
-            raise InvalidInput(f"{len(missing)} ids are not in the store, first {missing[0]!r}")
-        return found.take([row_of[i] for i in ids])
+
+def open_lance(url: StoreUrl, *, create: bool, documents: Documents | None) -> LanceStore:  # noqa: ARG001
+    """The store in a folder; see `embridge.stores.open_store`."""
+    return LanceStore(url.location, create=create)
+
+
+def _among(ids: Sequence[str]) -> str:
+    return f"id IN ({', '.join(map(literal, dict.fromkeys(ids)))})" if ids else "false"
 
 
 def _ended(write: Callable[[], _T]) -> _T:

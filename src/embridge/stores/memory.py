@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
 
 from embridge.embeddings import Embeddings
-from embridge.errors import InvalidInput
+from embridge.errors import StoreError
 from embridge.nearest import Hits, search
 from embridge.space import Space
 from embridge.stores._columns import Kind, fitted, kind_of, meets, require_comparable
-from embridge.stores.base import Capabilities, Filter, Payload, require_held, require_ids, require_payload
+from embridge.stores.base import SCAN_ROWS, Filter, Payload
+from embridge.stores.capabilities import Capabilities
+from embridge.stores.checks import (
+    require_column,
+    require_held,
+    require_ids,
+    require_limit,
+    require_payload,
+    require_present,
+)
+from embridge.stores.documents import STATE, Documents, MemoryDocuments
+from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, VectorColumn, checked_parts
+from embridge.stores.urls import StoreUrl
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryStore", "open_memory"]
+
+_TABLE = "rows"
 
 
 @final
@@ -32,26 +46,56 @@ class MemoryStore:
         (('a',),)
     """
 
-    capabilities: ClassVar[Capabilities] = Capabilities(exact=True, filter=True, persistent=False)
+    capabilities: ClassVar[Capabilities] = Capabilities(exact=True, filter=True, persistent=False, shared_rows=True)
 
     def __init__(self, *spaces: Space) -> None:
+        self.documents = MemoryDocuments()
         self._vectors: dict[Space, dict[str, np.ndarray]] = {}
-        self._payload: dict[Space, dict[str, dict[str, Any]]] = {}
-        self._kinds: dict[Space, dict[str, Kind | None]] = {}
+        self._records: dict[str, dict[str, Any]] = {}
+        self._kinds: dict[str, Kind | None] = {}
         for space in spaces:
             self.add_space(space)
+
+    def tables(self) -> list[Table]:
+        vectors = {space.id: VectorColumn(space.dim, space.metric) for space in self._vectors}
+        columns = {name: kind or "nothing" for name, kind in self._kinds.items()}
+        return [Table(_TABLE, len(self._records), vectors, columns, id="id")]
 
     def spaces(self) -> list[Space]:
         return list(self._vectors)
 
+    def declaration(self, space: Space) -> Declaration:
+        require_held(self.spaces(), space, what="declaration")
+        return Declaration(space, Place(_TABLE, space.id, "id"), adopted=False)
+
+    def adopt(self, declaration: Declaration) -> None:
+        raise StoreError("a store in memory has no table that was there before; add the space and upsert its rows")
+
+    def forget(self, space: Space) -> None:
+        require_held(self.spaces(), space, what="forget")
+        raise StoreError(f"{space} was not adopted; drop_space deletes its vectors")
+
     def add_space(self, space: Space) -> None:
         self._vectors.setdefault(space, {})
-        self._payload.setdefault(space, {})
-        self._kinds.setdefault(space, {})
+
+    def drop_space(self, space: Space) -> None:
+        require_held(self.spaces(), space, what="drop_space")
+        del self._vectors[space]
 
     def count(self, space: Space) -> int:
         require_held(self.spaces(), space, what="count")
         return len(self._vectors[space])
+
+    def ids(self, space: Space, *, after: str | None = None, limit: int) -> list[str]:
+        require_held(self.spaces(), space, what="ids")
+        require_limit(limit, what="ids")
+        return _following(self._vectors[space], after)[:limit]
+
+    def missing(self, space: Space, of: Space, *, after: str | None = None, limit: int) -> list[str]:
+        for each in (space, of):
+            require_held(self.spaces(), each, what="missing")
+        require_limit(limit, what="missing")
+        return _following(self._vectors[of].keys() - self._vectors[space].keys(), after)[:limit]
 
     def upsert(self, rows: Embeddings, payload: Payload | None = None) -> None:
         require_held(self.spaces(), rows.space, what="upsert")
@@ -59,24 +103,44 @@ class MemoryStore:
         if len(rows) == 0:
             return
         require_ids(rows.ids)
-        records, kinds = self._payload[rows.space], self._kinds[rows.space]
-        columns = fitted(kinds, columns) if records else columns
-        payloads = ({column: values[i] for column, values in columns.items()} for i in range(len(rows)))
-        payload_of = dict(zip(rows.ids, payloads, strict=True))  # prepared first: an interrupt leaves no half
-        self._kinds[rows.space] = {name: kinds.get(name) or kind_of(values) for name, values in columns.items()}
+        if self._kinds:
+            columns = fitted(self._kinds, columns, some=True)
+        payloads = [{name: values[i] for name, values in columns.items()} for i in range(len(rows))]
+        blank = dict.fromkeys(self._kinds)  # prepared first: an interrupt leaves no half
+        records = {name: self._records.get(name, blank) | one for name, one in zip(rows.ids, payloads, strict=True)}
+        if not self._kinds and columns:
+            self._records = {name: dict.fromkeys(columns) | record for name, record in self._records.items()}
+        self._kinds |= {name: self._kinds.get(name) or kind_of(values) for name, values in columns.items()}
         self._vectors[rows.space].update(zip(rows.ids, np.array(rows.vectors), strict=True))
-        records.update(payload_of)
+        self._records.update(records)
 
-    def scan(self, space: Space, *, after: str | None = None, limit: int) -> Embeddings | None:
+    def delete(self, ids: Sequence[str]) -> None:
+        for name in ids:
+            self._records.pop(name, None)
+            for vectors in self._vectors.values():
+                vectors.pop(name, None)
+
+    def scan(self, space: Space, *, rows: int = SCAN_ROWS) -> Iterator[Embeddings]:
         require_held(self.spaces(), space, what="scan")
-        if limit < 1:
-            raise InvalidInput(f"scan: limit is at least 1, came {limit}")
-        return self._rows(space, sorted(i for i in self._vectors[space] if after is None or i > after)[:limit])
+        return checked_parts(self.raw(self.declaration(space).place, rows=rows), space, what="the store in memory")
+
+    def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
+        require_limit(rows, what="scan")
+        held = [vectors for space, vectors in self._vectors.items() if Place(_TABLE, space.id, "id") == place]
+        if not held:
+            raise StoreError(f"the store in memory holds no vectors {place.vector!r}")
+        return self._parts(held[0], rows)
+
+    def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:
+        require_held(self.spaces(), space, what="fetch")
+        held = self._vectors[space]
+        names = tuple(name for name in dict.fromkeys(ids) if name in held)
+        vectors = np.stack([held[name] for name in names]) if names else np.empty((0, space.dim), np.float32)
+        return Embeddings(names, vectors, space)
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
         require_held(self.spaces(), queries.space, what="search")
-        if k < 1:
-            raise InvalidInput(f"search: k is at least 1, came {k}")
+        require_limit(k, what="search")
         gallery = self._findable(queries.space, filter)
         asked = np.flatnonzero(_with_direction(queries.vectors, queries.space))
         if gallery is None or not len(asked):
@@ -91,25 +155,54 @@ class MemoryStore:
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
         require_held(self.spaces(), space, what="payload")
-        records = self._payload[space]
-        missing = [i for i in ids if i not in records]
-        if missing:
-            raise InvalidInput(f"payload: {len(missing)} ids are not in the store, first {missing[0]!r}")
-        return {column: [records[i][column] for i in ids] for column in self._kinds[space]}
+        require_present(ids, self._records)
+        return {column: [self._records[i][column] for i in ids] for column in self._kinds}
+
+    def column(self, space: Space, ids: Sequence[str], name: str) -> list[Any]:
+        require_held(self.spaces(), space, what="column")
+        require_column(name, self._kinds)
+        return [self._records[i][name] if i in self._records else None for i in ids]
+
+    def indexes(self, space: Space) -> list[IndexState]:
+        require_held(self.spaces(), space, what="indexes")
+        return []
+
+    def read_state(self) -> dict[str, Any] | None:
+        return self.documents.read(STATE)
+
+    def swap_state(self, expected: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        return self.documents.swap(STATE, expected, new)
+
+    def close(self) -> None:
+        pass
+
+    def _parts(self, vectors: dict[str, np.ndarray], rows: int) -> Iterator[RawRows]:
+        names = list(vectors)
+        for start in range(0, len(names), rows):
+            part = [name for name in names[start : start + rows] if name in vectors]
+            if part:
+                yield RawRows(tuple(part), np.stack([vectors[name] for name in part]))
 
     def _findable(self, space: Space, filter: Filter) -> Embeddings | None:
         """The rows that meet the filter and that the metric ranks, in order of id."""
         for condition in filter:
-            require_comparable(condition, self._kinds[space])
-        records = self._payload[space]
-        met = (name for name, row in records.items() if all(meets(row[one.column], one) for one in filter))
-        rows = self._rows(space, sorted(met))
-        return None if rows is None else _of_some(rows, _with_direction(rows.vectors, space))
-
-    def _rows(self, space: Space, ids: list[str]) -> Embeddings | None:
-        if not ids:
+            require_comparable(condition, self._kinds)
+        names = sorted(
+            name for name in self._vectors[space] if all(meets(self._records[name][one.column], one) for one in filter)
+        )
+        if not names:
             return None
-        return Embeddings(tuple(ids), np.stack([self._vectors[space][i] for i in ids]), space)
+        rows = self.fetch(space, names)
+        return _of_some(rows, _with_direction(rows.vectors, space))
+
+
+def open_memory(url: StoreUrl, *, create: bool, documents: Documents | None) -> MemoryStore:  # noqa: ARG001
+    """An empty store in memory; see `embridge.stores.open_store`."""
+    return MemoryStore()
+
+
+def _following(ids: Iterable[str], after: str | None) -> list[str]:
+    return sorted(name for name in ids if after is None or name > after)
 
 
 def _with_direction(vectors: np.ndarray, space: Space) -> np.ndarray:

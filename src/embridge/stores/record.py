@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embridge.stores.base import Capabilities
+from embridge.stores.capabilities import Capabilities
 
 __all__ = ["StoreRecord"]
 
@@ -16,17 +16,19 @@ class StoreRecord:
     Attributes:
         module: The module to import.
         attribute: The class in it.
+        open: The function in it that opens a `StoreUrl`: ``(url, *, create, documents)``.
         capabilities: What it can do while nothing but this library has written to it; an index that its vendor builds
             may make it approximate, which ``Store.capabilities`` says then.
         extra: The extra to install; None where the base install is enough.
 
     Examples:
         >>> exact = Capabilities(exact=True, filter=True, persistent=False)
-        >>> StoreRecord("embridge.stores.memory", "MemoryStore", exact).extra is None
+        >>> StoreRecord("embridge.stores.memory", "MemoryStore", "open_memory", exact).extra is None
         True
     """
 
     module: str
     attribute: str
+    open: str
     capabilities: Capabilities
     extra: str | None = None

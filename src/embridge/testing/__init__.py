@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from embridge.errors import require
 from embridge.testing.adapters import check_adapter
+from embridge.testing.adopted import ForeignTable, check_adopted_store
 from embridge.testing.encoders import check_encoder
 from embridge.testing.methods import check_method
 from embridge.testing.stores import check_store
@@ -16,7 +17,16 @@ from embridge.testing.stores import check_store
 if TYPE_CHECKING:
     from embridge.testing.objectives import ToyUpgrade, check_objective
 
-__all__ = ["ToyUpgrade", "check_adapter", "check_encoder", "check_method", "check_objective", "check_store"]
+__all__ = [
+    "ForeignTable",
+    "ToyUpgrade",
+    "check_adapter",
+    "check_adopted_store",
+    "check_encoder",
+    "check_method",
+    "check_objective",
+    "check_store",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from embridge.stores.base import Store
 from embridge.stores.memory import MemoryStore
 from embridge.testing._expect import expect, expect_close, expect_equal, expect_refusal
 from embridge.testing._store_payload import check_columns, check_filters, check_names, check_values
+from embridge.testing._store_rows import check_deleting, check_documents, check_reading, check_two_spaces, vectors_of
 
 __all__ = ["MakeStore", "check_store"]
 
@@ -26,6 +27,7 @@ MakeStore = Callable[[Sequence[Space], Path], Store]
 
 _ROWS, _DIM, _K = 40, 6, 5
 _COSINE, _DOT, _L2 = (Space("contract", "1", _DIM, metric) for metric in ("cosine", "dot", "l2"))
+_ABILITIES = (("exact_scores", "scores"), ("payload", "payload"), ("filter", "filters"), ("persistent", "reopening"))
 _QUOTES = "it's 'quoted' \"twice\"; -- \\ % _"
 
 
@@ -35,7 +37,10 @@ def check_store(make_store: MakeStore) -> list[str]:
     - adding a space twice is adding it once; rows and queries of a space that was not added are refused with
       `SpaceMismatch`, also at the same dim;
     - writing twice is writing once, and replaces rows of the same id; ``count`` and ``payload`` follow;
-    - ``scan`` gives rows in order of id, resumes after any of them, and ends with None;
+    - ``scan`` and ``raw`` give every row once, in parts; ``ids`` pages in order of id; ``fetch`` leaves out what is not there;
+    - vectors of two spaces stand side by side: ``missing`` lists what a backfill has to do, ``drop_space`` ends one;
+    - deleted rows are gone from all spaces;
+    - ``swap_state`` lets exactly one of two writers win, which every client sees;
     - ``search`` equals the exact `MemoryStore` for all metrics (nine of ten hits, where not exact), gives fewer hits
       where there are fewer rows, and none without rows; the score of a hit is what the metric says; rows of one score
       come in order of id, and zeros are not found under cosine;
@@ -63,23 +68,22 @@ def check_store(make_store: MakeStore) -> list[str]:
         locations = (Path(folder) / str(i) for i in range(1_000))
         _check_spaces(make_store([_COSINE], next(locations)))
         _check_writing(make_store([_COSINE], next(locations)))
-        _check_scan(make_store([_COSINE], next(locations)))
+        for check in (check_reading, check_two_spaces, check_deleting):
+            check(make_store([_COSINE], next(locations)), _COSINE)
         _check_refusals(make_store([_COSINE], next(locations)))
         for space in (_COSINE, _DOT, _L2):
             _check_search(make_store([space], next(locations)), space)
             _check_ties(make_store([space], next(locations)), space)
-        for check in (check_values, check_columns, check_names):
-            check(make_store([_COSINE], next(locations)), _COSINE)
         able = make_store([], next(locations)).capabilities
+        for check in (check_values, check_columns, check_names) if able.payload else ():
+            check(make_store([_COSINE], next(locations)), _COSINE)
+        location = next(locations)
+        check_documents(make_store([], location), (lambda: make_store([], location)) if able.persistent else None)
         if able.filter:
             check_filters(make_store([_COSINE], next(locations)), _COSINE, _expect_hits)
         if able.persistent:
             _check_reopening(make_store, next(locations))
-    return [
-        f"{what}: capabilities.{name} is False"
-        for name, what in (("exact_scores", "scores"), ("filter", "filters"), ("persistent", "reopening"))
-        if not getattr(able, name)
-    ]
+    return [f"{what}: capabilities.{name} is False" for name, what in _ABILITIES if not getattr(able, name)]
 
 
 def _rows(space: Space = _COSINE, *, seed: int = 0) -> Embeddings:
@@ -109,7 +113,7 @@ def _check_spaces(store: Store) -> None:
     for what, call in {
         "upsert": lambda: store.upsert(rows),
         "search": lambda: store.search(rows, 1),
-        "scan": lambda: store.scan(other, limit=1),
+        "scan": lambda: list(store.scan(other)),
         "count": lambda: store.count(other),
         "payload": lambda: store.payload(other, list(rows.ids[:1])),
     }.items():
@@ -123,69 +127,43 @@ def _check_spaces(store: Store) -> None:
 def _check_writing(store: Store) -> None:
     rows, payload = _rows(), _payload()
     expect_equal(0, store.count(_COSINE), "count of a new store")
-    expect(store.scan(_COSINE, limit=1) is None, "scan of a new store: expected None, came rows")
-    store.upsert(rows.take([]))
-    store.upsert(rows, payload)
-    store.upsert(rows, payload)
-    expect_equal(_ROWS, store.count(_COSINE), "count after writing the same rows twice")
-    expect_equal(payload, store.payload(_COSINE, list(rows.ids)), "payload read back")
-    backwards = store.payload(_COSINE, list(rows.ids[::-1]))
-    expect_equal(payload["number"][::-1], backwards["number"], "payload in the order asked for")
     changed = _rows(seed=1).take([4, 2])
-    store.upsert(changed, {name: values[:2] for name, values in payload.items()})
-    expect_equal(_ROWS, store.count(_COSINE), "count after replacing two rows")
-    expect_equal([0, 1], store.payload(_COSINE, list(changed.ids))["number"], "payload of replaced rows")
+    for part, rows_of_part in ((rows.take([]), 0), (rows, _ROWS), (rows, _ROWS), (changed, 2)):
+        values = {name: column[:rows_of_part] for name, column in payload.items()}
+        store.upsert(part, values if store.capabilities.payload and rows_of_part else None)
+    expect_equal(_ROWS, store.count(_COSINE), "count after writing the same rows twice and replacing two")
     expected = {
         **dict(zip(rows.ids, rows.vectors, strict=True)),
         **dict(zip(changed.ids, changed.vectors, strict=True)),
     }
-    found = store.scan(_COSINE, limit=10 * _ROWS)
-    expect(found is not None, "scan of written rows: expected rows, came None")
-    assert found is not None
-    _expect_vectors(expected, found)
-
-
-def _expect_vectors(expected: dict[str, np.ndarray], actual: Embeddings) -> None:
-    expect_equal(sorted(expected), list(actual.ids), "ids of a scan, in order")
-    vectors = np.stack([expected[name] for name in actual.ids])
-    expect(
-        vectors.tobytes() == np.ascontiguousarray(actual.vectors).tobytes(), "a scan: expected the vectors as written"
-    )
-
-
-def _check_scan(store: Store) -> None:
-    rows = _rows()
-    store.upsert(rows)
-    found: list[str] = []
-    after = None
-    for _ in range(_ROWS + 1):
-        part = store.scan(_COSINE, after=after, limit=7)
-        if part is None:
-            break
-        expect(0 < len(part) <= 7, f"scan with limit 7: expected 1 to 7 rows, came {len(part)}")
-        expect_equal(_COSINE, part.space, "space of a scan")
-        found += part.ids
-        after = part.ids[-1]
-    expect_equal(sorted(rows.ids), found, "ids of a resumed scan")
-    expect(store.scan(_COSINE, after="~" * 9, limit=1) is None, "scan after the last id: expected None, came rows")
+    written = {name: vector.tobytes() for name, vector in expected.items()}
+    expect_equal(written, vectors_of(store.scan(_COSINE)), "vectors of a scan")
+    if not store.capabilities.payload:
+        return
+    expect_equal([0, 1], store.payload(_COSINE, list(changed.ids))["number"], "payload of replaced rows")
+    others = [name for name in rows.ids[::-1] if name not in changed.ids]
+    row_of = {name: row for row, name in enumerate(rows.ids)}
+    read = {name: [values[row_of[one]] for one in others] for name, values in payload.items()}
+    expect_equal(read, store.payload(_COSINE, others), "payload in the order asked for")
 
 
 def _check_refusals(store: Store) -> None:
-    rows = _rows()
-    store.upsert(rows, {"number": list(range(_ROWS))})
-    foreign = {"number": list(range(_ROWS)), "unknown": [0] * _ROWS}
-    for what, call in {
-        "payload with a column that other rows lack": lambda: store.upsert(rows, foreign),
-        "payload without a column that other rows have": lambda: store.upsert(rows),
-        "payload of another length": lambda: store.upsert(rows, {"number": [1]}),
-        "payload of an unknown id": lambda: store.payload(_COSINE, ["nobody"]),
+    rows, numbers = _rows(), {"number": list(range(_ROWS))}
+    store.upsert(rows, numbers if store.capabilities.payload else None)
+    refused = {
         "search with k = 0": lambda: store.search(rows, 0),
-        "scan with limit 0": lambda: store.scan(_COSINE, limit=0),
-    }.items():
+        "payload of an unknown id": lambda: store.payload(_COSINE, ["nobody"]),
+        "payload with a column that other rows lack": lambda: store.upsert(rows, numbers | {"unknown": [0] * _ROWS}),
+    }
+    if store.capabilities.payload:
+        refused["payload of another length"] = lambda: store.upsert(rows, {"number": [1]})
+        if not store.capabilities.shared_rows:
+            refused["payload without a column that other rows have"] = lambda: store.upsert(rows)
+    for what, call in refused.items():
         expect_refusal(InvalidInput, call, what)
     expect_equal(_ROWS, store.count(_COSINE), "count after refused writes")
-    numbers = store.payload(_COSINE, list(rows.ids))["number"]
-    expect_equal(list(range(_ROWS)), numbers, "payload after refused writes")
+    if store.capabilities.payload:
+        expect_equal(numbers, store.payload(_COSINE, list(rows.ids)), "payload after refused writes")
 
 
 def _check_search(store: Store, space: Space) -> None:
@@ -247,14 +225,15 @@ def _expect_hits(expected: Hits, actual: Hits, what: str, *, exact: bool = True)
 
 
 def _check_reopening(make_store: MakeStore, location: Path) -> None:
-    rows, payload = _rows(), _payload()
     second = replace(_COSINE, revision="2")
     store = make_store([_COSINE, second], location)
+    rows, payload = _rows(), _payload() if store.capabilities.payload else None
     store.upsert(rows, payload)
     again = make_store([], location)
     expect_equal({_COSINE, second}, set(again.spaces()), "spaces after reopening")
     expect_equal((_ROWS, 0), (again.count(_COSINE), again.count(second)), "counts after reopening")
-    expect_equal(payload, again.payload(_COSINE, list(rows.ids)), "payload after reopening")
+    if payload is not None:
+        expect_equal(payload, again.payload(_COSINE, list(rows.ids)), "payload after reopening")
     again.upsert(rows, payload)
     expect_equal(_ROWS, again.count(_COSINE), "count after writing to the reopened store")
     queries = _rows(seed=2).take(range(3))
