@@ -214,7 +214,7 @@ PUBLIC = {
     "embridge.methods.least_squares": "Grid PENALTIES Path choose path_of require_spread",
     "embridge.methods.low_rank": "LowRank",
     "embridge.methods.mean_shift": "MeanShift",
-    "embridge.methods.moments": "Moments leading polar",
+    "embridge.methods.moments": "LEADING Moments WHOLE leading polar",
     "embridge.methods.neighbour_refinement": (
         "averaged mutual_pairs mutual_score nearest_rotation relative_targets shared_neighbours"
     ),
@@ -222,7 +222,7 @@ PUBLIC = {
     "embridge.methods.pair_rows": "Rows reversed_pairs split_rows",
     "embridge.methods.perceptron": "Perceptron",
     "embridge.methods.procrustes": "Procrustes",
-    "embridge.methods.projection": "PartWay Projection",
+    "embridge.methods.projection": "HasPartWay PartWay Projection",
     "embridge.methods.prompts": "prompt_shift rotation_fails",
     "embridge.methods.real_pairs": "RealPairs",
     "embridge.methods.record": "MethodRecord",
@@ -230,6 +230,7 @@ PUBLIC = {
     "embridge.methods.reweighted_procrustes": "ReweightedProcrustes fit_reweighted",
     "embridge.methods.ridge": "Ridge",
     "embridge.methods.signal": "check_signal own_is_higher require_spread",
+    "embridge.methods.spread": "evenly_spread",
     "embridge.methods.training_loop": "Data Outcome Task train train_by_loss",
     "embridge.methods.training_settings": "Training",
     "embridge.methods.unit_rows": "UnitRows WeighedRows",

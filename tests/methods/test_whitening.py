@@ -69,8 +69,8 @@ def test_of_few_pairs_the_usual_strength_is_taken():
 def test_leading_directions_decide_as_the_whole(monkeypatch):
     pairs = narrow()
     whole = chosen(pairs, kept_means=(1.0,))
-    monkeypatch.setattr(whitening, "_WHOLE", 4)
-    monkeypatch.setattr(whitening, "_LEADING", 11)
+    monkeypatch.setattr(whitening, "WHOLE", 4)
+    monkeypatch.setattr(whitening, "LEADING", 11)
     leading = chosen(pairs, kept_means=(1.0,))
     assert abs(leading.whitening - whole.whitening) <= 0.1 + 1e-9
     assert leading.agreement == pytest.approx(whole.agreement, abs=0.05)

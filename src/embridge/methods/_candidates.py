@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import InvalidInput, MissingExtra
 from embridge.evaluation import compatible
 from embridge.methods.base import Pairs
 from embridge.methods.candidate_scores import Search, scores_of_pairs
 from embridge.methods.choice import Candidate
+from embridge.methods.spread import evenly_spread
 from embridge.methods.training_settings import Training
 from embridge.progress import Progress, silent
 
@@ -122,7 +121,7 @@ class Candidates:
             )
         if not self._trained(name) or not fitted or (cross_modal and name == _FOR_IMAGES):
             return None
-        tried = train.take(np.linspace(0, len(train) - 1, min(len(train), _TRIED)).astype(np.int64))
+        tried = train.take(evenly_spread(len(train), _TRIED))
         rival = self._best(fitted, train, held_out)
         trial = {each: self._fit(_shortened(self._made(each)), tried) for each in (name, rival)}
         scores = scores_of_pairs(trial, tried, held_out, searches=self.searches, seed=self.seed).values

@@ -15,6 +15,7 @@ from embridge.evaluation.report import OLD, UPGRADED, Task
 from embridge.evaluation.statistics import Drawn, weighted_mean
 from embridge.methods.base import Pairs
 from embridge.methods.choice import JudgedQueries
+from embridge.methods.spread import evenly_spread
 from embridge.shapes import Float32, Float64
 
 __all__ = ["Scores", "Search", "scores_of_pairs", "scores_of_queries", "with_few_queries"]
@@ -85,7 +86,7 @@ def scores_of_pairs(
         >>> scores_of_pairs(upgrades, train, held_out).refused
         {}
     """
-    asked, known = _spread(len(held_out), _QUERIES), _spread(len(train), _ITEMS)
+    asked, known = evenly_spread(len(held_out), _QUERIES), evenly_spread(len(train), _ITEMS)
     sides = zip(held_out.unit_rows(asked), train.unit_rows(known), strict=True)
     new, old = (np.concatenate(parts) for parts in sides)
     tests = [test for search in searches for test in _tests(search, new, old, len(asked), seed)]
@@ -95,11 +96,6 @@ def scores_of_pairs(
     nothing = {name: "finds no more than chance" for name, upgrade in upgrades.items() if unseen.by_chance(upgrade)}
     weights = None if held_out.weights is None else held_out.weights[asked]
     return Scores(values, Drawn(weights=weights, groups=None), nothing, status_quo)
-
-
-def _spread(count: int, most: int) -> np.ndarray:
-    """Numbers below a count, evenly spread."""
-    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 def _others(rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:

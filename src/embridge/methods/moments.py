@@ -10,9 +10,15 @@ import numpy as np
 from embridge.adapters.base import normalized
 from embridge.embeddings import Embeddings, HalfEmbeddings, float32_rows
 from embridge.methods.base import Pairs
+from embridge.methods.spread import evenly_spread
 from embridge.shapes import Float32, Float64, Int64
 
-__all__ = ["Moments", "leading", "polar"]
+__all__ = ["LEADING", "WHOLE", "Moments", "leading", "polar"]
+
+WHOLE = 384
+"""Dims up to which rotations of the whole space are compared."""
+LEADING = 192
+"""Directions in which they are compared where there are more dims."""
 
 _CHUNK_ROWS = 4096
 _PILOT_ROWS = 256  # of which a mean is taken to begin with
@@ -206,7 +212,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 def _pilot_mean(side: Embeddings | HalfEmbeddings, rows: np.ndarray | None) -> np.ndarray:
     """About the mean of unit rows, in numbers that float32 holds; zeros where it is small."""
     count = len(side) if rows is None else len(rows)
-    spread = np.linspace(0, count - 1, min(count, _PILOT_ROWS)).astype(np.int64)
+    spread = evenly_spread(count, _PILOT_ROWS)
     mean = _unit(float32_rows(side, spread if rows is None else rows[spread])).mean(axis=0).astype(np.float64)
     return mean if mean @ mean > _LARGE_MEAN else np.zeros(len(mean))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -17,6 +18,7 @@ from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.devices import in_bfloat16, require_device
 from embridge.methods.judges import POOL, HeldOutNeighbours, surely_higher
+from embridge.methods.projection import PartWay
 from embridge.methods.signal import check_signal
 from embridge.methods.training_loop import Task, train
 from embridge.methods.training_settings import Training
@@ -111,7 +113,7 @@ class NeighbourMap:
         start, strength = fit_whitened(pairs.take(rows), WhitenedProcrustes(), seed=seed)
         items = WeighedRows.of(pairs, rows, self.device)
         module = _Affine(start).to(self.device)
-        judge = _PartWay(
+        judge = PartWay(
             HeldOutNeighbours(items.rows.first(POOL), UnitRows(pairs, held_out, self.device).first(POOL)),
             self.kept_share,
         )
@@ -167,22 +169,13 @@ class _Affine(nn.Module):
         weights = self.weights(self.share)
         return F.normalize((z @ weights[:-1]).float() + weights[-1], dim=1)
 
+    def part_way(self, share: float) -> _Affine:
+        """A copy that goes a share of the way to what was learnt."""
+        copied = copy.deepcopy(self)
+        copied.share = share
+        return copied
+
     def to_adapter(self, start: Linear, share: float) -> Linear:
         """The same map in numpy."""
         weights = self.weights(share).detach().cpu().numpy()
         return Linear(start.source, start.target, weights[:-1].copy(), weights[-1].copy(), normalize_input=True)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _PartWay:
-    """Judges the map by what it is part of the way from where it started."""
-
-    judge: HeldOutNeighbours
-    share: float
-
-    def values(self, module: _Affine, /) -> Tensor:
-        module.share = self.share
-        try:
-            return self.judge.values(module)
-        finally:
-            module.share = 1.0

@@ -11,6 +11,7 @@ from torch import Tensor
 from embridge.adapters.base import normalized
 from embridge.errors import InvalidInput
 from embridge.methods.base import Pairs
+from embridge.methods.spread import evenly_spread
 
 __all__ = ["Rows", "reversed_pairs", "split_rows"]
 
@@ -105,7 +106,6 @@ def split_rows(pairs: Pairs, validation_fraction: float, *, seed: int) -> tuple[
         [3, 3, 1]
     """
     fitted, held_out = pairs.hold_out(validation_fraction, seed=seed)
-    count = min(len(held_out), _HELD_OUT_ROWS)
-    spread = held_out.take(np.linspace(0, len(held_out) - 1, count).astype(np.int64))
+    spread = held_out.take(evenly_spread(len(held_out), _HELD_OUT_ROWS))
     train_rows, held_out_rows = (Rows.of(part.new.vectors, part.old.vectors, part) for part in (fitted, spread))
     return fitted, train_rows, held_out_rows

@@ -10,16 +10,15 @@ import numpy as np
 from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
-from embridge.methods.moments import Moments, leading, polar
+from embridge.methods.moments import LEADING, WHOLE, Moments, leading, polar
 from embridge.methods.signal import check_signal
+from embridge.methods.spread import evenly_spread
 from embridge.methods.validation import held_out_score
 from embridge.progress import Progress, silent
 from embridge.shapes import Int64
 
 __all__ = ["Procrustes", "fit_rotation"]
 
-_WHOLE = 384  # dims up to which both forms are compared by rotations of the whole space
-_LEADING = 192  # directions in which they are compared where there are more dims,
 _LOOKED_AT = 1_000  # and by how many held-out pairs
 
 
@@ -95,8 +94,8 @@ class Procrustes:
 
     def _choose(self, pairs: Pairs, moments: Moments, seed: int) -> tuple[bool, dict[str, float]]:
         rows = pairs.split(self.validation_fraction, seed=seed)[1]
-        if min(moments.cross.shape) > _WHOLE:
-            rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _LOOKED_AT)).astype(np.int64)]
+        if min(moments.cross.shape) > WHOLE:
+            rows = rows[evenly_spread(len(rows), _LOOKED_AT)]
         plain, centered = _held_out_scores(moments - Moments.of(pairs, rows), *pairs.unit_rows(rows))
         return centered > plain, {"validation_mrr_plain": plain, "validation_mrr_centered": centered}
 
@@ -130,7 +129,7 @@ def _rotation(pairs: Pairs, moments: Moments, *, center: bool) -> Linear:
 
 def _held_out_scores(train: Moments, new: np.ndarray, old: np.ndarray) -> tuple[float, float]:
     """How many held-out unit rows find each other by the rotation of the others: without centring, and with it."""
-    if min(train.cross.shape) > _WHOLE:
+    if min(train.cross.shape) > WHOLE:
         train, new, old = _leading(train, new, old)
     mean_new, mean_old = train.means
     scores = []
@@ -144,6 +143,6 @@ def _held_out_scores(train: Moments, new: np.ndarray, old: np.ndarray) -> tuple[
 def _leading(train: Moments, new: np.ndarray, old: np.ndarray) -> tuple[Moments, np.ndarray, np.ndarray]:
     """All of it in the leading directions, where rotations cost a tenth, and decide as the whole."""
     cross = train.cross.astype(np.float32)
-    u, v = leading(cross, _LEADING)
+    u, v = leading(cross, LEADING)
     moments = Moments(train.total, train.new @ u, train.old @ v, (u.T @ cross @ v).astype(np.float64))
     return moments, new @ u, old @ v

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from embridge.adapters.mlp import MLP, Layer
 from embridge.methods.judges import Judge
 from embridge.space import Space
 
-__all__ = ["PartWay", "Projection"]
+__all__ = ["HasPartWay", "PartWay", "Projection"]
 
 
 class Projection(nn.Module):
@@ -71,9 +71,23 @@ class Projection(nn.Module):
         return MLP(source, target, layers, skip=None if self.skip is None else _layer(self.skip))
 
 
+@runtime_checkable
+class HasPartWay(Protocol):
+    """A module that can stop on its way.
+
+    Examples:
+        >>> isinstance(Projection(2, 4, 2, skip=None, dropout=0.0), HasPartWay)
+        True
+    """
+
+    def part_way(self, share: float) -> nn.Module:
+        """A copy that goes a share of the way from where it started to what was learnt."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PartWay:
-    """Judges a projection by what it is part of the way from its skip path.
+    """Judges a map by what it is part of the way from where it started.
 
     Attributes:
         judge: Who judges.
@@ -88,12 +102,12 @@ class PartWay:
         0.0
     """
 
-    judge: Judge[Projection]
+    judge: Judge[Any]
     share: float
 
-    def values(self, projection: Projection, /) -> Tensor:
-        """What the judge says; the projection stays as it is."""
-        return self.judge.values(projection.part_way(self.share).eval())
+    def values(self, module: HasPartWay, /) -> Tensor:
+        """What the judge says; the module stays as it is."""
+        return self.judge.values(module.part_way(self.share).eval())
 
 
 def _fixed(linear: Linear) -> nn.Linear:

@@ -7,6 +7,7 @@ import numpy as np
 from embridge.adapters.base import normalized
 from embridge.embeddings import Embeddings, HalfEmbeddings, float32_rows
 from embridge.evaluation.agreement import NeighbourAgreement
+from embridge.methods.spread import evenly_spread
 from embridge.shapes import Float32
 
 __all__ = ["prompt_shift", "rotation_fails"]
@@ -42,7 +43,7 @@ def prompt_shift(pairs: Embeddings | HalfEmbeddings, stored: Embeddings | HalfEm
     shared = [(row, row_of[name]) for row, name in enumerate(pairs.ids) if name in row_of]
     if len(shared) < _FEWEST or pairs.space.dim != stored.space.dim:
         return None
-    spread = np.linspace(0, len(shared) - 1, min(_ITEMS, len(shared))).astype(np.int64)
+    spread = evenly_spread(len(shared), _ITEMS)
     rows = np.array(shared)[spread]
     one, other = (normalized(float32_rows(side, rows[:, i])) for i, side in enumerate((pairs, stored)))
     cosines = one @ other.T

@@ -14,6 +14,7 @@ from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.least_squares import Path, path_of, require_spread
 from embridge.methods.moments import Moments, polar
 from embridge.methods.signal import check_signal
+from embridge.methods.spread import evenly_spread
 from embridge.methods.whitening import KEPT_MEANS, WHITENINGS, Strength, choose_strength, spread_of
 from embridge.progress import Progress, silent
 from embridge.space import Space
@@ -112,9 +113,9 @@ class WhitenedProcrustes:
         if len(rows) < _FEWEST:
             usual = zip((self.whitening, self.kept_mean), (_USUAL.whitening, _USUAL.kept_mean), strict=True)
             return Strength(*(value if given is None else given for given, value in usual))
-        rows = rows[_spread(len(rows), _MOST)]
+        rows = rows[evenly_spread(len(rows), _MOST)]
         others = np.setdiff1d(np.arange(len(pairs)), rows)
-        items = pairs.unit_rows(np.concatenate([rows, others[_spread(len(others), _ITEMS - len(rows))]]))
+        items = pairs.unit_rows(np.concatenate([rows, others[evenly_spread(len(others), _ITEMS - len(rows))]]))
         train = moments - Moments.of(pairs, rows)
         return choose_strength(path, train, items, len(rows), whitenings=whitenings, kept_means=kept_means)
 
@@ -148,11 +149,6 @@ def fit_whitened(
     progress(2, 2, "whitened-procrustes")
     figures = {"whitening": strength.whitening, "kept_mean": strength.kept_mean}
     return bridge, figures if strength.agreement is None else figures | {"validation_agreement": strength.agreement}
-
-
-def _spread(count: int, most: int) -> np.ndarray:
-    """Numbers below a count, evenly spread."""
-    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 def whitened(path: Path, spaces: tuple[Space, Space], whitening: float, kept_mean: float) -> Linear:

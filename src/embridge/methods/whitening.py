@@ -8,7 +8,7 @@ import numpy as np
 
 from embridge.evaluation.agreement import NeighbourAgreement
 from embridge.methods.least_squares import Path
-from embridge.methods.moments import Moments, leading, polar
+from embridge.methods.moments import LEADING, WHOLE, Moments, leading, polar
 from embridge.shapes import Float32, Float64
 
 __all__ = ["KEPT_MEANS", "WHITENINGS", "Strength", "choose_strength", "spread_of"]
@@ -17,8 +17,6 @@ WHITENINGS = (0.0, 0.1, 0.2, 0.3)
 KEPT_MEANS = (1.0, 0.5, 0.0)
 
 _FLOOR = 0.01  # of the largest variance, added to each: directions without any would be blown up
-_WHOLE = 384  # dims up to which rotations of the whole space are compared
-_LEADING = 192  # directions in which they are compared where there are more
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +133,8 @@ class _Mapped:
         basis = path.basis.astype(np.float32)
         cross = basis.T @ train.centred_cross().astype(np.float32)
         left, right = None, np.eye(cross.shape[1], dtype=np.float32)
-        if min(cross.shape) > _WHOLE:
-            left, right = leading(spread_of(path, 0.2)[:, None].astype(np.float32) * cross, _LEADING)
+        if min(cross.shape) > WHOLE:
+            left, right = leading(spread_of(path, 0.2)[:, None].astype(np.float32) * cross, LEADING)
         items = old @ right
         beside = np.sqrt(np.maximum(1 - np.einsum("nd,nd->n", items, items), 0))
         queries = (new - path.mean_new.astype(np.float32)) @ basis

@@ -27,6 +27,7 @@ from embridge.methods.judges import POOL, HeldOutCaptions, HeldOutImages, Judge,
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import PartWay, Projection
 from embridge.methods.signal import check_signal
+from embridge.methods.spread import evenly_spread
 from embridge.methods.training_loop import Task, train
 from embridge.methods.training_settings import Training
 from embridge.methods.unit_rows import UnitRows, WeighedRows
@@ -194,7 +195,7 @@ class XBT:
     def _sample_held_out(self, pairs: Pairs, seed: int) -> np.ndarray:
         """The new vectors of a few held-out captions, evenly spread."""
         rows = np.arange(1) if len(pairs) == 1 else pairs.split(self.training.validation_fraction, seed=seed)[1]
-        return pairs.unit_rows(rows[np.linspace(0, len(rows) - 1, min(len(rows), _JACOBIANS)).astype(np.int64)])[0]
+        return pairs.unit_rows(rows[evenly_spread(len(rows), _JACOBIANS)])[0]
 
     def _train(self, pairs: Pairs, center: bool, seed: int, progress: Progress) -> tuple[MLP | None, dict[str, Any]]:
         """The best map that was seen, or None if that is the skip path; and the figures."""
