@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from embridge import Embeddings, Space, errors
-from embridge.cli import _commands, app
+from embridge.cli import _app, app
 from embridge.cli._endings import EXIT_CODES, Terminated, endings
 from embridge.cli._terminal import print_lines, print_table
 from embridge.vector_files import write_vectors
@@ -221,21 +221,21 @@ def test_tables_and_lines_print_nothing_that_a_terminal_obeys(capsys, monkeypatc
 
 
 def test_a_warning_is_one_plain_line(capsys):
-    _commands._show_warning(UserWarning("rows\n 3 \x1b[2J"))
+    _app._show_warning(UserWarning("rows\n 3 \x1b[2J"))
     assert capsys.readouterr().err == "warning: rows 3 \\x1b[2J\n"
 
 
 PROGRAM = """
 import sys, typer
-from embridge.cli import _commands
-@_commands.app.command("long")
+from embridge.cli import _app
+@_app.app.command("long")
 def long(kind: str) -> None:
     if kind == "crash":
         import ctypes
         ctypes.string_at(0)
     print("\\u00b1 \\u732b " * (1 if kind == "signs" else 100_000))
 sys.argv[0] = "embridge"
-_commands.main()
+_app.main()
 """
 
 
