@@ -19,11 +19,13 @@ _FORMS = (
     "qdrant:FOLDER/COLLECTION, chroma:http://HOST:8000/COLLECTION, chroma:FOLDER/COLLECTION, faiss:FILE[?ids=FILE], memory:"
 )
 _SECRETS = ("password", "passwd", "pwd", "api_key", "apikey", "api-key", "key", "token", "secret", "sslpassword")
-_IN_TEXT = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^\s/:@?#]*):[^\s/]*@", re.IGNORECASE)
+_IN_TEXT = re.compile(
+    r"(?P<before>[a-z][a-z0-9+.-]*://[^\s/:@?#]*):\S*@", re.IGNORECASE
+)  # to the last @: too much, if at all
 _PAIR = re.compile(rf"\b(?P<name>{'|'.join(_SECRETS)})(?P<sign>\s*[=:]\s*)('[^']*'|[^\s&'\",;]+)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StoreUrl:
     """A store's place.
 
@@ -52,6 +54,9 @@ class StoreUrl:
         """As it was written, without passwords."""
         return without_passwords(_written(self))
 
+    def __repr__(self) -> str:
+        return f"StoreUrl({str(self)!r})"
+
 
 def parse_url(text: Path | str) -> StoreUrl:
     """Read a store's URL.
@@ -67,7 +72,7 @@ def parse_url(text: Path | str) -> StoreUrl:
 
     Examples:
         >>> parse_url("lancedb:shop#items")
-        StoreUrl(kind='lancedb', location='shop', table='items', options={})
+        StoreUrl('lancedb:shop#items')
         >>> parse_url("qdrant:http://localhost:6333/items").location
         'http://localhost:6333'
         >>> print(parse_url("postgresql://me:secret@db/shop?table=items"))

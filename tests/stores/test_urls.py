@@ -1,0 +1,70 @@
+import pytest
+
+from embridge.errors import SettingsError
+from embridge.stores.urls import StoreUrl, parse_url, without_passwords
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("shop", StoreUrl("lancedb", "shop")),
+        ("/data/shop", StoreUrl("lancedb", "/data/shop")),
+        (r"C:\shop", StoreUrl("lancedb", r"C:\shop")),
+        ("lancedb:shop", StoreUrl("lancedb", "shop")),
+        ("lancedb:s3://bucket/shop#items", StoreUrl("lancedb", "s3://bucket/shop", "items")),
+        ("postgres://me@db/shop?table=items", StoreUrl("postgresql", "postgresql://me@db/shop", "items")),
+        (
+            "postgresql:///shop?host=/run/pg&table=My%20Items&schema=sales&sslmode=require",
+            StoreUrl(
+                "postgresql", "postgresql:///shop?host=%2Frun%2Fpg&sslmode=require", "My Items", {"schema": "sales"}
+            ),
+        ),
+        ("qdrant:http://host:6333/items", StoreUrl("qdrant", "http://host:6333", "items")),
+        ("qdrant:https://host/behind/a/proxy/items", StoreUrl("qdrant", "https://host/behind/a/proxy", "items")),
+        ("qdrant:/data/shop/items", StoreUrl("qdrant", "/data/shop", "items")),
+        ("chroma:shop/items", StoreUrl("chroma", "shop", "items")),
+        ("faiss:shop.index?ids=shop.txt", StoreUrl("faiss", "shop.index", "", {"ids": "shop.txt"})),
+        ("memory:", StoreUrl("memory", "")),
+    ],
+)
+def test_urls_say_where_a_store_is(text, expected):
+    assert parse_url(text) == expected
+    assert parse_url(str(parse_url(text))) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mysql://me:secret@db/shop", r"mysql://me:\*\*\*@db/shop is no store's URL; the forms are lancedb:FOLDER"),
+        ("qdrant:http://host:6333", "names no collection"),
+        ("qdrant:items", "names no collection"),
+        ("chroma:http://host:8000/", "names no collection"),
+        ("faiss:", "does not say where the store is"),
+        ("postgresql:", "does not say where the store is"),
+    ],
+)
+def test_what_is_no_url_is_refused_with_the_forms(text, message):
+    with pytest.raises(SettingsError, match=message) as refusal:
+        parse_url(text)
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://me:secret@db/shop?table=items",
+        "postgresql://me:secret/with@odd:secret@db/shop?table=items",
+        "postgresql://db/shop?user=me&password=secret&table=items",
+        "qdrant:https://host/items?api_key=secret",
+    ],
+)
+def test_no_password_is_shown(text):
+    url = parse_url(text)
+    assert "secret" not in f"{url} {url!r} {without_passwords(text)} {without_passwords(f'cannot reach {text}: no')}"
+    assert "***" in str(url)
+
+
+def test_texts_of_clients_lose_their_passwords():
+    assert without_passwords("password='a b' host=db") == "password=*** host=db"
+    assert without_passwords("api_key: xyz, again") == "api_key: ***, again"
+    assert without_passwords("Key (id)=(3) already exists.") == "Key (id)=(3) already exists."
