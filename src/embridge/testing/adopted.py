@@ -26,7 +26,7 @@ __all__ = ["ForeignTable", "MakeForeign", "check_adopted_store"]
 _ROWS, _DIM, _K = 24, 5, 6
 _IDS: dict[str, list[Any]] = {
     "text": [f"it's {(7 * i) % _ROWS:02d} ü" for i in range(_ROWS)],
-    "whole numbers": [10 ** (i % 10) + i - 3 for i in range(_ROWS)],
+    "whole numbers": [10 ** (i % 10) * 10 + i - 13 for i in range(_ROWS)],
     "UUIDs": [UUID(int=(i * 0x9E3779B97F4A7C15F39CC0605CEDC835) % (1 << 128)) for i in range(_ROWS)],
 }
 _COLUMNS: dict[str, list[Any]] = {
