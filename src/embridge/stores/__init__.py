@@ -7,7 +7,7 @@ from pathlib import Path
 
 from embridge.stores.base import Condition, Filter, Payload, Store
 from embridge.stores.capabilities import Capabilities
-from embridge.stores.documents import FileDocuments
+from embridge.stores.documents import Documents, FileDocuments
 from embridge.stores.memory import MemoryStore
 from embridge.stores.places import Declaration, Place, Table
 from embridge.stores.record import StoreRecord
@@ -47,7 +47,7 @@ STORES: dict[str, StoreRecord] = {
 }
 
 
-def open_store(url: Path | str, *, create: bool = False, declarations: Path | str | None = None) -> Store:
+def open_store(url: Path | str, *, create: bool = False, declarations: Path | str | Documents | None = None) -> Store:
     """Open a store by its URL.
 
     Args:
@@ -55,7 +55,7 @@ def open_store(url: Path | str, *, create: bool = False, declarations: Path | st
             ``memory:``; see `embridge.stores.parse_url`. A path alone is a folder of LanceDB.
         create: Make it where it is not there.
         declarations: A JSON file that says of which spaces the vectors are, and keeps the state of a rollout, in place of
-            the database: for users who may only read there.
+            the database: for users who may only read there. Or any other place of such documents.
 
     Returns:
         The store.
@@ -73,6 +73,6 @@ def open_store(url: Path | str, *, create: bool = False, declarations: Path | st
     """
     place = parse_url(url)
     record = STORES[place.kind]
-    documents = None if declarations is None else FileDocuments(declarations)
+    documents = FileDocuments(declarations) if isinstance(declarations, (Path, str)) else declarations
     opened: Store = getattr(import_module(record.module), record.open)(place, create=create, documents=documents)
     return opened

@@ -113,6 +113,7 @@ class Declaration:
         items: Where the text or the image of a row comes from, as `embridge.items.ItemSource` writes itself; empty where
             nobody said.
         adopted: Whether the place was there before: its rows are someone else's.
+        options: Of the encoder, as `embridge.encoders.load` takes them, such as ``document_prompt``; never a secret.
 
     Examples:
         >>> declared = Declaration(Space("toy", "1", 2), Place("items", "embedding", "sku"), encoder="clip:models/old")
@@ -125,6 +126,7 @@ class Declaration:
     encoder: str | None = None
     items: Mapping[str, str] = field(default_factory=dict)
     adopted: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -135,6 +137,7 @@ class Declaration:
             "encoder": self.encoder,
             "items": dict(self.items),
             "adopted": self.adopted,
+            "options": dict(self.options),
         }
 
     @staticmethod
@@ -142,7 +145,8 @@ class Declaration:
         """The inverse of `to_dict`; raises `InvalidInput` for anything else."""
         try:
             space, place = Space.from_dict(fields["space"]), Place(**fields["place"])
-            return Declaration(space, place, fields["encoder"], dict(fields["items"]), bool(fields["adopted"]))
+            items, options = dict(fields["items"]), dict(fields.get("options", {}))
+            return Declaration(space, place, fields["encoder"], items, bool(fields["adopted"]), options)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"a declaration of vectors cannot be read ({error}); came {fields!r:.200}") from error
 
