@@ -251,7 +251,12 @@ PUBLIC = {
         "Calibration Cascade Curve Fusion MixedSearch Over Price VectorCache adaptive_alpha best_of_both comparable "
         "cosines interpolate_scores nlerp over rank_again slerp"
     ),
+    "embridge.rollout.journal": "Entry current_state entries record_move",
+    "embridge.rollout.moves": (
+        "backfill bridge complete drop_old pause prepare_again resume roll_back shadow take_lease without_lease"
+    ),
     "embridge.rollout.order": "by_class_distance by_cluster_distance by_frequency by_uncertainty in_random_order",
+    "embridge.rollout.state": "Lease RolloutState Writes serving writes",
     "embridge.settings.reading": "Strict read_settings require_files",
     "embridge.settings.training": (
         "BackboneSettings DataSettings ObjectiveSettings OldSettings RowsSettings TrainingSettings VersionSettings "

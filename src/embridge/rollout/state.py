@@ -1,0 +1,178 @@
+"""The state of a rollout: one small document beside the rows, which every reader and writer goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from embridge.errors import InvalidInput
+from embridge.space import Space
+
+__all__ = ["Lease", "Phase", "RolloutState", "Serving", "Writes", "serving", "writes"]
+
+Phase = Literal["prepared", "shadow", "bridged", "backfilling", "complete", "rolled back"]
+Serving = Literal["old", "bridge", "mixed", "new"]
+"""What answers a query: the old model on old rows, the new one through the bridge on old rows, or on both, or on new rows."""
+
+_SCHEMA = "embridge.rollout/1"
+_SERVED: dict[Phase, Serving] = {"bridged": "bridge", "backfilling": "mixed", "complete": "new"}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who may change the state, and until when.
+
+    Attributes:
+        holder: A name of the controller, unique to its process.
+        until_seconds: Unix time at which it ends unless it is renewed.
+
+    Raises:
+        InvalidInput: It is no lease.
+
+    Examples:
+        >>> Lease("host:17", 1_000.0).ends_before(999.0)
+        False
+    """
+
+    holder: str
+    until_seconds: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.holder, str) or not self.holder or not _is_number(self.until_seconds):
+            raise InvalidInput(f"a lease has a holder and a time, came {self.holder!r} and {self.until_seconds!r}")
+
+    def ends_before(self, now_seconds: float) -> bool:
+        """Whether it has ended by then."""
+        return self.until_seconds <= now_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutState:
+    """Where a store stands on its way from the old model to the new one.
+
+    Attributes:
+        old: The space of the rows that were there.
+        new: The space that they are to have.
+        upgrade: Where the upgrade is.
+        upgrade_id: A hash of it, so that a changed one is noticed.
+        phase: Where the rollout stands.
+        canary: The share of queries of new clients that the phase serves; the others are answered by the old model.
+        shadow: The share of queries that are also asked through the bridge, and logged.
+        paused: Whether the backfill stands still.
+        old_dropped: Whether the old rows are gone, after which there is no way back.
+        version: Rises by one with each change.
+        lease: Who may change it; None where nobody does.
+
+    Raises:
+        InvalidInput: A value is of another kind or out of range, or both spaces are one.
+
+    Examples:
+        >>> state = RolloutState(Space("mini", "1", 2), Space("mini", "2", 2), "upgrade", "a1b2")
+        >>> RolloutState.from_dict(state.to_dict()) == state
+        True
+    """
+
+    old: Space
+    new: Space
+    upgrade: str
+    upgrade_id: str
+    phase: Phase = "prepared"
+    canary: float = 0.0
+    shadow: float = 0.0
+    paused: bool = False
+    old_dropped: bool = False
+    version: int = 1
+    lease: Lease | None = None
+
+    def __post_init__(self) -> None:
+        if self.old == self.new:
+            raise InvalidInput(f"a rollout leads from one space to another, came {self.old} twice")
+        if self.phase not in get_args(Phase):
+            raise InvalidInput(f"a rollout's phase is one of {', '.join(get_args(Phase))}; came {self.phase!r}")
+        for name in ("canary", "shadow"):
+            share = getattr(self, name)
+            if not _is_number(share) or not 0 <= share <= 1:
+                raise InvalidInput(f"{name} is a share between 0 and 1, came {share!r}")
+        if type(self.version) is not int or self.version < 1:
+            raise InvalidInput(f"a state's version is a whole number from 1 on, came {self.version!r}")
+        if self.old_dropped and self.phase != "complete":
+            raise InvalidInput(f"old rows are dropped when a rollout is complete, not when it is {self.phase}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        spaces = {"old": self.old.to_dict(), "new": self.new.to_dict()}
+        return {"schema": _SCHEMA} | asdict(self) | spaces
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> RolloutState:
+        """The inverse of `to_dict`; raises `InvalidInput` for anything else."""
+        names = {field.name for field in fields(RolloutState)} | {"schema"}
+        if not isinstance(document, Mapping) or set(document) != names or document["schema"] != _SCHEMA:
+            raise InvalidInput(f"expected a rollout's state ({_SCHEMA}), came {document!r:.200}")
+        try:
+            values = {name: value for name, value in document.items() if name != "schema"}
+            lease = values["lease"] and Lease(**values["lease"])
+            spaces = {name: Space.from_dict(values[name]) for name in ("old", "new")}
+            return RolloutState(**values | spaces | {"lease": lease})
+        except TypeError as error:
+            raise InvalidInput(f"a rollout's state is damaged ({error}); restore it from the journal") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """Which rows an item gets that is written now.
+
+    Attributes:
+        old: A vector of the old space: of the old model, or of the new one through the bridge, whichever wrote it.
+        new: A vector of the new space, where the new model is at hand; the backfill adds it otherwise.
+
+    Examples:
+        >>> Writes(old=True, new=False).new
+        False
+    """
+
+    old: bool
+    new: bool
+
+
+def serving(state: RolloutState, *, client: Literal["old", "new"], draw: float) -> Serving:
+    """What answers a query.
+
+    Args:
+        state: The state.
+        client: Whether the client knows of the new model; others have old rows as long as these are there.
+        draw: A number in [0, 1) drawn for the query, or for its user, by which the canary decides.
+
+    Returns:
+        What answers.
+
+    Examples:
+        >>> state = RolloutState(Space("mini", "1", 2), Space("mini", "2", 2), "upgrade", "a1", phase="bridged", canary=0.1)
+        >>> [serving(state, client="new", draw=draw) for draw in (0.05, 0.5)]
+        ['bridge', 'old']
+    """
+    if state.old_dropped:
+        return "new"
+    served = _SERVED.get(state.phase, "old")
+    return served if client == "new" and draw < state.canary else "old"
+
+
+def writes(state: RolloutState) -> Writes:
+    """Which rows an item gets that is written in this state.
+
+    Args:
+        state: The state.
+
+    Returns:
+        The spaces it gets a vector of.
+
+    Examples:
+        >>> writes(RolloutState(Space("mini", "1", 2), Space("mini", "2", 2), "upgrade", "a1b2"))
+        Writes(old=True, new=False)
+    """
+    return Writes(old=not state.old_dropped, new=state.phase in _SERVED)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
