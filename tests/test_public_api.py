@@ -256,7 +256,7 @@ PUBLIC = {
         "backfill bridge complete drop_old pause prepare_again resume roll_back shadow take_lease without_lease"
     ),
     "embridge.rollout.order": "by_class_distance by_cluster_distance by_frequency by_uncertainty in_random_order",
-    "embridge.rollout.state": "Lease RolloutState Writes serving writes",
+    "embridge.rollout.state": "Lease Phase RolloutState Serving Writes serving writes",
     "embridge.settings.reading": "Strict read_settings require_files",
     "embridge.settings.training": (
         "BackboneSettings DataSettings ObjectiveSettings OldSettings RowsSettings TrainingSettings VersionSettings "
