@@ -86,7 +86,7 @@ class Store(Protocol):
     space is refused with `SpaceMismatch`, also at the same dimension. What another process adds or adopts is seen.
 
     Ids are text here. Where the database has whole numbers or UUIDs, they are written as text and found by it. Ids come in
-    the database's order: text by code points, whole numbers and UUIDs by value.
+    the database's order: text by code points, whole numbers and UUIDs by value, or as ``capabilities.ids_in_order`` says.
     """
 
     @property

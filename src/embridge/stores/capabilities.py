@@ -25,6 +25,12 @@ class Capabilities:
         shared_rows: A row is an item with a vector in each of several spaces, and one payload. Where it is not, each space
             has rows and payloads of its own.
         atomic_switch: Clients that ask for a table by name can be led to another in one step.
+        keeps_lengths: Vectors that are compared by cosine come back as they were written. Where they do not, they come back at
+            length one; those of the other metrics are kept.
+        ids_in_order: Ids are listed in order: text by code points, whole numbers and UUIDs by value. Where they are not, they
+            come in an order of the database's own, which stays the same.
+        atomic_state: Of several writers of a document exactly one wins, always. Where not, the first write of a document may
+            be replaced by one at the same time.
         foreign_writes: How writes of applications that know nothing of this library are noticed: by a trigger, by
             scanning, or not at all.
 
@@ -42,4 +48,7 @@ class Capabilities:
     adopt: bool = False
     shared_rows: bool = False
     atomic_switch: bool = False
+    keeps_lengths: bool = True
+    ids_in_order: bool = True
+    atomic_state: bool = True
     foreign_writes: ForeignWrites = "none"

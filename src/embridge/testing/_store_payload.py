@@ -112,10 +112,11 @@ def check_names(store: Store, space: Space) -> None:
     payload = {name: [f"{name} {i}" for i in range(len(ids))] for name in _NAMES}
     store.upsert(odd, payload)
     expect_equal(payload, store.payload(space, list(ids)), "payload of odd ids and columns")
-    expect_equal(sorted(ids), store.ids(space, limit=len(ids) + 1), "odd ids in order")
+    in_order = store.ids(space, limit=len(ids) + 1)
+    expect_equal(sorted(ids), in_order if store.capabilities.ids_in_order else sorted(in_order), "odd ids in order")
     expect_equal(ids, store.fetch(space, ids).ids, "fetch of odd ids")
     for name in ids:
-        following = sorted(one for one in ids if one > name)[:1]
+        following = in_order[in_order.index(name) + 1 :][:1]
         expect_equal(following, store.ids(space, after=name, limit=1), f"ids after {name!r:.40}")
     for name in _NAMES if store.capabilities.filter else ():
         found = store.search(odd.take([0]), 3, filter=(Condition(name, "==", f"{name} 2"),))

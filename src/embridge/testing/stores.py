@@ -18,7 +18,14 @@ from embridge.stores.base import Store
 from embridge.stores.memory import MemoryStore
 from embridge.testing._expect import expect, expect_close, expect_equal, expect_refusal
 from embridge.testing._store_payload import check_columns, check_filters, check_names, check_values
-from embridge.testing._store_rows import check_deleting, check_documents, check_reading, check_two_spaces, vectors_of
+from embridge.testing._store_rows import (
+    check_deleting,
+    check_documents,
+    check_reading,
+    check_two_spaces,
+    expect_vectors,
+    vectors_of,
+)
 
 __all__ = ["MakeStore", "check_store"]
 
@@ -37,7 +44,7 @@ def check_store(make_store: MakeStore) -> list[str]:
     - adding a space twice is adding it once; rows and queries of a space that was not added are refused with
       `SpaceMismatch`, also at the same dim;
     - writing twice is writing once, and replaces rows of the same id; ``count`` and ``payload`` follow;
-    - ``scan`` and ``raw`` give every row once, in parts; ``ids`` pages in order of id; ``fetch`` leaves out what is not there;
+    - ``scan`` and ``raw`` give every row once, in parts; ``ids`` pages in order; ``fetch`` leaves out what is not there;
     - vectors of two spaces stand side by side: ``missing`` lists what a backfill has to do, ``drop_space`` ends one;
     - deleted rows are gone from all spaces;
     - ``swap_state`` lets exactly one of two writers win, which every client sees;
@@ -137,7 +144,7 @@ def _check_writing(store: Store) -> None:
         **dict(zip(changed.ids, changed.vectors, strict=True)),
     }
     written = {name: vector.tobytes() for name, vector in expected.items()}
-    expect_equal(written, vectors_of(store.scan(_COSINE)), "vectors of a scan")
+    expect_vectors(store, written, vectors_of(store.scan(_COSINE)), "a scan")
     if not store.capabilities.payload:
         return
     expect_equal([0, 1], store.payload(_COSINE, list(changed.ids))["number"], "payload of replaced rows")
