@@ -62,7 +62,7 @@ def test_tables_of_others_are_named_with_what_to_do(tmp_path):
         open_store(tmp_path)
     message = str(refusal.value)
     assert "there are tables of others: docs0 (columns vector, id, text); docs1" in message
-    assert "and 2 more. Read their ids and vectors and upsert them" in message
+    assert f"and 2 more. Name one, as in lancedb:{tmp_path}#docs0, and declare its model with embridge adopt" in message
     assert "\n" not in message
     for file in (tmp_path / "docs0.lance" / "_versions").iterdir():
         file.write_bytes(b"damaged")

@@ -41,7 +41,7 @@ STORES: dict[str, StoreRecord] = {
         "embridge.stores.lancedb",
         "LanceStore",
         "open_lance",
-        Capabilities(exact=True, filter=True, persistent=True),
+        Capabilities(exact=True, filter=True, persistent=True, adopt=True),
         extra="lancedb",
     ),
 }

@@ -9,7 +9,7 @@ from typing import Any
 from embridge.stores._columns import Kind
 from embridge.stores.base import Condition
 
-__all__ = ["literal", "sql"]
+__all__ = ["literal", "quoted", "sql"]
 
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 _NONE = "false"
@@ -17,7 +17,7 @@ _NONE = "false"
 
 def sql(condition: Condition, kind: Kind | None) -> str:
     """The condition on a column of that kind; `require_comparable` has passed it."""
-    column, several = f"`{condition.column}`", condition.operator == "in"
+    column, several = quoted(condition.column), condition.operator == "in"
     if kind is None:
         return _NONE  # no row has a value
     if kind not in ("whole numbers", "numbers"):
@@ -33,6 +33,11 @@ def sql(condition: Condition, kind: Kind | None) -> str:
     if beyond:  # x < 2.5 is x <= 2, and x > 2.5 is x > 2, where x is whole
         sign = {"<": "<=", ">=": ">"}.get(sign, sign) if beyond > 0 else {"<=": "<", ">": ">="}.get(sign, sign)
     return _compared(column, sign, [literal(value)])
+
+
+def quoted(name: str) -> str:
+    """A column's name in SQL."""
+    return f"`{name}`"
 
 
 def literal(value: Any) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from embridge.embeddings import Embeddings
+from embridge.errors import require
 from embridge.nearest import search
 from embridge.space import Space
-from embridge.stores._lance_columns import as_rows
+from embridge.stores._lance_adopt import index_metrics
+from embridge.stores._lance_rows import Source, rows_of
 
-__all__ = ["nearest"]
+__all__ = ["Found", "is_approximate", "nearest", "nearest_of_parts"]
 
-_Found = tuple[tuple[str, ...], np.ndarray]
+Found = tuple[tuple[str, ...], np.ndarray]
 
 _MOST_FETCHED = 1 << 31
 _FURTHER, _MOST_FURTHER = 8, 4_096  # rows fetched beyond k, where more may score as the k-th does
@@ -21,11 +24,11 @@ _ROUNDING = 1e-5  # of LanceDB's distances, in float32
 _SCALE = 2.0**60  # of a query by dot: LanceDB computes 1 - dot, in which a small dot would vanish
 
 
-def nearest(table: Any, query: Embeddings, k: int, where: str, index: bool | None) -> _Found:
+def nearest(source: Source, query: Embeddings, k: int, where: str, index: bool | None) -> Found:
     """The k best rows of one query: ids and scores, best first, by id where scores are equal.
 
     Args:
-        table: The table of the query's space.
+        source: The table of the query's space.
         query: One row.
         k: How many.
         where: A condition in SQL; empty for none.
@@ -34,18 +37,45 @@ def nearest(table: Any, query: Embeddings, k: int, where: str, index: bool | Non
     Returns:
         Ids and scores. Without a usable index, whatever scores as the k-th does has been looked at, some thousand rows far.
     """
-    vector, metric = _vector(query, exact=not index), query.space.metric
+    half = _is_half(source)
+    vector, metric = _vector(query, exact=not index and not half), query.space.metric
     further = 0 if index else _FURTHER
     while vector is not None:
         limit = min(k + further, _MOST_FETCHED)
-        asked = table.search(vector).distance_type(metric).limit(limit).select(["id", "vector", "_distance"])
+        asked = source.table.search(vector, vector_column_name=source.place.vector).distance_type(metric)
+        asked = asked.limit(limit).select([*source.columns, "_distance"])
         if index is False:
             asked = asked.bypass_vector_index()
         found = (asked.where(where, prefilter=True) if where else asked).to_arrow()
         if index or len(found) < limit or further >= _MOST_FURTHER or not _tied(found, k):
-            return _scored(found, query, k)
+            return _scored(rows_of(found, source), query, k)
         further *= 4
     return (), np.empty(0, np.float32)
+
+
+def nearest_of_parts(parts: Iterable[Embeddings], queries: Embeddings, k: int) -> list[Found]:
+    """The same of many queries, in one pass over all rows: for columns that LanceDB does not search."""
+    best: list[list[tuple[float, str]]] = [[] for _ in range(len(queries))]
+    cosine = queries.space.metric == "cosine"
+    asked = [row for row in range(len(queries)) if not cosine or queries.vectors[row].any()]
+    for part in parts if asked else ():
+        ranked = _in_order(part, queries.space)
+        if not len(ranked):
+            continue
+        hits = search(queries.take(asked), ranked, k)
+        for row, names, scores in zip(asked, hits.ids, hits.scores.tolist(), strict=True):
+            both = best[row] + [(-score, name) for name, score in zip(names, scores, strict=False)]
+            best[row] = sorted(both)[:k]
+    return [(tuple(name for _, name in one), np.array([-score for score, _ in one], np.float32)) for one in best]
+
+
+def is_approximate(source: Source, metric: str) -> bool:
+    """Whether search may miss some of the nearest rows: through an index, or where LanceDB compares in float16."""
+    return _is_half(source) or metric in index_metrics(source.table, source.place.vector)
+
+
+def _is_half(source: Source) -> bool:
+    return bool(require("pyarrow", extra="lancedb").types.is_float16(source.vectors.value_type))
 
 
 def _vector(query: Embeddings, *, exact: bool) -> np.ndarray | None:
@@ -66,18 +96,15 @@ def _tied(found: Any, k: int) -> bool:
     return bool(distances[-1] <= distances[k - 1] + _ROUNDING * (1 + abs(distances[k - 1])))
 
 
-def _scored(found: Any, query: Embeddings, k: int) -> _Found:
-    rows = as_rows(found, query.space) if len(found) else None
-    if rows is None:
-        return (), np.empty(0, np.float32)
-    order = np.argsort(np.array(rows.ids, object), kind="stable")
-    ranked = _in_order(rows, order, query.space)
+def _scored(rows: Embeddings, query: Embeddings, k: int) -> Found:
+    ranked = _in_order(rows, query.space)
     if not len(ranked):
         return (), np.empty(0, np.float32)
     hits = search(query, ranked, k)
     return hits.ids[0], hits.scores[0]
 
 
-def _in_order(rows: Embeddings, order: np.ndarray, space: Space) -> Embeddings:
+def _in_order(rows: Embeddings, space: Space) -> Embeddings:
     """The rows by id, without zeros where cosine compares them."""
+    order = np.argsort(np.array(rows.ids, object), kind="stable")
     return rows.take(order[rows.vectors[order].any(axis=1)] if space.metric == "cosine" else order)

@@ -1,0 +1,120 @@
+"""A LanceDB database: its tables, and which of them hold the vectors of a space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar, final
+
+from embridge.errors import InvalidInput, StoreError, require
+from embridge.space import Space
+from embridge.stores._lance_adopt import described
+from embridge.stores._lance_columns import SPACE_KEY, schema_of
+from embridge.stores._lance_documents import DOCUMENTS
+from embridge.stores._lance_rows import Source
+from embridge.stores.documents import Documents, declarations
+from embridge.stores.places import Declaration, Place, Table
+from embridge.stores.urls import without_passwords
+
+__all__ = ["LanceDatabase"]
+
+_T = TypeVar("_T")
+_SHOWN = 5
+
+
+@final
+class LanceDatabase:
+    """A connection, and the names of tables that a store adds: ``space_<id>``, or ``<table>_embridge_<id>`` beside another.
+
+    Args:
+        location: A folder, or a URI of object storage.
+        table: The table that the store is of; empty for one that has tables of its own alone.
+        create: Whether the folder may be made.
+    """
+
+    def __init__(self, location: str, table: str, *, create: bool) -> None:
+        lancedb = require("lancedb", extra="lancedb")
+        self.location, self.table = location, table
+        self._prefix = f"{table}_embridge_" if table else "space_"
+        if not create and "://" not in location and not Path(location).is_dir():
+            what = "is a file" if Path(location).exists() else "does not exist"
+            raise StoreError(f"{self} {what}; expected a folder with a LanceDB store")
+        self.connection = self.asked(
+            lambda: lancedb.connect(location, read_consistency_interval=timedelta(0)),
+            "cannot be opened as a LanceDB store",
+        )
+
+    def __str__(self) -> str:
+        return without_passwords(self.location)
+
+    def asked(self, ask: Callable[[], _T], what: str = "cannot be read") -> _T:
+        """The answer of LanceDB, its errors as a `StoreError` in one line."""
+        try:
+            return ask()
+        except InvalidInput:
+            raise
+        except (ValueError, RuntimeError, OSError) as error:
+            text = " ".join(without_passwords(str(error)).split())
+            raise StoreError(f"{self} {what}: {text}; restore it from a copy if it is damaged") from error
+
+    def names(self) -> list[str]:
+        """All tables, made by this library or not, but that of the documents."""
+        names, token = [], None
+        while True:
+            page = self.connection.list_tables(page_token=token)
+            names += page.tables
+            token = page.page_token
+            if not token:
+                return [name for name in names if name != DOCUMENTS]
+
+    def opened(self, name: str) -> Any:
+        """A table."""
+        if name not in self.names():
+            raise StoreError(f"{self} has no table {name!r}; there are {self.names() or 'none'}")
+        return self.connection.open_table(name)
+
+    def tables(self) -> list[Table]:
+        """Those that the store is of, or all where it names none."""
+        names = [name for name in self.names() if self.table in ("", name) or name.startswith(self._prefix)]
+        return [described(name, self.connection.open_table(name)) for name in names]
+
+    def sources(self, documents: Documents) -> dict[Space, Source]:
+        """Where the vectors of every space stand: adopted and declared, then added."""
+        names = self.names()
+        sources = {}
+        for one in declarations(documents).values():
+            table = self.connection.open_table(one.place.table) if one.place.table in names else None
+            if table is not None and {one.place.id, one.place.vector} <= set(table.schema.names):
+                sources[one.space] = Source.of(table, one)
+        for name in names:
+            table = self.connection.open_table(name) if name.startswith(self._prefix) else None
+            written = None if table is None else (table.schema.metadata or {}).get(SPACE_KEY)
+            if written is not None:
+                space = Space.from_dict(json.loads(written))
+                sources[space] = Source.of(table, Declaration(space, Place(name, "vector", "id"), adopted=False))
+        return sources
+
+    def add(self, space: Space) -> None:
+        """Make an empty table for a space, if it is not there."""
+        self.connection.create_table(self._prefix + space.id, schema=schema_of(space), exist_ok=True)
+
+    def require_any(self, sources: dict[Space, Source]) -> None:
+        """Refuse to be a store where there is nothing that could be one."""
+        names = self.asked(self.names)
+        if self.table and self.table not in names and not sources:
+            raise StoreError(f"{self} has no table {self.table!r}; there are {names or 'none'}")
+        if not self.table and not sources:
+            raise StoreError(f"{self} holds no table made by embridge ({self._prefix}<id>); {self._instead(names)}")
+
+    def _instead(self, names: Sequence[str]) -> str:
+        """What there is where no table is ours, and what to do."""
+        if not names:
+            return "is it another folder?"
+        opened = {name: self.asked(lambda name=name: self.connection.open_table(name)) for name in names[:_SHOWN]}  # type: ignore[misc]
+        columns = {name: ", ".join(table.schema.names) for name, table in opened.items()}
+        tables = "; ".join(f"{name} (columns {held})" for name, held in columns.items())
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        url = f"lancedb:{self.location}#{names[0]}"
+        return f"there are tables of others: {tables}{more}. Name one, as in {url}, and declare its model with embridge adopt"

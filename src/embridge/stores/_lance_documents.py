@@ -1,0 +1,73 @@
+"""Documents in a small LanceDB table beside the others, so that object storage has them too."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, final
+
+from embridge.errors import StoreError, require
+from embridge.stores.documents import Document
+
+__all__ = ["DOCUMENTS", "LanceDocuments"]
+
+DOCUMENTS = "embridge_documents"
+_ATTEMPTS = 100
+
+
+@final
+class LanceDocuments:
+    """All documents of a database in one row with a version.
+
+    A write is an update of the row of the version that was read. LanceDB tests the condition again if another commit came
+    first, so of two writers one updates no row.
+
+    Args:
+        database: The connection; it has to see what others write.
+        prefix: Of the names, to keep the documents of one table apart from those of another.
+    """
+
+    def __init__(self, database: Any, prefix: str) -> None:
+        self._database, self._prefix = database, prefix
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        table = self._table()
+        return None if table is None else _row(table)[1].get(self._prefix + name)
+
+    def swap(self, name: str, expected: Document | None, new: Document) -> bool:
+        name, table = self._prefix + name, self._table() or self._made()
+        for _ in range(_ATTEMPTS):
+            version, documents = _row(table)
+            if documents.get(name) != expected:
+                return False
+            values = {"version": version + 1, "documents": json.dumps(documents | {name: dict(new)})}
+            if table.update(where=f"version = {version}", values=values).rows_updated == 1:
+                return True  # not one, where another document of the row was changed meanwhile, or this one
+        raise StoreError(f"{DOCUMENTS}: documents were changed by others {_ATTEMPTS} times in a row; try again")
+
+    def _table(self) -> Any:
+        try:
+            return self._database.open_table(DOCUMENTS)
+        except ValueError as error:
+            if "not found" in str(error):
+                return None
+            raise
+
+    def _made(self) -> Any:
+        """The table, made here or by another process at the same moment."""
+        pa = require("pyarrow", extra="lancedb")
+        first = pa.table({"version": pa.array([0], pa.int64()), "documents": ["{}"]})
+        try:
+            return self._database.create_table(DOCUMENTS, first)
+        except ValueError as error:
+            if "already exists" not in str(error):
+                raise
+            return self._database.open_table(DOCUMENTS)
+
+
+def _row(table: Any) -> tuple[int, dict[str, Any]]:
+    rows = table.search().limit(2).to_arrow().to_pylist()
+    try:
+        (row,) = rows
+        return int(row["version"]), dict(json.loads(row["documents"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"the table {DOCUMENTS} is damaged ({error}); restore an earlier version of it") from error

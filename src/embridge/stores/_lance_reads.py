@@ -1,0 +1,63 @@
+"""Reads of a LanceDB table that are more than one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from embridge.errors import InvalidInput, require
+from embridge.stores._lance_filters import quoted
+from embridge.stores._lance_rows import Source, id_literals, raw_rows, texts_of
+from embridge.stores.places import Place, RawRows
+
+__all__ = ["has_vector", "ids_after", "ids_in", "ids_with_vector", "parts_of", "rows_among"]
+
+Ask = Callable[[Callable[[], Any]], Any]
+
+
+def parts_of(asked: Ask, table: Any, place: Place, dim: int | None, rows: int, where: str = "") -> Iterator[RawRows]:
+    """Rows that have a vector, in parts; ``dim`` where it is known and vectors may be of any."""
+    query = table.search().select([place.id, place.vector])
+    batches = asked((query.where(where) if where else query).to_batches(rows).__iter__)
+    while (batch := asked(lambda: next(batches, None))) is not None:
+        part = raw_rows(batch, place, dim)
+        dim = part.vectors.shape[1] if len(part.ids) else dim
+        yield part
+
+
+def ids_after(source: Source, after: str | None, limit: int) -> list[str]:
+    """Ids in order of those that have a vector."""
+    name, conditions = source.place.id, [has_vector(source)]
+    if after is not None:
+        literals = id_literals([after], source.id_type)
+        if not literals:
+            raise InvalidInput(f"ids: after is an id of the table, came {after!r:.60}")
+        conditions.append(f"{quoted(name)} > {literals[0]}")
+    ordering = require("lancedb.query", extra="lancedb").ColumnOrdering(column_name=name)
+    query, where = source.table.search().order_by([ordering]).select([name]).limit(limit), _all_of(conditions)
+    return ids_in((query.where(where) if where else query).to_arrow(), source)
+
+
+def ids_with_vector(source: Source, ids: Sequence[str]) -> list[str]:
+    """Which of these ids have a vector."""
+    where = _all_of([source.among(ids), has_vector(source)])
+    return ids_in(source.table.search().where(where).select([source.place.id]).to_arrow(), source)
+
+
+def rows_among(source: Source, ids: Sequence[str], columns: Sequence[str]) -> Any:
+    """Those columns of the rows of those ids, in any order."""
+    return source.table.search().where(source.among(ids)).select(list(columns)).limit(max(len(ids), 1)).to_arrow()
+
+
+def ids_in(found: Any, source: Source) -> list[str]:
+    """The ids of rows that were found."""
+    return [text for chunk in found[source.place.id].chunks for text in texts_of(chunk) if text is not None]
+
+
+def has_vector(source: Source) -> str:
+    """The condition that a row has a vector; empty where all have."""
+    return f"{quoted(source.place.vector)} IS NOT NULL" if source.declaration.adopted else ""
+
+
+def _all_of(conditions: Sequence[str]) -> str:
+    return " AND ".join(filter(None, conditions))

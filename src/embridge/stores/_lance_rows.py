@@ -1,0 +1,172 @@
+"""Rows of any LanceDB table: ids of text, whole numbers or UUIDs as text, vectors of any float type as float32."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.errors import InvalidInput, require
+from embridge.space import Space
+from embridge.stores._lance_filters import literal, quoted
+from embridge.stores.places import Declaration, Place, RawRows
+
+__all__ = ["Source", "id_array", "id_kind", "id_literals", "raw_rows", "rows_of", "texts_of", "vector_type"]
+
+IdKind = Literal["text", "whole numbers", "UUIDs"]
+_UUID_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open table, where in it the vectors of a space stand, and of which Arrow types these and the ids are."""
+
+    table: Any
+    declaration: Declaration
+    id_type: Any
+    vectors: Any
+
+    @staticmethod
+    def of(table: Any, declaration: Declaration) -> Source:
+        schema, place = table.schema, declaration.place
+        return Source(table, declaration, schema.field(place.id).type, schema.field(place.vector).type)
+
+    @property
+    def place(self) -> Place:
+        return self.declaration.place
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the ids and of the vectors."""
+        return [self.place.id, self.place.vector]
+
+    def among(self, ids: Sequence[str]) -> str:
+        """The condition that a row has one of these ids."""
+        literals = id_literals(list(dict.fromkeys(ids)), self.id_type)
+        return f"{quoted(self.place.id)} IN ({', '.join(literals)})" if literals else "false"
+
+
+def id_kind(type_: Any) -> IdKind | None:
+    """What ids of an Arrow type are; None for a type that identifies no rows."""
+    types, stored = require("pyarrow", extra="lancedb").types, _stored(type_)
+    if types.is_string(stored) or types.is_large_string(stored):
+        return "text"
+    if types.is_integer(stored):
+        return "whole numbers"
+    is_uuid = types.is_fixed_size_binary(stored) and stored.byte_width == _UUID_BYTES
+    return "UUIDs" if is_uuid else None
+
+
+def vector_type(type_: Any) -> tuple[int | None] | None:
+    """The dim of an Arrow type of vectors, None for lists of any length; None for another type."""
+    types = require("pyarrow", extra="lancedb").types
+    if types.is_fixed_size_list(type_) and types.is_floating(type_.value_type):
+        return (type_.list_size,)
+    if (types.is_list(type_) or types.is_large_list(type_)) and types.is_floating(type_.value_type):
+        return (None,)
+    return None
+
+
+def texts_of(ids: Any) -> list[str | None]:
+    """Ids of an Arrow array as text."""
+    kind = id_kind(ids.type)
+    if hasattr(ids.type, "storage_type"):
+        ids = ids.storage
+    values = ids.to_pylist()
+    if kind == "text":
+        return values
+    write = (lambda value: str(UUID(bytes=value))) if kind == "UUIDs" else str
+    return [None if value is None else write(value) for value in values]
+
+
+def id_literals(ids: Sequence[str], type_: Any) -> list[str]:
+    """Ids in SQL; those that a column of that type cannot hold are left out."""
+    values = (_value(one, type_) for one in ids)
+    return [f"X'{one.hex()}'" if isinstance(one, bytes) else literal(one) for one in values if one is not None]
+
+
+def id_array(ids: Sequence[str], type_: Any) -> Any:
+    """Ids as Arrow has them in a column of that type; raises `InvalidInput` for one that it cannot hold."""
+    pa = require("pyarrow", extra="lancedb")
+    values = [_value(one, type_) for one in ids]
+    if None in values:
+        raise InvalidInput(f"ids of this table are {id_kind(type_)}, came {ids[values.index(None)]!r:.60}")
+    stored = pa.array(values, _stored(type_))
+    return pa.ExtensionArray.from_storage(type_, stored) if hasattr(type_, "storage_type") else stored
+
+
+def raw_rows(batch: Any, place: Place, dim: int | None) -> RawRows:
+    """The rows of a batch that have a vector; of a list column those of another length than ``dim`` are odd."""
+    vectors = batch.column(place.vector)
+    if vectors.null_count:
+        batch = batch.filter(vectors.is_valid())
+        vectors = batch.column(place.vector)
+    names, odd = texts_of(batch.column(place.id)), []
+    lengths = _lengths(vectors, names)
+    if dim is None:
+        dim = int(np.bincount(lengths).argmax()) if len(lengths) else 0
+    usable = lengths == dim
+    if None in names:
+        usable &= np.array([name is not None for name in names])
+    if not usable.all():
+        rows = np.flatnonzero(~usable).tolist()
+        odd = [(names[row] or "", f"{lengths[row]} dimensions" if names[row] else "it has no id") for row in rows]
+        vectors, names = vectors.filter(usable), [names[row] for row in np.flatnonzero(usable).tolist()]
+    return RawRows(tuple(names), _matrix(vectors, dim), tuple(odd))  # type: ignore[arg-type]
+
+
+def rows_of(found: Any, source: Source) -> Embeddings:
+    """Ids and vectors of rows that were found, those left out that cannot be used."""
+    space: Space = source.declaration.space
+    parts = [raw_rows(batch, source.place, space.dim) for batch in found.to_batches()]
+    names = [name for part in parts for name in part.ids]
+    vectors = np.concatenate([part.vectors for part in parts]) if parts else np.empty((0, space.dim), np.float32)
+    finite = np.asarray(np.isfinite(vectors).all(axis=1))
+    if not finite.all():
+        names, vectors = [name for name, good in zip(names, finite, strict=True) if good], vectors[finite]
+    return Embeddings(tuple(names), vectors, space)
+
+
+def _stored(type_: Any) -> Any:
+    return getattr(type_, "storage_type", type_)
+
+
+def _value(name: str, type_: Any) -> str | int | bytes | None:
+    kind = id_kind(type_)
+    if kind == "text":
+        return name
+    if kind == "whole numbers":
+        if not re.fullmatch(r"-?[0-9]{1,20}", name) or str(int(name)) != name:
+            return None
+        bounds = np.iinfo(type_.to_pandas_dtype())
+        return int(name) if bounds.min <= int(name) <= bounds.max else None
+    try:
+        value = UUID(name)
+    except ValueError:
+        return None
+    return value.bytes if str(value) == name else None
+
+
+def _lengths(vectors: Any, names: Sequence[Any]) -> np.ndarray:
+    dims = vector_type(vectors.type)
+    if dims is not None and dims[0] is not None:
+        return np.full(len(names), dims[0])
+    lengths: np.ndarray = require("pyarrow.compute", extra="lancedb").list_value_length(vectors).to_numpy()
+    return lengths
+
+
+def _matrix(vectors: Any, dim: int) -> np.ndarray:
+    """Vectors of one length; a number that is not there is NaN."""
+    pa = require("pyarrow", extra="lancedb")
+    flat = vectors.flatten()
+    if flat.type != pa.float32():
+        flat = flat.cast(pa.float32(), safe=False)
+    if flat.null_count:
+        flat = flat.fill_null(float("nan"))
+    matrix: np.ndarray = flat.to_numpy().reshape(len(vectors), dim)
+    return matrix
