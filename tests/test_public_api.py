@@ -251,6 +251,8 @@ PUBLIC = {
         "Calibration Cascade Curve Fusion MixedSearch Over Price VectorCache adaptive_alpha best_of_both comparable "
         "cosines interpolate_scores nlerp over rank_again slerp"
     ),
+    "embridge.rollout.backfill": "Backfill BackfillLimits BackfillResult Source",
+    "embridge.rollout.gallery": "Answer Gallery",
     "embridge.rollout.journal": "Entry current_state entries record_move",
     "embridge.rollout.moves": (
         "backfill bridge complete drop_old pause prepare_again resume roll_back shadow take_lease without_lease"
