@@ -82,7 +82,7 @@ TOP = [
 
 
 PUBLIC = {
-    "embridge.atomic_write": "atomic_file atomic_folder atomic_pair descriptions is_leftover refuse_foreign_file "
+    "embridge.atomic_write": "atomic_file atomic_folder atomic_pair descriptions is_leftover locked refuse_foreign_file "
     "refuse_foreign_folder require_file temporary_folder whole_folder",
     "embridge.shapes": "Bool Float16 Float32 Float64 Int32 Int64 UInt8",
     "embridge.adapters.base": "Adapter",
@@ -273,10 +273,10 @@ PUBLIC = {
     "embridge.stores.capabilities": "Capabilities",
     "embridge.stores.checks": "require_column require_held require_ids require_limit require_payload require_present",
     "embridge.stores.documents": "DECLARATIONS Documents FileDocuments MemoryDocuments STATE change_declarations declarations",
+    "embridge.stores.faiss": "FaissStore",
     "embridge.stores.lancedb": "LanceStore",
     "embridge.stores.memory": "MemoryStore",
     "embridge.stores.places": "Declaration IndexState Place RawRows Table VectorColumn checked_parts",
-    "embridge.stores.postgres": "PostgresStore",
     "embridge.stores.record": "StoreRecord",
     "embridge.stores.urls": "StoreUrl parse_url without_passwords",
     "embridge.testing": (

@@ -2,13 +2,20 @@
 
 import pytest
 
-from embridge.stores import STORES, MemoryStore, Store
+from embridge.stores import STORES, MemoryStore, Store, open_store
 from embridge.stores.lancedb import LanceStore
 from embridge.testing import check_store
 
 
 def lance(spaces, location):
     store = LanceStore(location, create=True)
+    for space in spaces:
+        store.add_space(space)
+    return store
+
+
+def faiss(spaces, location):
+    store = open_store(f"faiss:{location / 'items.faiss'}", create=True)
     for space in spaces:
         store.add_space(space)
     return store
@@ -29,9 +36,12 @@ def test_contract(make, skipped, tmp_path):
     assert isinstance(make([], tmp_path / "store"), Store)
 
 
-@pytest.mark.parametrize("name", ["memory", "lancedb"])  # those that need a server say so in their own tests
+MAKERS = {"faiss": faiss, "lancedb": lance, "memory": memory}  # the others need a server, and are tested with theirs
+
+
+@pytest.mark.parametrize("name", MAKERS)
 def test_the_record_of_a_store_says_what_a_new_one_can_do(name, tmp_path):
     record = STORES[name]
-    store = {"memory": memory, "lancedb": lance}[name]([], tmp_path / "store")
+    store = MAKERS[name]([], tmp_path / "store")
     assert (type(store).__module__, type(store).__name__) == (record.module, record.attribute)
     assert store.capabilities == record.capabilities

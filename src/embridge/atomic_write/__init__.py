@@ -9,7 +9,7 @@ from pathlib import Path
 
 from embridge.atomic_write._folder import atomic_folder, refuse_foreign_folder, whole_folder
 from embridge.atomic_write._pair import atomic_pair, descriptions
-from embridge.atomic_write._temporary import is_leftover, sync, temporary_file, temporary_folder
+from embridge.atomic_write._temporary import is_leftover, locked, sync, temporary_file, temporary_folder
 from embridge.errors import InvalidInput
 
 _LOOKED_AT_BYTES = 1 << 16
@@ -20,6 +20,7 @@ __all__ = [
     "atomic_pair",
     "descriptions",
     "is_leftover",
+    "locked",
     "refuse_foreign_file",
     "refuse_foreign_folder",
     "require_file",

@@ -76,6 +76,17 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a folder against other writers, or with other readers; nothing is held where the file system has no locks.
 
     A temporary folder is its writer's alone, who holds it already.
+
+    Args:
+        folder: The folder.
+        shared: Whether others may hold it so too.
+
+    Yields:
+        Nothing.
+
+    Examples:
+        >>> with locked(Path(".")):
+        ...     _ = Path("alone.txt").write_text("no other writer comes between")
     """
     if is_leftover(folder.name):
         yield

@@ -44,21 +44,12 @@ STORES: dict[str, StoreRecord] = {
         Capabilities(exact=True, filter=True, persistent=True, adopt=True),
         extra="lancedb",
     ),
-    "postgresql": StoreRecord(
-        "embridge.stores.postgres",
-        "PostgresStore",
-        "open_postgres",
-        Capabilities(
-            exact=True,
-            filter=True,
-            persistent=True,
-            nul=False,
-            adopt=True,
-            shared_rows=True,
-            atomic_switch=True,
-            foreign_writes="trigger",
-        ),
-        extra="postgres",
+    "faiss": StoreRecord(
+        "embridge.stores.faiss",
+        "FaissStore",
+        "open_faiss",
+        Capabilities(exact=True, filter=False, persistent=True, payload=False, adopt=True),
+        extra="faiss",
     ),
 }
 
