@@ -193,6 +193,7 @@ PUBLIC = {
     "embridge.jobs.export": "export_upgrade",
     "embridge.jobs.fit": "Fitted fit_upgrade",
     "embridge.jobs.fitted": "Fitted",
+    "embridge.jobs.import_vectors": "VectorFile import_vectors",
     "embridge.jobs.inspect": "inspect_file inspect_path inspect_store",
     "embridge.jobs.inspection": "Inspection",
     "embridge.jobs.models": "Models takes_images with_lora",
@@ -200,6 +201,7 @@ PUBLIC = {
     "embridge.jobs.search": "Found search_store",
     "embridge.jobs.train": "train_model",
     "embridge.jobs.trained_result": "TrainedResult",
+    "embridge.jobs.transfer": "Transfer export_store",
     "embridge.methods": "checked configured make record_of",
     "embridge.methods.base": "Method Pairs",
     "embridge.methods.candidate_scores": "Scores Search scores_of_pairs scores_of_queries with_few_queries",
@@ -349,8 +351,8 @@ PUBLIC = {
     "embridge.training.xbt.settings": "CachedSettings FinetuneSettings objective_of",
     "embridge.training.xbt.start": "Start Surrogates require_fitted",
     "embridge.training.xbt.task": "Batch XBTTask",
-    "embridge.vector_files": "Binding SUFFIXES binding has_ids raw_chunks read_chunks read_space read_texts read_vectors "
-    "write_vectors",
+    "embridge.vector_files": "Binding Part SUFFIXES binding count_rows has_ids raw_chunks read_chunks read_rows read_space "
+    "read_texts read_vectors table_columns write_rows write_vectors",
 }
 """What the reference lists."""
 

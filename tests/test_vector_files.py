@@ -595,3 +595,22 @@ def test_a_row_group_is_read_in_parts(tmp_path):
     parts = list(read_chunks(path, rows=700))
     assert max(map(len, parts)) == 700
     assert_same(concatenate(parts), rows)
+
+
+def test_parts_of_parquet_are_in_memory_one_at_a_time(tmp_path):
+    with pa.parquet.ParquetWriter(tmp_path / "x.parquet", schema(256)) as writer:
+        for start in range(0, 8_000, 1_000):
+            rows = np.zeros((1_000, 256), np.float32)
+            rows[:, 0] = np.arange(start, start + 1_000)
+            ids = [str(n) for n in range(start, start + 1_000)]
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), 256)
+            writer.write_table(pa.table([pa.array(ids), vectors], schema=schema(256)))
+    before, held = pa.total_allocated_bytes(), []
+    for part in read_chunks(tmp_path / "x.parquet", rows=500, space=Space("wide", "1", 256)):
+        assert len(part) == 500
+        held.append(pa.total_allocated_bytes() - before)
+    assert max(held) < 4_000_000  # of 8 MB
+
+
+def schema(dim):
+    return pa.schema([("id", pa.string()), ("vector", pa.list_(pa.float32(), dim))])

@@ -145,23 +145,3 @@ def report(
         typer.echo(report_markdown(summary))
     else:
         print_summary(summary)
-
-
-@app.command()
-def export(
-    upgrade: Annotated[Path, typer.Argument(help="The upgrade's folder.", show_default=False)],
-    onnx: Annotated[Path | None, typer.Option(help="Write what maps a query as this ONNX file.")] = None,
-    fold: Annotated[str | None, typer.Option(help="Fold the bridge into this encoder, such as clip:FOLDER.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the folded encoder.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Write the upgrade for where embridge does not run: as ONNX, or folded into the new model."""
-    from embridge.jobs.export import export_upgrade
-
-    written = export_upgrade(upgrade, onnx=onnx, fold_into=fold, out=out)
-    if as_json:
-        print_json({"schema": "embridge.export/1"} | written)
-        return
-    from embridge.cli._terminal import print_lines
-
-    print_lines(*(f"{kind:7} {path}" for kind, path in written.items()))

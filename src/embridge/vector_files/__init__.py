@@ -8,7 +8,7 @@ made elsewhere needs ``space=``. npy and Arrow are read through a memory map.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,31 +20,46 @@ from embridge.errors import InvalidInput, MissingSetting
 from embridge.space import Space, require_same
 from embridge.vector_files._npy import NpyFile, opened_npy, write_npy
 from embridge.vector_files._numbers import as_float32
-from embridge.vector_files._said import SUFFIXES, Binding, binding, has_ids, read_space, stored_suffix, vector_suffix
+from embridge.vector_files._said import (
+    SUFFIXES,
+    Binding,
+    binding,
+    count_rows,
+    has_ids,
+    read_space,
+    stored_suffix,
+    vector_suffix,
+)
+from embridge.vector_files._streams import Part, write_rows
 from embridge.vector_files._tables import (
     column_names,
     rows_of,
     table_batches,
+    table_columns,
     table_space,
-    texts_of,
+    values_of,
     whole_table,
     write_table,
 )
+from embridge.vector_files._texts import read_texts
 
 __all__ = [
     "SUFFIXES",
     "Binding",
+    "Part",
     "binding",
+    "count_rows",
     "has_ids",
     "raw_chunks",
     "read_chunks",
+    "read_rows",
     "read_space",
     "read_texts",
     "read_vectors",
+    "table_columns",
+    "write_rows",
     "write_vectors",
 ]
-
-_TEXT_ROWS = 65_536
 
 
 def write_vectors(rows: Embeddings, path: Path | str) -> Path:
@@ -116,36 +131,6 @@ def read_vectors(
         return Embeddings(ids, as_float32(vectors, path, cast=cast), settled)
 
 
-def read_texts(path: Path | str, *, columns: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Read what people read for an id, such as a title, from a table that holds it beside the vectors.
-
-    Args:
-        path: A Parquet, Arrow or Feather file.
-        columns: What it calls its columns ``id`` and ``text``.
-
-    Returns:
-        From ids to texts; rows without a text are left out.
-
-    Raises:
-        InvalidInput: It is no such table, or the column holds no texts.
-
-    Examples:
-        >>> import pyarrow as pa
-        >>> import pyarrow.parquet as pq
-        >>> pq.write_table(pa.table({"sku": [7, 8], "title": ["a red shoe", None]}), "shop.parquet")
-        >>> read_texts("shop.parquet", columns={"id": "sku", "text": "title"})
-        {'7': 'a red shoe'}
-    """
-    path, names, start = Path(path), {"id": "id", "text": "text"} | dict(columns or {}), 0
-    texts: dict[str, str] = {}
-    if stored_suffix(path, None) == ".npy":
-        raise InvalidInput(f"{path}: an npy file has no texts; expected Parquet, Arrow or Feather")
-    for batch in table_batches(path, _TEXT_ROWS, pair := (names["id"], names["text"])):
-        texts.update(texts_of(batch, path, pair, start=start))
-        start += len(batch)
-    return texts
-
-
 def read_chunks(
     path: Path | str,
     *,
@@ -174,19 +159,54 @@ def read_chunks(
         >>> [len(part) for part in read_chunks("rows.npy", rows=2)]
         [2, 1]
     """
+    for part, _ in read_rows(path, rows=rows, space=space, cast=cast, columns=columns):
+        yield part
+
+
+def read_rows(
+    path: Path | str,
+    *,
+    rows: int = 65_536,
+    space: Space | None = None,
+    cast: bool = False,
+    columns: Mapping[str, str] | None = None,
+    payload: Sequence[str] = (),
+) -> Iterator[Part]:
+    """Read in parts, with further columns of a table.
+
+    Args:
+        path: As for `read_vectors`.
+        rows: How many rows a part has at most.
+        space: As for `read_vectors`.
+        cast: As for `read_vectors`.
+        columns: As for `read_vectors`.
+        payload: Names of further columns, see `table_columns`.
+
+    Yields:
+        The parts, in order, as `write_rows` takes them.
+
+    Raises:
+        InvalidInput: As `read_chunks`.
+
+    Examples:
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a", "b"])
+        >>> _ = write_rows(lambda: [(rows, {"title": ["a cat", None]})], "rows.parquet", rows.space)
+        >>> [columns for _, columns in read_rows("rows.parquet", payload=["title"])]
+        [{'title': ['a cat', None]}]
+    """
     path = Path(path)
     if rows < 1:
         raise InvalidInput(f"a chunk has at least 1 row, not {rows}")
     if stored_suffix(path, columns) == ".npy":
-        yield from _npy_chunks(path, rows, space, cast)
+        yield from ((part, {}) for part in _npy_chunks(path, rows, space, cast))
         return
     names, said, start = column_names(columns), table_space(path), 0
-    for batch in table_batches(path, rows, names):
+    for batch in table_batches(path, rows, (*names, *payload)):
         ids, vectors = rows_of(batch, path, names, start=start)
         settled = _settle(path, said, space, vectors.shape[1])
         with _named(path):
             part = Embeddings(ids, as_float32(vectors, path, cast=cast, start=start), settled)
-        yield part
+        yield part, values_of(batch, path, payload)
         start += len(part)
     if not start:
         raise InvalidInput(f"{path}: no rows; nothing to read")

@@ -27,12 +27,12 @@ from embridge.errors import InvalidInput
 from embridge.space import Space
 from embridge.vector_files._numbers import require_numbers
 
-__all__ = ["NpyFile", "opened_npy", "write_npy"]
+__all__ = ["BLOCK_BYTES", "CHECKSUM", "NpyFile", "belongs", "checksums", "opened_npy", "sidecar_of", "write_npy"]
 
 BLOCK_BYTES = 1 << 20  # what a processor keeps at hand
-_CHECKSUM = "xxh3_64"
+CHECKSUM = "xxh3_64"
 _CHECKSUMS: dict[str, Callable[[Any], str | int]] = {
-    _CHECKSUM: xxhash.xxh3_64_hexdigest,
+    CHECKSUM: xxhash.xxh3_64_hexdigest,
     "crc32": zlib.crc32,  # of earlier versions
 }
 _ATTEMPTS, _WAIT_SECONDS = 4, 0.05  # something else may be writing the npy just now
@@ -95,11 +95,11 @@ class NpyFile:
 
 def write_npy(rows: Embeddings, path: Path) -> None:
     """Write both files, as one."""
-    with atomic_pair(path, _sidecar(path), belongs=_belongs) as (array, description):
+    with atomic_pair(path, sidecar_of(path), belongs=belongs) as (array, description):
         with array.open("wb") as file:
             np.save(file, rows.vectors, allow_pickle=False)
         content = np.memmap(array, np.uint8, "r")
-        npy = {"block_bytes": BLOCK_BYTES, _CHECKSUM: list(_sums(content, _CHECKSUM, BLOCK_BYTES))}
+        npy = {"block_bytes": BLOCK_BYTES, CHECKSUM: list(checksums(content, CHECKSUM, BLOCK_BYTES))}
         description.write_text(json.dumps({"space": rows.space.to_dict(), "npy": npy, "ids": rows.ids}))
 
 
@@ -115,7 +115,7 @@ def opened_npy(path: Path) -> Iterator[NpyFile]:
         time.sleep(_WAIT_SECONDS if attempt else 0)
         with path.open("rb") as file:
             npy = NpyFile(path, *_mapped(file, path))
-            described = [one for p in descriptions(_sidecar(path)) if (one := _read_if_there(p)) is not None]
+            described = [one for p in descriptions(sidecar_of(path)) if (one := _read_if_there(p)) is not None]
             last = attempt == _ATTEMPTS - 1
             if not os.path.samestat(path.stat(), os.fstat(file.fileno())) and not last:
                 continue  # a writer came between
@@ -131,7 +131,7 @@ def opened_npy(path: Path) -> Iterator[NpyFile]:
 
 def _settle(npy: NpyFile, described: list[_Described]) -> None:
     """Which of the descriptions, the newest first, is of this file."""
-    sidecar = _sidecar(npy.path)
+    sidecar = sidecar_of(npy.path)
     whole = len([d for d in described if d.checksum]) > 1  # then a beginning in common is not enough
     for one in described:
         if _counted(npy.content.nbytes, one) and _same(npy.content, one, range(len(one.sums) if whole else 1)):
@@ -156,11 +156,13 @@ def _problem(path: Path, sidecar: Path) -> str:
     )
 
 
-def _sidecar(path: Path) -> Path:
+def sidecar_of(path: Path) -> Path:
+    """The JSON beside an npy."""
     return path.with_name(f"{path.name}.json")
 
 
-def _belongs(path: Path, description: Path) -> bool:
+def belongs(path: Path, description: Path) -> bool:
+    """Whether a JSON was written with an npy, by its checksums."""
     try:
         described = _read_description(description)
     except InvalidInput:
@@ -216,11 +218,11 @@ def _counted(size: int, described: _Described) -> bool:
 
 def _same(content: np.ndarray, described: _Described, blocks: range) -> bool:
     size, expected = described.block_bytes, described.sums[blocks.start : blocks.stop]
-    sums = _sums(content[blocks.start * size : blocks.stop * size], described.checksum, size)
+    sums = checksums(content[blocks.start * size : blocks.stop * size], described.checksum, size)
     return all(map(operator.eq, sums, expected))
 
 
-def _sums(content: np.ndarray, checksum: str, size: int) -> Iterator[str | int]:
+def checksums(content: np.ndarray, checksum: str, size: int) -> Iterator[str | int]:
     """The checksums of its blocks, each as it is asked for."""
     held, digest = np.asarray(content), _CHECKSUMS[checksum]
     return (digest(held[start : start + size]) for start in range(0, len(held), size))

@@ -10,9 +10,9 @@ from embridge.atomic_write import require_file
 from embridge.errors import InvalidInput
 from embridge.space import Space
 from embridge.vector_files._npy import opened_npy
-from embridge.vector_files._tables import table_space
+from embridge.vector_files._tables import count_in_table, table_space
 
-__all__ = ["SUFFIXES", "Binding", "binding", "has_ids", "read_space", "stored_suffix", "vector_suffix"]
+__all__ = ["SUFFIXES", "Binding", "binding", "count_rows", "has_ids", "read_space", "stored_suffix", "vector_suffix"]
 
 SUFFIXES = (".npy", ".parquet", ".arrow", ".feather")
 
@@ -82,6 +82,31 @@ def has_ids(path: Path | str) -> bool:
         return True
     with opened_npy(path) as npy:
         return npy.ids is not None
+
+
+def count_rows(path: Path | str) -> int:
+    """How many rows a file has, as it says itself; no vectors are read.
+
+    Args:
+        path: As for `read_vectors`.
+
+    Returns:
+        Their number.
+
+    Raises:
+        InvalidInput: The file cannot be read.
+
+    Examples:
+        >>> import numpy as np
+        >>> np.save("bare.npy", np.eye(2, dtype=np.float32))
+        >>> count_rows("bare.npy")
+        2
+    """
+    path = Path(path)
+    if stored_suffix(path, None) != ".npy":
+        return count_in_table(path)
+    with opened_npy(path) as npy:
+        return len(npy.vectors)
 
 
 def binding(path: Path | str) -> Binding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -15,11 +15,23 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, MissingSetting, require
 from embridge.space import Space
 
-__all__ = ["column_names", "rows_of", "table_batches", "table_space", "texts_of", "whole_table", "write_table"]
+__all__ = [
+    "SPACE_KEY",
+    "column_names",
+    "count_in_table",
+    "rows_of",
+    "table_batches",
+    "table_columns",
+    "table_space",
+    "texts_of",
+    "values_of",
+    "whole_table",
+    "write_table",
+]
 
-_SPACE_KEY = b"embridge.space"
+SPACE_KEY = b"embridge.space"
 _OURS = ("id", "vector")
-_BUFFER_BYTES = 1 << 20  # so that a row group is read as it is needed, and not whole
+_BUFFER_BYTES = 1 << 20  # so that a row group is read as it is needed, and not whole; what pre_buffer reads, it keeps
 _STREAM_ENDS = (b"\xff\xff\xff\xff\0\0\0\0", b"\0\0\0\0")
 
 
@@ -46,7 +58,7 @@ def table_space(path: Path) -> Space | None:
     """The space that the file says, or each file of a folder."""
     spaces = []
     for part in _parts(path):
-        written = (_schema(part).metadata or {}).get(_SPACE_KEY)
+        written = (_schema(part).metadata or {}).get(SPACE_KEY)
         try:
             spaces.append(None if written is None else Space.from_dict(json.loads(written)))
         except (ValueError, RecursionError) as error:
@@ -56,7 +68,7 @@ def table_space(path: Path) -> Space | None:
     return spaces[0]
 
 
-def whole_table(path: Path, names: tuple[str, str]) -> Any:
+def whole_table(path: Path, names: tuple[str, ...]) -> Any:
     """All rows of those two columns; of Arrow, as a memory map."""
     pa, tables = require("pyarrow", extra="parquet"), []
     for part in _parts(path):
@@ -73,7 +85,7 @@ def whole_table(path: Path, names: tuple[str, str]) -> Any:
         return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 
 
-def table_batches(path: Path, rows: int, names: tuple[str, str]) -> Iterator[Any]:
+def table_batches(path: Path, rows: int, names: tuple[str, ...]) -> Iterator[Any]:
     """Tables of at most so many rows, one after the other."""
     pa = require("pyarrow", extra="parquet")
     for part in _parts(path):
@@ -83,7 +95,9 @@ def table_batches(path: Path, rows: int, names: tuple[str, str]) -> Iterator[Any
             yield from (table.slice(start, rows) for start in range(0, len(table), rows))
             continue
         with _unreadable(part):
-            file = require("pyarrow.parquet", extra="parquet").ParquetFile(part, buffer_size=_BUFFER_BYTES)
+            file = require("pyarrow.parquet", extra="parquet").ParquetFile(
+                part, buffer_size=_BUFFER_BYTES, pre_buffer=False
+            )
             batches = file.iter_batches(batch_size=rows, columns=list(names))
         while True:
             with _unreadable(part):
@@ -117,6 +131,46 @@ def texts_of(table: Any, path: Path, names: tuple[str, str], *, start: int = 0) 
     with _unreadable(path):
         ids, texts = _ids(table[names[0]], f"{path}: the column {names[0]}", start), column.to_pylist()
     return ((name, text) for name, text in zip(ids, texts, strict=True) if text)
+
+
+def table_columns(path: Path | str) -> dict[str, str]:
+    """The columns of a table, and Arrow's word for what each holds.
+
+    Args:
+        path: A Parquet, Arrow or Feather file.
+
+    Returns:
+        By name, in order.
+
+    Examples:
+        >>> import pyarrow as pa
+        >>> import pyarrow.parquet as pq
+        >>> pq.write_table(pa.table({"sku": [7], "title": ["a red shoe"]}), "shop.parquet")
+        >>> table_columns("shop.parquet")
+        {'sku': 'int64', 'title': 'string'}
+    """
+    part = _parts(Path(path))[0]
+    schema = _schema(part)
+    with _unreadable(part):
+        return {field.name: str(field.type) for field in schema}
+
+
+def count_in_table(path: Path) -> int:
+    """How many rows a table has; no vectors are read."""
+    count = 0
+    for part in _parts(path):
+        with _unreadable(part):
+            if path.suffix == ".parquet":
+                count += require("pyarrow.parquet", extra="parquet").read_metadata(part).num_rows
+            else:
+                count += len(_read_arrow(part))
+    return count
+
+
+def values_of(table: Any, path: Path, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Further columns of a table's rows."""
+    with _unreadable(path):
+        return {name: table[name].to_pylist() for name in names}
 
 
 def _ids(column: Any, where: str, start: int) -> tuple[str, ...]:
@@ -160,7 +214,7 @@ def _to_table(rows: Embeddings) -> Any:
     pa = require("pyarrow", extra="parquet")
     flat = pa.array(np.ascontiguousarray(rows.vectors).reshape(-1))
     vectors = pa.FixedSizeListArray.from_arrays(flat, rows.space.dim)
-    metadata = {_SPACE_KEY: json.dumps(rows.space.to_dict())}
+    metadata = {SPACE_KEY: json.dumps(rows.space.to_dict())}
     schema = pa.schema([("id", pa.string()), ("vector", vectors.type)], metadata=metadata)
     return pa.table([pa.array(rows.ids, pa.string()), vectors], schema=schema)
 
@@ -211,7 +265,7 @@ def _read_arrow(path: Path) -> Any:
     return opened.read_all()
 
 
-def _require_columns(there: list[str], names: tuple[str, str], path: Path) -> None:
+def _require_columns(there: list[str], names: tuple[str, ...], path: Path) -> None:
     wrong = [name for name in names if there.count(name) != 1]
     if wrong:
         columns = ", ".join(chain(map(repr, there[:20]), ["…"] if len(there) > 20 else []))
