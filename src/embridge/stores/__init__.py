@@ -44,6 +44,22 @@ STORES: dict[str, StoreRecord] = {
         Capabilities(exact=True, filter=True, persistent=True, adopt=True),
         extra="lancedb",
     ),
+    "postgresql": StoreRecord(
+        "embridge.stores.postgres",
+        "PostgresStore",
+        "open_postgres",
+        Capabilities(
+            exact=True,
+            filter=True,
+            persistent=True,
+            nul=False,
+            adopt=True,
+            shared_rows=True,
+            atomic_switch=True,
+            foreign_writes="trigger",
+        ),
+        extra="postgres",
+    ),
     "faiss": StoreRecord(
         "embridge.stores.faiss",
         "FaissStore",

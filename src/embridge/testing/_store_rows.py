@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -17,25 +15,21 @@ from embridge.stores.base import Store
 from embridge.testing._expect import expect, expect_close, expect_equal, expect_refusal
 
 __all__ = [
-    "check_batches",
     "check_deleting",
     "check_documents",
     "check_reading",
-    "check_swap_race",
-    "check_two_clients",
     "check_two_spaces",
     "expect_vectors",
     "vectors_of",
 ]
 
 Reopen = Callable[[], Store] | None
-_ROWS, _MANY = 40, 10_000
-_CLIENTS, _STEPS = 4, 3
+_ROWS = 40
 
 
 def _rows(space: Space, count: int = _ROWS, *, seed: int = 0) -> Embeddings:
     vectors = np.random.default_rng(seed).normal(size=(count, space.dim)).astype(np.float32)
-    return Embeddings(tuple(f"row {(7 * i) % count:04d} ü" for i in range(count)), vectors, space)
+    return Embeddings(tuple(f"row {(7 * i) % count:02d} ü" for i in range(count)), vectors, space)
 
 
 def vectors_of(parts: Iterable[Embeddings]) -> dict[str, bytes]:
@@ -182,65 +176,3 @@ def check_documents(store: Store, reopen: Reopen) -> None:
     expect_refusal(
         SpaceMismatch, lambda: store.count(Space("nothing", "1", 2)), "a store whose only document is its state"
     )
-
-
-def check_batches(store: Store, space: Space) -> None:
-    """Ten thousand rows at once, and one; vectors of zeros, large ones and small ones are kept as they are."""
-    many = _rows(space, _MANY)
-    payload = {"number": list(range(_MANY))} if store.capabilities.payload else None
-    store.upsert(many, payload)
-    expect_equal(_MANY, store.count(space), "count after one write of ten thousand rows")
-    vectors = np.stack([np.zeros(space.dim), np.full(space.dim, 1e6), np.full(space.dim, 1e-6)]).astype(np.float32)
-    for row in range(3):
-        one = Embeddings((f"one {row}",), vectors[row : row + 1], space)
-        store.upsert(one, payload and {"number": [row]})
-    written = {f"one {row}": vectors[row].tobytes() for row in range(3)} | {many.ids[-1]: many.vectors[-1].tobytes()}
-    expect_vectors(store, written, vectors_of([store.fetch(space, list(written))]), "rows written one by one")
-    expect_equal(_MANY + 3, sum(len(part) for part in store.scan(space, rows=3_000)), "rows of a scan")
-    if payload:
-        expect_equal([_MANY - 1, 2], store.payload(space, [many.ids[-1], "one 2"])["number"], "payload of both")
-
-
-def check_two_clients(make: Callable[[Sequence[Space]], Store], space: Space) -> None:
-    """What one client adds, writes and deletes, another that was open before sees at once."""
-    first, second = make([]), make([])
-    first.add_space(space)
-    expect_equal([space], second.spaces(), "spaces that another client added")
-    rows = _rows(space)
-    first.upsert(rows.take(range(20)))
-    second.upsert(rows.take(range(10, _ROWS)))
-    for name, each in (("first", first), ("second", second)):
-        expect_equal(_ROWS, each.count(space), f"count of the {name} of two clients that write")
-        expect_equal((rows.ids[3],), each.search(rows.take([3]), 1).ids[0], f"search by the {name} client")
-    second.delete(rows.ids[:2])
-    expect_equal(0, len(first.fetch(space, rows.ids[:2])), "rows that another client deleted")
-    other = replace(space, revision="2")
-    second.add_space(other)
-    first.upsert(rows.with_vectors(rows.vectors, other).take([5]))
-    expect_equal([rows.ids[5]], second.ids(other, limit=3), "rows of a space that another client added")
-    second.drop_space(other)
-    expect_equal([space], first.spaces(), "spaces after another client dropped one")
-    expect_refusal(SpaceMismatch, lambda: first.count(other), "count of a space that another client dropped")
-
-
-def check_swap_race(make: Callable[[Sequence[Space]], Store]) -> None:
-    """Of clients that swap the same state at once exactly one wins, each time."""
-    stores = [make([]) for _ in range(_CLIENTS)]
-    state: dict[str, Any] | None = None
-    if not stores[0].capabilities.atomic_state:
-        state = {"step": -1}
-        stores[0].swap_state(None, state)
-    with ThreadPoolExecutor(_CLIENTS) as pool:
-        for step in range(_STEPS):
-            barrier = Barrier(_CLIENTS)
-            new = [{"step": step, "client": client} for client in range(_CLIENTS)]
-
-            def swap(client: int, state: Any = state, barrier: Barrier = barrier, new: Any = new) -> bool:
-                barrier.wait()
-                return stores[client].swap_state(state, new[client])
-
-            won = list(pool.map(swap, range(_CLIENTS)))
-            expect_equal(1, sum(won), f"how many of {_CLIENTS} clients swapped the same state")
-            state = new[won.index(True)]
-            for store in stores:
-                expect_equal(state, store.read_state(), "the state of the client that won")

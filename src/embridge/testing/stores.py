@@ -19,12 +19,9 @@ from embridge.stores.memory import MemoryStore
 from embridge.testing._expect import expect, expect_close, expect_equal, expect_refusal
 from embridge.testing._store_payload import check_columns, check_filters, check_names, check_values
 from embridge.testing._store_rows import (
-    check_batches,
     check_deleting,
     check_documents,
     check_reading,
-    check_swap_race,
-    check_two_clients,
     check_two_spaces,
     expect_vectors,
     vectors_of,
@@ -50,8 +47,7 @@ def check_store(make_store: MakeStore) -> list[str]:
     - ``scan`` and ``raw`` give every row once, in parts; ``ids`` pages in order; ``fetch`` leaves out what is not there;
     - vectors of two spaces stand side by side: ``missing`` lists what a backfill has to do, ``drop_space`` ends one;
     - deleted rows are gone from all spaces;
-    - ten thousand rows may come at once; zeros, large and small vectors are kept to the bit;
-    - what one client writes another sees; ``swap_state`` lets exactly one of several writers win;
+    - ``swap_state`` lets exactly one of two writers win, which every client sees;
     - ``search`` equals the exact `MemoryStore` for all metrics (nine of ten hits, where not exact), gives fewer hits
       where there are fewer rows, and none without rows; the score of a hit is what the metric says; rows of one score
       come in order of id, and zeros are not found under cosine;
@@ -79,7 +75,7 @@ def check_store(make_store: MakeStore) -> list[str]:
         locations = (Path(folder) / str(i) for i in range(1_000))
         _check_spaces(make_store([_COSINE], next(locations)))
         _check_writing(make_store([_COSINE], next(locations)))
-        for check in (check_reading, check_two_spaces, check_deleting, check_batches):
+        for check in (check_reading, check_two_spaces, check_deleting):
             check(make_store([_COSINE], next(locations)), _COSINE)
         _check_refusals(make_store([_COSINE], next(locations)))
         for space in (_COSINE, _DOT, _L2):
@@ -94,9 +90,6 @@ def check_store(make_store: MakeStore) -> list[str]:
             check_filters(make_store([_COSINE], next(locations)), _COSINE, _expect_hits)
         if able.persistent:
             _check_reopening(make_store, next(locations))
-            location = next(locations)
-            check_two_clients(lambda spaces: make_store(spaces, location), _COSINE)
-            check_swap_race(lambda spaces: make_store(spaces, location))
     return [f"{what}: capabilities.{name} is False" for name, what in _ABILITIES if not getattr(able, name)]
 
 

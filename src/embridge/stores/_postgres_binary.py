@@ -1,0 +1,176 @@
+"""PostgreSQL's binary format: values as fields with their length before them, rows of COPY, arrays, vectors."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from embridge.errors import InvalidInput
+from embridge.shapes import Float32
+from embridge.stores.places import RawRows
+
+__all__ = [
+    "ARRAY_ITEMS",
+    "array",
+    "blocks_of",
+    "copy_rows",
+    "copy_start",
+    "dim_of",
+    "fields",
+    "raw_rows",
+    "vector",
+    "vector_fields",
+    "wire_types",
+]
+
+ARRAY_ITEMS: dict[str, int] = {
+    "bool": 16, "int8": 20, "int2": 21, "int4": 23, "text": 25, "float4": 700, "float8": 701, "varchar": 1043, "uuid": 2950,
+}  # fmt: skip
+"""Types that are written in binary, and PostgreSQL's number of each."""
+
+_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
+_HEADER = _SIGNATURE + bytes(8)
+_TRAILER = b"\xff\xff"
+_NULL = b"\xff\xff\xff\xff"
+_DTYPES = {"vector": ">f4", "halfvec": ">f2"}
+
+
+def _fixed(code: str) -> Callable[[Any], bytes]:
+    packed = struct.Struct(">i" + code)
+    size = packed.size - 4
+    return lambda value: packed.pack(size, value)
+
+
+def _text(value: str) -> bytes:
+    content = value.encode()
+    return len(content).to_bytes(4, "big") + content
+
+
+_WRITE: dict[str, Callable[[Any], bytes]] = {
+    "text": _text,
+    "varchar": _text,
+    "bool": _fixed("?"),
+    "int2": _fixed("h"),
+    "int4": _fixed("i"),
+    "int8": _fixed("q"),
+    "float4": _fixed("f"),
+    "float8": _fixed("d"),
+    "uuid": lambda value: b"\0\0\0\x10" + UUID(value).bytes,
+}
+
+
+def fields(type_name: str, values: Iterable[Any], *, what: str) -> list[bytes]:
+    """Values of a type of `ARRAY_ITEMS` as fields; raises `InvalidInput` for a number that it cannot hold."""
+    write = _WRITE[type_name]
+    try:
+        return [_NULL if value is None else write(value) for value in values]
+    except (struct.error, OverflowError) as error:
+        raise InvalidInput(f"{what}: a value does not fit the column, which holds {type_name} ({error})") from error
+
+
+def vector_fields(vectors: Float32[np.ndarray, "n d"], type_name: str) -> list[bytes]:
+    """Vectors as fields."""
+    count, dim = vectors.shape
+    numbers = np.ascontiguousarray(vectors, _DTYPES[type_name])
+    size = numbers.itemsize * dim + 4
+    rows = np.empty((count, size + 4), np.uint8)
+    rows[:, :8] = np.frombuffer(struct.pack(">iHH", size, dim, 0), np.uint8)
+    rows[:, 8:] = numbers.view(np.uint8).reshape(count, -1)
+    content, step = rows.tobytes(), size + 4
+    return [content[start : start + step] for start in range(0, len(content), step)]
+
+
+def copy_start() -> bytes:
+    """What stands before the rows of a COPY."""
+    return _HEADER
+
+
+def copy_rows(columns: Sequence[list[bytes]]) -> bytes:
+    """Rows of a COPY, of fields by column."""
+    head = [len(columns).to_bytes(2, "big")] * len(columns[0])
+    return b"".join([field for row in zip(head, *columns, strict=True) for field in row])
+
+
+def array(items: list[bytes], oid: int) -> bytes:
+    """Fields as a one-dimensional array of items of that type."""
+    if not items:
+        return struct.pack(">iiI", 0, 0, oid)
+    return struct.pack(">iiIii", 1, 1, oid, len(items), 1) + b"".join(items)
+
+
+def vector(values: Float32[np.ndarray, " d"], type_name: str) -> bytes:
+    """One vector, without a length before it."""
+    return struct.pack(">HH", len(values), 0) + values.astype(_DTYPES[type_name]).tobytes()
+
+
+def wire_types(psycopg: Any) -> tuple[type, type]:
+    """A class of bytes that go to the server in binary as they are, of the type that the statement says; its dumper."""
+
+    class Wire(bytes):
+        pass
+
+    class WireDumper(psycopg.adapt.Dumper):  # type: ignore[misc]
+        format = psycopg.pq.Format.BINARY
+        oid = 0
+
+        def dump(self, obj: bytes) -> bytes:
+            return bytes(obj)
+
+    return Wire, WireDumper
+
+
+def blocks_of(copy: Iterable[Any]) -> Iterator[bytes]:
+    """The rows of a binary COPY from the server, one by one, with the length of each field."""
+    blocks = iter(copy)
+    first = bytes(next(blocks, b""))
+    if first.startswith(_SIGNATURE):
+        first = first[len(_HEADER) :]
+    for block in chain((first,), map(bytes, blocks)):
+        if block and block != _TRAILER:
+            yield block
+
+
+def raw_rows(blocks: Sequence[bytes], dim: int, type_name: str, *, fixed: bool) -> RawRows:
+    """Rows of a COPY of vector and id; those of another dimension, and those without an id, as odd.
+
+    fixed: whether the column holds no vector of another dimension.
+    """
+    dtype = np.dtype(_DTYPES[type_name])
+    size = 4 + dim * dtype.itemsize
+    head, end = struct.pack(">hiH", 2, size, dim), 6 + size
+    odd: list[tuple[str, str]] = []
+    if not fixed:
+        odd = [_odd_row(block) for block in blocks if block[:8] != head]
+        blocks = [block for block in blocks if block[:8] == head]
+    shortest = end + 4
+    if any(len(block) == shortest for block in blocks):
+        odd += [("", "it has no id") for block in blocks if len(block) == shortest]
+        blocks = [block for block in blocks if len(block) > shortest]
+    ids = tuple([block[shortest:].decode() for block in blocks])
+    numbers = np.frombuffer(b"".join([block[10:end] for block in blocks]), dtype)
+    return RawRows(ids, numbers.reshape(len(ids), dim).astype(np.float32), tuple(odd))
+
+
+def dim_of(block: bytes) -> int:
+    """Of the vector in a row of a COPY of vector and id."""
+    return int.from_bytes(block[6:8], "big")
+
+
+def _odd_row(block: bytes) -> tuple[str, str]:
+    size = int.from_bytes(block[2:6], "big")
+    return block[6 + size + 4 :].decode(), f"{dim_of(block)} dimensions"
+
+
+def as_raw(names: Sequence[str], contents: Sequence[bytes], dim: int, type_name: str) -> RawRows:
+    """Vectors as a statement gives them in binary; those of another dimension as odd."""
+    dtype, head = np.dtype(_DTYPES[type_name]), dim.to_bytes(2, "big")
+    rows = list(zip(names, contents, strict=True))
+    odd = [(name, f"{int.from_bytes(content[:2], 'big')} dimensions") for name, content in rows if content[:2] != head]
+    right = [(name, content) for name, content in rows if content[:2] == head]
+    numbers = np.frombuffer(b"".join([content[4:] for _, content in right]), dtype)
+    return RawRows(tuple(name for name, _ in right), numbers.reshape(len(right), dim).astype(np.float32), tuple(odd))

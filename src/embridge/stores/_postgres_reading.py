@@ -1,0 +1,124 @@
+"""Rows read from PostgreSQL: streams of all of them, and some by id."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from embridge.stores._postgres_binary import blocks_of, dim_of, raw_rows
+from embridge.stores._postgres_catalog import Column, Held, Relation, quoted, unescaped
+from embridge.stores._postgres_ids import found_ids, id_array, id_type
+from embridge.stores._postgres_sessions import Sessions
+from embridge.stores.checks import require_ids
+from embridge.stores.places import RawRows
+
+__all__ = ["by_id", "every_row", "page_of_ids", "value_of"]
+
+_IDS_AT_ONCE = 10_000
+
+
+def every_row(
+    sessions: Sessions, relation: Relation, columns: tuple[Column, Column], dim: int | None, rows: int
+) -> Iterator[RawRows]:
+    """All rows with a vector, as the table was when the reading began, in parts of at most that many.
+
+    A connection that is lost is made again, and what was given already is left out. columns: of vectors and of ids.
+    """
+    vector, id = columns
+    name = quoted(vector.name)
+    select = f"SELECT {name}, {id.as_text} FROM {relation.sql} WHERE {name} IS NOT NULL"
+    statement = unescaped(f"COPY ({select}) TO STDOUT (FORMAT BINARY)")
+    known = vector.dim or dim
+
+    def as_rows(blocks: list[bytes]) -> RawRows:
+        nonlocal known
+        known = known or dim_of(blocks[0])
+        return raw_rows(blocks, known, vector.type, fixed=vector.dim is not None)
+
+    given, seen, progress = array("q"), None, True
+    while True:
+        try:
+            for blocks in _blocks(sessions, statement, rows, patient=seen is not None):
+                part = as_rows(blocks) if seen is None else _unseen(as_rows(blocks), seen)
+                given.extend(map(hash, part.ids))
+                given.extend(hash(name) for name, _ in part.odd)
+                progress = True
+                if len(part.ids) or part.odd:
+                    yield part
+            return
+        except sessions.psycopg.Error as error:
+            if not progress or not sessions.worth_repeating(error):
+                raise sessions.explained(error, "scan") from error
+            progress, seen = False, np.unique(np.array(given, np.int64))
+
+
+def _blocks(sessions: Sessions, statement: str, rows: int, *, patient: bool) -> Iterator[list[bytes]]:
+    with (
+        sessions.borrowed(patient=patient) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(statement) as copy,
+    ):
+        blocks = blocks_of(copy)
+        while part := list(islice(blocks, rows)):
+            yield part
+
+
+def _unseen(part: RawRows, seen: np.ndarray) -> RawRows:
+    """The rows that an earlier connection has not given yet."""
+    new = np.flatnonzero(~np.isin(_hashes(part.ids), seen))
+    new_odd = np.flatnonzero(~np.isin(_hashes([name for name, _ in part.odd]), seen))
+    return RawRows(tuple(part.ids[row] for row in new), part.vectors[new], tuple(part.odd[row] for row in new_odd))
+
+
+def _hashes(names: Sequence[str]) -> np.ndarray:
+    return np.fromiter(map(hash, names), np.int64, len(names))
+
+
+def by_id(
+    sessions: Sessions,
+    relation: Relation,
+    id: Column,
+    ids: Sequence[str],
+    expressions: Sequence[str],
+    *,
+    binary: bool = True,
+) -> Iterator[Any]:
+    """(Id, values) of the rows of those ids that are there, in any order; expressions: in SQL."""
+    select = ", ".join([id.as_text, *expressions])
+    statement = f"SELECT {select} FROM {relation.sql} WHERE {quoted(id.name)} = ANY(%s::{id_type(id)}[])"
+    possible = found_ids(id, ids)
+    for start in range(0, len(possible), _IDS_AT_ONCE):
+        values = (id_array(id, possible[start : start + _IDS_AT_ONCE], sessions.wire),)
+        yield from sessions.run(partial(_read, statement, values, binary), what="read rows by id")
+
+
+def _read(statement: str, values: tuple[Any, ...], binary: bool, connection: Any) -> list[Any]:
+    found: list[Any] = connection.execute(statement, values, binary=binary).fetchall()
+    return found
+
+
+def page_of_ids(sessions: Sessions, held: Held, condition: str, after: str | None, limit: int) -> list[str]:
+    """Up to so many ids of rows that meet a condition, in order, those after one."""
+    id = held.id
+    values: list[Any] = [limit]
+    if after is not None:
+        require_ids([after])
+        condition += f" AND {id.ordered} > %s::{id_type(id)}"
+        values = [after.partition("\0")[0] if id.is_text else after, limit]  # no text of PostgreSQL stands between
+    select = f"SELECT {id.as_text} FROM {held.relation.sql} AS t WHERE {condition} ORDER BY {id.ordered} LIMIT %s"
+    return [row[0] for row in sessions.run(partial(_read, select, tuple(values), False), what="list ids")]
+
+
+def value_of(column: Column) -> str:
+    """A payload column in SQL as what it is here: text, a whole number of 64 bits, a number or a truth."""
+    name = quoted(column.name)
+    if column.kind is None:
+        return "NULL::text"
+    if column.kind == "numbers":
+        return f"nullif({name}::float8, 'NaN')"
+    return f"{name}::int8" if column.kind == "whole numbers" else column.as_text if column.kind == "text" else name

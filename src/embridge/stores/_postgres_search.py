@@ -1,0 +1,190 @@
+"""The nearest rows by pgvector: exhaustively, or through an index of the space's metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.nearest import Hits
+from embridge.space import Metric
+from embridge.stores._postgres_binary import vector
+from embridge.stores._postgres_catalog import Column, Engine, Relation, VectorIndex, quoted
+from embridge.stores._postgres_sessions import Sessions
+
+__all__ = ["Search", "nearest", "usable_index"]
+
+_SIGNS: dict[Metric, str] = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
+_MOST_EF = 1_000
+_BATCH = 64
+_Row = tuple[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What all queries of a search share.
+
+    Attributes:
+        relation: The table.
+        vector: The column of vectors.
+        id: The column of ids.
+        metric: The space's.
+        dim: The space's.
+        k: How many rows.
+        where: What rows must meet besides, in SQL, beginning with AND; empty for nothing.
+        values: Those of the conditions.
+    """
+
+    relation: Relation
+    vector: Column
+    id: Column
+    metric: Metric
+    dim: int
+    k: int
+    where: str
+    values: Sequence[Any]
+
+
+def usable_index(relation: Relation, column: str, metric: Metric) -> VectorIndex | None:
+    """An index that a search by that metric goes through."""
+    for index in relation.indexes:
+        if index.column == column and index.metric == metric and not index.remark:
+            return index
+    return None
+
+
+def nearest(sessions: Sessions, engine: Engine, search: Search, queries: Embeddings) -> Hits:
+    """The hits of all queries, best first, rows of one score in order of id."""
+    vectors = queries.vectors
+    if search.metric == "cosine":
+        vectors, asked = _units(vectors)
+    else:
+        asked = np.arange(len(vectors))
+    found: list[list[_Row]] = [[] for _ in range(len(vectors))]
+    index = usable_index(search.relation, search.vector.name, search.metric)
+    for start in range(0, len(asked), _BATCH):
+        rows = asked[start : start + _BATCH].tolist()
+        answers = sessions.run(partial(_answers, sessions, (engine, search, index), vectors[rows]), what="search")
+        for row, answer in zip(rows, answers, strict=True):
+            found[row] = answer
+    return _hits(found, search)
+
+
+def _answers(
+    sessions: Sessions, how: tuple[Engine, Search, VectorIndex | None], vectors: np.ndarray, connection: Any
+) -> list[list[_Row]]:
+    engine, search, index = how
+    if index is None:
+        return _asked(connection, _exhaustive(engine, search), [_values(sessions, search, one) for one in vectors])
+    statement, type_name = _through(engine, search, index)
+    with connection.transaction():
+        connection.execute(_settings(engine, search, index))
+        parameters = [_values(sessions, search, one, type_name) for one in vectors]
+        answers = _asked(connection, statement, parameters)
+    few = [row for row, answer in enumerate(answers) if len(_ranked(answer)) < search.k]
+    if few:  # an index gives fewer rows than there are: after many deletions, or behind a filter that few rows meet
+        parameters = [_values(sessions, search, vectors[row]) for row in few]
+        for row, answer in zip(few, _asked(connection, _exhaustive(engine, search), parameters), strict=True):
+            answers[row] = answer
+    return answers
+
+
+def _asked(connection: Any, statement: str, parameters: list[list[Any]]) -> list[list[_Row]]:
+    if len(parameters) == 1:
+        return [connection.execute(statement, parameters[0], binary=True).fetchall()]
+    with connection.pipeline():
+        cursors = [connection.execute(statement, each, binary=True) for each in parameters]
+        return [cursor.fetchall() for cursor in cursors]
+
+
+def _values(sessions: Sessions, search: Search, query: np.ndarray, type_name: str | None = None) -> list[Any]:
+    values = [sessions.wire(vector(query, "vector")), *search.values]
+    if type_name is not None:
+        values.append(sessions.wire(vector(query, type_name)))
+    return [*values, search.k]
+
+
+def _exhaustive(engine: Engine, search: Search) -> str:
+    """Adding nothing to a distance keeps an index from being used, whose answer would be approximate."""
+    return (
+        f"SELECT {search.id.as_text}, ({_distance(engine, search)}) + 0 FROM {search.relation.sql} AS t "
+        f"WHERE {_condition(engine, search)} ORDER BY 2, {search.id.ordered} LIMIT %s"
+    )
+
+
+def _through(engine: Engine, search: Search, index: VectorIndex) -> tuple[str, str]:
+    """Scored by what the table has, whatever the index has; and the type of its vectors."""
+    type_name = (index.cast or search.vector.type).partition("(")[0]
+    name = quoted(search.vector.name)
+    indexed = f"{name}::{engine.type(index.cast)}" if index.cast else name
+    order = f"({indexed}) {engine.operator(_SIGNS[search.metric])} %s::{engine.type(type_name)}"
+    return (
+        f"SELECT {search.id.as_text}, {_distance(engine, search)} FROM {search.relation.sql} "
+        f"WHERE {_condition(engine, search)} ORDER BY {order} LIMIT %s"
+    ), type_name
+
+
+def _distance(engine: Engine, search: Search) -> str:
+    name = quoted(search.vector.name)
+    stored = name if search.vector.type == "vector" else f"{name}::{engine.type('vector')}"
+    return f"{stored} {engine.operator(_SIGNS[search.metric])} %s::{engine.type('vector')}"
+
+
+def _condition(engine: Engine, search: Search) -> str:
+    name = quoted(search.vector.name)
+    if search.vector.dim is None:  # rows of other lengths stand in between, which no operator takes
+        return f"{quoted(engine.schema)}.vector_dims({name}) = {search.dim}{search.where}"
+    return f"{name} IS NOT NULL{search.where}"
+
+
+def _settings(engine: Engine, search: Search, index: VectorIndex) -> str:
+    """What lets an index find enough, for this transaction alone; never less than the user's own settings."""
+    wanted: dict[str, str] = {}
+    if index.kind == "hnsw":
+        enough = max(int(engine.settings.get("hnsw.ef_search", 40)), min(_MOST_EF, 2 * search.k))
+        wanted = {"hnsw.ef_search": str(enough), "hnsw.iterative_scan": "relaxed_order"}
+    if index.kind == "ivfflat":
+        probes = max(int(engine.settings.get("ivfflat.probes", 1)), math.isqrt(index.lists - 1) + 1)
+        wanted = {"ivfflat.probes": str(probes), "ivfflat.iterative_scan": "relaxed_order"}
+    known = {name: value for name, value in wanted.items() if name in engine.settings}
+    return ";".join(["SET TRANSACTION READ ONLY", *(f"SET LOCAL {name} = {value}" for name, value in known.items())])
+
+
+def _ranked(rows: list[_Row]) -> list[_Row]:
+    """Those that the metric ranks: cosine knows no direction of zeros."""
+    return [row for row in rows if not math.isnan(row[1])]
+
+
+def _units(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Directions, so that no length leaves float32 when squared; and which rows have one."""
+    wide = vectors.astype(np.float64)
+    lengths = np.sqrt(np.einsum("qd,qd->q", wide, wide))
+    asked = np.flatnonzero(lengths)
+    units = np.zeros_like(vectors)
+    units[asked] = (wide[asked] / lengths[asked, None]).astype(np.float32)
+    return units, asked
+
+
+def _hits(found: list[list[_Row]], search: Search) -> Hits:
+    order = int if search.id.type.startswith("int") else str
+    ranked = []
+    for rows in found:
+        names, distances = [name for name, _ in rows], np.array([distance for _, distance in rows])
+        scored = zip(names, _scores(distances, search.metric).tolist(), strict=True)
+        ranked.append(sorted(_ranked(list(scored)), key=lambda row: (-row[1], order(row[0]))))
+    width = max(map(len, ranked), default=0)
+    scores = np.full((len(ranked), width), -np.inf, np.float32)
+    for row, rows in enumerate(ranked):
+        scores[row, : len(rows)] = [score for _, score in rows]
+    return Hits(tuple(tuple(name for name, _ in rows) for rows in ranked), scores)
+
+
+def _scores(distances: np.ndarray, metric: Metric) -> np.ndarray:
+    """In the precision in which they are given, so that those alike there come in order of id."""
+    scores = 1 - distances if metric == "cosine" else -distances if metric == "dot" else -distances * distances
+    return scores.astype(np.float32)

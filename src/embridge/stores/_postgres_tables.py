@@ -1,0 +1,128 @@
+"""What Embridge changes of a table itself: makes it, adds columns to it, drops them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from embridge.errors import InvalidInput, StoreError
+from embridge.space import Space
+from embridge.stores._columns import Kind, kind_of
+from embridge.stores._postgres_catalog import OWN, UNSETTLED, Column, Engine, Relation, quoted
+from embridge.stores._postgres_describing import relation_of
+from embridge.stores._postgres_sessions import Sessions
+
+__all__ = [
+    "add_payload",
+    "add_vectors",
+    "drop_vectors",
+    "make_table",
+    "payload_columns",
+    "payload_kinds",
+    "vector_name",
+]
+
+_TYPES: dict[Kind | None, str] = {
+    "text": 'text COLLATE "C"',
+    "whole numbers": "bigint",
+    "numbers": "double precision",
+    "true or false": "boolean",
+    None: "text",
+}
+_LONGEST_NAME = 63
+_SYSTEM = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")
+_LOCK_SECONDS = 5
+
+
+def vector_name(space: Space) -> str:
+    """The column that this library makes for a space."""
+    return f"embridge_{space.id}"
+
+
+def payload_columns(relation: Relation, id: str) -> dict[str, Column]:
+    """The columns that a payload gives."""
+    return {name: column for name, column in relation.columns.items() if column.is_payload and name != id}
+
+
+def payload_kinds(relation: Relation, id: str) -> dict[str, Kind | None]:
+    """What they hold."""
+    return {name: column.kind for name, column in payload_columns(relation, id).items()}
+
+
+def make_table(sessions: Sessions, schema: str, name: str) -> None:
+    """A table of ids alone, if there is none."""
+    _require_name(name, "a table's name")
+    table = quoted(schema, name)
+
+    def make(connection: Any) -> None:
+        try:
+            with connection.transaction():
+                connection.execute(f'CREATE TABLE {table} (id text COLLATE "C" PRIMARY KEY)', ())
+                connection.execute(f"COMMENT ON TABLE {table} IS '{OWN}'", ())
+        except (sessions.psycopg.errors.DuplicateTable, sessions.psycopg.errors.UniqueViolation):
+            pass  # someone else was first, by a moment
+
+    sessions.run(make, what=f"make the table {name!r}")
+
+
+def add_vectors(sessions: Sessions, engine: Engine, relation: Relation, space: Space) -> None:
+    """A column for the vectors of a space, without values, if there is none; no row is rewritten."""
+    if not relation.is_table:
+        raise StoreError(f"{sessions.url} is a view; a space is added to the table that it shows")
+    column = f"{quoted(vector_name(space))} {engine.type('vector')}({space.dim})"
+    statement = f"ALTER TABLE {relation.sql} ADD COLUMN IF NOT EXISTS {column}"
+    _alter(sessions, lambda connection: connection.execute(statement, ()), f"add a column for {space}")
+
+
+def drop_vectors(sessions: Sessions, relation: Relation, column: str) -> None:
+    """A column of vectors goes, with its indexes, if it is there."""
+    statement = f"ALTER TABLE {relation.sql} DROP COLUMN IF EXISTS {quoted(column)}"
+    _alter(sessions, lambda connection: connection.execute(statement, ()), f"drop the column {column!r}")
+
+
+def add_payload(sessions: Sessions, engine: Engine, relation: Relation, payload: Mapping[str, Sequence[Any]]) -> bool:
+    """Columns that a table of this library lacks, and those whose kind is known only now; whether anything was to do."""
+    if not _payload_changes(relation, payload):
+        return False
+
+    def change(connection: Any) -> None:
+        connection.execute(f"LOCK TABLE {relation.sql} IN ACCESS EXCLUSIVE MODE", ())
+        now = relation_of(connection, relation.name, relation.schema, engine)  # someone else may have been first
+        for statement in _payload_changes(now or relation, payload):
+            connection.execute(statement, ())
+
+    _alter(sessions, change, "add payload columns")
+    return True
+
+
+def _payload_changes(relation: Relation, payload: Mapping[str, Sequence[Any]]) -> list[str]:
+    statements = []
+    for name, values in payload.items():
+        kind, column = kind_of(values), relation.columns.get(name)
+        table, added = f"ALTER TABLE {relation.sql}", f"ADD COLUMN {quoted(name)} {_TYPES[kind]}"
+        if column is None:
+            _require_name(name, "a payload column")
+            statements.append(f"{table} {added}")
+            if kind is None:
+                statements.append(f"COMMENT ON COLUMN {relation.sql}.{quoted(name)} IS '{UNSETTLED}'")
+        elif column.comment == UNSETTLED and kind is not None:  # no row has a value, so none is rewritten
+            statements.append(f"{table} DROP COLUMN {quoted(name)}, {added}")
+    return statements
+
+
+def _alter(sessions: Sessions, change: Callable[[Any], None], what: str) -> None:
+    """Readers and writers wait behind whoever waits for a table, so this does not wait for long."""
+
+    def alter(connection: Any) -> None:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+            change(connection)
+
+    sessions.run(alter, what=what)
+
+
+def _require_name(name: str, what: str) -> None:
+    if len(name.encode()) > _LONGEST_NAME or name in _SYSTEM or not name:
+        raise InvalidInput(
+            f"{what} has 1 to {_LONGEST_NAME} bytes in PostgreSQL and is none of {_SYSTEM}; came {name!r:.80}"
+        )

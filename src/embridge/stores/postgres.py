@@ -1,0 +1,284 @@
+"""PostgreSQL with pgvector: one table; its rows are items, each space is a column of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+
+from embridge.embeddings import Embeddings
+from embridge.errors import SettingsError, StoreError
+from embridge.nearest import Hits
+from embridge.space import Space
+from embridge.stores._postgres_adopting import adoptable, id_column, vector_column
+from embridge.stores._postgres_binary import as_raw
+from embridge.stores._postgres_catalog import Held, quoted
+from embridge.stores._postgres_database import Database, index_state
+from embridge.stores._postgres_documents import PostgresDocuments
+from embridge.stores._postgres_filters import where
+from embridge.stores._postgres_ids import found_ids, id_array, id_type
+from embridge.stores._postgres_reading import by_id, every_row, page_of_ids, value_of
+from embridge.stores._postgres_search import Search, nearest, usable_index
+from embridge.stores._postgres_tables import (
+    add_vectors,
+    drop_vectors,
+    make_table,
+    payload_columns,
+    vector_name,
+)
+from embridge.stores._postgres_upsert import write_rows
+from embridge.stores.base import SCAN_ROWS, Filter, Payload
+from embridge.stores.capabilities import Capabilities
+from embridge.stores.checks import (
+    require_column,
+    require_held,
+    require_limit,
+    require_payload,
+    require_present,
+)
+from embridge.stores.documents import STATE, Documents, change_declarations, declarations
+from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, checked_parts
+from embridge.stores.urls import StoreUrl
+
+__all__ = ["PostgresStore", "open_postgres"]
+
+
+@final
+class PostgresStore:
+    """A table of PostgreSQL; each space is a column of pgvector's ``vector`` or ``halfvec``. Needs the extra ``postgres``.
+
+    Every row of a write is in, or none. Every call sees what others have written by then; a scan sees the table as it was
+    when it began. Reads are repeated once where the connection was lost, and so are writes.
+
+    Search goes through an index of the space's metric where there is one (``hnsw``, ``ivfflat``, or one of another
+    extension), and is approximate then: ``capabilities`` say so. Rows are scored by the stored vectors. Where an index
+    gives fewer rows than were asked for, all rows are searched.
+
+    Declarations and the state of a rollout stand in the table ``embridge_documents`` of the same schema.
+
+    Args:
+        url: ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE?table=TABLE``, with ``&schema=SCHEMA`` where the user's search
+            path does not lead to it.
+        create: Make the table where it is not there.
+        documents: Where declarations and state stand instead.
+
+    Raises:
+        StoreError: The database cannot be reached, or has no extension ``vector`` or no such table.
+        SettingsError: A table is to be made and the URL names none.
+        MissingExtra: ``psycopg`` is not installed.
+
+    Examples:
+        >>> from embridge.stores import parse_url
+        >>> PostgresStore(parse_url("postgresql://me:secret@127.0.0.1:9/shop?table=items"))
+        Traceback (most recent call last):
+        embridge.errors.StoreError: postgresql://me:***@127.0.0.1:9/shop?table=items cannot be reached: ...
+    """
+
+    def __init__(self, url: StoreUrl, *, create: bool = False, documents: Documents | None = None) -> None:
+        if create and not url.table:
+            raise SettingsError(f"{url} names no table; add ?table=NAME")
+        self._database = Database(url)
+        self._sessions, self._engine, self._name = self._database.sessions, self._database.engine, url.table
+        if not self._name and len(names := self._database.names()) == 1:
+            self._name = names[0]
+        if create and self._database.find(self._name) is None:
+            make_table(self._sessions, self._database.default_schema(), self._name)
+        self._documents = documents
+        if self._name:
+            relation = self._database.relation(self._name)
+            self._documents = documents or PostgresDocuments(self._sessions, relation.schema, relation.name)
+        self._new_rows: bool | None = None  # whether the last write met no row that was there
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            exact=not any(self._goes_through_an_index(space) for space in self.spaces()),
+            filter=True,
+            persistent=True,
+            nul=False,
+            adopt=True,
+            shared_rows=True,
+            atomic_switch=True,
+            foreign_writes="trigger",
+        )
+
+    @property
+    def documents(self) -> Documents:
+        if self._documents is None:
+            raise StoreError(f"{self._database.url} names no table; add ?table=NAME: {self._database.instead()}")
+        return self._documents
+
+    def tables(self) -> list[Table]:
+        return [self._database.described(name) for name in ([self._name] if self._name else self._database.names())]
+
+    def spaces(self) -> list[Space]:
+        return [] if self._documents is None else list(declarations(self._documents))
+
+    def declaration(self, space: Space) -> Declaration:
+        declared = {} if self._documents is None else declarations(self._documents)
+        require_held(list(declared), space, what="declaration")
+        return declared[space]
+
+    def adopt(self, declaration: Declaration) -> None:
+        documents, relation = self.documents, self._database.relation(declaration.place.table, fresh=True)
+        if self._name and relation.oid != self._database.relation(self._name).oid:
+            raise StoreError(f"{self._database.url} is not table {declaration.place.table!r}; open that one")
+        declared = adoptable(self._sessions, self._engine, relation, declaration)
+
+        def with_it(present: dict[Space, Declaration]) -> dict[Space, Declaration]:
+            _require_free(present, declared)
+            return present | {declared.space: declared}
+
+        change_declarations(documents, with_it)
+
+    def forget(self, space: Space) -> None:
+        if not self.declaration(space).adopted:
+            raise StoreError(f"{space} was not adopted; drop_space deletes its vectors")
+        self._undeclare(space)
+
+    def add_space(self, space: Space) -> None:
+        documents = self.documents
+        present = declarations(documents)
+        if space in present and present[space].adopted:
+            return
+        relation = self._database.relation(self._name, fresh=True)
+        named = next((one.place.id for one in present.values()), "")
+        place = Place(self._name, vector_name(space), id_column(relation, named).name)
+        add_vectors(self._sessions, self._engine, relation, space)
+        self._database.relation(self._name, fresh=True)
+        change_declarations(documents, lambda held: held | {space: Declaration(space, place, adopted=False)})
+
+    def drop_space(self, space: Space) -> None:
+        place = self._declared(space, "drop_space").place
+        drop_vectors(self._sessions, self._database.relation(place.table), place.vector)
+        self._undeclare(space)
+
+    def count(self, space: Space) -> int:
+        held = self._held(space, "count")
+        return int(self._rows(f"SELECT count({quoted(held.vector.name)}) FROM {held.relation.sql}", ())[0][0])
+
+    def ids(self, space: Space, *, after: str | None = None, limit: int) -> list[str]:
+        require_limit(limit, what="ids")
+        held = self._held(space, "ids")
+        return page_of_ids(self._sessions, held, f"{quoted(held.vector.name)} IS NOT NULL", after, limit)
+
+    def missing(self, space: Space, of: Space, *, after: str | None = None, limit: int) -> list[str]:
+        require_limit(limit, what="missing")
+        held, other = self._held(space, "missing"), self._held(of, "missing")
+        condition = f"{quoted(other.vector.name)} IS NOT NULL AND {quoted(held.vector.name)} IS NULL"
+        return page_of_ids(self._sessions, other, condition, after, limit)
+
+    def upsert(self, rows: Embeddings, payload: Payload | None = None) -> None:
+        held = self._held(rows.space, "upsert")
+        columns = require_payload(payload, len(rows))
+        if len(rows) == 0:
+            return
+        self._new_rows = write_rows(self._database, held, rows, columns, new=self._new_rows)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        relation = self._database.relation(self._name)
+        named = next((one.place.id for one in declarations(self.documents).values()), "")
+        id = id_column(relation, named)
+        statement = f"DELETE FROM {relation.sql} WHERE {quoted(id.name)} = ANY(%s::{id_type(id)}[])"
+        values = (id_array(id, found_ids(id, ids), self._sessions.wire),)
+        self._sessions.run(lambda connection: connection.execute(statement, values), what=f"delete {len(ids)} rows")
+
+    def scan(self, space: Space, *, rows: int = SCAN_ROWS) -> Iterator[Embeddings]:
+        place = self._declared(space, "scan").place
+        return checked_parts(self.raw(place, rows=rows), space, what=str(self._database.url))
+
+    def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
+        require_limit(rows, what="scan")
+        relation = self._database.relation(place.table)
+        columns = vector_column(relation, place.vector), id_column(relation, place.id)
+        present = {} if self._documents is None else declarations(self._documents)
+        dim = next((space.dim for space, one in present.items() if one.place == place), None)
+        return every_row(self._sessions, relation, columns, dim, rows)
+
+    def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:
+        held = self._held(space, "fetch")
+        found = dict(by_id(self._sessions, held.relation, held.id, ids, [quoted(held.vector.name)]))
+        names = [name for name in dict.fromkeys(ids) if found.get(name) is not None]
+        raw = as_raw(names, [found[name] for name in names], space.dim, held.vector.type)
+        empty = Embeddings((), np.empty((0, space.dim), np.float32), space)
+        return next(checked_parts([raw], space, what=str(self._database.url)), empty)
+
+    def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
+        held = self._held(queries.space, "search")
+        require_limit(k, what="search")
+        columns = payload_columns(held.relation, held.id.name)
+        metric, dim = queries.space.metric, queries.space.dim
+        search = Search(held.relation, held.vector, held.id, metric, dim, k, *where(filter, columns))
+        return nearest(self._sessions, self._engine, search, queries)
+
+    def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
+        held = self._held(space, "payload")
+        columns = payload_columns(held.relation, held.id.name)
+        expressions = [value_of(column) for column in columns.values()]
+        found = {row[0]: row[1:] for row in by_id(self._sessions, held.relation, held.id, ids, expressions)}
+        require_present(ids, found)
+        return {name: [found[one][number] for one in ids] for number, name in enumerate(columns)}
+
+    def column(self, space: Space, ids: Sequence[str], name: str) -> list[Any]:
+        held = self._held(space, "column")
+        require_column(name, held.relation.columns)
+        column = held.relation.columns[name]
+        expression = f"{quoted(name)}::text" if column.is_vector else quoted(name)
+        rows = by_id(self._sessions, held.relation, held.id, ids, [expression], binary=column.type == "bytea")
+        found = dict(rows)
+        return [found.get(one) for one in ids]
+
+    def indexes(self, space: Space) -> list[IndexState]:
+        held = self._held(space, "indexes", fresh=True)
+        indexes = [index for index in held.relation.indexes if index.column == held.vector.name]
+        return [index_state(index, space.metric) for index in indexes]
+
+    def read_state(self) -> dict[str, Any] | None:
+        return self.documents.read(STATE)
+
+    def swap_state(self, expected: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        return self.documents.swap(STATE, expected, new)
+
+    def close(self) -> None:
+        self._sessions.close()
+
+    def _declared(self, space: Space, what: str) -> Declaration:
+        present = {} if self._documents is None else declarations(self._documents)
+        require_held(list(present), space, what=what)
+        return present[space]
+
+    def _held(self, space: Space, what: str, *, fresh: bool = False) -> Held:
+        place = self._declared(space, what).place
+        relation = self._database.relation(place.table, fresh=fresh)
+        if place.vector not in relation.columns:
+            relation = self._database.relation(place.table, fresh=True)
+        vector = vector_column(relation, place.vector)
+        if vector.dim not in (None, space.dim):
+            raise StoreError(f"column {vector.name!r} of {relation.name!r} is {vector.word} now, the space is {space}")
+        return Held(relation, vector, id_column(relation, place.id))
+
+    def _undeclare(self, space: Space) -> None:
+        change_declarations(
+            self.documents, lambda held: {one: declared for one, declared in held.items() if one != space}
+        )
+
+    def _goes_through_an_index(self, space: Space) -> bool:
+        held = self._held(space, "capabilities", fresh=True)
+        return usable_index(held.relation, held.vector.name, space.metric) is not None
+
+    def _rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        return self._sessions.run(lambda connection: connection.execute(statement, values).fetchall(), what="read")
+
+
+def open_postgres(url: StoreUrl, *, create: bool, documents: Documents | None) -> PostgresStore:
+    """The store at a URL; see `embridge.stores.open_store`."""
+    return PostgresStore(url, create=create, documents=documents)
+
+
+def _require_free(present: Mapping[Space, Declaration], declared: Declaration) -> None:
+    for space, other in present.items():
+        if other.place == declared.place and space != declared.space:
+            raise StoreError(f"{declared.place.vector!r} was declared to hold {space}; forget that first")
+        if space == declared.space and other.place != declared.place:
+            raise StoreError(f"{space} was declared to stand in {other.place.vector!r}; forget that first")
