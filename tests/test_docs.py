@@ -67,10 +67,11 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
         for page in pages_with("python")
         if page
         not in (
-            README,
+            README,  # tests/test_readme.py prepares what it takes for granted
+            REPORTS,  # run once for the tests below
             XBT,
             TRAIN,
-        )  # tests/test_readme.py prepares what the README takes for granted
+        )
     ],
 )
 def test_code_runs(page, tmp_path, monkeypatch):
@@ -256,6 +257,7 @@ def test_the_commands_about_reports_run(reports, monkeypatch):
     monkeypatch.chdir(reports[0])
     commands = [shlex.split(line) for line in "".join(blocks(REPORTS, "bash")).splitlines()]
     assert len(commands) >= 6
+    assert len(reports[1]) > 2
     for command in commands:
         done = CliRunner().invoke(app, command[1:])
         assert (command[0], done.exit_code) == ("embridge", 0), done.output

@@ -40,7 +40,7 @@ def workplace(tmp_path, monkeypatch):
     Path("models").mkdir()
     for side in ("old", "new"):
         Path("models", side).symlink_to(glyph_models.folder(side))
-    names = [glyphs.caption(code_point) for code_point in glyphs.split()["train"][::16]]
+    names = [glyphs.caption(code_point) for code_point in glyphs.split()["train"][::48]]
     Path("captions.txt").write_text("\n".join(names))
     (settings,) = blocks(README, "yaml")
     Path("settings.yaml").write_text(settings)

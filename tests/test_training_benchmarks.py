@@ -8,7 +8,6 @@ import os
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -40,13 +39,6 @@ def run(cache, name, *options):
         patch.delitem(sys.modules, f"benchmarks.{name}.run", raising=False)  # which another test may have imported
         runpy.run_module(f"benchmarks.{name}.run", run_name="__main__")
     return stderr.getvalue()
-
-
-def run_as_a_command(name, *options):
-    command = [sys.executable, "-m", f"benchmarks.{name}.run", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
 
 
 def methods(name):
@@ -236,8 +228,8 @@ def versions_of(row):
 
 
 @pytest.mark.slow
-def test_the_time_of_an_objective_is_measured_against_training_alone():
-    said = run_as_a_command("training_overhead", "--only", "odpp", "--turns", "1")
+def test_the_time_of_an_objective_is_measured_against_training_alone(tmp_path):
+    said = run(tmp_path, "training_overhead", "--only", "odpp", "--turns", "1")
     measured = json.loads(said.removeprefix("odpp "))
     assert measured.keys() == {"step_seconds", "refresh_seconds", "step_ratio", "ratio"}
     assert float(measured["refresh_seconds"].split()[0]) > 0

@@ -93,6 +93,7 @@ def test_the_cosine_term_is_what_keeps_them(bridged, new, old):
     found = {}
     for weight in (0.0, 1.0):
         settings = {"skip": False, "neighbour_weight": 0.0, "noise": 0.0, "cosine_weight": weight}
+        settings["training"] = Training(batch_size=256, min_steps=300, learning_rate=3e-3)
         mapped, wanted = bridged(new, old, hidden_width=64, **settings)
         before = (mapped @ wanted.T > (mapped * wanted).sum(axis=1, keepdims=True)).sum(axis=1)
         assert (before < 10).mean() > 0.5

@@ -28,7 +28,7 @@ from embridge.embeddings import HalfEmbeddings
 from embridge.methods import Pairs, make
 
 torch.set_num_threads(1)
-rows, dims, sides = 600_000, {"new": 96, "old": 128}, []
+rows, dims, sides = 300_000, {"new": 96, "old": 128}, []
 ids = tuple(map(str, range(rows)))
 for seed, (name, dim) in enumerate(dims.items()):
     made = np.lib.format.open_memmap(f"{name}.npy", "w+", np.float16, (rows, dim))

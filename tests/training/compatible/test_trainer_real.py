@@ -27,12 +27,12 @@ CIFAR = DATA / "cifar100" / "cifar100_jpeg95_mosaics.npz"
 FASHION = DATA / "fashion" / "dev12k_images.npz"
 TYPES = FASHION.with_name("dev12k_meta.parquet")
 
-SETTINGS = replace(QUICK, epochs=20, batch_size=50, augment=Augment(crop_padding=2, flip=0.5), precision="bf16-mixed")
+SETTINGS = replace(QUICK, epochs=14, batch_size=50, augment=Augment(crop_padding=2, flip=0.5), precision="bf16-mixed")
 
 SHARP = {"scale": 10.0, "prototype_scale": 10.0}
 
 
-def cifar(classes=10, each=80, part="train"):
+def cifar(classes=10, each=40, part="train"):
     with np.load(CIFAR, allow_pickle=False) as data:
         blob, offset, columns = data[f"{part}_blob"], data[f"{part}_offset"], data[f"{part}_cols"]
         names = [str(name) for name in data["classes"][:classes]]
@@ -45,7 +45,7 @@ def cifar(classes=10, each=80, part="train"):
     return ImageArrays(np.concatenate(images), np.repeat(np.arange(classes), each), names, 16)
 
 
-def fashion(each=80, classes=8):
+def fashion(each=40, classes=8):
     import pyarrow.parquet as parquet
 
     types = np.array(parquet.read_table(TYPES).column("article").to_pylist())
