@@ -53,7 +53,7 @@ def test_what_is_no_url_is_refused_with_the_forms(text, message):
     "text",
     [
         "postgresql://me:secret@db/shop?table=items",
-        "postgresql://me:secret/with@odd:secret@db/shop?table=items",
+        "postgresql://me:secret@odd:secret@db/shop?table=items",
         "postgresql://db/shop?user=me&password=secret&table=items",
         "qdrant:https://host/items?api_key=secret",
     ],
@@ -62,6 +62,23 @@ def test_no_password_is_shown(text):
     url = parse_url(text)
     assert "secret" not in f"{url} {url!r} {without_passwords(text)} {without_passwords(f'cannot reach {text}: no')}"
     assert "***" in str(url)
+
+
+def test_an_account_is_quoted_however_it_was_written():
+    url = parse_url("postgres://my name:a@b:c%2Fd%[@db:5432/shop?table=a@b&sslmode=require")
+    assert url.location == "postgresql://my%20name:a%40b%3Ac%2Fd%25%5B@db:5432/shop?sslmode=require"
+    assert url.table == "a@b"
+    assert parse_url("postgresql://[::1]:5432/shop").location == "postgresql://[::1]:5432/shop"
+    assert parse_url("postgresql:///shop?host=/run").location == "postgresql:///shop?host=%2Frun"
+
+
+@pytest.mark.parametrize("password", ["secret/1", "secret?1", "12/secret", "secret#1", "12#secret"])
+def test_a_password_that_ends_the_address_is_refused_and_not_shown(password):
+    text = f"postgresql://me:{password}@db/shop?table=items"
+    with pytest.raises(SettingsError, match="characters that a URL writes otherwise: / as %2F") as refusal:
+        parse_url(text)
+    assert "secret" not in str(refusal.value)
+    assert "secret" not in without_passwords(text)
 
 
 def test_texts_of_clients_lose_their_passwords():

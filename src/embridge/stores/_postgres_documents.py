@@ -72,5 +72,5 @@ class PostgresDocuments:
         return self._sessions.run(read, what="read declarations")
 
     def _create(self, connection: Any) -> None:
-        with suppress(self._sessions.psycopg.errors.UniqueViolation):  # someone else was first, by a moment
+        with suppress(*self._sessions.taken):  # someone else was first, by a moment
             connection.execute(_CREATE.format(table=self._sql), ())

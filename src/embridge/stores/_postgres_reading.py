@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -20,6 +22,7 @@ from embridge.stores.places import RawRows
 __all__ = ["by_id", "every_row", "page_of_ids", "value_of"]
 
 _IDS_AT_ONCE = 10_000
+_ENDINGS = ("query cancellation failed", "error ignored terminating")
 
 
 def every_row(
@@ -61,11 +64,27 @@ def _blocks(sessions: Sessions, statement: str, rows: int, *, patient: bool) -> 
     with (
         sessions.borrowed(patient=patient) as connection,
         connection.cursor() as cursor,
+        _quiet_endings(),
         cursor.copy(statement) as copy,
     ):
         blocks = blocks_of(copy)
         while part := list(islice(blocks, rows)):
             yield part
+
+
+@contextmanager
+def _quiet_endings() -> Iterator[None]:
+    """Psycopg tells a log that it could not end a COPY whose connection was lost: whoever meets that here knows it."""
+
+    def is_else(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(_ENDINGS)
+
+    logger = logging.getLogger("psycopg")
+    logger.addFilter(is_else)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_else)
 
 
 def _unseen(part: RawRows, seen: np.ndarray) -> RawRows:

@@ -26,6 +26,7 @@ _IDLE = 4
 _LOST = ("08", "57P01", "57P02", "57P03")
 _POOLED = ("26000", "42P05")  # a pooler that knows no prepared statements
 _AGAIN = ("40001", "40P01")  # a serialisation failure, a deadlock
+_REFUSED = ("22", "23", "428C9", "54000")  # values, rather than the server or its user
 _LEAST_SECRET = 4
 _ADVICE = {
     "42501": "ask the table's owner for the right (GRANT), or keep declarations in a file of your own (declarations=FILE)",
@@ -35,6 +36,8 @@ _ADVICE = {
     "53100": "the server's disk is full; nothing of this write was kept",
     "42P01": "it was there before; was it dropped or renamed?",
     "42703": "it was there before; was it dropped or renamed?",
+    "23502": "rows with new ids need a value there: give it in the payload",
+    "428C9": "the database makes these ids itself: add the row there first",
     "54000": "PostgreSQL cannot index ids this long (about 2,700 bytes); shorten them",
 }
 
@@ -88,7 +91,13 @@ class Sessions:
         message = self._line((diagnosis and diagnosis.message_primary) or str(error))
         advice = _ADVICE.get(code, "")
         text = f"{self.url}: {what}: {message}" + (f"; {advice}" if advice else "")
-        return InvalidInput(text) if code[:2] in ("22", "23") else StoreError(text)
+        return InvalidInput(text) if code.startswith(_REFUSED) else StoreError(text)
+
+    @property
+    def taken(self) -> tuple[type[Exception], ...]:
+        """How the server says that a table is there, by now or since a moment."""
+        errors = self.psycopg.errors
+        return (errors.DuplicateTable, errors.DuplicateObject, errors.UniqueViolation)
 
     def close(self) -> None:
         self._closed = True

@@ -59,7 +59,7 @@ def make_table(sessions: Sessions, schema: str, name: str) -> None:
             with connection.transaction():
                 connection.execute(f'CREATE TABLE {table} (id text COLLATE "C" PRIMARY KEY)', ())
                 connection.execute(f"COMMENT ON TABLE {table} IS '{OWN}'", ())
-        except (sessions.psycopg.errors.DuplicateTable, sessions.psycopg.errors.UniqueViolation):
+        except sessions.taken:
             pass  # someone else was first, by a moment
 
     sessions.run(make, what=f"make the table {name!r}")

@@ -119,12 +119,25 @@ def without_passwords(text: str) -> str:
 
 
 def _postgresql(text: str) -> StoreUrl:
-    parts = urlsplit(text)
+    authority, path = re.fullmatch(r"[^:]*:(?://)?([^/?#]*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    port = authority.rpartition(":")[2] if ":" in authority and "@" not in authority and authority[-1] != "]" else ""
+    if "@" in path.partition("?")[0] or ("#" in path and "@" in path) or (port and not port.isdigit()):
+        raise SettingsError(
+            "the password or another part of this PostgreSQL URL has characters that a URL writes otherwise: / as %2F, ? as "
+            "%3F, # as %23, @ as %40; or leave the password out and set PGPASSWORD"
+        )
+    parts = urlsplit(path)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     options = {name: value for name, value in pairs if name in ("table", "schema")}
     others = urlencode([(name, value) for name, value in pairs if name not in options], quote_via=quote)
-    location = f"postgresql://{parts.netloc}{parts.path}" + (f"?{others}" if others else "")
+    location = f"postgresql://{_quoted_account(authority)}{parts.path}" + (f"?{others}" if others else "")
     return StoreUrl("postgresql", location, options.pop("table", ""), options)
+
+
+def _quoted_account(authority: str) -> str:
+    """User and password as a URL writes them, however they were written."""
+    account, at, host = authority.rpartition("@")
+    return ":".join(quote(unquote(part), safe="") for part in account.split(":", 1)) + at + host
 
 
 def _collection(kind: str, rest: str, text: str) -> StoreUrl:
