@@ -1,0 +1,181 @@
+"""What a store costs over its database's own client: insert, scan, fetch and search of the same rows, by turns.
+
+``python -m benchmarks.stores.run`` writes results/stores/VENDOR.json for every vendor of the settings, or of ``--vendor``.
+Both ways end in the same: text ids and float32 vectors in memory, the k nearest ids. That they found the same is checked.
+``--memory`` also scans a million rows, each way in a process of its own. ``--quick`` runs small sizes and writes nothing
+unless ``--out`` names a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks.protocols.turns import compared, median_calls_by_turns, peak_bytes
+from benchmarks.record import FOLDER, read_config, row, write_result
+from benchmarks.stores.vendor import Client, vendor
+from embridge.embeddings import Embeddings
+from embridge.space import Space
+from embridge.stores import Store
+
+Config = Mapping[str, Any]
+Rows = list[dict[str, Any]]
+
+SMALL = {"rows": 2_000, "batch_rows": 512, "fetched": 100, "searches": 10, "repeats": 2, "memory_rows": 4_000}
+_LEAST_SHARE = 0.9  # of the client's hits that the store finds too
+
+
+def measured(name: str, config: Config, *, memory: bool) -> Rows:
+    """All tasks with one vendor."""
+    of, space = vendor(name), Space("benchmark", "1", config["dim"])
+    names, vectors = _ids(config["rows"]), _vectors(config["rows"], config)
+    setting = {key: config[key] for key in ("rows", "dim", "batch_rows", "fetched", "searches", "k", "repeats")}
+    with tempfile.TemporaryDirectory() as folder, of.served(Path(folder)) as place:
+        turns = range(config["repeats"] + 1)  # the first warms
+        stores = [of.store(place, f"store{turn}", space) for turn in turns]
+        clients = [of.client(place, f"client{turn}", space) for turn in turns]
+        empty, bare = iter(stores), iter(clients)
+        ways = {
+            "embridge": lambda: _filled(next(empty), names, vectors, space, config["batch_rows"]),
+            "client": lambda: _filled_by_client(next(bare), names, vectors, config["batch_rows"]),
+        }
+        rows = compared("insert", "rows_per_second", len(names), setting, ways)
+        rows += _reading(stores[-1], clients[-1], names, space, setting)
+        for each in (*stores, *clients):
+            each.close()
+        if memory:
+            rows += _memory(name, place, config)
+    for line in rows:
+        print(json.dumps(line), file=sys.stderr)
+    return [line | {"vendor": name} for line in rows]
+
+
+def _reading(store: Store, client: Client, names: Sequence[str], space: Space, setting: Config) -> Rows:
+    rng = np.random.default_rng(1)
+    batch, k = setting["batch_rows"], setting["k"]
+    chosen = [names[i] for i in rng.choice(len(names), setting["fetched"], replace=False)]
+    queries = _vectors(setting["searches"], {"seed": 2, "dim": space.dim})
+    asked = [Embeddings.of(query[None], space) for query in queries]
+    _check(store, client, chosen, space, asked, k)
+    ours, theirs = cycle(asked), cycle(queries)
+    scans = {
+        "embridge": lambda: _require(sum(len(part) for part in store.scan(space, rows=batch)), len(names)),
+        "client": lambda: _require(sum(len(ids) for ids, _ in client.scan(batch)), len(names)),
+    }
+    fetches = {"embridge": lambda: store.fetch(space, chosen), "client": lambda: client.fetch(chosen)}
+    searches = {"embridge": lambda: store.search(next(ours), k), "client": lambda: client.search(next(theirs), k)}
+    by_calls = partial(median_calls_by_turns, calls=setting["searches"])
+    return [
+        *compared("scan", "rows_per_second", len(names), setting, scans),
+        *compared("fetch", "rows_per_second", len(chosen), setting, fetches),
+        *compared("search", "p50_seconds", 1, setting, searches, timed=by_calls),
+    ]
+
+
+def _check(store: Store, client: Client, chosen: list[str], space: Space, asked: list[Embeddings], k: int) -> None:
+    """Both ways hold the same and find the same, so that what is compared does the same."""
+    if not np.allclose(store.fetch(space, chosen).vectors, client.fetch(chosen), atol=1e-3):
+        sys.exit("the store and the client fetched different vectors")
+    pairs = [(set(store.search(one, k).ids[0]), set(client.search(one.vectors[0], k))) for one in asked[:20]]
+    share = sum(len(a & b) for a, b in pairs) / sum(len(b) for _, b in pairs)
+    if share < _LEAST_SHARE:
+        sys.exit(f"the store found {share:.2f} of what the client found")
+
+
+def _memory(name: str, place: str, config: Config) -> Rows:
+    """The most memory that a process holds which scans many rows, by each way; both open what the parent wrote."""
+    of, space, n = vendor(name), Space("benchmark", "1", config["dim"]), config["memory_rows"]
+    store, client = of.store(place, "large", space), of.client(place, "large_bare", space)
+    every = _ids(n)
+    for start in range(0, n, config["batch_rows"]):
+        names = every[start : start + config["batch_rows"]]
+        vectors = _vectors(len(names), config | {"seed": start})
+        _filled(store, names, vectors, space, len(names))
+        _filled_by_client(client, names, vectors, len(names))
+    store.close()
+    client.close()
+    setting, rows = {"task": "memory", "rows": n, "dim": space.dim}, []
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for method in ("embridge", "client"):
+            used = pool.apply(_scan_peak, (method, name, place, config))
+            rows.append(row(method, "peak_bytes", [used], setting=setting))
+    return rows
+
+
+def _scan_peak(method: str, name: str, place: str, config: Config) -> int:
+    of, space, batch = vendor(name), Space("benchmark", "1", config["dim"]), config["batch_rows"]
+    if method == "embridge":
+        rows = sum(len(part) for part in of.store(place, "large", space).scan(space, rows=batch))
+    else:
+        rows = sum(len(ids) for ids, _ in of.client(place, "large_bare", space).scan(batch))
+    _require(rows, config["memory_rows"])
+    return peak_bytes()
+
+
+def _filled(store: Store, names: Sequence[str], vectors: np.ndarray, space: Space, batch: int) -> None:
+    for ids, part, titles in _batches(names, vectors, batch):
+        store.upsert(Embeddings(tuple(ids), part, space), {"title": titles})
+
+
+def _filled_by_client(client: Client, names: Sequence[str], vectors: np.ndarray, batch: int) -> None:
+    for ids, part, titles in _batches(names, vectors, batch):
+        client.insert(ids, part, titles)
+
+
+def _batches(
+    names: Sequence[str], vectors: np.ndarray, batch: int
+) -> Iterator[tuple[list[str], np.ndarray, list[str]]]:
+    for start in range(0, len(names), batch):
+        ids = list(names[start : start + batch])
+        yield ids, vectors[start : start + batch], [f"the title of {one}" for one in ids]
+
+
+def _require(rows: int, expected: int) -> None:
+    if rows != expected:
+        sys.exit(f"a scan gave {rows} rows, expected {expected}")
+
+
+def _ids(n: int) -> list[str]:
+    return [f"item {i:07d}" for i in range(n)]
+
+
+def _vectors(n: int, config: Config) -> np.ndarray:
+    vectors = np.random.default_rng(config["seed"]).standard_normal((n, config["dim"]), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vendor", action="append", help="one of the settings; may come again; all by default")
+    parser.add_argument("--memory", action="store_true", help="also the memory of scanning a million rows")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--out", type=Path, help="where the JSON goes, with one vendor")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options, whole = _options(), read_config("stores")
+    vendors, fewer = whole.pop("vendors"), whole.pop("fewer")
+    for name in options.vendor or vendors:
+        config = whole | fewer.get(name, {}) | (SMALL if options.quick else {})
+        with threadpool_limits(config["threads"]):
+            rows = measured(name, config, memory=options.memory)
+            if options.out or not options.quick:
+                path = options.out or FOLDER / "results" / "stores" / f"{name}.json"
+                print(write_result("stores", config | {"vendor": name}, rows, path=path))
+
+
+if __name__ == "__main__":
+    main()
