@@ -280,6 +280,7 @@ PUBLIC = {
     "embridge.stores.memory": "MemoryStore",
     "embridge.stores.places": "Declaration IndexState Place RawRows Table VectorColumn checked_parts",
     "embridge.stores.postgres": "PostgresStore",
+    "embridge.stores.qdrant": "QdrantStore",
     "embridge.stores.record": "StoreRecord",
     "embridge.stores.urls": "StoreUrl parse_url without_passwords",
     "embridge.testing": (

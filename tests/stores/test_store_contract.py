@@ -1,6 +1,7 @@
 """Every store fulfils the contract."""
 
 import pytest
+from qdrant_places import own
 
 from embridge.stores import STORES, MemoryStore, Store, open_store
 from embridge.stores.lancedb import LanceStore
@@ -21,6 +22,10 @@ def faiss(spaces, location):
     return store
 
 
+def qdrant(spaces, location):
+    return own("edge")(spaces, location)
+
+
 def memory(spaces, location):
     return MemoryStore(*spaces)
 
@@ -36,7 +41,12 @@ def test_contract(make, skipped, tmp_path):
     assert isinstance(make([], tmp_path / "store"), Store)
 
 
-MAKERS = {"faiss": faiss, "lancedb": lance, "memory": memory}  # the others need a server, and are tested with theirs
+MAKERS = {
+    "faiss": faiss,
+    "lancedb": lance,
+    "memory": memory,
+    "qdrant": qdrant,
+}  # the others need a server, and are tested with theirs
 
 
 @pytest.mark.parametrize("name", MAKERS)

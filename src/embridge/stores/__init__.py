@@ -60,6 +60,22 @@ STORES: dict[str, StoreRecord] = {
         ),
         extra="postgres",
     ),
+    "qdrant": StoreRecord(
+        "embridge.stores.qdrant",
+        "QdrantStore",
+        "open_qdrant",
+        Capabilities(
+            exact=True,
+            filter=True,
+            persistent=True,
+            keeps_lengths=False,
+            ids_in_order=False,
+            adopt=True,
+            shared_rows=True,
+            foreign_writes="scan",
+        ),
+        extra="qdrant",
+    ),
     "faiss": StoreRecord(
         "embridge.stores.faiss",
         "FaissStore",

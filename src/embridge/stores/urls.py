@@ -16,7 +16,8 @@ _KINDS = ("lancedb", "postgresql", "qdrant", "chroma", "faiss", "memory")
 _ALSO = {"postgres": "postgresql"}
 _FORMS = (
     "lancedb:FOLDER[#TABLE], postgresql://USER@HOST/DATABASE?table=TABLE, qdrant:http://HOST:6333/COLLECTION, "
-    "qdrant:FOLDER/COLLECTION, chroma:http://HOST:8000/COLLECTION, chroma:FOLDER/COLLECTION, faiss:FILE[?ids=FILE], memory:"
+    "qdrant:FOLDER/COLLECTION[?engine=edge], chroma:http://HOST:8000/COLLECTION, chroma:FOLDER/COLLECTION, "
+    "faiss:FILE[?ids=FILE], memory:"
 )
 _SECRETS = ("password", "passwd", "pwd", "api_key", "apikey", "api-key", "key", "token", "secret", "sslpassword")
 _IN_TEXT = re.compile(
