@@ -9,10 +9,11 @@ from typing import Any
 from embridge.errors import StoreError, require
 from embridge.space import Space
 from embridge.stores._lance_columns import kinds_of
+from embridge.stores._lance_filters import quoted
 from embridge.stores._lance_rows import id_kind, texts_of, vector_type
-from embridge.stores.places import Declaration, Place, Table, VectorColumn
+from embridge.stores.places import Declaration, IndexState, Place, Table, VectorColumn
 
-__all__ = ["described", "index_metrics", "require_adoptable", "require_columns", "with_declaration"]
+__all__ = ["described", "index_metrics", "index_states", "require_adoptable", "require_columns", "with_declaration"]
 
 _SHOWN = 3
 _LOOKED_AT = 1_000
@@ -67,10 +68,19 @@ def with_declaration(held: Mapping[Space, Declaration], new: Declaration) -> dic
     return {**held, new.space: new}
 
 
+def index_states(table: Any, column: str) -> list[IndexState]:
+    """The indices on a column of vectors."""
+    states = []
+    for index in table.list_indices():
+        if {column, quoted(column)} & set(index.columns) and (held := table.index_stats(index.name)) is not None:
+            inside, outside = held.num_indexed_rows, held.num_unindexed_rows
+            states.append(IndexState(index.name, str(held.index_type), held.distance_type, inside, outside))
+    return states
+
+
 def index_metrics(table: Any, column: str) -> set[str]:
     """What the indices on a column of vectors compare by."""
-    names = [index.name for index in table.list_indices() if column in index.columns]
-    return {str(held.distance_type) for name in names if (held := table.index_stats(name)) is not None}
+    return {str(index.metric) for index in index_states(table, column)}
 
 
 def _lengths(table: Any, column: str) -> Sequence[int]:

@@ -86,14 +86,14 @@ def texts_of(ids: Any) -> list[str | None]:
 
 def id_literals(ids: Sequence[str], type_: Any) -> list[str]:
     """Ids in SQL; those that a column of that type cannot hold are left out."""
-    values = (_value(one, type_) for one in ids)
-    return [f"X'{one.hex()}'" if isinstance(one, bytes) else literal(one) for one in values if one is not None]
+    values = (one for one in _values(ids, type_) if one is not None)
+    return [f"X'{one.hex()}'" if isinstance(one, bytes) else literal(one) for one in values]
 
 
 def id_array(ids: Sequence[str], type_: Any) -> Any:
     """Ids as Arrow has them in a column of that type; raises `InvalidInput` for one that it cannot hold."""
     pa = require("pyarrow", extra="lancedb")
-    values = [_value(one, type_) for one in ids]
+    values = _values(ids, type_)
     if None in values:
         raise InvalidInput(f"ids of this table are {id_kind(type_)}, came {ids[values.index(None)]!r:.60}")
     stored = pa.array(values, _stored(type_))
@@ -106,18 +106,20 @@ def raw_rows(batch: Any, place: Place, dim: int | None) -> RawRows:
     if vectors.null_count:
         batch = batch.filter(vectors.is_valid())
         vectors = batch.column(place.vector)
-    names, odd = texts_of(batch.column(place.id)), []
-    lengths = _lengths(vectors, names)
+    ids = batch.column(place.id)
+    names, (fixed,) = texts_of(ids), vector_type(vectors.type) or (None,)
+    if fixed is not None and fixed == (dim or fixed) and not ids.null_count:
+        return RawRows(tuple(names), _matrix(vectors, fixed))  # type: ignore[arg-type]
+    lengths = np.full(len(names), fixed) if fixed is not None else _lengths(vectors)
     if dim is None:
         dim = int(np.bincount(lengths).argmax()) if len(lengths) else 0
-    usable = lengths == dim
-    if None in names:
-        usable &= np.array([name is not None for name in names])
-    if not usable.all():
-        rows = np.flatnonzero(~usable).tolist()
-        odd = [(names[row] or "", f"{lengths[row]} dimensions" if names[row] else "it has no id") for row in rows]
-        vectors, names = vectors.filter(usable), [names[row] for row in np.flatnonzero(usable).tolist()]
-    return RawRows(tuple(names), _matrix(vectors, dim), tuple(odd))  # type: ignore[arg-type]
+    usable = (lengths == dim) & np.array([name is not None for name in names], bool)
+    rows = np.flatnonzero(~usable).tolist()
+    odd = [
+        (names[row] or "", f"{lengths[row]} dimensions" if names[row] is not None else "it has no id") for row in rows
+    ]
+    kept = [name for name, good in zip(names, usable.tolist(), strict=True) if good]
+    return RawRows(tuple(kept), _matrix(vectors.filter(usable), dim), tuple(odd))  # type: ignore[arg-type]
 
 
 def rows_of(found: Any, source: Source) -> Embeddings:
@@ -136,15 +138,22 @@ def _stored(type_: Any) -> Any:
     return getattr(type_, "storage_type", type_)
 
 
-def _value(name: str, type_: Any) -> str | int | bytes | None:
+def _values(ids: Sequence[str], type_: Any) -> list[Any]:
+    """Ids as the database compares them: text, whole numbers or bytes; None for one that the column cannot hold."""
     kind = id_kind(type_)
     if kind == "text":
-        return name
-    if kind == "whole numbers":
-        if not re.fullmatch(r"-?[0-9]{1,20}", name) or str(int(name)) != name:
-            return None
-        bounds = np.iinfo(type_.to_pandas_dtype())
-        return int(name) if bounds.min <= int(name) <= bounds.max else None
+        return list(ids)
+    if kind == "UUIDs":
+        return list(map(_uuid, ids))
+    bounds = np.iinfo(type_.to_pandas_dtype())
+    numbers = [int(one) if re.fullmatch(r"-?[0-9]{1,20}", one) else None for one in ids]
+    return [
+        number if number is not None and str(number) == one and bounds.min <= number <= bounds.max else None
+        for number, one in zip(numbers, ids, strict=True)
+    ]
+
+
+def _uuid(name: str) -> bytes | None:
     try:
         value = UUID(name)
     except ValueError:
@@ -152,10 +161,7 @@ def _value(name: str, type_: Any) -> str | int | bytes | None:
     return value.bytes if str(value) == name else None
 
 
-def _lengths(vectors: Any, names: Sequence[Any]) -> np.ndarray:
-    dims = vector_type(vectors.type)
-    if dims is not None and dims[0] is not None:
-        return np.full(len(names), dims[0])
+def _lengths(vectors: Any) -> np.ndarray:
     lengths: np.ndarray = require("pyarrow.compute", extra="lancedb").list_value_length(vectors).to_numpy()
     return lengths
 

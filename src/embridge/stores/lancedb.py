@@ -14,7 +14,13 @@ from embridge.errors import StoreError
 from embridge.nearest import Hits
 from embridge.space import Space
 from embridge.stores._columns import require_comparable
-from embridge.stores._lance_adopt import index_metrics, require_adoptable, require_columns, with_declaration
+from embridge.stores._lance_adopt import (
+    index_metrics,
+    index_states,
+    require_adoptable,
+    require_columns,
+    with_declaration,
+)
 from embridge.stores._lance_columns import kinds_of, kinds_of_source, payload_of
 from embridge.stores._lance_database import LanceDatabase
 from embridge.stores._lance_documents import LanceDocuments
@@ -226,13 +232,7 @@ class LanceStore:
 
     def indexes(self, space: Space) -> list[IndexState]:
         source = self._source(space, "indexes")
-        states = []
-        for index in self._asked(source.table.list_indices):
-            held = self._asked(partial(source.table.index_stats, index.name))
-            if source.place.vector in index.columns and held is not None:
-                metric, inside, outside = str(held.distance_type), held.num_indexed_rows, held.num_unindexed_rows
-                states.append(IndexState(index.name, str(held.index_type), metric, inside, outside))  # type: ignore[arg-type]
-        return states
+        return self._asked(lambda: index_states(source.table, source.place.vector))
 
     def read_state(self) -> dict[str, Any] | None:
         return self._asked(lambda: self.documents.read(STATE))
