@@ -145,7 +145,7 @@ def test_readers_of_many_threads_are_answered_at_every_move(store):
             lambda state: moves.bridge(state, 1.0),
             moves.backfill,
             moves.roll_back,
-            moves.prepare_again,
+            lambda state: moves.prepare_again(state, RolloutState(OLD, NEW, "upgrade", "a1")),
             lambda state: moves.bridge(state, 1.0),
             moves.backfill,
         ):

@@ -134,9 +134,8 @@ ALL = (
     moves.resume,
     lambda state: moves.complete(state, missing=0),
     moves.roll_back,
-    moves.prepare_again,
+    lambda state: moves.prepare_again(state, FIRST),
     moves.drop_old,
-    lambda state: moves.take_lease(state, "b", now_seconds=5.0, seconds=1.0),
 )
 
 

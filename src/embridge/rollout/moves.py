@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from embridge.errors import InvalidInput
-from embridge.rollout.state import Lease, Phase, RolloutState
+from embridge.rollout.state import Phase, RolloutState
 
 __all__ = [
     "backfill",
@@ -18,8 +18,6 @@ __all__ = [
     "resume",
     "roll_back",
     "shadow",
-    "take_lease",
-    "without_lease",
 ]
 
 
@@ -190,11 +188,12 @@ def roll_back(state: RolloutState) -> RolloutState:
     return _next(state, phase="rolled back", canary=0.0, shadow=0.0, paused=False)
 
 
-def prepare_again(state: RolloutState) -> RolloutState:
-    """Begin anew after a rollback; new rows that are there already are kept and used.
+def prepare_again(state: RolloutState, target: RolloutState) -> RolloutState:
+    """Begin anew after a rollback, or after the end of the rollout before; new rows that are there already are kept and used.
 
     Args:
-        state: Rolled back.
+        state: Rolled back, or complete with the old rows dropped.
+        target: A state that says from where to where, and by which upgrade.
 
     Returns:
         The next state.
@@ -205,11 +204,14 @@ def prepare_again(state: RolloutState) -> RolloutState:
     Examples:
         >>> from embridge import Space
         >>> state = RolloutState(Space("mini", "1", 2), Space("mini", "2", 2), "upgrade", "a1b2")
-        >>> prepare_again(roll_back(state)).phase
+        >>> prepare_again(roll_back(state), state).phase
         'prepared'
     """
-    _require(state, ("rolled back",), "prepare again")
-    return _next(state, phase="prepared")
+    if state.phase != "rolled back" and not state.old_dropped:
+        raise InvalidInput(
+            f"prepare again: the rollout to {state.new} is {state.phase}; roll it back first, or go on with it"
+        )
+    return replace(target, phase="prepared", canary=0.0, shadow=0.0, version=state.version + 1)
 
 
 def drop_old(state: RolloutState) -> RolloutState:
@@ -232,58 +234,6 @@ def drop_old(state: RolloutState) -> RolloutState:
     """
     _require(state, ("complete",), "drop the old rows")
     return _next(state, old_dropped=True)
-
-
-def take_lease(state: RolloutState, holder: str, *, now_seconds: float, seconds: float) -> RolloutState:
-    """Take the right to change the state, or keep it for longer.
-
-    Whoever held it and lost it finds another version when it next changes the state, and changes nothing: so a clock that is
-    wrong costs a pause, not a row.
-
-    Args:
-        state: Any.
-        holder: A name of the controller, unique to its process.
-        now_seconds: Unix time.
-        seconds: For how long.
-
-    Returns:
-        The next state.
-
-    Raises:
-        InvalidInput: Another holds it.
-
-    Examples:
-        >>> from embridge import Space
-        >>> state = RolloutState(Space("mini", "1", 2), Space("mini", "2", 2), "upgrade", "a1b2")
-        >>> take_lease(state, "host:17", now_seconds=100.0, seconds=30.0).lease
-        Lease(holder='host:17', until_seconds=130.0)
-    """
-    lease = state.lease
-    if lease is not None and lease.holder != holder and not lease.ends_before(now_seconds):
-        left = lease.until_seconds - now_seconds
-        raise InvalidInput(
-            f"{lease.holder} runs this rollout, for {left:.0f} more seconds at least; wait, or stop it there"
-        )
-    return _next(state, lease=Lease(holder, now_seconds + seconds))
-
-
-def without_lease(state: RolloutState, holder: str) -> RolloutState:
-    """Give the right back; another's is left alone.
-
-    Args:
-        state: Any.
-        holder: Who gives it back.
-
-    Returns:
-        The next state, or the same.
-
-    Examples:
-        >>> from embridge import Space
-        >>> state = RolloutState(Space("mini", "1", 2), Space("mini", "2", 2), "upgrade", "a1b2")
-        >>> without_lease(take_lease(state, "a", now_seconds=0.0, seconds=9.0), "a").lease is None
-        True
-    """
-    return state if state.lease is None or state.lease.holder != holder else _next(state, lease=None)
 
 
 def _require(state: RolloutState, phases: tuple[Phase, ...], move: str) -> None:

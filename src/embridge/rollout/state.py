@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from embridge.errors import InvalidInput
 from embridge.space import Space
 
-__all__ = ["Lease", "Phase", "RolloutState", "Serving", "Writes", "serving", "writes"]
+__all__ = ["Phase", "RolloutState", "Serving", "Writes", "serving", "writes"]
 
 Phase = Literal["prepared", "shadow", "bridged", "backfilling", "complete", "rolled back"]
 Serving = Literal["old", "bridge", "mixed", "new"]
@@ -17,34 +17,6 @@ Serving = Literal["old", "bridge", "mixed", "new"]
 
 _SCHEMA = "embridge.rollout/1"
 _SERVED: dict[Phase, Serving] = {"bridged": "bridge", "backfilling": "mixed", "complete": "new"}
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Who may change the state, and until when.
-
-    Attributes:
-        holder: A name of the controller, unique to its process.
-        until_seconds: Unix time at which it ends unless it is renewed.
-
-    Raises:
-        InvalidInput: It is no lease.
-
-    Examples:
-        >>> Lease("host:17", 1_000.0).ends_before(999.0)
-        False
-    """
-
-    holder: str
-    until_seconds: float
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.holder, str) or not self.holder or not _is_number(self.until_seconds):
-            raise InvalidInput(f"a lease has a holder and a time, came {self.holder!r} and {self.until_seconds!r}")
-
-    def ends_before(self, now_seconds: float) -> bool:
-        """Whether it has ended by then."""
-        return self.until_seconds <= now_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +34,6 @@ class RolloutState:
         paused: Whether the backfill stands still.
         old_dropped: Whether the old rows are gone, after which there is no way back.
         version: Rises by one with each change.
-        lease: Who may change it; None where nobody does.
 
     Raises:
         InvalidInput: A value is of another kind or out of range, or both spaces are one.
@@ -83,7 +54,6 @@ class RolloutState:
     paused: bool = False
     old_dropped: bool = False
     version: int = 1
-    lease: Lease | None = None
 
     def __post_init__(self) -> None:
         if self.old == self.new:
@@ -112,9 +82,8 @@ class RolloutState:
             raise InvalidInput(f"expected a rollout's state ({_SCHEMA}), came {document!r:.200}")
         try:
             values = {name: value for name, value in document.items() if name != "schema"}
-            lease = values["lease"] and Lease(**values["lease"])
             spaces = {name: Space.from_dict(values[name]) for name in ("old", "new")}
-            return RolloutState(**values | spaces | {"lease": lease})
+            return RolloutState(**values | spaces)
         except TypeError as error:
             raise InvalidInput(f"a rollout's state is damaged ({error}); restore it from the journal") from error
 

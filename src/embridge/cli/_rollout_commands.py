@@ -1,0 +1,124 @@
+"""The commands that take a live store through an upgrade."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from embridge.cli._app import Json, app, print_json
+from embridge.errors import SettingsError
+
+__all__: list[str] = []
+
+RolloutConfig = Annotated[Path, typer.Argument(help="The rollout's settings file.", show_default=False)]
+
+
+@app.command()
+def plan(
+    settings: RolloutConfig,
+    out: Annotated[Path, typer.Option(help="Where the plan is written.")] = Path("plan.json"),
+    as_json: Json = False,
+) -> None:
+    """Say what a rollout will do, how long it takes and what it costs. Changes nothing in the store."""
+    from embridge.cli._terminal import print_lines, print_table, progress_bars
+    from embridge.jobs.rollout import plan_rollout
+    from embridge.rollout.plan import write_plan
+
+    with progress_bars() as progress:
+        planned = plan_rollout(settings, progress=progress)
+    write_plan(planned, out)
+    if as_json:
+        print_json(planned.to_dict())
+        return
+    columns, rows = planned.table()
+    print_table(columns, rows, title=planned.store)
+    print_lines("", f"plan  {out}", f"next  embridge apply {out} --until bridged")
+
+
+@app.command()
+def apply(
+    plan: Annotated[Path, typer.Argument(help="The plan's file.", show_default=False)],
+    until: Annotated[
+        str, typer.Option(help="bridged; a share of the gallery to encode, such as 0.3; or complete.")
+    ] = "complete",
+    as_json: Json = False,
+) -> None:
+    """Take the store along a plan. Ctrl-C stops it between two batches of rows; called again, it goes on."""
+    from embridge.cli._terminal import print_lines, progress_bars
+    from embridge.jobs.rollout import apply_plan
+
+    with progress_bars() as progress:
+        applied = apply_plan(plan, until=until, progress=progress)
+    if as_json:
+        print_json(applied.to_dict())
+        return
+    print_lines(applied.sentence)
+
+
+@app.command()
+def status(settings: RolloutConfig, as_json: Json = False) -> None:
+    """Show where a rollout stands."""
+    from embridge.cli._terminal import print_table
+    from embridge.jobs.rollout import rollout_status
+
+    found = rollout_status(settings)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    columns, rows = found.table()
+    print_table(columns, rows)
+
+
+@app.command()
+def pause(settings: RolloutConfig, as_json: Json = False) -> None:
+    """Let a backfill stand still after its batch; queries are answered as before."""
+    _moved(settings, "pause", as_json)
+
+
+@app.command()
+def resume(settings: RolloutConfig, as_json: Json = False) -> None:
+    """Take a pause back; embridge apply goes on."""
+    _moved(settings, "resume", as_json)
+
+
+@app.command()
+def rollback(settings: RolloutConfig, as_json: Json = False) -> None:
+    """Answer everything with the old model again, at any moment before the old rows are dropped."""
+    _moved(settings, "rollback", as_json)
+
+
+@app.command()
+def complete(
+    settings: RolloutConfig,
+    drop_old: Annotated[bool, typer.Option("--drop-old", help="Delete the old vectors. There is no way back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """End a rollout whose backfill is done: delete the old vectors, which cannot be taken back."""
+    from embridge.jobs.rollout import drop_old_rows, rollout_status
+
+    if not drop_old:
+        raise SettingsError(
+            "complete deletes the old vectors; say so with --drop-old. embridge apply leads to complete"
+        )
+    found = rollout_status(settings)
+    if not yes:
+        typer.confirm(f"{found.store}: delete {found.rows:,} old vectors? There is no way back.", abort=True, err=True)
+    _print_state(drop_old_rows(settings), as_json)
+
+
+def _moved(settings: Path, move: str, as_json: bool) -> None:
+    from embridge.jobs.rollout import change_phase
+
+    _print_state(change_phase(settings, move), as_json)
+
+
+def _print_state(state: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(state.to_dict())
+        return
+    from embridge.cli._terminal import print_lines
+
+    print_lines(f"{state.phase}{', paused' if state.paused else ''}{', old rows dropped' if state.old_dropped else ''}")

@@ -1,0 +1,106 @@
+"""One move of a rollout, by whoever asks for it and at any moment: pausing, going back, dropping the old rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from embridge.errors import StoreError
+from embridge.jobs.rollout.opened import OpenRollout, open_rollout, this_process
+from embridge.rollout import moves
+from embridge.rollout.journal import record_move
+from embridge.rollout.state import RolloutState
+
+__all__ = ["change_phase", "drop_old_rows", "moved"]
+
+_ATTEMPTS = 20
+_MOVES: dict[str, Callable[[RolloutState], RolloutState]] = {
+    "pause": moves.pause,
+    "resume": moves.resume,
+    "rollback": moves.roll_back,
+}
+
+
+def change_phase(settings: Path | str, move: str) -> RolloutState:
+    """Pause a backfill, let it go on, or go back to the old model.
+
+    Args:
+        settings: The rollout's settings file.
+        move: ``pause``, ``resume`` or ``rollback``.
+
+    Returns:
+        The state that it led to.
+
+    Raises:
+        InvalidInput: The move does not fit the state.
+        StoreError: No rollout has begun, or the store cannot be reached.
+
+    Examples:
+        >>> change_phase("nowhere.yaml", "rollback")
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: nowhere.yaml ...
+    """
+    return moved(open_rollout(settings), move, _MOVES[move])
+
+
+def drop_old_rows(settings: Path | str) -> RolloutState:
+    """Drop the old vectors of a rollout that is complete. There is no way back.
+
+    Args:
+        settings: The rollout's settings file.
+
+    Returns:
+        The state that it led to.
+
+    Raises:
+        InvalidInput: The rollout is not complete.
+        StoreError: No rollout has begun, or the store does not drop these rows.
+
+    Examples:
+        >>> drop_old_rows("nowhere.yaml")
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: nowhere.yaml ...
+    """
+    opened = open_rollout(settings)
+    state = opened.state
+    if state is None or not state.old_dropped:
+        state = moved(opened, "drop the old rows", moves.drop_old)
+    opened.store.drop_space(opened.old)
+    return state
+
+
+def moved(
+    opened: OpenRollout,
+    name: str,
+    move: Callable[[RolloutState], RolloutState],
+    why: Mapping[str, Any] | None = None,
+) -> RolloutState:
+    """Make a move, again from the new state where another was first.
+
+    Args:
+        opened: The rollout.
+        name: What the journal calls it.
+        move: From a state to the next.
+        why: Figures that led to it, for the journal.
+
+    Returns:
+        The state that it led to.
+
+    Raises:
+        StoreError: No rollout has begun, or others are first again and again.
+
+    Examples:
+        >>> moved.__name__
+        'moved'
+    """
+    for _ in range(_ATTEMPTS):
+        state = opened.state
+        if state is None:
+            raise StoreError(f"{opened.path}: no rollout has begun in this store; embridge plan and apply begin one")
+        following = move(state)
+        entry = {"move": name, "by": this_process(), "at_seconds": time.time(), "why": dict(why or {})}
+        if record_move(opened.store.documents, state, following, entry=entry):
+            return following
+    raise StoreError(f"{opened.path}: others changed the rollout {_ATTEMPTS} times in a row; try again")

@@ -1,0 +1,193 @@
+"""What a rollout's settings name, opened: store, upgrade, spaces, the new model, and where items come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embridge.adapters.upgrade import Upgrade, fingerprint
+from embridge.embeddings import Embeddings
+from embridge.encoders import Encoder
+from embridge.errors import InvalidInput, SettingsError, SpaceMismatch, WrongDirection
+from embridge.items import ItemSource, read_items
+from embridge.jobs.models import Models, with_lora
+from embridge.progress import Progress, silent
+from embridge.rollout.backfill import Backfill, BackfillLimits
+from embridge.rollout.journal import current_state
+from embridge.rollout.state import RolloutState
+from embridge.settings.rollout import RolloutSettings, load_rollout_settings
+from embridge.space import Space
+from embridge.stores import Store, open_store, parse_url
+
+__all__ = ["OpenRollout", "open_rollout", "this_process"]
+
+_ID_PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenRollout:
+    """What the settings of a rollout name.
+
+    Attributes:
+        path: The settings file.
+        settings: What it says.
+        store: The store.
+        upgrade: The upgrade.
+        upgrade_id: A hash of it.
+        old: The space of the rows that are there.
+        new: The space that new rows lie in.
+
+    Examples:
+        >>> [name for name in OpenRollout.__slots__][:3]
+        ['path', 'settings', 'store']
+    """
+
+    path: Path
+    settings: RolloutSettings
+    store: Store
+    upgrade: Upgrade
+    upgrade_id: str
+    old: Space
+    new: Space
+
+    @property
+    def state(self) -> RolloutState | None:
+        """Where the rollout stands; None before it begins."""
+        return current_state(self.store.documents)
+
+    @property
+    def settings_hash(self) -> str:
+        """Of what the settings say."""
+        written = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(written.encode()).hexdigest()[:16]
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """Where the old rows stand, and what the table has beside them."""
+        place = self.store.declaration(self.old).place
+        table = next((one for one in self.store.tables() if one.name == place.table), None)
+        columns = {} if table is None else dict(table.columns)
+        vectors = {} if table is None else {name: column.dim for name, column in table.vectors.items()}
+        ours = {name for name in vectors if "embridge_" in name or name == self.new.id}
+        vectors = {name: dim for name, dim in vectors.items() if name not in ours}
+        return {"table": place.table, "vector": place.vector, "id": place.id, "columns": columns, "vectors": vectors}
+
+    def require_old_rows(self) -> None:
+        """Raise `InvalidInput` where they were dropped, after which nothing is left to do."""
+        if self.old not in self.store.spaces():
+            raise InvalidInput(f"{self.path}: the old rows were dropped, and this rollout is at its end")
+
+    def source(self) -> ItemSource:
+        """Where items come from; raises `SettingsError` where nothing says so."""
+        written = self.settings.items or dict(self.store.declaration(self.old).items)
+        if not written:
+            raise SettingsError(
+                f"{self.path}: nothing says where the items are; name them, such as items: {{text: title}}, or adopt the "
+                "table again with --text or --image"
+            )
+        return ItemSource.from_dict(written)
+
+    def encoder(self, progress: Progress = silent) -> Encoder:
+        """The new model, with the upgrade's LoRA where it has one."""
+        models, named = Models(progress), self.settings.new
+        name = self.upgrade.provenance.encoders.get("new")
+        if named is None and name is None:
+            raise SettingsError(f"{self.path}: the upgrade does not say which model is the new one; name it in new")
+        encoder = models.named(name) if named is None and name else models.encoder(named)  # type: ignore[arg-type]
+        whole = with_lora(encoder, self.upgrade.lora)
+        if whole.space != self.upgrade.new_space:
+            raise SpaceMismatch(
+                f"{self.path}: the upgrade is of {self.upgrade.new_space}, and the new model of {whole.space}"
+            )
+        return whole
+
+    def items_of(self, ids: Sequence[str]) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """The items of some rows, and why the others cannot be had; rows that are gone are in neither."""
+        there = self.store.fetch(self.old, ids).ids
+        items = read_items(self.source(), self.store, self.old, there)
+        return dict(zip(items.ids, items.items, strict=True)), items.missing
+
+    def backfill(self, encoder: Encoder) -> Backfill:
+        """The backfill of these settings."""
+        modality = self.source().modality
+
+        def encode(ids: Sequence[str], items: Sequence[Any]) -> Embeddings:
+            vectors = encoder.encode(items, modality=modality, role="document")
+            return self.upgrade.head(Embeddings.of(vectors, encoder.space, ids))
+
+        return Backfill(self.store, self.old, self.new, self.items_of, encode)
+
+    def limits(self, *, most_rows: int | None = None) -> BackfillLimits:
+        """How fast and how far the settings let it go."""
+        settings = self.settings
+        return BackfillLimits(
+            settings.batch_rows, settings.rows_per_second, most_rows, settings.price, settings.spend_cap
+        )
+
+    def order(self) -> list[str]:
+        """Ids in the order that pays; none where the store's own will do."""
+        if self.settings.log is not None:
+            with self.settings.log.open(encoding="utf-8") as lines:
+                counts = Counter(line.rstrip("\r\n") for line in lines)
+            return [name for name, _ in counts.most_common() if name]
+        if self.settings.order != "random":
+            return []
+        names: list[str] = []
+        while page := self.store.ids(self.old, after=names[-1] if names else None, limit=_ID_PAGE):
+            names += page
+        return [names[row] for row in np.random.default_rng(self.settings.seed).permutation(len(names))]
+
+
+def open_rollout(path: Path | str) -> OpenRollout:
+    """Open what a rollout's settings name.
+
+    Args:
+        path: The settings file.
+
+    Returns:
+        Store, upgrade and spaces.
+
+    Raises:
+        SettingsError: The file does not say what it must.
+        WrongDirection: The upgrade is a forward one.
+        SpaceMismatch: The store does not hold the space that the upgrade searches.
+        StoreError: The store cannot be opened.
+
+    Examples:
+        >>> open_rollout("nowhere.yaml")
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: nowhere.yaml ...
+    """
+    settings = load_rollout_settings(path)
+    upgrade = Upgrade.load(settings.upgrade)
+    if upgrade.direction != "backward":
+        raise WrongDirection(
+            f"{settings.upgrade}: a rollout keeps old rows as they are, which needs a backward upgrade"
+        )
+    store = open_store(settings.store, declarations=settings.declarations)
+    held = [space for space in store.spaces() if settings.old in (None, space.id)]
+    state = current_state(store.documents)
+    ended = state is not None and state.old_dropped and state.old == upgrade.old_space
+    if upgrade.old_space not in held and not ended:
+        names = "; ".join(map(str, held)) or "none"
+        raise SpaceMismatch(
+            f"{parse_url(settings.store)}: the upgrade searches rows of {upgrade.old_space}; the store holds: {names}. Adopt the "
+            "table with the model that made its vectors (embridge adopt), or fit an upgrade for what it holds"
+        )
+    return OpenRollout(
+        Path(path), settings, store, upgrade, fingerprint(settings.upgrade), upgrade.old_space, upgrade.head.target
+    )
+
+
+def this_process() -> str:
+    """A name of this process, to tell controllers apart."""
+    return f"{socket.gethostname()}:{os.getpid()}"

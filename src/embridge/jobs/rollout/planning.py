@@ -1,0 +1,113 @@
+"""Planning a rollout: reads, encodes a sample, and changes nothing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from embridge.errors import InvalidInput
+from embridge.jobs.rollout.opened import OpenRollout, open_rollout
+from embridge.progress import Progress, silent
+from embridge.rollout.plan import Plan
+from embridge.stores import parse_url
+
+__all__ = ["plan_rollout", "require_same_plan"]
+
+
+def plan_rollout(settings: Path | str, *, progress: Progress = silent) -> Plan:
+    """Say what a rollout will do, how long it takes and what it costs. Changes nothing.
+
+    Args:
+        settings: The settings file.
+        progress: Hears how far the encoder is.
+
+    Returns:
+        The plan.
+
+    Raises:
+        SettingsError: The file does not say what it must.
+        SpaceMismatch: Store, upgrade and model do not fit each other.
+        InvalidInput: The store has no rows, or no item of the sample can be had.
+        StoreError: The store cannot be read.
+
+    Examples:
+        >>> plan_rollout("nowhere.yaml")
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: nowhere.yaml ...
+    """
+    opened = open_rollout(settings)
+    opened.require_old_rows()
+    rows = opened.store.count(opened.old)
+    if rows == 0:
+        raise InvalidInput(
+            f"{parse_url(opened.settings.store)} has no rows of {opened.old}; there is nothing to upgrade"
+        )
+    sampled, unreadable, rate = _measured(opened, rows, progress)
+    state = opened.state
+    return Plan(
+        settings=str(opened.path.resolve()),
+        settings_hash=opened.settings_hash,
+        store=str(parse_url(opened.settings.store)),
+        upgrade=str(opened.settings.upgrade),
+        upgrade_id=opened.upgrade_id,
+        old=opened.old,
+        new=opened.new,
+        layout=opened.layout,
+        phase="prepared" if state is None else state.phase,
+        rows=rows,
+        missing=rows - (opened.store.count(opened.new) if opened.new in opened.store.spaces() else 0),
+        sampled=sampled,
+        unreadable=unreadable,
+        rows_per_second=rate,
+        price=opened.settings.price,
+    )
+
+
+def require_same_plan(plan: Plan, opened: OpenRollout) -> None:
+    """Refuse a plan whose settings, upgrade or store has changed since.
+
+    Args:
+        plan: The plan.
+        opened: What its settings name today.
+
+    Raises:
+        InvalidInput: Something has changed; the message says what.
+
+    Examples:
+        >>> require_same_plan.__name__
+        'require_same_plan'
+    """
+    opened.require_old_rows()
+    layout = opened.layout
+    changed = [
+        what
+        for what, before, now in (
+            ("the settings", plan.settings_hash, opened.settings_hash),
+            ("the upgrade", plan.upgrade_id, opened.upgrade_id),
+            ("the old space", plan.old, opened.old),
+            ("the new space", plan.new, opened.new),
+            *((f"the table's {name}", plan.layout.get(name), layout[name]) for name in layout),
+        )
+        if before != now
+    ]
+    if changed:
+        raise InvalidInput(
+            f"{' and '.join(changed)} changed since the plan was made; make a new one with embridge plan"
+        )
+
+
+def _measured(opened: OpenRollout, rows: int, progress: Progress) -> tuple[int, dict[str, str], float]:
+    """Encode a sample of the first rows: how many, what could not be had, and rows a second."""
+    names = opened.store.ids(opened.old, limit=max(1, min(rows, 20 * opened.settings.sample)))
+    drawn = np.random.default_rng(opened.settings.seed).permutation(len(names))[: opened.settings.sample]
+    items, missing = opened.items_of([names[row] for row in sorted(drawn.tolist())])
+    if not items:
+        reason = next(iter(missing.values()), "they are gone")
+        raise InvalidInput(f"none of {len(drawn)} items could be had ({reason}); say where they are in items")
+    encoder, modality = opened.encoder(progress), opened.source().modality
+    encoder.encode(list(items.values())[:1], modality=modality)  # what is loaded at first is not counted
+    began = time.perf_counter()
+    encoder.encode(list(items.values()), modality=modality)
+    return len(items), dict(missing), len(items) / max(time.perf_counter() - began, 1e-9)

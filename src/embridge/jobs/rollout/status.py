@@ -1,0 +1,114 @@
+"""Where a rollout stands, as a table and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embridge.jobs.rollout.apply import FAILURES
+from embridge.jobs.rollout.opened import open_rollout
+from embridge.rollout.journal import Entry, entries
+from embridge.rollout.state import RolloutState
+from embridge.stores import parse_url
+
+__all__ = ["RolloutStatus", "rollout_status"]
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStatus:
+    """Where a rollout stands.
+
+    Attributes:
+        store: The store, without passwords.
+        state: The state; None before it begins.
+        rows: Rows of the old space; of the new one after the old rows were dropped.
+        encoded: Rows with a new vector.
+        failures: Items that could not be had in the last backfill.
+        reasons: Of some of them.
+        journal: Its last moves.
+
+    Examples:
+        >>> RolloutStatus("memory:", None, 4, 1, 0, {}, ()).share
+        0.25
+    """
+
+    store: str
+    state: RolloutState | None
+    rows: int
+    encoded: int
+    failures: int
+    reasons: dict[str, str]
+    journal: tuple[Entry, ...]
+
+    @property
+    def share(self) -> float:
+        """Of the rows, those with a new vector."""
+        return self.encoded / self.rows if self.rows else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "schema": "embridge.status/1",
+            "store": self.store,
+            "state": None if self.state is None else self.state.to_dict(),
+            "rows": self.rows,
+            "encoded": self.encoded,
+            "share": self.share,
+            "failures": {"count": self.failures, "reasons": self.reasons},
+            "journal": [entry.to_dict() for entry in self.journal],
+        }
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Columns and rows for a table."""
+        state = self.state
+        rows = [["store", self.store], ["state", "not begun" if state is None else _said(state)]]
+        if state is not None:
+            rows += [["old", str(state.old)], ["new", str(state.new)], ["canary", f"{state.canary:g}"]]
+        rows.append(["rows with a new vector", f"{self.encoded:,} of {self.rows:,} ({self.share:.1%})"])
+        if self.failures:
+            name, reason = next(iter(self.reasons.items()))
+            rows.append(["items that could not be had", f"{self.failures:,}, such as {name}: {reason}"])
+        rows += [[f"move {one.state.version}", f"{one.move} by {one.by}"] for one in self.journal]
+        return ["", ""], rows
+
+
+def rollout_status(settings: Path | str) -> RolloutStatus:
+    """Say where a rollout stands. Changes nothing.
+
+    Args:
+        settings: The rollout's settings file.
+
+    Returns:
+        The status.
+
+    Raises:
+        SettingsError: The file does not say what it must.
+        StoreError: The store cannot be read, or its journal was changed.
+
+    Examples:
+        >>> rollout_status("nowhere.yaml")
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: nowhere.yaml ...
+    """
+    opened = open_rollout(settings)
+    failures = opened.store.documents.read(FAILURES) or {"count": 0, "reasons": {}}
+    held = opened.store.spaces()
+    rows, encoded = (opened.store.count(space) if space in held else 0 for space in (opened.old, opened.new))
+    return RolloutStatus(
+        str(parse_url(opened.settings.store)),
+        opened.state,
+        rows if opened.old in held else encoded,
+        encoded,
+        int(failures["count"]),
+        dict(failures["reasons"]),
+        tuple(entries(opened.store.documents))[-_SHOWN:],
+    )
+
+
+def _said(state: RolloutState) -> str:
+    if state.old_dropped:
+        return "complete, the old rows are dropped"
+    return f"{state.phase}, paused" if state.paused else state.phase

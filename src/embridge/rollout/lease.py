@@ -1,0 +1,74 @@
+"""The lease: of several controllers one runs a rollout, until it lets go or falls silent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from embridge.errors import StoreError
+from embridge.stores.documents import Documents
+
+__all__ = ["Lease"]
+
+_NAME = "lease"
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """The right of one controller, in a document beside the rows.
+
+    It ends unless it is renewed. Whoever held it and was silent for too long finds another's document when it renews, and
+    stops: so a clock that is wrong costs a pause, not a row.
+
+    Attributes:
+        documents: Of the store.
+        holder: A name of the controller, unique to its process.
+        seconds: For how long it holds without being renewed.
+        clock: Gives Unix time.
+
+    Examples:
+        >>> from embridge.stores.documents import MemoryDocuments
+        >>> documents = MemoryDocuments()
+        >>> with Lease(documents, "host:17") as lease:
+        ...     lease.renew()
+        True
+    """
+
+    documents: Documents
+    holder: str
+    seconds: float = 60.0
+    clock: Callable[[], float] = time.time
+    _written: dict[str, Any] | None = field(default=None, init=False, repr=False)
+
+    def __enter__(self) -> Lease:
+        """Take it; raises `StoreError` where another holds it."""
+        found = self.documents.read(_NAME)
+        if found and found["holder"] and found["until_seconds"] > self.clock():
+            left = found["until_seconds"] - self.clock()
+            raise StoreError(
+                f"{found['holder']} runs this rollout, and holds it for {left:.0f} more seconds; wait until it ends, or "
+                "pause it there"
+            )
+        if not self._write(found, self.holder):
+            raise StoreError("another controller began at the same moment; wait until it ends")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go; what is another's by now is left alone."""
+        self._write(self._written, "")
+
+    def renew(self) -> bool:
+        """Hold it for longer, where a third of the time has passed; False where it is another's by now."""
+        assert self._written is not None
+        if self._written["until_seconds"] - self.clock() > 2 / 3 * self.seconds:
+            return self.documents.read(_NAME) == self._written
+        return self._write(self._written, self.holder)
+
+    def _write(self, expected: dict[str, Any] | None, holder: str) -> bool:
+        new = {"holder": holder, "until_seconds": self.clock() + self.seconds}
+        if not self.documents.swap(_NAME, expected, new):
+            return False
+        self._written = new
+        return True

@@ -1,0 +1,167 @@
+"""A plan: what a rollout will do, how long it takes and what it costs; read before anything is changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from embridge.atomic_write import atomic_file, refuse_foreign_file
+from embridge.errors import InvalidInput
+from embridge.space import Space
+
+__all__ = ["Plan", "read_plan", "write_plan"]
+
+_SCHEMA = "embridge.plan/1"
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a rollout will do.
+
+    Attributes:
+        settings: The settings file.
+        settings_hash: Of what it says, so that a changed one is noticed.
+        store: The store, without passwords.
+        upgrade: The upgrade's folder.
+        upgrade_id: A hash of it.
+        old: The space of the rows that are there.
+        new: The space that they get a vector of.
+        layout: Of the old rows: table, columns and dims, as JSON; a changed one is noticed.
+        phase: Where the rollout stands.
+        rows: Rows of the old space.
+        missing: Of these, without a new vector.
+        sampled: Items that were encoded to measure the time.
+        unreadable: Of the sample, items that could not be had, with the reason.
+        rows_per_second: That were encoded.
+        price: Of an item.
+
+    Examples:
+        >>> plan = Plan(
+        ...     "rollout.yaml", "c3", "lancedb:shop", "upgrade", "a1", Space("mini", "1", 2), Space("mini", "2", 2), {},
+        ...     "prepared", rows=1_000, missing=900, sampled=64, unreadable={}, rows_per_second=30.0, price=0.001,
+        ... )
+        >>> plan.seconds, plan.cost
+        (30.0, 0.9)
+    """
+
+    settings: str
+    settings_hash: str
+    store: str
+    upgrade: str
+    upgrade_id: str
+    old: Space
+    new: Space
+    layout: Mapping[str, Any]
+    phase: str
+    rows: int
+    missing: int
+    sampled: int
+    unreadable: Mapping[str, str]
+    rows_per_second: float
+    price: float
+
+    @property
+    def seconds(self) -> float:
+        """How long the backfill takes at that rate."""
+        return self.missing / self.rows_per_second if self.rows_per_second else 0.0
+
+    @property
+    def cost(self) -> float:
+        """What the items cost that have to be encoded."""
+        return self.missing * self.price
+
+    @property
+    def vector_bytes(self) -> dict[str, int]:
+        """Bytes of float32 vectors now, at most, and after the old rows are dropped; indexes come on top."""
+        old, new = (self.rows * space.dim * _FLOAT_BYTES for space in (self.old, self.new))
+        there = (self.rows - self.missing) * self.new.dim * _FLOAT_BYTES
+        return {"now": old + there, "at most": old + new, "after": new}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, with what follows from it."""
+        spaces = {"old": self.old.to_dict(), "new": self.new.to_dict()}
+        derived = {"seconds": self.seconds, "cost": self.cost, "vector_bytes": self.vector_bytes}
+        return {"schema": _SCHEMA} | asdict(self) | spaces | derived
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Columns and rows for a table."""
+        size = {name: f"{value / 1e6:,.1f} MB" for name, value in self.vector_bytes.items()}
+        hours = self.seconds / 3600
+        rows = [
+            ["from", str(self.old)],
+            ["to", str(self.new)],
+            ["now", self.phase],
+            ["rows, without a new vector", f"{self.rows:,}, {self.missing:,}"],
+            ["items encoded for this plan", f"{self.sampled}, {self.rows_per_second:,.0f} a second"],
+            ["time of the backfill", f"{self.seconds:,.0f} s" if hours < 1 else f"{hours:,.1f} h"],
+            ["cost", f"{self.cost:,.2f}"],
+            ["vectors now, at most, after", ", ".join(size.values())],
+        ]
+        if self.unreadable:
+            name, reason = next(iter(self.unreadable.items()))
+            rows.append(["items that could not be had", f"{len(self.unreadable)}, such as {name}: {reason}"])
+        rows.append(["cannot be undone", "nothing before the old vectors are dropped (embridge complete --drop-old)"])
+        return ["", ""], rows
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> Plan:
+        """The inverse of `to_dict`; raises `InvalidInput` for anything else."""
+        names = [field.name for field in fields(Plan)]
+        try:
+            if document["schema"] != _SCHEMA:
+                raise ValueError(f"its schema is {document['schema']!r}")
+            values = {name: document[name] for name in names}
+            return Plan(**values | {side: Space.from_dict(values[side]) for side in ("old", "new")})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"expected a plan ({_SCHEMA}); {error}; make a new one with embridge plan") from error
+
+
+def write_plan(plan: Plan, path: Path | str) -> None:
+    """Write a plan as JSON, whole or not at all.
+
+    Args:
+        plan: The plan.
+        path: The file; a plan is replaced, anything else is refused.
+
+    Raises:
+        InvalidInput: There is another file of that name.
+
+    Examples:
+        >>> write_plan(Plan("r.yaml", "c", "memory:", "u", "a", Space("m", "1", 2), Space("m", "2", 2), {}, "prepared",
+        ...     1, 1, 1, {}, 1.0, 0.0), "plan.json")
+        >>> read_plan("plan.json").rows
+        1
+    """
+    refuse_foreign_file(path, marks=[_SCHEMA.encode()], what="a plan")
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(plan.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def read_plan(path: Path | str) -> Plan:
+    """Read a plan.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InvalidInput: The file is not there, or holds no plan.
+
+    Examples:
+        >>> read_plan("nowhere.json")
+        Traceback (most recent call last):
+        embridge.errors.InvalidInput: nowhere.json cannot be read as a plan: ...
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path} cannot be read as a plan: {error}; make one with embridge plan") from error
+    if not isinstance(document, dict):
+        raise InvalidInput(f"{path} holds no plan; make one with embridge plan")
+    return Plan.from_dict(document)

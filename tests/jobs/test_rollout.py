@@ -1,0 +1,216 @@
+"""A store on disk is taken along a plan with real models, and back."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from embridge.cli import app
+from embridge.datasets import glyph_models
+from embridge.embeddings import Embeddings
+from embridge.encoders import load
+from embridge.errors import GateRefused, InvalidInput, SettingsError, SpaceMismatch, StoreError
+from embridge.jobs.rollout import apply_plan, change_phase, drop_old_rows, open_rollout, plan_rollout, rollout_status
+from embridge.methods import Pairs, make
+from embridge.provenance import Provenance
+from embridge.rollout.gallery import Gallery
+from embridge.rollout.journal import entries
+from embridge.rollout.lease import Lease
+from embridge.rollout.plan import read_plan, write_plan
+from embridge.stores import open_store
+
+pytestmark = pytest.mark.slow
+TEXTS = [f"latin small letter {chr(97 + i % 26)} number {i // 26}" for i in range(240)]
+NAMES = TEXTS[:120]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store of old rows, the upgrade, and the settings of a rollout."""
+    folder = tmp_path_factory.mktemp("rollout")
+    old, new = (load(f"clip:{glyph_models.folder(side)}") for side in ("old", "new"))
+    sides = [Embeddings.of(each.encode(TEXTS, modality="text"), each.space, TEXTS) for each in (new, old)]
+    fitted = make("procrustes").fit(Pairs(*sides))
+    names = {"old": f"clip:{glyph_models.folder('old')}", "new": f"clip:{glyph_models.folder('new')}"}
+    provenance = Provenance(fitted.provenance.method, encoders=names)
+    type(fitted)(fitted.head, fitted.bridge, provenance).save(folder / "upgrade")
+    store = open_store(folder / "shop", create=True)
+    store.add_space(old.space)
+    store.upsert(sides[1].take(range(120)), {"title": NAMES})
+    (folder / "rollout.yaml").write_text(
+        "store: lancedb:shop\nupgrade: upgrade\nitems: {text: title}\nbatch_rows: 16\nsample: 8\nprice: 0.5\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def project(made, tmp_path):
+    shutil.copytree(made, tmp_path / "project")
+    return tmp_path / "project"
+
+
+def planned(project, **options):
+    plan = plan_rollout(project / "rollout.yaml")
+    write_plan(plan, project / "plan.json")
+    return plan
+
+
+def old_bytes(project):
+    opened = open_rollout(project / "rollout.yaml")
+    return opened.store.fetch(opened.old, NAMES).vectors.tobytes()
+
+
+def test_a_plan_says_what_will_be_done_and_changes_nothing(project):
+    before = sorted(path for path in (project / "shop").rglob("*"))
+    plan = planned(project)
+    assert (plan.phase, plan.rows, plan.missing, plan.sampled, plan.unreadable) == ("prepared", 120, 120, 8, {})
+    assert plan.cost == 60
+    assert plan.seconds == pytest.approx(120 / plan.rows_per_second)
+    old, new = plan.old.dim * 480, plan.new.dim * 480
+    assert plan.vector_bytes == {"now": old, "at most": old + new, "after": new}
+    assert sorted(path for path in (project / "shop").rglob("*")) == before
+    assert read_plan(project / "plan.json") == plan
+
+
+def test_a_store_goes_along_a_plan_and_back(project):
+    planned(project)
+    before, settings = old_bytes(project), project / "rollout.yaml"
+    assert apply_plan(project / "plan.json", until="bridged").state.phase == "bridged"
+    opened = open_rollout(settings)
+    gallery = Gallery(opened.store, opened.upgrade, new=opened.encoder(), follow_seconds=0)
+    assert gallery.search([NAMES[7]], 1).served == "bridge"
+    applied = apply_plan(project / "plan.json", until="0.3")
+    assert (applied.state.phase, applied.result.rows, applied.result.ended) == ("backfilling", 36, "limit")
+    status = rollout_status(settings)
+    assert (status.rows, status.encoded, status.share) == (120, 36, 0.3)
+    mixed = gallery.search(NAMES[:20], 3)
+    assert mixed.served == "mixed"
+    assert np.mean([NAMES[i] in ids for i, ids in enumerate(mixed.hits.ids)]) > 0.5
+    assert change_phase(settings, "rollback").phase == "rolled back"
+    assert old_bytes(project) == before
+    again = apply_plan(project / "plan.json", until="complete")
+    assert (again.state.phase, again.result.rows) == ("complete", 84)
+    assert old_bytes(project) == before
+    whole = gallery.search(NAMES[:20], 1)
+    assert (whole.served, [ids[0] for ids in whole.hits.ids]) == ("new", NAMES[:20])
+    dropped = drop_old_rows(settings)
+    assert dropped.old_dropped
+    moves = [one.move for one in entries(opened.store.documents)]
+    assert moves[:3] == ["prepare", "bridge", "backfill"]
+    assert moves[-2:] == ["complete", "drop the old rows"]
+
+
+def test_a_plan_whose_world_has_changed_is_refused(project):
+    planned(project)
+    settings = project / "rollout.yaml"
+    settings.write_text(settings.read_text().replace("0.5", "0.6"))
+    with pytest.raises(InvalidInput, match="the settings changed since the plan was made; make a new one"):
+        apply_plan(project / "plan.json")
+    settings.write_text(settings.read_text().replace("0.6", "0.5"))
+    plan = read_plan(project / "plan.json")
+    for name, value, message in (
+        ("upgrade_id", "other", "the upgrade changed"),
+        ("layout", {**plan.layout, "columns": {}}, "the table's columns changed"),
+    ):
+        document = json.loads((project / "plan.json").read_text()) | {name: value}
+        (project / "other.json").write_text(json.dumps(document))
+        with pytest.raises(InvalidInput, match=message):
+            apply_plan(project / "other.json")
+
+
+def test_two_controllers_do_not_run_at_once(project):
+    planned(project)
+    opened = open_rollout(project / "rollout.yaml")
+    with Lease(opened.store.documents, "elsewhere:1"), pytest.raises(StoreError, match="elsewhere:1 runs this rollout"):
+        apply_plan(project / "plan.json")
+    assert opened.state is None
+
+
+def test_a_pause_holds_until_it_is_applied_again(project):
+    planned(project)
+    apply_plan(project / "plan.json", until="0.1")
+    assert change_phase(project / "rollout.yaml", "pause").paused
+    assert change_phase(project / "rollout.yaml", "resume").paused is False
+    with pytest.raises(InvalidInput, match="--until is bridged, complete, or a share"):
+        apply_plan(project / "plan.json", until="half")
+
+
+def test_a_spend_cap_stops_with_what_was_written(project):
+    settings = project / "rollout.yaml"
+    settings.write_text(settings.read_text() + "spend_cap: 20\n")
+    planned(project)
+    with pytest.raises(GateRefused, match="spend cap of 20"):
+        apply_plan(project / "plan.json")
+    assert rollout_status(settings).encoded == 32
+
+
+def test_items_that_cannot_be_had_keep_a_rollout_from_its_end(project):
+    opened = open_rollout(project / "rollout.yaml")
+    rows = opened.store.fetch(opened.old, NAMES[:2])
+    opened.store.upsert(rows, {"title": [" ", None]})
+    planned(project)
+    with pytest.raises(InvalidInput, match="complete: 2 rows have no new vector and would not be found"):
+        apply_plan(project / "plan.json")
+    status = rollout_status(project / "rollout.yaml")
+    assert (status.state.phase, status.encoded, status.failures) == ("backfilling", 118, 2)
+    assert set(status.reasons) == set(NAMES[:2])
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("store: mysql://a/b\nupgrade: upgrade\n", SettingsError, "is no store's URL"),
+        ("store: lancedb:shop\nupgrade: nowhere\n", SettingsError, "upgrade: .*nowhere does not exist"),
+        ("store: lancedb:shop\nupgrade: upgrade\norder: popularity\n", SettingsError, "name it in log"),
+        ("store: lancedb:shop\nupgrade: upgrade\nitems: {texts: title}\n", SettingsError, "items are written with"),
+        ("store: lancedb:shop\nupgrade: upgrade\nold: abc\n", SpaceMismatch, "the store holds: none"),
+        ("store: lancedb:shop\nupgrade: upgrade\n", SettingsError, "nothing says where the items are"),
+    ],
+)
+def test_settings_that_do_not_fit_end_in_one_line(project, text, error, message):
+    (project / "rollout.yaml").write_text(text)
+    with pytest.raises(error, match=message) as refusal:
+        plan_rollout(project / "rollout.yaml")
+    assert "\n" not in str(refusal.value)
+
+
+def test_orders_begin_with_what_pays(project):
+    (project / "log.txt").write_text("\n".join([NAMES[5], NAMES[9], NAMES[5], "nobody", ""]))
+    settings = project / "rollout.yaml"
+    written = settings.read_text()
+    settings.write_text(written + "order: popularity\nlog: log.txt\n")
+    assert open_rollout(settings).order() == [NAMES[5], NAMES[9], "nobody"]
+    settings.write_text(written + "order: random\nseed: 3\n")
+    order = open_rollout(settings).order()
+    assert sorted(order) == sorted(NAMES)
+    assert order != sorted(NAMES)
+    assert order == open_rollout(settings).order()
+
+
+def test_the_commands_say_what_they_do(project, monkeypatch):
+    monkeypatch.chdir(project)
+    runner = CliRunner()
+
+    def run(*words, code=0):
+        outcome = runner.invoke(app, list(words))
+        assert outcome.exit_code == code, outcome.output
+        return outcome.stdout if "--json" in words else outcome.output
+
+    assert "next  embridge apply plan.json --until bridged" in run("plan", "rollout.yaml")
+    assert "bridged" in run("apply", "plan.json", "--until", "bridged")
+    assert "backfilling: 12 rows encoded" in run("apply", "plan.json", "--until", "0.1")
+    shown = json.loads(run("status", "rollout.yaml", "--json"))
+    assert (shown["schema"], shown["encoded"]) == ("embridge.status/1", 12)
+    assert "backfilling, paused" in run("pause", "rollout.yaml")
+    assert "paused" in run("status", "rollout.yaml")
+    assert "rolled back" in run("rollback", "rollout.yaml")
+    assert json.loads(run("apply", "plan.json", "--json"))["state"]["phase"] == "complete"
+    assert "say so with --drop-old" in run("complete", "rollout.yaml", code=2)
+    assert "There is no way back" in runner.invoke(app, ["complete", "rollout.yaml", "--drop-old"], input="n\n").output
+    assert "complete, old rows dropped" in run("complete", "rollout.yaml", "--drop-old", "--yes")
+    assert "the old rows are dropped" in run("status", "rollout.yaml")
+    assert "the old rows were dropped" in run("rollback", "rollout.yaml", code=1)
+    assert "the old rows were dropped" in run("plan", "rollout.yaml", code=1)
+    assert "the old rows were dropped" in run("apply", "plan.json", code=1)

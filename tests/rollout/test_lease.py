@@ -1,0 +1,66 @@
+import pytest
+
+from embridge.errors import StoreError
+from embridge.rollout.lease import Lease
+from embridge.stores.documents import FileDocuments, MemoryDocuments
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(params=["memory", "file"])
+def documents(request, tmp_path):
+    return MemoryDocuments() if request.param == "memory" else FileDocuments(tmp_path / "documents.json")
+
+
+def test_one_holds_it_until_it_lets_go(documents):
+    clock = Clock()
+    with Lease(documents, "a", 60, clock) as lease:
+        with (
+            pytest.raises(StoreError, match="a runs this rollout, and holds it for 60 more seconds"),
+            Lease(documents, "b", 60, clock),
+        ):
+            raise AssertionError("two hold it")
+        assert lease.renew()
+    with Lease(documents, "b", 60, clock):
+        pass
+
+
+def test_whoever_is_silent_loses_it_and_finds_out(documents):
+    clock = Clock()
+    with Lease(documents, "a", 60, clock) as silent:
+        clock.now += 61
+        with Lease(documents, "b", 60, clock) as lease:
+            assert not silent.renew()
+            assert lease.renew()
+            clock.now += 30
+            assert lease.renew()
+            clock.now += 45  # it would have ended without the renewal
+            with pytest.raises(StoreError, match="b runs this rollout"), Lease(documents, "c", 60, clock):
+                raise AssertionError("two hold it")
+    with Lease(documents, "c", 60, clock):
+        pass
+
+
+def test_a_renewal_is_written_after_a_third_of_the_time(documents):
+    clock = Clock()
+    with Lease(documents, "a", 60, clock) as lease:
+        before = documents.read("lease")
+        clock.now += 10
+        assert lease.renew()
+        assert documents.read("lease") == before
+        clock.now += 15
+        assert lease.renew()
+        assert documents.read("lease")["until_seconds"] == clock.now + 60
+
+
+def test_a_clock_that_went_back_keeps_nobody_out_for_ever(documents):
+    clock = Clock()
+    with Lease(documents, "a", 60, clock) as lease:
+        clock.now -= 500
+        assert lease.renew()
+        assert documents.read("lease")["until_seconds"] <= 1_060
