@@ -39,6 +39,7 @@ from embridge.settings import (
     load_settings,
 )
 from embridge.settings.reading import read_settings
+from embridge.settings.rollout import RolloutSettings
 from embridge.settings.training import BackboneSettings, DataSettings, OldSettings
 from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.objectives import OBJECTIVES, objective_settings
@@ -47,6 +48,7 @@ PACKAGES = ("evaluation", "methods", "query", "rollout", "export", "stores", "en
 DOCS = ROOT / "docs"
 SETTINGS_PAGE = DOCS / "settings.md"
 TRAINING_PAGE = DOCS / "training-settings.md"
+ROLLOUT, ROLLOUT_PAGE = DOCS / "how-to" / "rollout.md", DOCS / "rollout-settings.md"
 OWN_MODELS = DOCS / "how-to" / "own-models.md"
 GATES = DOCS / "how-to" / "gates.md"
 REPORTS = DOCS / "how-to" / "reports.md"
@@ -71,6 +73,7 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
             REPORTS,  # run once for the tests below
             XBT,
             TRAIN,
+            ROLLOUT,
         )
     ],
 )
@@ -117,6 +120,18 @@ def test_the_page_about_training_runs_whole(tmp_path, monkeypatch):
     assert names["upgrade"].provenance.method == "oca"
     assert [space.dim for space in names["chain"].spaces] == [16, 24, 32]
     assert names["matrix"][2, 0] > 0.25  # over two versions, of which the first knew three classes
+
+
+@pytest.mark.slow
+def test_the_page_about_a_live_upgrade_runs_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, commands = run_whole(ROLLOUT)
+    assert commands == 7
+    assert names["gallery"].state(fresh=True).old_dropped
+
+
+def test_every_settings_key_of_a_rollout_is_explained():
+    check_tables(ROLLOUT_PAGE, {"The file": RolloutSettings})
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"), ids=label)

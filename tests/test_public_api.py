@@ -198,6 +198,11 @@ PUBLIC = {
     "embridge.jobs.inspection": "Inspection",
     "embridge.jobs.models": "Models takes_images with_lora",
     "embridge.jobs.report": "Comparison compare_reports show_report",
+    "embridge.jobs.rollout.apply": "Applied apply_plan",
+    "embridge.jobs.rollout.moving": "change_phase drop_old_rows moved",
+    "embridge.jobs.rollout.opened": "OpenRollout open_rollout this_process",
+    "embridge.jobs.rollout.planning": "plan_rollout",
+    "embridge.jobs.rollout.status": "RolloutStatus rollout_status",
     "embridge.jobs.search": "Found search_store",
     "embridge.jobs.train": "train_model",
     "embridge.jobs.trained_result": "TrainedResult",
@@ -256,12 +261,13 @@ PUBLIC = {
     "embridge.rollout.backfill": "Backfill BackfillLimits BackfillResult Source",
     "embridge.rollout.gallery": "Answer Gallery",
     "embridge.rollout.journal": "Entry current_state entries record_move",
-    "embridge.rollout.moves": (
-        "backfill bridge complete drop_old pause prepare_again resume roll_back shadow take_lease without_lease"
-    ),
+    "embridge.rollout.lease": "Lease",
+    "embridge.rollout.moves": "backfill bridge complete drop_old pause prepare_again resume roll_back shadow",
     "embridge.rollout.order": "by_class_distance by_cluster_distance by_frequency by_uncertainty in_random_order",
-    "embridge.rollout.state": "Lease Phase RolloutState Serving Writes serving writes",
+    "embridge.rollout.plan": "Plan read_plan write_plan",
+    "embridge.rollout.state": "Phase RolloutState Serving Writes serving writes",
     "embridge.settings.reading": "Strict read_settings require_files",
+    "embridge.settings.rollout": "RolloutSettings load_rollout_settings",
     "embridge.settings.training": (
         "BackboneSettings DataSettings ObjectiveSettings OldSettings RowsSettings TrainingSettings VersionSettings "
         "load_training_settings"

@@ -5,4 +5,9 @@ from embridge.cli._app import app, main
 
 __all__ = ["app", "main"]
 
-_JOINED = (_commands, _store_commands, _transfer_commands, _rollout_commands)  # the modules whose commands the application has
+_JOINED = (
+    _commands,
+    _store_commands,
+    _transfer_commands,
+    _rollout_commands,
+)  # the modules whose commands the application has

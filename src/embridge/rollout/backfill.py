@@ -189,7 +189,7 @@ class Backfill:
         self._note(list(items), tally)
         for _ in range(_PASSES if items else 0):
             names = list(items)
-            self.store.upsert(self.encode(names, [items[name] for name in names]))
+            self._write(self.encode(names, [items[name] for name in names]))
             tally.encoded += len(names)
             written.update(names)
             again, _reasons = self.source(names)
@@ -201,6 +201,23 @@ class Backfill:
                 break
         self._note([], tally)
         tally.rows += len(written)
+
+    def _write(self, rows: Embeddings) -> None:
+        """Write new rows; where each space has rows of its own, with the payload of the old ones."""
+        able = self.store.capabilities
+        if able.shared_rows or not able.payload:
+            self.store.upsert(rows)
+            return
+        for attempt in range(_PASSES):
+            row_of = {name: row for row, name in enumerate(rows.ids)}
+            rows = rows.take([row_of[name] for name in self.store.fetch(self.old, rows.ids).ids])
+            try:
+                self.store.upsert(rows, self.store.payload(self.old, rows.ids))
+            except InvalidInput:  # one was deleted since
+                if attempt + 1 < _PASSES:
+                    continue
+                raise
+            return
 
     def _note(self, ids: Sequence[str], tally: _Tally) -> None:
         """Say of which rows a kill would leave open whether their items changed meanwhile."""

@@ -189,5 +189,13 @@ def open_rollout(path: Path | str) -> OpenRollout:
 
 
 def this_process() -> str:
-    """A name of this process, to tell controllers apart."""
+    """A name of this process, to tell controllers apart.
+
+    Returns:
+        Host and process id.
+
+    Examples:
+        >>> this_process().endswith(str(os.getpid()))
+        True
+    """
     return f"{socket.gethostname()}:{os.getpid()}"
