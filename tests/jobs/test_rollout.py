@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from contextlib import closing
 
 import numpy as np
 import pytest
+from postgres_server import SECRET
 from typer.testing import CliRunner
 
 from embridge.cli import app
@@ -19,7 +21,7 @@ from embridge.rollout.gallery import Gallery
 from embridge.rollout.journal import entries
 from embridge.rollout.lease import Lease
 from embridge.rollout.plan import read_plan, write_plan
-from embridge.stores import open_store
+from embridge.stores import Declaration, Place, open_store
 
 pytestmark = pytest.mark.slow
 TEXTS = [f"latin small letter {chr(97 + i % 26)} number {i // 26}" for i in range(240)]
@@ -214,3 +216,41 @@ def test_the_commands_say_what_they_do(project, monkeypatch):
     assert "the old rows were dropped" in run("rollback", "rollout.yaml", code=1)
     assert "the old rows were dropped" in run("plan", "rollout.yaml", code=1)
     assert "the old rows were dropped" in run("apply", "plan.json", code=1)
+
+
+def test_a_table_of_others_in_postgresql_goes_along_and_back(made, tmp_path, postgres_server):
+    database = postgres_server.database()
+    with postgres_server.connect(database) as connection:
+        _goes_along_and_back(made, tmp_path, postgres_server.url(database, table="items"), connection)
+
+
+def _goes_along_and_back(made, tmp_path, url, connection):
+    connection.execute("CREATE TABLE items (sku int PRIMARY KEY, title text NOT NULL, embedding vector(64))")
+    source = open_store(made / "shop")
+    (space,) = source.spaces()
+    vectors = source.fetch(space, NAMES).vectors
+    for number, (title, vector) in enumerate(zip(NAMES, vectors, strict=True)):
+        connection.execute("INSERT INTO items VALUES (%s, %s, %s)", (number, title, str(vector.tolist())))
+    rows = "SELECT md5(string_agg(t::text, '' ORDER BY sku)) FROM (SELECT sku, title, embedding FROM items) t"
+    before = connection.execute(rows).fetchone()
+    with closing(open_store(url)) as store:
+        store.adopt(Declaration(space, Place("items", "embedding", "sku"), items={"text": "title"}))
+    settings = tmp_path / "rollout.yaml"
+    settings.write_text(f"store: '{url}'\nupgrade: {made / 'upgrade'}\nbatch_rows: 50\nsample: 8\n")
+    write_plan(plan_rollout(settings), tmp_path / "plan.json")
+    assert SECRET not in (tmp_path / "plan.json").read_text()
+    assert apply_plan(tmp_path / "plan.json", until="0.4").result.rows == 48
+    with closing(open_rollout(settings)) as opened:
+        gallery = Gallery(opened.store, opened.upgrade, new=opened.encoder(), follow_seconds=0)
+        assert gallery.search([NAMES[3]], 1).hits.ids == (("3",),)
+        gallery.write(["999"], ["digit nine"], {"title": ["digit nine"]})
+        connection.execute("DELETE FROM items WHERE sku = 5")
+        connection.execute("INSERT INTO items SELECT 5, title, embedding FROM items WHERE sku = 6")
+        connection.execute("DELETE FROM items WHERE sku = 999")
+        connection.execute("UPDATE items SET title = %s WHERE sku = 5", (NAMES[5],))
+        connection.execute("UPDATE items SET embedding = %s WHERE sku = 5", (str(vectors[5].tolist()),))
+        assert change_phase(settings, "rollback").phase == "rolled back"
+        assert connection.execute(rows).fetchone() == before
+        assert apply_plan(tmp_path / "plan.json").state.phase == "complete"
+        assert connection.execute(rows).fetchone() == before
+        assert [ids[0] for ids in gallery.search(NAMES[:9], 1).hits.ids] == [str(number) for number in range(9)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,23 +83,27 @@ def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress 
         embridge.errors.InvalidInput: nowhere.json cannot be read as a plan: ...
     """
     share, planned = _share(until), read_plan(plan)
-    opened = open_rollout(planned.settings)
-    require_same_plan(planned, opened)
-    with Lease(opened.store.documents, this_process()) as lease:
-        state = _begun(opened)
-        opened.store.add_space(opened.new)
-        if state.phase in ("prepared", "shadow"):
-            state = moved(opened, "bridge", lambda held: moves.bridge(held, opened.settings.canary))
-        if share == 0:
-            return Applied(state, None)
-        if state.phase == "bridged":
-            state = moved(opened, "backfill", moves.backfill)
-        if state.paused:
-            state = moved(opened, "resume", moves.resume)
-        result = _filled(opened, share, lease, progress)
-        if until == "complete" and result.ended == "done" and state.phase == "backfilling":
-            return Applied(_completed(opened, lease, progress), result)
-        return Applied(opened.state or state, result)
+    with closing(open_rollout(planned.settings)) as opened:
+        require_same_plan(planned, opened)
+        with Lease(opened.store.documents, this_process()) as lease:
+            return _applied(opened, share, until == "complete", lease, progress)
+
+
+def _applied(opened: OpenRollout, share: float, to_the_end: bool, lease: Lease, progress: Progress) -> Applied:
+    state = _begun(opened)
+    opened.store.add_space(opened.new)
+    if state.phase in ("prepared", "shadow"):
+        state = moved(opened, "bridge", lambda held: moves.bridge(held, opened.settings.canary))
+    if share == 0:
+        return Applied(state, None)
+    if state.phase == "bridged":
+        state = moved(opened, "backfill", moves.backfill)
+    if state.paused:
+        state = moved(opened, "resume", moves.resume)
+    result = _filled(opened, share, lease, progress)
+    if to_the_end and result.ended == "done" and state.phase == "backfilling":
+        return Applied(_completed(opened, lease, progress), result)
+    return Applied(opened.state or state, result)
 
 
 def _share(until: str) -> float:

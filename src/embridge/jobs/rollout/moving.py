@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def change_phase(settings: Path | str, move: str) -> RolloutState:
         Traceback (most recent call last):
         embridge.errors.SettingsError: nowhere.yaml ...
     """
-    return moved(open_rollout(settings), move, _MOVES[move])
+    with closing(open_rollout(settings)) as opened:
+        return moved(opened, move, _MOVES[move])
 
 
 def drop_old_rows(settings: Path | str) -> RolloutState:
@@ -63,12 +65,12 @@ def drop_old_rows(settings: Path | str) -> RolloutState:
         Traceback (most recent call last):
         embridge.errors.SettingsError: nowhere.yaml ...
     """
-    opened = open_rollout(settings)
-    state = opened.state
-    if state is None or not state.old_dropped:
-        state = moved(opened, "drop the old rows", moves.drop_old)
-    opened.store.drop_space(opened.old)
-    return state
+    with closing(open_rollout(settings)) as opened:
+        state = opened.state
+        if state is None or not state.old_dropped:
+            state = moved(opened, "drop the old rows", moves.drop_old)
+        opened.store.drop_space(opened.old)
+        return state
 
 
 def moved(

@@ -81,6 +81,10 @@ class OpenRollout:
         vectors = {name: dim for name, dim in vectors.items() if name not in ours}
         return {"table": place.table, "vector": place.vector, "id": place.id, "columns": columns, "vectors": vectors}
 
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
     def require_old_rows(self) -> None:
         """Raise `InvalidInput` where they were dropped, after which nothing is left to do."""
         if self.old not in self.store.spaces():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,11 @@ def plan_rollout(settings: Path | str, *, progress: Progress = silent) -> Plan:
         Traceback (most recent call last):
         embridge.errors.SettingsError: nowhere.yaml ...
     """
-    opened = open_rollout(settings)
+    with closing(open_rollout(settings)) as opened:
+        return _planned(opened, progress)
+
+
+def _planned(opened: OpenRollout, progress: Progress) -> Plan:
     opened.require_old_rows()
     rows = opened.store.count(opened.old)
     if rows == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,19 +94,19 @@ def rollout_status(settings: Path | str) -> RolloutStatus:
         Traceback (most recent call last):
         embridge.errors.SettingsError: nowhere.yaml ...
     """
-    opened = open_rollout(settings)
-    failures = opened.store.documents.read(FAILURES) or {"count": 0, "reasons": {}}
-    held = opened.store.spaces()
-    rows, encoded = (opened.store.count(space) if space in held else 0 for space in (opened.old, opened.new))
-    return RolloutStatus(
-        str(parse_url(opened.settings.store)),
-        opened.state,
-        rows if opened.old in held else encoded,
-        encoded,
-        int(failures["count"]),
-        dict(failures["reasons"]),
-        tuple(entries(opened.store.documents))[-_SHOWN:],
-    )
+    with closing(open_rollout(settings)) as opened:
+        failures = opened.store.documents.read(FAILURES) or {"count": 0, "reasons": {}}
+        held = opened.store.spaces()
+        rows, encoded = (opened.store.count(space) if space in held else 0 for space in (opened.old, opened.new))
+        return RolloutStatus(
+            str(parse_url(opened.settings.store)),
+            opened.state,
+            rows if opened.old in held else encoded,
+            encoded,
+            int(failures["count"]),
+            dict(failures["reasons"]),
+            tuple(entries(opened.store.documents))[-_SHOWN:],
+        )
 
 
 def _said(state: RolloutState) -> str:
