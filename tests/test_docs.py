@@ -56,7 +56,7 @@ XBT = DOCS / "how-to" / "xbt.md"
 TRAIN = DOCS / "how-to" / "train.md"
 ARCHITECTURE = DOCS / "explanation" / "architecture.md"
 EVALUATION = DOCS / "explanation" / "evaluation.md"
-SLOW = ("tutorial", "stores", "query-time")
+SLOW = ("tutorial", "lancedb", "query-time")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULTILINE)
 
