@@ -24,7 +24,7 @@ sys.dont_write_bytecode = False  # or each of many processes compiles the librar
 
 install_import_hook(shape_checker.modules_with_shapes(), "shape_checker.check")
 
-pytest_plugins = ["run_summary", "demo_run", "warm_commands", "postgres_server"]
+pytest_plugins = ["run_summary", "demo_run", "warm_commands", "postgres_server", "chroma_server"]
 
 settings.register_profile("embridge", deadline=None, max_examples=40, derandomize=True, database=None)
 settings.load_profile("embridge")

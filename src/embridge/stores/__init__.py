@@ -76,6 +76,13 @@ STORES: dict[str, StoreRecord] = {
         ),
         extra="qdrant",
     ),
+    "chroma": StoreRecord(
+        "embridge.stores.chroma",
+        "ChromaStore",
+        "open_chroma",
+        Capabilities(exact=False, filter=True, persistent=True, adopt=True, keeps_lengths=False),
+        extra="chroma",
+    ),
     "faiss": StoreRecord(
         "embridge.stores.faiss",
         "FaissStore",

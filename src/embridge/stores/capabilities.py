@@ -26,7 +26,7 @@ class Capabilities:
             has rows and payloads of its own.
         atomic_switch: Clients that ask for a table by name can be led to another in one step.
         keeps_lengths: Vectors that are compared by cosine come back as they were written. Where they do not, they come back at
-            length one; those of the other metrics are kept.
+            length one, or at their own to rounding; those of the other metrics are kept.
         ids_in_order: Ids are listed in order: text by code points, whole numbers and UUIDs by value. Where they are not, they
             come in an order of the database's own, which stays the same.
         atomic_state: Of several writers of a document exactly one wins, always. Where not, the first write of a document may

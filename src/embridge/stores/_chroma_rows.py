@@ -1,0 +1,130 @@
+"""Chroma: rows of one collection, read in parts."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from embridge.space import Metric
+from embridge.stores._chroma_client import ChromaClient
+from embridge.stores._chroma_columns import DOCUMENT
+from embridge.stores._columns import meets
+from embridge.stores.base import Filter
+from embridge.stores.places import RawRows
+
+__all__ = [
+    "Record",
+    "first_records",
+    "ids_in",
+    "matching",
+    "metric_of",
+    "parts_of",
+    "records",
+    "smallest",
+    "vectors",
+]
+
+_ID_ROWS, _ROWS = 50_000, 4_000
+_METRICS: dict[str, Metric] = {"cosine": "cosine", "l2": "l2", "ip": "dot"}
+
+Record = dict[str, Any]
+
+
+def metric_of(collection: Any) -> Metric:
+    """What a collection compares by."""
+    configuration = collection.configuration_json or {}
+    index = configuration.get("hnsw") or configuration.get("spann") or {}
+    space = index.get("space") or (collection.metadata or {}).get("hnsw:space") or "l2"
+    return _METRICS.get(space, "l2")
+
+
+def ids_in(client: ChromaClient, name: str) -> Iterator[list[str]]:
+    """All ids, in pages, in Chroma's order."""
+    start = 0
+    while True:
+        page = client.on(name, lambda one, start=start: one.get(limit=_ID_ROWS, offset=start, include=[])["ids"])  # type: ignore[misc]
+        if page:
+            yield page
+        if len(page) < _ID_ROWS:
+            return
+        start += len(page)
+
+
+def smallest(
+    pages: Iterator[list[str]], after: str | None, limit: int, *, keep: Callable[[list[str]], list[str]]
+) -> list[str]:
+    """The first ids in order that come after one and are kept; of all of them no more than a page is held."""
+    first: list[str] = []
+    for page in pages:
+        border = first[-1] if len(first) == limit else None
+        page = [one for one in page if (after is None or one > after) and (border is None or one < border)]
+        first = heapq.nsmallest(limit, first + (keep(page) if page else []))
+    return first
+
+
+def vectors(
+    client: ChromaClient, name: str, ids: Sequence[str], dim: int | None = None
+) -> tuple[list[str], np.ndarray]:
+    """Ids and vectors of those rows that are there, in any order."""
+    found: list[str] = []
+    parts: list[np.ndarray] = []
+    for start in range(0, len(ids), _ROWS):
+        part = list(ids[start : start + _ROWS])
+        rows = client.on(name, lambda one, part=part: one.get(ids=part, include=["embeddings"]))  # type: ignore[misc]
+        found += rows["ids"]
+        if rows["ids"]:
+            parts.append(np.asarray(rows["embeddings"], np.float32))
+    return found, np.concatenate(parts) if parts else np.empty((0, dim or 0), np.float32)
+
+
+def parts_of(client: ChromaClient, name: str, rows: int) -> Iterator[RawRows]:
+    """All rows: their ids as they are now, and by these the vectors, so that none is left out while others write."""
+    for page in list(ids_in(client, name)):
+        for start in range(0, len(page), rows):
+            ids, found = vectors(client, name, page[start : start + rows])
+            if ids:
+                yield RawRows(tuple(ids), found)
+
+
+def records(client: ChromaClient, name: str, ids: Sequence[str]) -> dict[str, Record]:
+    """Metadata and document by id."""
+    found: dict[str, Record] = {}
+    for start in range(0, len(ids), _ROWS):
+        part = list(ids[start : start + _ROWS])
+        rows = client.on(name, lambda one, part=part: one.get(ids=part, include=["metadatas", "documents"]))  # type: ignore[misc]
+        found |= dict(zip(rows["ids"], map(_record, rows["metadatas"], rows["documents"]), strict=True))
+    return found
+
+
+def first_records(client: ChromaClient, name: str, limit: int) -> list[Record]:
+    """Of the first rows."""
+    rows = client.on(name, lambda one: one.get(limit=limit, include=["metadatas", "documents"]))
+    return list(map(_record, rows["metadatas"], rows["documents"]))
+
+
+def matching(client: ChromaClient, name: str, where: dict[str, Any] | None, filter: Filter) -> list[str]:
+    """Ids of the rows that meet all conditions, looked at one by one."""
+    found, start = [], 0
+    while True:
+        rows = client.on(
+            name,
+            lambda one, start=start: one.get(
+                where=where, limit=_ROWS, offset=start, include=["metadatas", "documents"]
+            ),  # type: ignore[misc]
+        )
+        for one, record in zip(rows["ids"], map(_record, rows["metadatas"], rows["documents"]), strict=True):
+            if all(meets(record.get(condition.column), condition) for condition in filter):
+                found.append(one)
+        if len(rows["ids"]) < _ROWS:
+            return found
+        start += _ROWS
+
+
+def _record(metadata: Any, document: Any) -> Record:
+    record = dict(metadata or {})
+    if document is not None:
+        record[DOCUMENT] = document
+    return record
