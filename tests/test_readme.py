@@ -7,7 +7,9 @@ import shutil
 import unicodedata
 from pathlib import Path
 
+import lancedb
 import numpy as np
+import pyarrow as pa
 import pytest
 import typer
 from fenced_blocks import README, ROOT, blocks, run
@@ -88,11 +90,24 @@ def test_the_commands_are_understood(command):
     assert known.make_context(command[1], command[2:], resilient_parsing=False).params
 
 
+def make_shop():
+    """A table of someone else's, whose vectors the old model made."""
+    titles = Path("captions.txt").read_text().splitlines()[:20]
+    vectors = load("clip:models/old").encode(titles, modality="text")
+    rows = [
+        {"id": i, "title": title, "embedding": vector}
+        for i, (title, vector) in enumerate(zip(titles, vectors.tolist(), strict=True))
+    ]
+    schema = pa.schema({"id": pa.int64(), "title": pa.string(), "embedding": pa.list_(pa.float32(), 64)})
+    lancedb.connect("shop").create_table("items", pa.Table.from_pylist(rows, schema))
+
+
 @pytest.mark.slow
 def test_the_commands_run_in_order(workplace, demo_run, warm_commands):
     printed = {"demo": demo_run.stdout}
     assert COMMANDS[0] == ["embridge", "demo"]
     shutil.copytree(demo_run.out, "embridge-demo")
+    make_shop()
     for command in COMMANDS[1:]:
         done = warm_commands.run(*command[1:])
         printed[command[1]], stderr = done.communicate()
@@ -101,6 +116,7 @@ def test_the_commands_run_in_order(workplace, demo_run, warm_commands):
     assert "new/old" in printed["evaluate"]
     assert "| new/old |" in printed["report"]
     assert "54,652" in printed["inspect"]
+    assert "agrees: 100.0% of the sample" in printed["adopt"]
     assert "xbt" in printed["fit"]
     assert "bct on " in printed["train"]
     assert printed["search"].count("U+") == 10

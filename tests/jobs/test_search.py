@@ -1,20 +1,22 @@
 """One query against a store."""
 
+import json
 from dataclasses import replace
 
+import lancedb
 import numpy as np
 import pytest
 import yaml
 from embedding_service import serving
 from typer.testing import CliRunner
 
-from embridge import Embeddings, Space
+from embridge import Embeddings, Space, write_vectors
 from embridge.cli import app
 from embridge.datasets import glyph_models
 from embridge.encoders import load
 from embridge.encoders._fingerprint import hash_of_weight_files
 from embridge.errors import SpaceMismatch
-from embridge.jobs.search import search_store
+from embridge.jobs.search import SearchOptions, search_queries, search_store
 from embridge.stores import open_store
 
 FOLDER = glyph_models.folder("old")
@@ -82,3 +84,81 @@ def test_a_settings_file_says_how_the_query_is_encoded(tmp_path):
         (tmp_path / "s.yaml").write_text(yaml.safe_dump({"old": {"queries": "q.npy"}, "new": model}))
         files = ended(*settings)
         assert (files.exit_code, "old is files of vectors" in files.stderr) == (2, True)
+
+
+@pytest.fixture
+def toys(tmp_path):
+    """A store of three rows in two dimensions."""
+    space = Space("toy", "1", 2)
+    rows = Embeddings.of(np.array([[1, 0], [0, 1], [1, 1]], np.float32), space, ["a", "b", "c"])
+    opened = open_store(tmp_path / "toys", create=True)
+    opened.add_space(space)
+    opened.upsert(rows, {"price": [5, 10, None], "kind": ["shoe", "boot", "10"]})
+    return tmp_path / "toys", rows
+
+
+def ended(*arguments):
+    return CliRunner().invoke(app, ["search", *map(str, arguments)])
+
+
+def test_a_file_of_vectors_asks_in_batches_and_answers_a_line_each(toys, tmp_path, monkeypatch):
+    monkeypatch.setattr("embridge.jobs.search._BATCH_ROWS", 2)
+    folder, rows = toys
+    file = write_vectors(rows, tmp_path / "queries.npy")
+    done = ended(folder, "--queries", file, "-k", 1, "--json")
+    assert done.exit_code == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["query"], one["hits"][0]["id"]) for one in answers] == [("a", "a"), ("b", "b"), ("c", "c")]
+    assert answers[0]["hits"][0]["payload"] == {"price": 5, "kind": "shoe"}
+    assert "boot" in ended(folder, "--queries", file).stdout
+    np.save(tmp_path / "bare.npy", rows.vectors)
+    bare = ended(folder, "--queries", tmp_path / "bare.npy")
+    assert (bare.exit_code, "does not say of which model" in bare.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        (["price<10"], {"a"}),
+        (["price >= 5", "kind != boot"], {"a"}),
+        (["kind in shoe, boot"], {"a", "b"}),
+        (['kind="10"'], {"c"}),
+        (["price in 5,10"], {"a", "b"}),
+        (["kind==slipper"], set()),
+    ],
+)
+def test_filters_are_read_as_people_write_them(toys, tmp_path, filters, ids):
+    folder, rows = toys
+    file = write_vectors(rows.take([0]), tmp_path / "query.npy")
+    options = [part for text in filters for part in ("--filter", text)]
+    done = ended(folder, "--queries", file, "--json", *options)
+    assert {hit["id"] for hit in json.loads(done.stdout)["hits"]} == ids
+
+
+@pytest.mark.parametrize("text", ["price", "price<", "two words<1", "price~3", "price in 1,x"])
+def test_a_filter_that_is_none_is_refused(toys, tmp_path, text):
+    folder, rows = toys
+    done = ended(folder, "--queries", write_vectors(rows, tmp_path / "queries.npy"), "--filter", text)
+    assert (done.exit_code, "filter" in done.stderr) == (2, True)
+
+
+def test_one_query_or_a_file_of_them(toys):
+    folder, _ = toys
+    for arguments in ((), ("a", "--queries", "b.txt")):
+        done = ended(folder, *arguments)
+        assert (done.exit_code, "one query, or a file of them" in done.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_texts_in_a_file_are_asked_by_the_model(store_of, tmp_path):
+    (tmp_path / "queries.csv").write_text("text\n" + "\n".join([*NAMES, NAMES[0]]))
+    options = SearchOptions(k=1, encoder=f"clip:{FOLDER}")
+    found = list(search_queries(store_of(None), tmp_path / "queries.csv", options))
+    assert [(one.query, one.ids) for one in found] == [(name, (name,)) for name in NAMES]
+
+
+def test_an_index_of_which_nobody_said_the_model_is_named(tmp_path):
+    database = lancedb.connect(str(tmp_path / "shop"))
+    database.create_table("items", [{"id": "a", "vector": [1.0, 0.0]}])
+    done = ended(f"lancedb:{tmp_path / 'shop'}", "a cat", "--encoder", f"clip:{FOLDER}")
+    assert (done.exit_code, "items with vector (2 numbers). Say so with embridge adopt" in done.stderr) == (1, True)

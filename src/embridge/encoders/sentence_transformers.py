@@ -76,6 +76,11 @@ class SentenceTransformerEncoder:
         dim = self._encode(["a"], "document").shape[1]
         self.space = space_of(found, dim, self._recipe(), self._metric)
 
+    @property
+    def prompts(self) -> dict[str, str]:
+        """The prompts that the model's own files have, by name, whether they are used or not."""
+        return {str(name): words for name, words in self.model.prompts.items() if words}
+
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"
     ) -> Float32[np.ndarray, "n d"]:

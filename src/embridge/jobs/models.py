@@ -12,7 +12,7 @@ from embridge.errors import SettingsError
 from embridge.progress import Progress, silent
 from embridge.settings import VectorsSettings
 
-__all__ = ["Models", "takes_images", "with_lora"]
+__all__ = ["Models", "options_of", "takes_images", "with_lora"]
 
 
 class Models:
@@ -37,10 +37,7 @@ class Models:
     def encoder(self, model: VectorsSettings) -> LazyEncoder:
         """The encoder that the settings name; raises `SettingsError` for a provider that is not there."""
         assert model.encoder is not None
-        keys = ("revision", *provider_of(model.encoder).options)
-        options: dict[str, Any] = {key: getattr(model, key, None) for key in keys}
-        options = {key: value for key, value in options.items() if value is not None}
-        options |= {"device": model.device, "batch_size": model.batch_size}
+        options = options_of(model) | {"device": model.device, "batch_size": model.batch_size}
         return self.named(model.encoder, **options)
 
     def named(self, name: str, **options: Any) -> LazyEncoder:
@@ -61,6 +58,25 @@ class Models:
 
     def _tell(self, done: int, total: int, what: str) -> None:
         self._listener(done, total, what)
+
+
+def options_of(model: VectorsSettings) -> dict[str, Any]:
+    """What the settings say of an encoder beside where and how fast it runs, as `embridge.encoders.load` takes it.
+
+    Args:
+        model: Settings that name an encoder.
+
+    Returns:
+        The options that are set.
+
+    Examples:
+        >>> from embridge.settings import ModelSettings
+        >>> options_of(ModelSettings(encoder="sentence-transformers:models/old", document_prompt="passage: "))
+        {'document_prompt': 'passage: '}
+    """
+    assert model.encoder is not None
+    options = {key: getattr(model, key, None) for key in ("revision", *provider_of(model.encoder).options)}
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def with_lora(encoder: LazyEncoder, lora: Path | None) -> Encoder:

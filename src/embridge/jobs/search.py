@@ -1,23 +1,29 @@
-"""One query against a store, with the old model or, through an upgrade, with the new one."""
+"""Queries against a store, with the old model or, through an upgrade, with the new one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from embridge.adapters.upgrade import Upgrade
+from embridge.datasets.captions import read_all_captions
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, LazyEncoder
 from embridge.errors import InvalidInput, SettingsError
+from embridge.jobs._places import open_index
+from embridge.jobs._queries import holds_vectors
 from embridge.jobs.models import Models, with_lora
 from embridge.settings import ModelSettings
 from embridge.space import Space
-from embridge.stores import Store, open_store
+from embridge.stores import Filter, Store
+from embridge.vector_files import read_chunks
 
-__all__ = ["Found", "search_store"]
+__all__ = ["Found", "SearchOptions", "search_queries", "search_store"]
+
+_BATCH_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,32 @@ class Found:
         return ["id", "score", *self.payload], rows
 
 
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How a store is searched.
+
+    Attributes:
+        k: How many hits a query gets.
+        upgrade: The folder of an upgrade; the queries are then of its new model, with its LoRA where it has one.
+        encoder: The queries' encoder, if not the one that the upgrade was fitted with, or that the store's declaration names:
+            its name, or what a settings file says of it, prompts, pooling, metric and all.
+        image: Whether queries are paths of pictures.
+        filter: Conditions that hits meet.
+        declarations: See `embridge.open_store`.
+
+    Examples:
+        >>> SearchOptions(k=3).image
+        False
+    """
+
+    k: int = 10
+    upgrade: Path | str | None = None
+    encoder: str | ModelSettings | None = None
+    image: bool = False
+    filter: Filter = ()
+    declarations: Path | str | None = None
+
+
 def search_store(
     store: Path | str,
     query: str,
@@ -69,12 +101,11 @@ def search_store(
     """Encode a query, map it through an upgrade if there is one, and search.
 
     Args:
-        store: The store's folder.
+        store: The store's URL or folder.
         query: A text, or the path of a picture.
         k: How many hits.
-        upgrade: The folder of an upgrade; the query is then of its new model, with its LoRA where it has one.
-        encoder: The query's encoder, if not the one that the upgrade was fitted with: its name, or what a settings file says
-            of it, prompts, pooling, metric and all.
+        upgrade: See `SearchOptions`, as for the others.
+        encoder: The query's encoder.
         image: Whether the query is a picture.
 
     Returns:
@@ -83,6 +114,7 @@ def search_store(
     Raises:
         InvalidInput: The query is empty, or no text.
         SettingsError: Nothing says which encoder to take.
+        StoreError: Nobody has declared of which model the store's vectors are.
         SpaceMismatch: The query's vector is not of the space that the upgrade, or the store, expects.
 
     Examples:
@@ -91,6 +123,7 @@ def search_store(
         >>> old = load(f"clip:{glyph_models.folder('old')}")
         >>> names = ["latin small letter a", "digit seven"]
         >>> rows = Embeddings.of(old.encode(names, modality="text"), old.space, names)
+        >>> from embridge import open_store
         >>> opened = open_store("store", create=True)
         >>> opened.add_space(rows.space)
         >>> opened.upsert(rows)
@@ -99,14 +132,83 @@ def search_store(
     """
     if not query.strip():
         raise InvalidInput("the query is empty; say what to search for")
-    opened = open_store(store)
-    bridge = None if upgrade is None else Upgrade.load(upgrade)
-    model = encoder or (bridge.provenance.encoders.get("new") if bridge else None)
+    (found,) = search_queries(store, [query], SearchOptions(k, upgrade, encoder, image))
+    return found
+
+
+def search_queries(
+    store: Path | str, queries: Sequence[str] | Path, options: SearchOptions | None = None
+) -> Iterator[Found]:
+    """Search for many queries, a few hundred at once.
+
+    Args:
+        store: The store's URL or folder.
+        queries: Texts, or paths of pictures; or a file of them (text with one a line, csv, tsv, jsonl or Parquet with a column
+            ``caption`` or ``text``), of which each distinct one counts; or a file of vectors.
+        options: How it is searched.
+
+    Yields:
+        The hits of each query, in order.
+
+    Raises:
+        InvalidInput: A query is empty, or the file cannot be read.
+        MissingSetting: The file of vectors does not say of which model they are, nor does an encoder or an upgrade.
+        SettingsError: Nothing says which encoder to take.
+        StoreError: Nobody has declared of which model the store's vectors are.
+        SpaceMismatch: The queries are not of the space that the upgrade, or the store, expects.
+
+    Examples:
+        >>> import numpy as np
+        >>> from embridge import Space, open_store, write_vectors
+        >>> rows = Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a", "b"])
+        >>> opened = open_store("toys", create=True)
+        >>> opened.add_space(rows.space)
+        >>> opened.upsert(rows)
+        >>> file = write_vectors(rows, "queries.npy")
+        >>> [found.ids for found in search_queries("toys", file, SearchOptions(k=1))]
+        [('a',), ('b',)]
+    """
+    options = options or SearchOptions()
+    bridge = None if options.upgrade is None else Upgrade.load(options.upgrade)
+    with closing(open_index(store, options.declarations)) as opened:
+        if isinstance(queries, Path) and holds_vectors(queries):
+            space = (
+                bridge.new_space
+                if bridge
+                else None
+                if options.encoder is None
+                else _encoder(opened, options, None).space
+            )
+            chunks = read_chunks(queries, rows=_BATCH_ROWS, space=space)
+            batches: Iterable[tuple[Sequence[str], Embeddings]] = ((chunk.ids, chunk) for chunk in chunks)
+        else:
+            texts = read_all_captions(queries).texts if isinstance(queries, Path) else list(queries)
+            batches = _encoded(texts, _encoder(opened, options, bridge), image=options.image)
+        for names, batch in batches:
+            yield from _found(opened, names, batch if bridge is None else bridge.to_index_space(batch), options)
+
+
+def _encoded(texts: Sequence[str], encoder: Encoder, *, image: bool) -> Iterator[tuple[Sequence[str], Embeddings]]:
+    for start in range(0, len(texts), _BATCH_ROWS):
+        batch = texts[start : start + _BATCH_ROWS]
+        vectors = encoder.encode(batch, modality="image" if image else "text", role="query")
+        yield batch, Embeddings.of(vectors, encoder.space)
+
+
+def _encoder(store: Store, options: SearchOptions, bridge: Upgrade | None) -> Encoder:
+    """The model that is named, by the options, the upgrade or the store's declaration."""
+    model = options.encoder or (bridge.provenance.encoders.get("new") if bridge else None)
+    if model is None and bridge is None:
+        declared = [one for one in map(store.declaration, store.spaces()) if one.encoder is not None]
+        if len(declared) == 1:
+            return Models().named(str(declared[0].encoder), **declared[0].options)
+        if declared:
+            names = ", ".join(str(one.encoder) for one in declared)
+            raise SettingsError(f"the store holds vectors of several models; name one of {names} with --encoder")
     if model is None or (isinstance(model, ModelSettings) and model.encoder is None):
         raise SettingsError("which model encodes the query? Name it with --encoder, such as clip:FOLDER")
-    expected = opened.spaces() if bridge is None else [bridge.new_space]
-    asked = with_lora(_as_named_before(model, expected), None if bridge is None else bridge.lora)
-    return _query(opened, asked, query, upgrade=bridge, k=k, image=image)
+    expected = store.spaces() if bridge is None else [bridge.new_space]
+    return with_lora(_as_named_before(model, expected), None if bridge is None else bridge.lora)
 
 
 def _as_named_before(model: str | ModelSettings, expected: Iterable[Space]) -> LazyEncoder:
@@ -134,11 +236,12 @@ def _as_named_before(model: str | ModelSettings, expected: Iterable[Space]) -> L
     return encoder
 
 
-def _query(store: Store, encoder: Encoder, query: str, *, upgrade: Upgrade | None, k: int, image: bool) -> Found:
-    """The same with a store, an encoder and an upgrade at hand."""
-    vectors = encoder.encode([query], modality="image" if image else "text", role="query")
-    queries = Embeddings.of(vectors, encoder.space, ["query"])
-    queries = queries if upgrade is None else upgrade.to_index_space(queries)
-    hits = store.search(queries, k)
-    scores = tuple(float(s) for s in hits.scores[0][: len(hits.ids[0])])
-    return Found(query, hits.ids[0], scores, store.payload(queries.space, hits.ids[0]))
+def _found(store: Store, asked: Sequence[str], queries: Embeddings, options: SearchOptions) -> Iterator[Found]:
+    """The hits of some queries, whose payload is fetched once."""
+    hits = store.search(queries, options.k, filter=options.filter)
+    ids = list(dict.fromkeys(name for found in hits.ids for name in found))
+    payload = store.payload(queries.space, ids) if ids else {}
+    place = {name: row for row, name in enumerate(ids)}
+    for query, names, scores in zip(asked, hits.ids, hits.scores, strict=True):
+        columns = {column: [values[place[name]] for name in names] for column, values in payload.items()}
+        yield Found(query, names, tuple(float(score) for score in scores[: len(names)]), columns)

@@ -93,7 +93,9 @@ STORES: dict[str, StoreRecord] = {
 }
 
 
-def open_store(url: Path | str, *, create: bool = False, declarations: Path | str | Documents | None = None) -> Store:
+def open_store(
+    url: Path | str | StoreUrl, *, create: bool = False, declarations: Path | str | Documents | None = None
+) -> Store:
     """Open a store by its URL.
 
     Args:
@@ -117,7 +119,7 @@ def open_store(url: Path | str, *, create: bool = False, declarations: Path | st
         >>> [space.model for space in open_store("shop").spaces()]
         ['toy']
     """
-    place = parse_url(url)
+    place = url if isinstance(url, StoreUrl) else parse_url(url)
     record = STORES[place.kind]
     documents = FileDocuments(declarations) if isinstance(declarations, (Path, str)) else declarations
     opened: Store = getattr(import_module(record.module), record.open)(place, create=create, documents=documents)

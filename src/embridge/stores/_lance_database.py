@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -21,7 +21,6 @@ from embridge.stores.urls import without_passwords
 __all__ = ["LanceDatabase"]
 
 _T = TypeVar("_T")
-_SHOWN = 5
 
 
 @final
@@ -105,16 +104,5 @@ class LanceDatabase:
         names = self.asked(self.names)
         if self.table and self.table not in names and not sources:
             raise StoreError(f"{self} has no table {self.table!r}; there are {names or 'none'}")
-        if not self.table and not sources:
-            raise StoreError(f"{self} holds no table made by embridge ({self._prefix}<id>); {self._instead(names)}")
-
-    def _instead(self, names: Sequence[str]) -> str:
-        """What there is where no table is ours, and what to do."""
-        if not names:
-            return "is it another folder?"
-        opened = {name: self.asked(lambda name=name: self.connection.open_table(name)) for name in names[:_SHOWN]}  # type: ignore[misc]
-        columns = {name: ", ".join(table.schema.names) for name, table in opened.items()}
-        tables = "; ".join(f"{name} (columns {held})" for name, held in columns.items())
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        url = f"lancedb:{self.location}#{names[0]}"
-        return f"there are tables of others: {tables}{more}. Name one, as in {url}, and declare its model with embridge adopt"
+        if not names and not sources:
+            raise StoreError(f"{self} holds no table; is it another folder?")
