@@ -88,9 +88,9 @@ def adopt_index(
         StoreError: The store cannot be read, its ids repeat, or the vectors are declared to be of another model.
 
     Examples:
-        >>> adopt_index("memory:", Claim("clip:models/old"))
+        >>> adopt_index("memory:", Claim("clip:./none"))
         Traceback (most recent call last):
-        embridge.errors.SettingsError: there is no folder models/old; a model is named by its folder, or by its id on the hub
+        embridge.errors.SettingsError: there is no folder ./none; a model is named by its folder, or by its id on the hub
     """
     check, address = check or AdoptionCheck(), with_table(parse_url(url), claim.place.table)
     encoder = LazyEncoder(claim.encoder, **claim.options)
