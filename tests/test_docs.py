@@ -32,15 +32,18 @@ from embridge.methods import configured, make
 from embridge.settings import (
     EvaluateSettings,
     FitSettings,
+    ItemsSettings,
     ModelSettings,
     Settings,
     SpaceSettings,
+    StoredVectors,
     TrainingSettings,
     load_settings,
 )
 from embridge.settings.reading import read_settings
 from embridge.settings.rollout import RolloutSettings
 from embridge.settings.training import BackboneSettings, DataSettings, OldSettings
+from embridge.stores import open_store
 from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.objectives import OBJECTIVES, objective_settings
 
@@ -54,6 +57,7 @@ GATES = DOCS / "how-to" / "gates.md"
 REPORTS = DOCS / "how-to" / "reports.md"
 XBT = DOCS / "how-to" / "xbt.md"
 TRAIN = DOCS / "how-to" / "train.md"
+FROM_STORE = DOCS / "how-to" / "from-store.md"
 ARCHITECTURE = DOCS / "explanation" / "architecture.md"
 EVALUATION = DOCS / "explanation" / "evaluation.md"
 SLOW = ("tutorial", "lancedb", "query-time")
@@ -74,6 +78,7 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
             XBT,
             TRAIN,
             ROLLOUT,
+            FROM_STORE,
         )
     ],
 )
@@ -108,6 +113,17 @@ def test_the_page_about_xbt_runs_whole(tmp_path, monkeypatch):
     assert commands == 6
     assert names["upgrade"].provenance.figures["best_step"] > 0
     assert names["upgrade"].lora == Path("finetuned/lora")
+
+
+@pytest.mark.slow
+def test_the_page_about_one_url_runs_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, commands = run_whole(FROM_STORE)
+    assert commands == 5
+    assert "7" in names["hits"].ids[0]
+    cells = load_summary("report.json").headline()["cells"][""]
+    assert cells["new/old"]["recall_at_10"] > 2 * cells["naive"]["recall_at_10"]
+    assert open_store("copy").count(names["upgrade"].old_space) == 1_500
 
 
 @pytest.mark.slow
@@ -161,7 +177,8 @@ def test_every_settings_key_is_explained():
     assert keys_of(Settings) <= {key for document in shown for key in keys_in(document)}
     whole = max(blocks(SETTINGS_PAGE, "yaml"), key=len)
     assert keys_of(Settings) <= set(re.findall(r"(?:^ *(?:# )?|[{,] ?)(\w+):", whole, re.MULTILINE))
-    sections = {"The file": Settings, "A model": ModelSettings, "A space": SpaceSettings}
+    sections = {"The file": Settings, "A model": ModelSettings, "A space": SpaceSettings, "Items": ItemsSettings}
+    sections["An old model in a store"] = StoredVectors
     check_tables(SETTINGS_PAGE, sections | {"fit": FitSettings, "evaluate": EvaluateSettings})
 
 

@@ -268,13 +268,15 @@ PUBLIC = {
     "embridge.rollout.order": "by_class_distance by_cluster_distance by_frequency by_uncertainty in_random_order",
     "embridge.rollout.plan": "Plan read_plan write_plan",
     "embridge.rollout.state": "Phase RolloutState Serving Writes serving writes",
-    "embridge.settings.reading": "Strict read_settings require_files",
+    "embridge.settings.models": "ModelSettings OldModelSettings",
+    "embridge.settings.reading": "Strict checked_settings read_settings require_files",
     "embridge.settings.rollout": "RolloutSettings load_rollout_settings",
+    "embridge.settings.stored": "ItemsSettings SpaceName StoredVectors",
     "embridge.settings.training": (
         "BackboneSettings DataSettings ObjectiveSettings OldSettings RowsSettings TrainingSettings VersionSettings "
         "load_training_settings"
     ),
-    "embridge.settings.upgrade": "EvaluateSettings FitSettings ModelSettings Settings load_settings",
+    "embridge.settings.upgrade": "EvaluateSettings FitSettings Settings load_settings store_settings",
     "embridge.settings.vectors": "SpaceSettings VectorsSettings",
     "embridge.space": "Space",
     "embridge.stores": "open_store",
@@ -291,7 +293,7 @@ PUBLIC = {
     "embridge.stores.postgres": "PostgresStore",
     "embridge.stores.qdrant": "QdrantStore",
     "embridge.stores.record": "StoreRecord",
-    "embridge.stores.urls": "StoreUrl parse_url without_passwords",
+    "embridge.stores.urls": "StoreUrl absolute_url parse_url without_passwords",
     "embridge.testing": (
         "ForeignTable ToyUpgrade check_adapter check_adopted_store check_encoder check_method check_objective check_store"
     ),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from embridge.cli._app import Json, app, print_json
 from embridge.errors import GateRefused, SettingsError
+
+if TYPE_CHECKING:
+    from embridge.settings import Settings
 
 __all__: list[str] = []
 
@@ -36,7 +39,19 @@ def demo(
 
 @app.command()
 def fit(
-    config: Config,
+    config: Annotated[Path | None, typer.Argument(help="The YAML settings file.", show_default=False)] = None,
+    store: Annotated[
+        str | None, typer.Option(help="In place of the file: the URL of the store to upgrade.", show_default=False)
+    ] = None,
+    new: Annotated[
+        str | None, typer.Option(help="With --store: the new model, such as clip:FOLDER.", show_default=False)
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="With --store: which of its spaces, by id or model.", show_default=False)
+    ] = None,
+    upgrade: Annotated[
+        Path | None, typer.Option(help="With --store: the folder to write.", show_default="upgrade")
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help="Fit this method, whatever the settings say.", show_default=False)
     ] = None,
@@ -49,9 +64,10 @@ def fit(
     """Choose and fit the bridge, and write the upgrade. Ends with 3 if the old model should be kept."""
     from embridge.cli._terminal import print_lines, print_table, progress_bars
     from embridge.jobs.fit import fit_upgrade
-    from embridge.settings import load_settings
 
-    settings = load_settings(config).with_fit(method=method, finetune_pairs=finetune_pairs)
+    settings = _fit_settings(config, store, new, {"--space": space, "--upgrade": upgrade}).with_fit(
+        method=method, finetune_pairs=finetune_pairs
+    )
     with progress_bars() as progress:
         fitted = fit_upgrade(settings, progress=progress)
     if as_json:
@@ -63,6 +79,20 @@ def fit(
         raise GateRefused(fitted.choice.reason if fitted.choice else "nothing was fitted")
     if not as_json:
         print_lines(*filter(None, (f"{settings.upgrade}: {fitted.sentence}", fitted.stretch, fitted.folds)))
+
+
+def _fit_settings(config: Path | None, store: str | None, new: str | None, further: dict[str, Any]) -> Settings:
+    """Those of the file; or, in its place, those that --store and the options beside it say."""
+    from embridge.settings import load_settings, store_settings
+
+    given = [name for name, value in {"--store": store, "--new": new, **further}.items() if value is not None]
+    if config is not None:
+        if given:
+            raise SettingsError(f"{given[0]} stands in the place of a settings file; name one of the two")
+        return load_settings(config)
+    if store is None or new is None:
+        raise SettingsError("name a settings file, or --store URL and --new PROVIDER:MODEL")
+    return store_settings(store, new, upgrade=further["--upgrade"] or "upgrade", space=further["--space"])
 
 
 @app.command()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embridge.jobs.description import Description
+from embridge.stores import parse_url
 
 __all__ = ["describe_settings"]
 
@@ -61,7 +62,8 @@ def _of_upgrade(path: Path, settings: Any) -> Description:
 
 
 def _model(model: Any) -> str:
-    return model.encoder or "vectors in files"
+    store = getattr(model, "store", None)
+    return str(parse_url(store)) if store else model.encoder or "vectors in files"
 
 
 def _named(section: Any, *keys: str) -> str | None:

@@ -11,7 +11,10 @@ from embridge.datasets.image_text import ImageTextPairs, read_image_text
 from embridge.jobs._judged_ids import require_judged_ids
 from embridge.jobs._judgements import Judgements, read_judgements
 from embridge.jobs._leaks import require_apart, require_other_queries
+from embridge.jobs._stored_pairs import rows_to_fit_on
+from embridge.jobs._stored_rows import StoredRows
 from embridge.jobs.models import takes_images
+from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, FitSettings, Settings
 from embridge.settings._columns import columns_of
 
@@ -30,7 +33,7 @@ class FitInputs:
 
     captions: what the bridge is fitted on, where encoders are to encode it. judged: what methods are chosen by. reported:
     what the upgrade will be judged by, read to be kept apart from the others. validation_pairs, finetune_pairs: see
-    `FitSettings`.
+    `FitSettings`. stored: the rows of a store that stand in the place of captions.
     """
 
     captions: Captions | None
@@ -38,10 +41,13 @@ class FitInputs:
     reported: Judgements | None
     validation_pairs: ImageTextPairs | None
     finetune_pairs: ImageTextPairs | None
+    stored: StoredRows | None = None
 
     @property
     def texts(self) -> list[str] | None:
-        """The captions alone."""
+        """The captions alone, or the texts of stored rows."""
+        if self.stored is not None:
+            return self.stored.texts
         return None if self.captions is None else self.captions.texts
 
     @property
@@ -57,7 +63,7 @@ class FitInputs:
         return any(part is not None and part.cross_modal for part in (self.judged, self.reported))
 
 
-def read_fit_inputs(settings: Settings) -> FitInputs:
+def read_fit_inputs(settings: Settings, *, progress: Progress = silent) -> FitInputs:
     """Read them all.
 
     Raises `InvalidInput` for files that cannot be read and for judged ids that no vector has, and `SettingsError` where one
@@ -86,7 +92,10 @@ def read_fit_inputs(settings: Settings) -> FitInputs:
     for judgements in (judged, reported):
         require_judged_ids(settings, judgements)
     captions = None if options.captions is None else read_all_captions(options.captions, column=_column(options))
-    return FitInputs(captions, judged, reported, validation_pairs, finetune_pairs)
+    stored = None
+    if settings.old.store is not None:
+        stored = rows_to_fit_on(settings, (judged, reported), progress)
+    return FitInputs(captions, judged, reported, validation_pairs, finetune_pairs, stored)
 
 
 def _pairs(options: FitSettings, key: str) -> ImageTextPairs | None:
@@ -110,7 +119,8 @@ def _reported(settings: Settings, *, needed: bool) -> Judgements | None:
     if evaluate is None or not (needed or any(file is not None and file.exists() for file in files)):
         return None
     encoded = [model for model in (settings.old, settings.new) if model.encoder is not None]
-    return read_judgements(evaluate, images=all(map(takes_images, encoded)))
+    of_rows = settings.old.store is not None  # whose labels are of ids
+    return read_judgements(evaluate, images=of_rows or all(map(takes_images, encoded)))
 
 
 def _source(settings: Settings) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings, HalfEmbeddings
-from embridge.encoders import Encoder
+from embridge.encoders import Encoder, Role
 from embridge.encoders.caption_cache import encode_once
 from embridge.errors import InvalidInput, MissingSetting, SettingsError, SpaceMismatch
 from embridge.evaluation import Side
@@ -24,7 +24,13 @@ __all__ = ["caption_vectors", "side_of", "sides_of_new", "texts_of_tables"]
 
 
 def caption_vectors(
-    model: ModelSettings, captions: Sequence[str] | None, cache: Path, *, models: Models, progress: Progress
+    model: ModelSettings,
+    captions: Sequence[str] | None,
+    cache: Path,
+    *,
+    models: Models,
+    progress: Progress,
+    role: Role = "query",
 ) -> Embeddings | HalfEmbeddings:
     """The captions as a model sees them.
 
@@ -39,7 +45,7 @@ def caption_vectors(
         raise SettingsError("fit: name a text file with captions (fit.captions), one a line")
     whole = _Whole(progress, len(captions))
     with models.heard_by(whole.part):
-        return encode_once(models.encoder(model), captions, cache, role="query", progress=whole.shard)
+        return encode_once(models.encoder(model), captions, cache, role=role, progress=whole.shard)
 
 
 def side_of(model: ModelSettings, judgements: Judgements, models: Models, *, lora: Path | None = None) -> Side:

@@ -18,6 +18,8 @@ from embridge.evaluation.report_files import require_free_report, save_report, s
 from embridge.jobs._judgements import Judgements, read_judgements, read_orders, require_answerable
 from embridge.jobs._model_vectors import side_of, sides_of_new, texts_of_tables
 from embridge.jobs._row_numbers import numbered_files, warn_of_other_numbers
+from embridge.jobs._stored_pairs import STORED
+from embridge.jobs._stored_sides import stored_sides
 from embridge.jobs.models import Models, takes_images
 from embridge.progress import Progress, silent
 from embridge.settings import EvaluateSettings, Settings
@@ -28,6 +30,10 @@ __all__ = ["JUDGED_CAPTIONS", "NAMED_FOR_EVALUATION", "evaluate_upgrade"]
 JUDGED_CAPTIONS = "judged_captions"
 """The figure of an upgrade that says how many of the judged queries were fitted on, and of how many."""
 
+_SEEN = (
+    "the bridge may have been fitted on rows that ask here; fit it with evaluate.neighbours in the settings, which keeps them "
+    "apart"
+)
 NAMED_FOR_EVALUATION = (
     *(f"evaluate.{key}" for key in ("judged", "qrels", "labels", "orders")),
     *(f"{side}.{key}" for side in ("old", "new", "new_without_lora") for key in ("queries", "gallery")),
@@ -81,13 +87,12 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     judgements, models = read_judgements(options, images=_by_images(settings)), Models(progress)
     require_answerable(options, judgements)
     titles = texts_of_tables((settings.new, settings.old)) | dict(judgements.titles)
-    old = side_of(settings.old, judgements, models)
-    new, without_lora = sides_of_new(settings, upgrade, judgements, models)
-    new = replace(new, without_lora=without_lora)
+    old, new, notes = _sides(settings, upgrade, judgements, models, titles)
     best = new.plain
     relevance = judgements.relevance or Relevance.from_neighbours(best.queries, best.gallery, options.neighbours or 1)
     warn_of_other_numbers(settings, relevance, best)
     scope = _scope(settings, options, judgements, upgrade, old)
+    scope = replace(scope, notes=(*scope.notes, *notes))
     report = evaluate(old, new, upgrade, relevance, scope=scope, progress=progress)
     summary = save_report(
         report, settings.report, gates=options.gates, precisions=options.precisions, thresholds=options.thresholds
@@ -103,8 +108,32 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     return summary
 
 
+def _sides(
+    settings: Settings, upgrade: Upgrade, judgements: Judgements, models: Models, titles: dict[str, str]
+) -> tuple[Side, Side, tuple[str, ...]]:
+    """Both sides, and what a reader should know of them; texts of a store's rows join the titles."""
+    if settings.old.store is None:
+        old = side_of(settings.old, judgements, models)
+        new, without_lora = sides_of_new(settings, upgrade, judgements, models)
+        return old, replace(new, without_lora=without_lora), ()
+    seed = 0 if settings.evaluate is None else settings.evaluate.seed
+    sides = stored_sides(settings, judgements, models, lora=upgrade.lora, seed=seed, progress=models.progress)
+    for name, text in sides.titles.items():
+        titles.setdefault(name, text)
+    seen = "" if judgements.relevance is not None or _kept_apart(upgrade) else _SEEN
+    return sides.old, sides.new, tuple(filter(None, (sides.note, seen)))
+
+
+def _kept_apart(upgrade: Upgrade) -> bool:
+    """Whether the upgrade was fitted without the stored rows that are asked for their neighbours."""
+    rows = upgrade.provenance.figures.get(STORED)
+    return isinstance(rows, dict) and rows.get("tenth_kept_apart") is True
+
+
 def _by_images(settings: Settings) -> bool:
-    """Whether every encoder takes images, so that labels can be of them."""
+    """Whether every encoder takes images, so that labels can be of them; those of a store are of its rows."""
+    if settings.old.store is not None:
+        return True
     return all(takes_images(model) for model in (settings.old, settings.new) if model.encoder is not None)
 
 

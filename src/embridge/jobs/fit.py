@@ -17,6 +17,9 @@ from embridge.jobs._fit_inputs import FitInputs, read_fit_inputs
 from embridge.jobs._judgements import Judgements
 from embridge.jobs._model_vectors import caption_vectors, side_of
 from embridge.jobs._prompts import warn_of_other_prompts
+from embridge.jobs._stored_pairs import STORED, stored_pairs
+from embridge.jobs._stored_rows import StoredRows
+from embridge.jobs._stored_sides import stored_sides
 from embridge.jobs._validation_pairs import encoded_validation_pairs, require_validated
 from embridge.jobs.evaluate import JUDGED_CAPTIONS, NAMED_FOR_EVALUATION
 from embridge.jobs.fitted import Fitted
@@ -43,6 +46,9 @@ _NAMED_FOR_FIT = (
 
 def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     """Encode the captions with both models (or read their vectors), fit, and write the upgrade's folder.
+
+    Of a store (``old.store``) a sample of rows is fitted on: their vectors as they are, and their items as the new model
+    encodes them. Nothing is written there.
 
     With ``fit.finetune_pairs`` the new model is then finetuned (`XBTFinetune`), on top of the bridge. A run that was stopped
     goes on from what is in the cache: encoded captions, and the last checkpoint. Each model is loaded once, and each file read
@@ -75,14 +81,15 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     options, cache = settings.fit, settings.fit.cache or settings.upgrade.parent / ".embridge-cache"
     method, finetuning = make(options.method, options.settings), finetuning_of(settings, cache)
     require_validated(settings, method)
-    inputs, models = read_fit_inputs(settings), Models(progress)
+    inputs, models = read_fit_inputs(settings, progress=progress), Models(progress)
     if finetuning is not None and inputs.finetune_pairs is not None:
         finetuning.method.split(inputs.finetune_pairs, seed=options.seed)  # too few are refused now
     validated_by = encoded_validation_pairs(settings, inputs.validation_pairs, models)
     judged = (
         _judged_queries(settings, inputs.judged, models) if isinstance(method, Choose) else None
     )  # ids are looked up now
-    pairs = replace(_caption_pairs(settings, inputs, cache, models, progress), judged_by=validated_by)
+    pairs, stored = _pairs(settings, inputs, cache, models, progress)
+    pairs = replace(pairs, judged_by=validated_by)
     choice, score = None, ""
     if isinstance(method, Choose):
         method = replace(method, searches=_searches(method, settings, inputs))
@@ -91,14 +98,14 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     else:
         upgrade = method.fit(pairs, seed=options.seed, progress=progress)
     if upgrade is None:
-        return Fitted(None, choice, score, inputs.captions)
-    upgrade = _with_encoders(upgrade, settings)
+        return Fitted(None, choice, score, inputs.captions, stored)
+    upgrade = _with_origin(upgrade, settings, stored)
     if finetuning is not None and inputs.finetune_pairs is not None:
         new = models.encoder(settings.new)
         upgrade = finetuning.fit(upgrade, inputs.finetune_pairs, new, captions=pairs, progress=progress)
     upgrade = _with_judged_captions(upgrade, inputs)
     upgrade.save(settings.upgrade)
-    return Fitted(upgrade, choice, score, inputs.captions)
+    return Fitted(upgrade, choice, score, inputs.captions, stored)
 
 
 def _require_named_files(settings: Settings) -> None:
@@ -107,10 +114,15 @@ def _require_named_files(settings: Settings) -> None:
     require_files(settings, *_NAMED_FOR_FIT, *(NAMED_FOR_EVALUATION if also_judged else ()))
 
 
-def _with_encoders(upgrade: Upgrade, settings: Settings) -> Upgrade:
-    """The upgrade, whose provenance names the models."""
-    names = {side: model.encoder for side, model in (("old", settings.old), ("new", settings.new)) if model.encoder}
-    return replace(upgrade, provenance=replace(upgrade.provenance, encoders=names))
+def _with_origin(upgrade: Upgrade, settings: Settings, stored: StoredRows | None) -> Upgrade:
+    """The upgrade, whose provenance names the models, and says of which stored rows it was made."""
+    old = settings.old.encoder or (None if stored is None else stored.encoder)
+    names = {side: encoder for side, encoder in (("old", old), ("new", settings.new.encoder)) if encoder}
+    figures = dict(upgrade.provenance.figures)
+    if stored is not None:
+        neighbours = settings.evaluate is not None and settings.evaluate.neighbours is not None
+        figures[STORED] = stored.to_dict() | {"tenth_kept_apart": neighbours}
+    return replace(upgrade, provenance=replace(upgrade.provenance, encoders=names, figures=figures))
 
 
 def _with_judged_captions(upgrade: Upgrade, inputs: FitInputs) -> Upgrade:
@@ -120,6 +132,14 @@ def _with_judged_captions(upgrade: Upgrade, inputs: FitInputs) -> Upgrade:
         return upgrade
     figures = {**upgrade.provenance.figures, JUDGED_CAPTIONS: [shared, queries]}
     return replace(upgrade, provenance=replace(upgrade.provenance, figures=figures))
+
+
+def _pairs(
+    settings: Settings, inputs: FitInputs, cache: Path, models: Models, progress: Progress
+) -> tuple[Pairs, StoredRows | None]:
+    if inputs.stored is None:
+        return _caption_pairs(settings, inputs, cache, models, progress), None
+    return stored_pairs(settings, inputs.stored, cache, models=models, progress=progress)
 
 
 def _caption_pairs(settings: Settings, inputs: FitInputs, cache: Path, models: Models, progress: Progress) -> Pairs:
@@ -157,7 +177,7 @@ def _score(settings: Settings, method: Choose) -> str:
 
 def _searches(method: Choose, settings: Settings, inputs: FitInputs) -> tuple[Search, ...]:
     """What will be searched by what: as the settings say, or by what encoders take and what is judged."""
-    if method.cross_modal:
+    if method.cross_modal or inputs.stored is not None:
         return method.searches
     if takes_images(settings.new):
         return "t2i", "i2t"
@@ -169,7 +189,11 @@ def _judged_queries(settings: Settings, judged: Judgements | None, models: Model
     if judged is None:
         return None
     options = settings.fit
-    old, new = (side_of(model, judged, models) for model in (settings.old, settings.new))
+    if settings.old.store is not None:
+        sides = stored_sides(settings, judged, models, seed=options.seed, progress=models.progress)
+        old, new = sides.old, sides.new
+    else:
+        old, new = (side_of(model, judged, models) for model in (settings.old, settings.new))
     assert judged.relevance is not None
     scope = Scope(metrics=options.metrics, directions=judged.directions, unjudged="skip", seed=options.seed)
     return JudgedQueries(old, new, judged.relevance, scope)

@@ -10,6 +10,7 @@ from embridge.datasets.captions import Captions
 from embridge.encoders import PROVIDERS
 from embridge.export import FOLD_TARGETS, foldable_into
 from embridge.jobs._finetune import outcome
+from embridge.jobs._stored_rows import StoredRows
 from embridge.methods import METHODS
 from embridge.methods.choice import STATUS_QUO, Choice
 
@@ -25,6 +26,7 @@ class Fitted:
         choice: The table, where a choice was made.
         score: What the candidates were compared by.
         captions: What was read, where captions were named.
+        stored: The rows of a store that were fitted on, where one was named.
 
     Examples:
         >>> Fitted(upgrade=None, choice=None).sentence
@@ -35,6 +37,7 @@ class Fitted:
     choice: Choice | None
     score: str = ""
     captions: Captions | None = None
+    stored: StoredRows | None = None
 
     @property
     def sentence(self) -> str:
@@ -42,7 +45,8 @@ class Fitted:
         if self.upgrade is None:
             return "nothing was written"
         provenance = self.upgrade.provenance
-        captions = "" if self.captions is None else f"; {self.captions}"
+        source = self.stored if self.captions is None else self.captions
+        captions = "" if source is None else f"; {source}"
         spaces = f"from {self.upgrade.new_space} to {self.upgrade.old_space}"
         return "; ".join(
             filter(None, (f"{provenance.method}, {spaces}", provenance.data + captions, outcome(self.upgrade)))
@@ -101,6 +105,8 @@ class Fitted:
         if self.captions is not None:
             dropped = {"repeats": self.captions.repeats, "blanks": self.captions.blanks}
             made["captions"] = {"kept": len(self.captions), **dropped, "files": self.captions.files}
+        if self.stored is not None:
+            made["store"] = self.stored.to_dict()
         if self.choice is not None:
             made |= {
                 "reason": self.choice.reason,

@@ -140,7 +140,7 @@ def _refuse_other_files(to: Path) -> None:
 def _payload_columns(store: Store, space: Space, *, npy: bool) -> tuple[list[str], dict[str, str]]:
     """The columns that go along, and those that do not, with the reason."""
     place = store.declaration(space).place
-    held = list(store.payload(space, [])) if store.capabilities.payload else []
+    held = list(store.payload(space, []))
     tables = [table for table in store.tables() if table.name == place.table]
     left_out = {name: kind for table in tables for name, kind in table.columns.items() if name not in (place.id, *held)}
     if npy:

@@ -1,5 +1,7 @@
 """The YAML settings files: what to fit and evaluate, and what to train."""
 
+from embridge.settings.models import ModelSettings, OldModelSettings
+from embridge.settings.stored import ItemsSettings, SpaceName, StoredVectors
 from embridge.settings.training import (
     BackboneSettings,
     DataSettings,
@@ -10,7 +12,7 @@ from embridge.settings.training import (
     VersionSettings,
     load_training_settings,
 )
-from embridge.settings.upgrade import EvaluateSettings, FitSettings, ModelSettings, Settings, load_settings
+from embridge.settings.upgrade import EvaluateSettings, FitSettings, Settings, load_settings, store_settings
 from embridge.settings.vectors import SpaceSettings, VectorsSettings
 
 __all__ = [
@@ -18,15 +20,20 @@ __all__ = [
     "DataSettings",
     "EvaluateSettings",
     "FitSettings",
+    "ItemsSettings",
     "ModelSettings",
     "ObjectiveSettings",
+    "OldModelSettings",
     "OldSettings",
     "RowsSettings",
     "Settings",
+    "SpaceName",
     "SpaceSettings",
+    "StoredVectors",
     "TrainingSettings",
     "VectorsSettings",
     "VersionSettings",
     "load_settings",
     "load_training_settings",
+    "store_settings",
 ]

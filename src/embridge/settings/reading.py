@@ -15,8 +15,9 @@ from embridge.encoders import PROVIDERS
 from embridge.encoders._local import is_path
 from embridge.errors import SettingsError
 from embridge.settings._yaml_file import read_yaml
+from embridge.stores import absolute_url
 
-__all__ = ["Strict", "read_settings", "require_files"]
+__all__ = ["Strict", "checked_settings", "read_settings", "require_files"]
 
 _NO_TEXT = frozenset({"string_type", "path_type"})
 _Read = TypeVar("_Read", bound=BaseModel)
@@ -78,12 +79,35 @@ def read_settings(path: Path | str, kind: type[_Read]) -> _Read:
     if not isinstance(read, dict):
         keys = ", ".join(list(kind.model_fields)[:3])
         raise SettingsError(f"{path}: expected keys such as {keys}; came {_kind(read)}")
+    return checked_settings(read, kind, folder=path.resolve().parent, where=str(path))
+
+
+def checked_settings(values: dict[str, Any], kind: type[_Read], *, folder: Path, where: str) -> _Read:
+    """Settings of one kind from keys and values, with every path made absolute.
+
+    Args:
+        values: What a file would hold.
+        kind: The class of the settings.
+        folder: What relative paths count from.
+        where: What messages begin with.
+
+    Returns:
+        The settings, checked.
+
+    Raises:
+        SettingsError: A key is unknown, renamed, missing or wrong; the message names all.
+
+    Examples:
+        >>> from embridge.settings import FitSettings
+        >>> checked_settings({"captions": "a.txt"}, FitSettings, folder=Path("/home/me"), where="here").captions
+        PosixPath('/home/me/a.txt')
+    """
     try:
-        made: _Read = _resolve(kind.model_validate(read), path.resolve().parent)
+        made: _Read = _resolve(kind.model_validate(values), folder)
     except ValidationError as error:
-        raise SettingsError(f"{path}: {'; '.join(_line(one, kind) for one in error.errors())}") from error
+        raise SettingsError(f"{where}: {'; '.join(_line(one, kind) for one in error.errors())}") from error
     except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise SettingsError(f"{path}: {error}") from error
+        raise SettingsError(f"{where}: {error}") from error
     return made
 
 
@@ -183,6 +207,8 @@ def _resolve(settings: Any, folder: Path) -> Any:
         changed = {name: _resolve(getattr(settings, name), folder) for name in type(settings).model_fields}
         if changed.get("encoder") is not None:
             changed["encoder"] = _with_folder(changed["encoder"], folder)
+        if changed.get("store") is not None:
+            changed["store"] = absolute_url(changed["store"], folder)
         return settings.model_copy(update=changed)
     if isinstance(settings, dict):
         return {key: _resolve(value, folder) for key, value in settings.items()}

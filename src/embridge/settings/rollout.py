@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from embridge.items import ItemSource
 from embridge.settings._seed import Seed
+from embridge.settings.models import ModelSettings
 from embridge.settings.reading import Strict, read_settings, require_files
-from embridge.settings.upgrade import ModelSettings
 from embridge.stores import parse_url
 
 __all__ = ["RolloutSettings", "load_rollout_settings"]

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from embridge.encoders import PROVIDERS, provider_of
 from embridge.evaluation import MORE_CELLS, Scope
 from embridge.evaluation.gates import FLIP_RATES, Gate, parse_gate
 from embridge.evaluation.measures import FULL, measure
@@ -15,53 +14,10 @@ from embridge.evaluation.one_set import OwnItems
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
 from embridge.settings._columns import Columns, columns_of, require_column_keys
 from embridge.settings._seed import Seed
-from embridge.settings.reading import Strict, read_settings
-from embridge.settings.vectors import VectorsSettings
-from embridge.space import Metric
+from embridge.settings.models import ModelSettings, OldModelSettings
+from embridge.settings.reading import Strict, checked_settings, read_settings
 
-__all__ = ["EvaluateSettings", "FitSettings", "ModelSettings", "Settings", "load_settings"]
-
-
-class ModelSettings(VectorsSettings):
-    """A model by what each use of it needs: captions to fit by, queries and a gallery to judge by.
-
-    Attributes:
-        key_variable: The environment variable with the key of a service behind HTTP.
-        dim: Numbers in a vector of that service, sent as ``dimensions``; the model's own where None.
-        query_prompt: What stands before every query, of a service or a sentence model; of this also a prompt by its name.
-        document_prompt: What stands before every document, likewise.
-        pooling: How a sentence model makes one vector of its tokens, where its files do not say.
-        metric: How a sentence model's vectors are compared, if not as its files say.
-        captions: A file with the vectors of the captions.
-        queries: A file with the vectors of the queries.
-        gallery: A file with the vectors of the gallery.
-
-    Examples:
-        >>> ModelSettings(queries="q.npy", gallery="g.npy").encoder is None
-        True
-    """
-
-    files = ("captions", "queries", "gallery")
-    column_names = ("id", "vector", "text")
-
-    key_variable: str | None = None
-    dim: int | None = Field(None, ge=1)
-    query_prompt: str | None = None
-    document_prompt: str | None = None
-    pooling: str | None = None
-    metric: Metric | None = None
-    captions: Path | None = None
-    queries: Path | None = None
-    gallery: Path | None = None
-
-    @model_validator(mode="after")
-    def _of_this_provider(self) -> ModelSettings:
-        taken = provider_of(self.encoder).options if self.encoder is not None else ()
-        for key in sorted({key for provider in PROVIDERS.values() for key in provider.options}):
-            if getattr(self, key) is not None and key not in taken:
-                kinds = " and ".join(provider.called for provider in PROVIDERS.values() if key in provider.options)
-                raise ValueError(f"{key} is of {kinds}, not of {self.encoder or 'files of vectors'}")
-        return self
+__all__ = ["EvaluateSettings", "FitSettings", "Settings", "load_settings", "store_settings"]
 
 
 class FitSettings(Strict):
@@ -219,13 +175,25 @@ class Settings(Strict):
 
     renamed: ClassVar[dict[str, str]] = {"native": "new_without_lora"}
 
-    old: ModelSettings
+    old: OldModelSettings
     new: ModelSettings
     new_without_lora: ModelSettings | None = None
     fit: FitSettings = FitSettings()
     evaluate: EvaluateSettings | None = None
     upgrade: Path = Path("upgrade")
     report: Path = Path("report.json")
+
+    @model_validator(mode="after")
+    def _from_a_store(self) -> Settings:
+        if self.old.store is None:
+            return self
+        if self.new.encoder is None:
+            raise ValueError("new: a store's items are encoded by the new model; name it in new.encoder")
+        if self.fit.captions is not None or self.fit.weigh_repeats:
+            raise ValueError(
+                "fit: the store in old.store has the items to fit on; leave out captions and weigh_repeats"
+            )
+        return self
 
     @field_validator("report")
     @classmethod
@@ -262,3 +230,27 @@ def load_settings(path: Path | str) -> Settings:
         'http:b@https://b.example/v1'
     """
     return read_settings(path, Settings)
+
+
+def store_settings(store: str, new: str, *, upgrade: Path | str, space: str | None = None) -> Settings:
+    """The settings of the shortest way to an upgrade: one store, one new model.
+
+    Args:
+        store: The URL of the store with the old vectors.
+        new: The new model, named as `embridge.encoders.load` takes it.
+        upgrade: The folder to write.
+        space: The id or the model of the old space, where the store holds several.
+
+    Returns:
+        The settings, with every path absolute.
+
+    Raises:
+        SettingsError: The URL or the model cannot be one.
+
+    Examples:
+        >>> store_settings("lancedb:shop#items", "http:b@https://b.example/v1", upgrade="upgrade").fit.method
+        'choose'
+    """
+    old = {"store": store} | ({} if space is None else {"space": space})
+    values = {"old": old, "new": new, "upgrade": str(upgrade)}
+    return checked_settings(values, Settings, folder=Path.cwd(), where="--store, --new")

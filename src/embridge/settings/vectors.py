@@ -78,14 +78,17 @@ class VectorsSettings(Strict):
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> VectorsSettings:
-        if (self.encoder is None) == all(getattr(self, key) is None for key in self.files):
-            raise ValueError(f"say either encoder, or files with vectors ({', '.join(self.files)}), not both")
+        self._require_one_kind()
         if self.encoder is None and self.revision is not None:
             raise ValueError("revision is of an encoder; that of vectors in files stands under space")
         require_column_keys(self.columns, self.column_names, files=self.files)
         if self.columns and not self._tables():
             raise ValueError("columns are of tables of vectors (Parquet, Arrow, Feather), and there is none here")
         return self
+
+    def _require_one_kind(self) -> None:
+        if (self.encoder is None) == all(getattr(self, key) is None for key in self.files):
+            raise ValueError(f"say either encoder, or files with vectors ({', '.join(self.files)}), not both")
 
     def columns_of(self, key: str) -> dict[str, str]:
         """What the file under a key calls its ids and vectors; an npy has no columns."""

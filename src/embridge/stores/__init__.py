@@ -11,7 +11,7 @@ from embridge.stores.documents import Documents, FileDocuments
 from embridge.stores.memory import MemoryStore
 from embridge.stores.places import Declaration, Place, Table
 from embridge.stores.record import StoreRecord
-from embridge.stores.urls import StoreUrl, parse_url
+from embridge.stores.urls import StoreUrl, absolute_url, parse_url
 
 __all__ = [
     "STORES",
@@ -26,6 +26,7 @@ __all__ = [
     "StoreRecord",
     "StoreUrl",
     "Table",
+    "absolute_url",
     "open_store",
     "parse_url",
 ]

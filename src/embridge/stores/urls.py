@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from embridge.errors import SettingsError
 
-__all__ = ["StoreUrl", "parse_url", "without_passwords"]
+__all__ = ["StoreUrl", "absolute_url", "parse_url", "without_passwords"]
 
 _KINDS = ("lancedb", "postgresql", "qdrant", "chroma", "faiss", "memory")
 _ALSO = {"postgres": "postgresql"}
@@ -19,6 +19,7 @@ _FORMS = (
     "qdrant:FOLDER/COLLECTION[?engine=edge], chroma:http://HOST:8000/COLLECTION, chroma:FOLDER/COLLECTION, "
     "faiss:FILE[?ids=FILE], memory:"
 )
+_FILES = ("ids", "vectors")  # options that name files
 _SECRETS = ("password", "passwd", "pwd", "api_key", "apikey", "api-key", "key", "token", "secret", "sslpassword")
 _IN_TEXT = re.compile(
     r"(?P<before>[a-z][a-z0-9+.-]*://[^\s/:@?#]*):\S*@", re.IGNORECASE
@@ -101,6 +102,30 @@ def parse_url(text: Path | str) -> StoreUrl:
         file, options = _split_options(rest)
         return StoreUrl("faiss", file, options=options)
     return _collection(kind, rest, text)
+
+
+def absolute_url(text: str, folder: Path) -> str:
+    """The URL, whose folder or files are named as they are from elsewhere.
+
+    Args:
+        text: The URL.
+        folder: What its relative paths count from.
+
+    Returns:
+        The URL; the same where it names a server.
+
+    Raises:
+        SettingsError: It is no such URL.
+
+    Examples:
+        >>> absolute_url("lancedb:shop#items", Path("/home/me"))
+        'lancedb:/home/me/shop#items'
+    """
+    url = parse_url(text)
+    if url.is_remote or url.kind == "memory":
+        return text
+    files = {name: str(folder / value) for name, value in url.options.items() if name in _FILES}
+    return _written(replace(url, location=str(folder / url.location), options={**url.options, **files}))
 
 
 def without_passwords(text: str) -> str:
