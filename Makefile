@@ -25,7 +25,7 @@ test-fast: $(VENV)/.dev  ## without the slow ones, about a minute; one process, 
 	$(BIN)/python -m pytest -n 0 -m "not slow"
 
 test-kills: $(VENV)/.dev  ## every command that writes, killed at 300 places instead of 40
-	EMBRIDGE_KILLS=300 $(BIN)/python -m pytest -n 0 tests/test_kills.py
+	EMBRIDGE_KILLS=300 $(BIN)/python -m pytest -n 0 tests/test_kills.py tests/jobs/test_rollout_kills.py
 
 check: $(VENV)/.dev  ## lint, types, layers, docs
 	$(BIN)/ruff check src tests scripts benchmarks

@@ -76,7 +76,7 @@ def load_rollout_settings(path: Path | str) -> RolloutSettings:
     """Read a rollout's settings.
 
     Args:
-        path: The YAML file. Paths in it count from its folder, that of the store too.
+        path: The YAML file. Paths in it count from its folder, those of the store and the items too.
 
     Returns:
         The settings.
@@ -91,10 +91,15 @@ def load_rollout_settings(path: Path | str) -> RolloutSettings:
     """
     settings = read_settings(path, RolloutSettings)
     require_files(settings, "upgrade", "log")
+    base = Path(path).resolve().parent
+    if "folder" in settings.items:
+        settings = settings.model_copy(
+            update={"items": settings.items | {"folder": str(base / settings.items["folder"])}}
+        )
     url = parse_url(settings.store)
     if url.kind in ("lancedb", "qdrant", "chroma", "faiss") and not url.is_remote:
         kind, head, rest = settings.store.partition(f"{url.kind}:")
         rest = rest if head else kind
-        place = rest if Path(rest).is_absolute() else str(Path(path).resolve().parent / rest)
+        place = rest if Path(rest).is_absolute() else str(base / rest)
         settings = settings.model_copy(update={"store": f"{url.kind}:{place}"})
     return settings
