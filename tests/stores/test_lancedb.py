@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import lancedb
 import numpy as np
@@ -178,6 +179,23 @@ def test_two_writers_that_opened_an_empty_store_keep_each_others_rows(store):
     assert store.count(SPACE) == other.count(SPACE) == 5
     assert store.payload(SPACE, ["000001", "000010"])["number"] == [2, 3]
     assert store.search(rows(1, start=10), 1).ids == (("000010",),)
+
+
+@pytest.mark.slow
+def test_writers_at_once_neither_repeat_an_id_nor_lose_a_write(store):
+    """Without a primary key LanceDB inserts an id as often as it has writers."""
+
+    def write(number):
+        own = open_store(store.path)
+        for start in (0, 6, 12):
+            own.upsert(rows(start=start), {"number": [start] * 6, "kind": ["same"] * 6})
+            own.upsert(rows(2, start=100 * (number + 1)), {"number": [number] * 2, "kind": [None] * 2})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert sorted(name for part in store.scan(SPACE) for name in part.ids) == store.ids(SPACE, limit=99)
+    assert store.count(SPACE) == 18 + 4 * 2
+    assert store.payload(SPACE, ["000013", "000301"]) == {"number": [12, 2], "kind": ["same", None]}
 
 
 def test_many_ids_at_once(store):

@@ -17,15 +17,19 @@ from embridge.stores._lance_rows import Source, id_array, id_kind, texts_of
 __all__ = ["SPACE_KEY", "as_table", "kinds_of", "kinds_of_source", "payload_of", "ready", "schema_of"]
 
 SPACE_KEY = b"embridge.space"
+_KEY = b"lance-schema:unenforced-primary-key"
+"""Without it LanceDB lets two writers at once insert the same id twice."""
 _BLANK = "_blank_"
 """Begins the name of a column without a value, for a moment: LanceDB can neither cast it nor replace it in one step."""
 
 
 def schema_of(space: Space) -> Any:
-    """The schema of an empty table; its metadata say of which space."""
+    """The schema of an empty table; its metadata say of which space, and that ids of two writers at once may not repeat."""
     pa = require("pyarrow", extra="lancedb")
-    fields = [("id", pa.string()), ("vector", pa.list_(pa.float32(), space.dim))]
-    return pa.schema(fields, metadata={SPACE_KEY: json.dumps(space.to_dict())})
+    name = pa.field("id", pa.string(), nullable=False, metadata={_KEY: "true"})
+    return pa.schema(
+        [name, pa.field("vector", pa.list_(pa.float32(), space.dim))], metadata={SPACE_KEY: json.dumps(space.to_dict())}
+    )
 
 
 def kinds_of(schema: Any, *without: str) -> dict[str, Any]:

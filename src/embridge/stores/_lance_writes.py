@@ -18,6 +18,7 @@ from embridge.stores._lance_rows import Source
 __all__ = ["ended", "require_measurable", "written"]
 
 _T = TypeVar("_T")
+_ATTEMPTS = 5
 _SHORTEST, _LONGEST = 1e-15, 1e15  # beyond, LanceDB's squared lengths leave float32
 
 
@@ -37,10 +38,19 @@ def ended(write: Callable[[], _T]) -> _T:
 
 
 def written(source: Source, rows: Embeddings, columns: dict[str, list[Any]]) -> None:
-    """Write rows in one commit, replacing those of the same id."""
-    data = as_table(rows, ready(source, columns), source)
-    merge = source.table.merge_insert(source.place.id)
-    merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
+    """Write rows in one commit, replacing those of the same id; again, where another writer changed the columns meanwhile."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            data = as_table(rows, ready(source, columns), source)
+            merge = source.table.merge_insert(source.place.id)
+            merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
+            return
+        except InvalidInput:
+            raise
+        except (ValueError, RuntimeError, OSError) as error:
+            overtaken = "conflict" in str(error) or "already exists" in str(error)
+            if not overtaken or attempt == _ATTEMPTS - 1:
+                raise
 
 
 def require_measurable(rows: Embeddings) -> None:
