@@ -80,6 +80,8 @@ def snapshot(url):
 def test_an_index_is_adopted_searched_and_inspected_and_its_rows_stay(table_of, vectors, names):
     url = table_of(vectors)
     before = snapshot(url)
+    (unknown,) = json.loads(run("inspect", url, "--json").stdout)["inspections"]
+    assert (unknown["space"], unknown["rows"], unknown["place"]["vector"]) == (None, ROWS, "emb")
     dry = adopted(url, "--text", "title", "--dry-run")
     assert (dry["written"], dry["agreement"]["verdict"]) == (False, "agrees")
     assert open_store(dry["store"]).spaces() == []
@@ -91,8 +93,9 @@ def test_an_index_is_adopted_searched_and_inspected_and_its_rows_stay(table_of, 
     assert result["store"] == f"{url}#items"
     found = json.loads(run("search", result["store"], names[3], "-k", 1, "--json").stdout)
     assert found["hits"][0]["id"] == "s3"
-    (one,) = json.loads(run("inspect", result["store"], "--json").stdout)["inspections"]
-    assert (one["rows"], one["encoder"], one["place"]["vector"]) == (ROWS, OLD, "emb")
+    for where in (url, result["store"]):
+        (one,) = json.loads(run("inspect", where, "--json").stdout)["inspections"]
+        assert (one["rows"], one["encoder"], one["place"]["vector"]) == (ROWS, OLD, "emb")
     assert snapshot(url) == before
 
 
@@ -264,6 +267,19 @@ def test_the_only_place_that_fits_is_found():
     ]
     assert find_place(tables, Space("toy", "1", 4), Place(""), where="shop") == Place("a", "w", "key")
     assert find_place(tables, Space("toy", "1", 5), Place("", id="sku"), where="shop") == Place("b", "x", "sku")
+
+
+def test_inspect_looks_at_rows_that_cannot_be_used(tmp_path):
+    vectors = [[1.0, 0.0], None, [0.0, float("nan")], [0.0, 1.0], [0.5, 0.5]]
+    made = {"id": ["a", "b", "c", "d", "d"], "v": pa.array(vectors, pa.list_(pa.float32(), 2)), "title": ["x"] * 5}
+    lancedb.connect(str(tmp_path / "shop")).create_table("items", pa.table(made))
+    done = run("inspect", f"lancedb:{tmp_path / 'shop'}#items", "--json")
+    assert done.exit_code == 1
+    (one,) = json.loads(done.stdout)["inspections"]
+    assert one["problems"] == ["1 rows hold NaN or infinity", "1 ids repeat"]
+    assert (one["rows_without_vector"], one["not_finite_ids"], one["repeated_ids"]) == (1, ["c"], ["d"])
+    shown = run("inspect", f"lancedb:{tmp_path / 'shop'}#items").stdout
+    assert "not declared; see embridge adopt" in shown
 
 
 def test_a_store_that_is_not_there_is_one_line(tmp_path):

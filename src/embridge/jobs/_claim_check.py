@@ -112,7 +112,8 @@ def _verdict(rows: Compared, agreeing: np.ndarray, kinds: list[str], least: floa
                 f"the vectors are close to what this model makes, and not the same (median cosine {np.median(cosines):.4f}): "
                 "another precision, another way to resize images, a short prompt, or a sibling of this model"
             )
-        exceptions = "" if agreeing.all() else f"; {(~agreeing).sum():,} rows do not, see below"
+        foreign = f", {count['foreign']:,} of them as another model's" if count["foreign"] else ""
+        exceptions = "" if agreeing.all() else f"; {(~agreeing).sum():,} rows are not{foreign}"
         return "agrees", f"{share:.1%} of the sample is what this model makes{exceptions}"
     if count["length"] > len(kinds) / 2:
         unit = np.allclose(np.linalg.norm(rows.stored, axis=1), 1, atol=1e-2)

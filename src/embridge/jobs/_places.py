@@ -48,7 +48,8 @@ def open_index(url: Path | str, declarations: Path | str | None) -> Store:
     if not spaces:
         store.close()
         raise StoreError(
-            f"{address}: nobody has said which model made its vectors; there are {_listed(tables)}. Say so with embridge adopt"
+            f"{address}: nobody has said which model made its vectors; there are {_listed(tables)}. Say so with "
+            "embridge adopt, or name the table in the URL where it was said"
         )
     return store
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embridge.errors import InvalidInput, SettingsError, StoreError
 from embridge.jobs._looking import look, parts_of_file, parts_of_store
-from embridge.jobs._places import heard, names_store, usual_id
+from embridge.jobs._places import heard, names_store, usual_id, with_table
 from embridge.jobs.describe import describe
 from embridge.jobs.description import Description
 from embridge.jobs.inspection import Inspection
@@ -18,7 +18,7 @@ from embridge.stores import open_store
 from embridge.stores.ann_recall import ann_recall, draw_queries
 from embridge.stores.base import Store
 from embridge.stores.places import Place, Table
-from embridge.stores.urls import parse_url
+from embridge.stores.urls import StoreUrl, parse_url
 from embridge.vector_files import binding, raw_chunks
 
 __all__ = ["inspect_file", "inspect_path", "inspect_store"]
@@ -164,14 +164,28 @@ def inspect_path(
         )
     description = None if is_store else describe(Path(path))
     if is_store or (description is None and Path(path).is_dir()):
-        with closing(open_store(path, declarations=declarations)) as store:
-            name = str(parse_url(path)) if is_store else str(path)
+        address = parse_url(path)
+        name = str(address) if is_store else str(path)
+        with closing(open_store(address, declarations=declarations)) as store:
             found = inspect_store(store, name, check_index=check_index, seed=seed, progress=progress)
         if not found:
             raise InvalidInput(f"{name} holds no vectors; expected a table with a column of them, or another URL")
-        return [*found]
+        return [_with_declaration(one, address, declarations) for one in found]
     if check_index or declarations is not None:
         what = "a file" if description is None else description.named_kind
         thing = "index to check" if check_index else "declarations"
         raise SettingsError(f"{path} is {what}, which has no {thing}; name a store's folder")
     return [inspect_file(path) if description is None else description]
+
+
+def _with_declaration(one: Inspection, address: StoreUrl, declarations: Path | str | None) -> Inspection:
+    """With what is declared of a table under its own URL, where the URL of the whole database was looked at."""
+    if one.space is not None or one.place is None or (own := with_table(address, one.place.table)) == address:
+        return one
+    with closing(open_store(own, declarations=declarations)) as store:
+        for declared in map(store.declaration, store.spaces()):
+            if declared.place.vector == one.place.vector:
+                indexes = tuple(store.indexes(declared.space))
+                where = f"{own} [{declared.space.id}]"
+                return replace(one, where=where, space=declared.space, encoder=declared.encoder, indexes=indexes)
+    return one
