@@ -427,3 +427,14 @@ def test_a_space_that_another_client_dropped_is_refused(tmp_path):
     second.drop_space(SPACE)
     with pytest.raises(SpaceMismatch):
         first.count(SPACE)
+
+
+def test_a_damaged_folder_is_one_line(tmp_path):
+    adopted(tmp_path).close()
+    (tracker,) = tmp_path.glob("items/segments/*/payload_storage/tracker.dat")
+    tracker.write_bytes(b"\xff" * tracker.stat().st_size)
+    with pytest.raises(StoreError, match=r"the engine gave up \(.*restore the folder from a copy$"):
+        open_store(f"qdrant:{tmp_path}/items").payload(SPACE, ["3"])
+    (tmp_path / "items" / "edge_config.json").write_text("{")
+    with pytest.raises(StoreError, match=r"^Qdrant Edge in .*edge_config\.json.*"):
+        open_store(f"qdrant:{tmp_path}/items")

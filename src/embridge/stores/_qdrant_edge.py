@@ -156,8 +156,13 @@ class EdgeEngine:
     def _called(self, call: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return call(*arguments)
-        except Exception as error:  # the engine raises no narrower one
+        except BaseException as error:  # the engine raises no narrower one, and of a damaged file one of its own
+            panic = type(error).__name__ == "PanicException"
+            if not panic and not isinstance(error, Exception):
+                raise
             reason = " ".join(str(error).split())
+            if panic:
+                reason = f"the engine gave up ({reason}); its files may be damaged: restore the folder from a copy"
             if "WouldBlock" in reason:
                 reason = "another process has it open, and the engine lets one in; end that, or use a Qdrant server"
             raise StoreError(f"{self.where}: {reason}") from error
