@@ -1,5 +1,6 @@
 """The documentation is true: its code runs, its settings load, what it names exists, and nothing is left out."""
 
+import dataclasses
 import importlib
 import inspect
 import json
@@ -43,7 +44,7 @@ from embridge.settings import (
 from embridge.settings.reading import read_settings
 from embridge.settings.rollout import RolloutSettings
 from embridge.settings.training import BackboneSettings, DataSettings, OldSettings
-from embridge.stores import open_store
+from embridge.stores import STORES, open_store
 from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.objectives import OBJECTIVES, objective_settings
 
@@ -480,6 +481,21 @@ def test_every_public_name_is_in_the_reference(site):
             if isinstance(made, type) or inspect.isfunction(made):
                 places = {f"{module.__name__}.{name}", f"{getattr(made, '__module__', '')}.{name}"}
                 assert places & documented, f"{name} of {module.__name__} is in no reference page"
+
+
+def test_what_each_store_can_do_is_what_its_record_says():
+    lines = section(DOCS / "how-to" / "stores.md", "What each can do").splitlines()
+    header, _, *rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"]
+    assert header[2:] == list(STORES)
+    words = {"True": "yes", "False": "no"}
+    for place, record in enumerate(STORES.values(), 2):
+        shown = {row[0]: row[place] for row in rows}
+        values = {name: str(value) for name, value in dataclasses.asdict(record.capabilities).items()}
+        assert shown == {name: words.get(value, value) for name, value in values.items()}
+    extras = set(
+        re.findall(r"\| `(\w+)` \|$", section(DOCS / "how-to" / "stores.md", "Use a vector store"), re.MULTILINE)
+    )
+    assert extras == {record.extra for record in STORES.values() if record.extra}
 
 
 def section(page, heading):
