@@ -23,6 +23,8 @@ def id_type(column: Column) -> str:
 
 def found_ids(column: Column, ids: Sequence[str]) -> list[str]:
     """Those that the column could hold, each once: the others are surely not there."""
+    if column.is_text and _is_storable("".join(ids)):
+        return list(dict.fromkeys(ids))
     possible = _possible(column)
     return [name for name in dict.fromkeys(ids) if possible(name)]
 
@@ -30,6 +32,8 @@ def found_ids(column: Column, ids: Sequence[str]) -> list[str]:
 def require_writable_ids(column: Column, ids: Sequence[str]) -> None:
     """Raise `InvalidInput` for an id that the column cannot hold."""
     require_ids(ids)
+    if column.is_text and "\0" not in "".join(ids):
+        return
     possible = _possible(column)
     for name in ids:
         if not possible(name):
@@ -73,4 +77,7 @@ def _is_uuid(name: str) -> bool:
 
 
 def _is_storable(name: str) -> bool:
-    return "\0" not in name and not any("\ud800" <= letter <= "\udfff" for letter in name)
+    try:
+        return b"\0" not in name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False

@@ -7,12 +7,11 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from embridge.stores._postgres_binary import blocks_of, dim_of, raw_rows
+from embridge.stores._postgres_binary import dim_of, raw_rows, received
 from embridge.stores._postgres_catalog import Column, Held, Relation, quoted, unescaped
 from embridge.stores._postgres_ids import found_ids, id_array, id_type
 from embridge.stores._postgres_sessions import Sessions
@@ -67,9 +66,7 @@ def _blocks(sessions: Sessions, statement: str, rows: int, *, patient: bool) -> 
         _quiet_endings(),
         cursor.copy(statement) as copy,
     ):
-        blocks = blocks_of(copy)
-        while part := list(islice(blocks, rows)):
-            yield part
+        yield from received(sessions.psycopg, copy, rows)
 
 
 @contextmanager

@@ -82,16 +82,31 @@ def _answers(
     if index is None:
         return _asked(connection, _exhaustive(engine, search), [_values(sessions, search, one) for one in vectors])
     statement, type_name = _through(engine, search, index)
-    with connection.transaction():
-        connection.execute(_settings(engine, search, index))
-        parameters = [_values(sessions, search, one, type_name) for one in vectors]
+    parameters = [_values(sessions, search, one, type_name) for one in vectors]
+    answers: list[list[_Row]] = [[]] * len(vectors)
+    few, settings = list(range(len(vectors))), _settings(engine, search, index)
+    if not settings.needed:
         answers = _asked(connection, statement, parameters)
-    few = [row for row, answer in enumerate(answers) if len(_ranked(answer)) < search.k]
-    if few:  # an index gives fewer rows than there are: after many deletions, or behind a filter that few rows meet
+        few = _short(answers, few, search)
+    if few and settings.text:
+        with connection.transaction():
+            connection.execute(settings.text)
+            _replace(answers, few, _asked(connection, statement, [parameters[row] for row in few]))
+        few = _short(answers, few, search)
+    if few:  # after many deletions, or behind a filter that few rows meet
         parameters = [_values(sessions, search, vectors[row]) for row in few]
-        for row, answer in zip(few, _asked(connection, _exhaustive(engine, search), parameters), strict=True):
-            answers[row] = answer
+        _replace(answers, few, _asked(connection, _exhaustive(engine, search), parameters))
     return answers
+
+
+def _short(answers: list[list[_Row]], rows: Sequence[int], search: Search) -> list[int]:
+    """Those with fewer rows than were asked for: an index may know no more of them, or there may be none."""
+    return [row for row in rows if len(_ranked(answers[row])) < search.k]
+
+
+def _replace(answers: list[list[_Row]], rows: Sequence[int], new: list[list[_Row]]) -> None:
+    for row, answer in zip(rows, new, strict=True):
+        answers[row] = answer
 
 
 def _asked(connection: Any, statement: str, parameters: list[list[Any]]) -> list[list[_Row]]:
@@ -142,17 +157,29 @@ def _condition(engine: Engine, search: Search) -> str:
     return f"{name} IS NOT NULL{search.where}"
 
 
-def _settings(engine: Engine, search: Search, index: VectorIndex) -> str:
-    """What lets an index find enough, for this transaction alone; never less than the user's own settings."""
-    wanted: dict[str, str] = {}
-    if index.kind == "hnsw":
-        enough = max(int(engine.settings.get("hnsw.ef_search", 40)), min(_MOST_EF, 2 * search.k))
-        wanted = {"hnsw.ef_search": str(enough), "hnsw.iterative_scan": "relaxed_order"}
-    if index.kind == "ivfflat":
-        probes = max(int(engine.settings.get("ivfflat.probes", 1)), math.isqrt(index.lists - 1) + 1)
-        wanted = {"ivfflat.probes": str(probes), "ivfflat.iterative_scan": "relaxed_order"}
-    known = {name: value for name, value in wanted.items() if name in engine.settings}
-    return ";".join(["SET TRANSACTION READ ONLY", *(f"SET LOCAL {name} = {value}" for name, value in known.items())])
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What lets an index find enough, for one transaction alone; never less than the user's own settings.
+
+    Attributes:
+        text: In SQL.
+        needed: Whether the user's own settings are surely too few.
+    """
+
+    text: str
+    needed: bool
+
+
+def _settings(engine: Engine, search: Search, index: VectorIndex) -> _Settings:
+    name, enough = {
+        "hnsw": ("hnsw.ef_search", min(_MOST_EF, 2 * search.k)),
+        "ivfflat": ("ivfflat.probes", math.isqrt(index.lists - 1) + 1),
+    }.get(index.kind, ("", 0))
+    own = int(engine.settings.get(name, 0))
+    statements = [f"SET LOCAL {name} = {max(own, enough)}"] if name in engine.settings else []
+    if f"{index.kind}.iterative_scan" in engine.settings:
+        statements.append(f"SET LOCAL {index.kind}.iterative_scan = relaxed_order")
+    return _Settings("; ".join(statements), bool(statements) and (enough > own or bool(search.where)))
 
 
 def _ranked(rows: list[_Row]) -> list[_Row]:

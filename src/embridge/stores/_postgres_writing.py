@@ -17,7 +17,7 @@ from embridge.stores._postgres_sessions import Sessions
 
 __all__ = ["Write", "copied", "merged", "require_fitting", "require_storable", "require_written"]
 
-_ROWS = 4_096
+_ROWS, _COPIED_ROWS = 4_096, 512
 _BYTES = 1 << 24
 _LARGEST_HALF = 65_504.0
 _SENT_AS = {"text": "text", "whole numbers": "int8", "numbers": "float8", "true or false": "bool"}
@@ -60,8 +60,8 @@ def copied(connection: Any, write: Write) -> None:
     statement = unescaped(f"COPY {write.relation.sql} ({names}) FROM STDIN (FORMAT BINARY)")
     with connection.transaction(), connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(copy_start())
-        for start in range(0, len(write.rows), _ROWS):
-            copy.write(copy_rows(_fields(write, start, _ROWS, types)))
+        for start in range(0, len(write.rows), _COPIED_ROWS):  # few, so that the server is at work meanwhile
+            copy.write(copy_rows(_fields(write, start, _COPIED_ROWS, types)))
         copy.write(b"\xff\xff")
 
 
