@@ -33,8 +33,9 @@ _SETTINGS = {
 class PostgresServer:
     """``url(database)`` is its owner's; ``restart`` and ``stop`` are those of a clumsy administrator."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, settings=None):
         self.folder, self.data, self.port = folder, folder / "data", _free_port()
+        self.settings = _SETTINGS | (settings or {})
         self.binaries = _binaries(folder)
         self.account = _account()
         self.process, self._numbers = None, count()
@@ -45,7 +46,7 @@ class PostgresServer:
         self.start()
 
     def start(self):
-        settings = [part for pair in _SETTINGS.items() for part in ("-c", "=".join(pair))]
+        settings = [part for pair in self.settings.items() for part in ("-c", "=".join(pair))]
         address = ("-h", "127.0.0.1", "-p", str(self.port), "-k", "")
         command = [self.binaries / "postgres", "-D", self.data, *address, *settings]
         with (self.folder / "log").open("ab") as log:
@@ -131,13 +132,13 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_running():
+def postgres_running(settings=None):
     """A server for as long as it lasts; raises RuntimeError where none can run."""
     folder = Path(tempfile.mkdtemp(prefix="embridge-pg-"))
     folder.chmod(0o755)
     server = None
     try:
-        server = PostgresServer(folder)
+        server = PostgresServer(folder, settings)
         yield server
     finally:
         if server is not None:

@@ -15,9 +15,10 @@ from embridge.stores._postgres_sessions import Sessions
 from embridge.stores.places import IndexState, Table, VectorColumn
 from embridge.stores.urls import StoreUrl
 
-__all__ = ["Database", "index_state"]
+__all__ = ["FRESH_SECONDS", "Database", "index_state"]
 
-_FRESH_SECONDS = 1.0
+FRESH_SECONDS = 1.0
+"""How long what a database said of its tables is taken to hold."""
 _SHOWN = 8
 _WITH_VECTORS = """
 SELECT DISTINCT n.nspname, c.relname, pg_table_is_visible(c.oid)
@@ -54,7 +55,7 @@ class Database:
     def relation(self, name: str, *, fresh: bool = False) -> Relation:
         """A table or a view as it is now, or was a second ago; raises `StoreError` where there is none."""
         when, relation = self._seen.get(name, (0.0, None))
-        if relation is not None and not fresh and time.monotonic() - when < _FRESH_SECONDS:
+        if relation is not None and not fresh and time.monotonic() - when < FRESH_SECONDS:
             return relation
         found = self.find(name)
         if found is None:

@@ -121,14 +121,14 @@ def _values(sessions: Sessions, search: Search, query: np.ndarray, type_name: st
     values = [sessions.wire(vector(query, "vector")), *search.values]
     if type_name is not None:
         values.append(sessions.wire(vector(query, type_name)))
-    return [*values, search.k]
+    return values
 
 
 def _exhaustive(engine: Engine, search: Search) -> str:
     """Adding nothing to a distance keeps an index from being used, whose answer would be approximate."""
     return (
         f"SELECT {search.id.as_text}, ({_distance(engine, search)}) + 0 FROM {search.relation.sql} AS t "
-        f"WHERE {_condition(engine, search)} ORDER BY 2, {search.id.ordered} LIMIT %s"
+        f"WHERE {_condition(engine, search)} ORDER BY 2, {search.id.ordered} LIMIT {search.k}"
     )
 
 
@@ -140,7 +140,7 @@ def _through(engine: Engine, search: Search, index: VectorIndex) -> tuple[str, s
     order = f"({indexed}) {engine.operator(_SIGNS[search.metric])} %s::{engine.type(type_name)}"
     return (
         f"SELECT {search.id.as_text}, {_distance(engine, search)} FROM {search.relation.sql} "
-        f"WHERE {_condition(engine, search)} ORDER BY {order} LIMIT %s"
+        f"WHERE {_condition(engine, search)} ORDER BY {order} LIMIT {search.k}"
     ), type_name
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -14,7 +15,7 @@ from embridge.space import Space
 from embridge.stores._postgres_adopting import adoptable, id_column, vector_column
 from embridge.stores._postgres_binary import as_raw
 from embridge.stores._postgres_catalog import Held, quoted
-from embridge.stores._postgres_database import Database, index_state
+from embridge.stores._postgres_database import FRESH_SECONDS, Database, index_state
 from embridge.stores._postgres_documents import PostgresDocuments
 from embridge.stores._postgres_filters import where
 from embridge.stores._postgres_ids import found_ids, id_array, id_type
@@ -88,6 +89,7 @@ class PostgresStore:
         if self._name:
             relation = self._database.relation(self._name)
             self._documents = documents or PostgresDocuments(self._sessions, relation.schema, relation.name)
+        self._seen: dict[Space, tuple[float, Declaration]] = {}
         self._new_rows: bool | None = None  # whether the last write met no row that was there
 
     @property
@@ -121,7 +123,7 @@ class PostgresStore:
         return declared[space]
 
     def adopt(self, declaration: Declaration) -> None:
-        documents, relation = self.documents, self._database.relation(declaration.place.table, fresh=True)
+        relation = self._database.relation(declaration.place.table, fresh=True)
         if self._name and relation.oid != self._database.relation(self._name).oid:
             raise StoreError(f"{self._database.url} is not table {declaration.place.table!r}; open that one")
         declared = adoptable(self._sessions, self._engine, relation, declaration)
@@ -130,7 +132,7 @@ class PostgresStore:
             _require_free(present, declared)
             return present | {declared.space: declared}
 
-        change_declarations(documents, with_it)
+        self._declare(with_it)
 
     def forget(self, space: Space) -> None:
         if not self.declaration(space).adopted:
@@ -147,7 +149,7 @@ class PostgresStore:
         place = Place(self._name, vector_name(space), id_column(relation, named).name)
         add_vectors(self._sessions, self._engine, relation, space)
         self._database.relation(self._name, fresh=True)
-        change_declarations(documents, lambda held: held | {space: Declaration(space, place, adopted=False)})
+        self._declare(lambda held: held | {space: Declaration(space, place, adopted=False)})
 
     def drop_space(self, space: Space) -> None:
         place = self._declared(space, "drop_space").place
@@ -244,9 +246,19 @@ class PostgresStore:
         self._sessions.close()
 
     def _declared(self, space: Space, what: str) -> Declaration:
+        """As it stands, or stood a second ago: what others declare is seen at once, what they take back soon."""
+        when, declared = self._seen.get(space, (0.0, None))
+        if declared is not None and time.monotonic() - when < FRESH_SECONDS:
+            return declared
         present = {} if self._documents is None else declarations(self._documents)
+        self._seen = {one: (time.monotonic(), found) for one, found in present.items()}
         require_held(list(present), space, what=what)
         return present[space]
+
+    def _declare(self, change: Callable[[dict[Space, Declaration]], dict[Space, Declaration]]) -> None:
+        self._seen = {}
+        change_declarations(self.documents, change)
+        self._seen = {}
 
     def _held(self, space: Space, what: str, *, fresh: bool = False) -> Held:
         place = self._declared(space, what).place
