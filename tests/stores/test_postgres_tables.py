@@ -313,13 +313,10 @@ def test_an_index_of_another_metric_is_named_and_not_used(connection, opened):
 
 
 def test_an_index_that_does_not_serve_is_named(connection, opened):
-    import psycopg
-
     many(connection, "unfinished")
     connection.execute("CREATE INDEX partly ON unfinished USING hnsw (v vector_cosine_ops) WHERE even")
-    connection.execute("SET statement_timeout = '1ms'")
-    with pytest.raises(psycopg.errors.QueryCanceled):
-        connection.execute("CREATE INDEX CONCURRENTLY stopped ON unfinished USING hnsw (v vector_cosine_ops)")
+    connection.execute("CREATE INDEX stopped ON unfinished USING hnsw (v vector_cosine_ops)")
+    connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'stopped'::regclass")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         store = opened("unfinished", space=WIDE["cosine"])

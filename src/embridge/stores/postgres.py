@@ -14,7 +14,7 @@ from embridge.nearest import Hits
 from embridge.space import Space
 from embridge.stores._postgres_adopting import adoptable, id_column, vector_column
 from embridge.stores._postgres_binary import as_raw
-from embridge.stores._postgres_catalog import Held, quoted
+from embridge.stores._postgres_catalog import UNSETTLED, Held, quoted
 from embridge.stores._postgres_database import FRESH_SECONDS, Database, index_state
 from embridge.stores._postgres_documents import PostgresDocuments
 from embridge.stores._postgres_filters import where
@@ -172,7 +172,7 @@ class PostgresStore:
         return page_of_ids(self._sessions, other, condition, after, limit)
 
     def upsert(self, rows: Embeddings, payload: Payload | None = None) -> None:
-        held = self._held(rows.space, "upsert")
+        held = self._held(rows.space, "upsert", columns=list(payload or ()))
         columns = require_payload(payload, len(rows))
         if len(rows) == 0:
             return
@@ -207,7 +207,7 @@ class PostgresStore:
         return next(checked_parts([raw], space, what=str(self._database.url)), empty)
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
-        held = self._held(queries.space, "search")
+        held = self._held(queries.space, "search", columns=[condition.column for condition in filter])
         require_limit(k, what="search")
         columns = payload_columns(held.relation, held.id.name)
         metric, dim = queries.space.metric, queries.space.dim
@@ -215,7 +215,7 @@ class PostgresStore:
         return nearest(self._sessions, self._engine, search, queries)
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
-        held = self._held(space, "payload")
+        held = self._held(space, "payload", fresh=True)
         columns = payload_columns(held.relation, held.id.name)
         expressions = [value_of(column) for column in columns.values()]
         found = {row[0]: row[1:] for row in by_id(self._sessions, held.relation, held.id, ids, expressions)}
@@ -223,7 +223,7 @@ class PostgresStore:
         return {name: [found[one][number] for one in ids] for number, name in enumerate(columns)}
 
     def column(self, space: Space, ids: Sequence[str], name: str) -> list[Any]:
-        held = self._held(space, "column")
+        held = self._held(space, "column", columns=[name])
         require_column(name, held.relation.columns)
         column = held.relation.columns[name]
         expression = f"{quoted(name)}::text" if column.is_vector else quoted(name)
@@ -260,10 +260,12 @@ class PostgresStore:
         change_declarations(self.documents, change)
         self._seen = {}
 
-    def _held(self, space: Space, what: str, *, fresh: bool = False) -> Held:
+    def _held(self, space: Space, what: str, *, fresh: bool = False, columns: Sequence[str] = ()) -> Held:
+        """columns: others that are asked for; the table is looked at again where one is not known, or not what it holds."""
         place = self._declared(space, what).place
         relation = self._database.relation(place.table, fresh=fresh)
-        if place.vector not in relation.columns:
+        known = [relation.columns.get(name) for name in (place.vector, *columns)]
+        if not fresh and any(column is None or column.comment == UNSETTLED for column in known):
             relation = self._database.relation(place.table, fresh=True)
         vector = vector_column(relation, place.vector)
         if vector.dim not in (None, space.dim):
@@ -271,9 +273,7 @@ class PostgresStore:
         return Held(relation, vector, id_column(relation, place.id))
 
     def _undeclare(self, space: Space) -> None:
-        change_declarations(
-            self.documents, lambda held: {one: declared for one, declared in held.items() if one != space}
-        )
+        self._declare(lambda held: {one: declared for one, declared in held.items() if one != space})
 
     def _goes_through_an_index(self, space: Space) -> bool:
         held = self._held(space, "capabilities", fresh=True)
