@@ -59,6 +59,7 @@ REPORTS = DOCS / "how-to" / "reports.md"
 XBT = DOCS / "how-to" / "xbt.md"
 TRAIN = DOCS / "how-to" / "train.md"
 FROM_STORE = DOCS / "how-to" / "from-store.md"
+POSTGRES = DOCS / "how-to" / "stores" / "postgres.md"
 ARCHITECTURE = DOCS / "explanation" / "architecture.md"
 EVALUATION = DOCS / "explanation" / "evaluation.md"
 SLOW = ("tutorial", "lancedb", "query-time")
@@ -80,6 +81,7 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
             TRAIN,
             ROLLOUT,
             FROM_STORE,
+            POSTGRES,
         )
     ],
 )
@@ -89,6 +91,14 @@ def test_code_runs(page, tmp_path, monkeypatch):
         parts = glyphs.split()
         monkeypatch.setattr(glyphs, "split", lambda: parts | {"train": parts["train"][::16]})
     assert len(run(page)) > 2
+
+
+@pytest.mark.slow
+def test_the_page_about_postgresql_runs(postgres_server, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", postgres_server.url(postgres_server.database()))
+    names = run(POSTGRES)
+    assert names["store"].spaces() == [names["old"], names["new"]]
+    names["store"].close()
 
 
 def run_whole(page):
