@@ -204,6 +204,8 @@ def test_views_partitions_schemas_and_domains(connection, opened):
         view.upsert(unit("z"))
     with pytest.raises(StoreError, match="is a view; a space is added to the table"):
         view.add_space(NEW)
+    with pytest.raises(StoreError, match="is a view; rows are deleted from the table"):
+        view.delete(["a"])
 
 
 def test_ids_come_by_code_points_whatever_the_collation(connection, opened):

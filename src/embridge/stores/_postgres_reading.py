@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from embridge.errors import StoreError
 from embridge.stores._postgres_binary import dim_of, raw_rows, received
 from embridge.stores._postgres_catalog import Column, Held, Relation, quoted, unescaped
 from embridge.stores._postgres_ids import found_ids, id_array, id_type
@@ -45,7 +46,7 @@ def every_row(
     given, seen, progress = array("q"), None, True
     while True:
         try:
-            for blocks in _blocks(sessions, statement, rows, patient=seen is not None):
+            for blocks in _blocks(sessions, statement, rows):
                 part = as_rows(blocks) if seen is None else _unseen(as_rows(blocks), seen)
                 given.extend(map(hash, part.ids))
                 given.extend(hash(name) for name, _ in part.odd)
@@ -53,15 +54,17 @@ def every_row(
                 if len(part.ids) or part.odd:
                     yield part
             return
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{sessions.url}: scan: the ids are no UTF-8: {error}") from error
         except sessions.psycopg.Error as error:
             if not progress or not sessions.worth_repeating(error):
                 raise sessions.explained(error, "scan") from error
             progress, seen = False, np.unique(np.array(given, np.int64))
 
 
-def _blocks(sessions: Sessions, statement: str, rows: int, *, patient: bool) -> Iterator[list[bytes]]:
+def _blocks(sessions: Sessions, statement: str, rows: int) -> Iterator[list[bytes]]:
     with (
-        sessions.borrowed(patient=patient) as connection,
+        sessions.borrowed() as connection,
         connection.cursor() as cursor,
         _quiet_endings(),
         cursor.copy(statement) as copy,

@@ -53,6 +53,7 @@ class Sessions:
         self._idle: list[Any] = []
         self._lock, self._process = Lock(), os.getpid()
         self._prepare: int | None = 5
+        self._was_there = False
         self._closed, self._inherited = False, list[Any]()
         weakref.finalize(self, _close_idle, self._idle, self._process)
 
@@ -63,17 +64,19 @@ class Sessions:
         """
         for attempt in (1, 2, 3):
             try:
-                with self.borrowed(patient=attempt > 1) as connection:
+                with self.borrowed() as connection:
                     return work(connection)
+            except UnicodeDecodeError as error:
+                raise StoreError(f"{self.url}: {what}: the database holds bytes that are no UTF-8: {error}") from error
             except self.psycopg.Error as error:
                 if attempt == 3 or not again or not self.worth_repeating(error):
                     raise self.explained(error, what) from error
         raise AssertionError("unreachable")
 
     @contextmanager
-    def borrowed(self, *, patient: bool = False) -> Iterator[Any]:
+    def borrowed(self) -> Iterator[Any]:
         """A connection in autocommit mode, for one at a time."""
-        connection = self._taken() or self._connected(patient=patient)
+        connection = self._taken() or self._connected()
         try:
             yield connection
         except Exception:
@@ -143,8 +146,9 @@ class Sessions:
                     return
         connection.close()
 
-    def _connected(self, *, patient: bool) -> Any:
-        deadline = time.monotonic() + (_RESTART_SECONDS if patient else 0)
+    def _connected(self) -> Any:
+        """A new connection; a server that was there before is waited for."""
+        deadline = time.monotonic() + (_RESTART_SECONDS if self._was_there else 0)
         while True:
             try:
                 return self._connect()
@@ -162,6 +166,7 @@ class Sessions:
             chosen["connect_timeout"] = _CONNECT_SECONDS
         connection = self.psycopg.connect(self.url.location, autocommit=True, prepare_threshold=self._prepare, **chosen)
         connection.adapters.register_dumper(self.wire, self._dumper)
+        self._was_there = True
         return connection
 
     def _line(self, text: str) -> str:

@@ -180,6 +180,8 @@ class PostgresStore:
 
     def delete(self, ids: Sequence[str]) -> None:
         relation = self._database.relation(self._name)
+        if not relation.is_table:
+            raise StoreError(f"{self._database.url} is a view; rows are deleted from the table that it shows")
         named = next((one.place.id for one in declarations(self.documents).values()), "")
         id = id_column(relation, named)
         statement = f"DELETE FROM {relation.sql} WHERE {quoted(id.name)} = ANY(%s::{id_type(id)}[])"
