@@ -208,8 +208,8 @@ def test_tables_are_described_and_documents_are_hidden(tmp_path):
     assert {name: column.dim for name, column in docs.vectors.items()} == {VECTOR: 4, "second": 3}
     assert docs.columns == {ID: "text", "title": "text", "tags": "list<item: string>"}
     assert beside.name.startswith("docs_embridge_")
-    with pytest.raises(StoreError, match=r"holds no table made by embridge .*there are tables of others: docs"):
-        open_store(f"lancedb:{tmp_path}")
+    every = open_store(f"lancedb:{tmp_path}")
+    assert ([table.name for table in every.tables()], every.spaces()) == (["docs", beside.name], [])
     with pytest.raises(StoreError, match=r"has no table 'photos'; there are \['docs'"):
         open_store(f"lancedb:{tmp_path}#photos")
 
@@ -248,8 +248,14 @@ def test_what_another_client_adopts_forgets_and_drops_is_seen(tmp_path):
     other.forget(SPACE)
     assert mine.spaces() == []
     mine.adopt(Declaration(SPACE, PLACE))
+    new = Space("new", "1", 4)
+    other.add_space(new)
+    other.upsert(Embeddings.of(VECTORS, new, IDS))
+    mine.delete(IDS[:2])
+    assert (other.count(new), other.count(SPACE), mine.missing(new, SPACE, limit=9)) == (4, 4, [])
+    table.checkout_latest()
     table.drop_columns([VECTOR])
-    assert other.spaces() == []
+    assert other.spaces() == [new]
 
 
 def test_a_uri_is_passed_on_as_it_is(tmp_path):
@@ -263,6 +269,10 @@ def test_a_uri_is_passed_on_as_it_is(tmp_path):
     ) as refusal:
         open_store("lancedb:s3://no-such-bucket-here/db#docs")
     assert "\n" not in str(refusal.value)
+    with pytest.raises(
+        StoreError, match=r"^db://shop: LanceDB Cloud is not supported; name a folder or object storage"
+    ):
+        open_store("lancedb:db://shop#docs")
 
 
 @pytest.mark.slow

@@ -37,6 +37,8 @@ class LanceDatabase:
         lancedb = require("lancedb", extra="lancedb")
         self.location, self.table = location, table
         self._prefix = f"{table}_embridge_" if table else "space_"
+        if location.startswith("db://"):
+            raise StoreError(f"{self}: LanceDB Cloud is not supported; name a folder or object storage, such as s3://")
         if not create and "://" not in location and not Path(location).is_dir():
             what = "is a file" if Path(location).exists() else "does not exist"
             raise StoreError(f"{self} {what}; expected a folder with a LanceDB store")

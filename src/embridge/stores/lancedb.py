@@ -171,6 +171,7 @@ class LanceStore:
         self._asked(lambda: ended(lambda: written(source, rows, columns)), what)
 
     def delete(self, ids: Sequence[str]) -> None:
+        self._asked(self._refresh)  # another process may have added a space
         for start in range(0, len(ids), _PAGE_ROWS):
             for source in self._sources.values():
                 where = source.among(ids[start : start + _PAGE_ROWS])
