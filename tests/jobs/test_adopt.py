@@ -287,3 +287,13 @@ def test_a_store_that_is_not_there_is_one_line(tmp_path):
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
     with pytest.raises(StoreError, match="does not exist"):
         open_store(tmp_path / "none")
+
+
+@pytest.mark.parametrize("command", ["adopt", "inspect", "search"])
+@pytest.mark.parametrize("url", ["postgresql://me:hunter2@127.0.0.1:1/shop", "mysql://me:hunter2@db/shop"])
+def test_no_password_is_shown(command, url):
+    options = {"adopt": ("--encoder", OLD), "search": ("a cat", "--encoder", OLD), "inspect": ()}[command]
+    done = run(command, url, *options)
+    assert done.exit_code in (1, 2)
+    assert "hunter2" not in done.stderr + done.stdout
+    assert done.stderr.count("\n") == 1

@@ -18,7 +18,7 @@ from embridge.stores import open_store
 from embridge.stores.ann_recall import ann_recall, draw_queries
 from embridge.stores.base import Store
 from embridge.stores.places import Place, Table
-from embridge.stores.urls import StoreUrl, parse_url
+from embridge.stores.urls import StoreUrl, parse_url, without_passwords
 from embridge.vector_files import binding, raw_chunks
 
 __all__ = ["inspect_file", "inspect_path", "inspect_store"]
@@ -160,7 +160,7 @@ def inspect_path(
     """
     if not (is_store := names_store(path)) and not Path(path).exists():
         raise InvalidInput(
-            f"{path} does not exist; expected a file of vectors, a store's URL or folder, or an upgrade's"
+            f"{without_passwords(str(path))} does not exist; expected a file of vectors, a store's URL or folder, or an upgrade's"
         )
     description = None if is_store else describe(Path(path))
     if is_store or (description is None and Path(path).is_dir()):
