@@ -125,7 +125,7 @@ def _scan_peak(method: str, name: str, place: str, config: Config) -> int:
 
 def _filled(store: Store, names: Sequence[str], vectors: np.ndarray, space: Space, batch: int) -> None:
     for ids, part, titles in _batches(names, vectors, batch):
-        store.upsert(Embeddings(tuple(ids), part, space), {"title": titles})
+        store.upsert(Embeddings(tuple(ids), part, space), {"title": titles} if store.capabilities.payload else None)
 
 
 def _filled_by_client(client: Client, names: Sequence[str], vectors: np.ndarray, batch: int) -> None:

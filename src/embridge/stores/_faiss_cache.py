@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from embridge.space import Space
 from embridge.stores._faiss_files import FaissFiles, Signature, held_still, load, remove, replace, signature, writing
 from embridge.stores._faiss_ids import IdFile
-from embridge.stores._faiss_index import as_read, faiss_module, flat_index
+from embridge.stores._faiss_index import as_read, faiss_module
 from embridge.stores._faiss_rows import FaissRows
 from embridge.stores._faiss_write import Changed
 
@@ -70,5 +68,6 @@ class FaissCache:
 def _nothing(files: FaissFiles, space: Space) -> FaissRows:
     faiss = faiss_module()
     metric = faiss.METRIC_L2 if space.metric == "l2" else faiss.METRIC_INNER_PRODUCT
-    empty = flat_index(np.empty((0, space.dim), np.float32), space.dim, metric)
-    return FaissRows(as_read(empty, str(files.index)), IdFile([], whole=False), what=str(files.index))
+    return FaissRows(
+        as_read(faiss.IndexFlat(space.dim, metric), str(files.index)), IdFile([], whole=False), what=str(files.index)
+    )

@@ -12,7 +12,7 @@ import numpy as np
 from embridge.errors import StoreError, require
 from embridge.space import Metric
 
-__all__ = ["FaissIndex", "as_read", "faiss_module", "flat_index", "in_one_line", "read_index"]
+__all__ = ["FaissIndex", "as_read", "faiss_module", "in_one_line", "read_index"]
 
 _MAPS = ("IndexIDMap", "IndexIDMap2")
 _FLAT = ("IndexFlat", "IndexFlatIP", "IndexFlatL2")
@@ -146,20 +146,6 @@ def as_read(root: Any, what: str) -> FaissIndex:
     numbers, flat = labels if ids is None else ids[labels], names[-1] in _FLAT and not outer
     metric = _metric(root.metric_type)
     return FaissIndex(root, core, labels, numbers, kind, metric, flat, lossless, tuple(outer), ivf, hnsw)
-
-
-def flat_index(
-    vectors: np.ndarray, dim: int, metric: int, numbers: np.ndarray | None = None, *, map_kind: str = ""
-) -> Any:
-    """A flat index of those rows; with numbers, behind a map of that kind."""
-    faiss = faiss_module()
-    index = faiss.IndexFlat(dim, metric)
-    if numbers is None:
-        index.add(vectors)
-        return index
-    mapped = getattr(faiss, map_kind)(index)
-    mapped.add_with_ids(vectors, np.ascontiguousarray(numbers))
-    return mapped
 
 
 def _parts(core: Any) -> tuple[list[Any], Any, bool]:

@@ -107,6 +107,10 @@ class FaissRows:
         return np.sqrt(np.concatenate(squares)) if squares else np.empty(0)
 
     @cached_property
+    def _unit(self) -> bool:
+        return bool((abs(self.lengths - 1) < _UNIT).all())
+
+    @cached_property
     def _scaled(self) -> tuple[Any, np.ndarray]:
         """A flat index of the vectors at length one, without those of zeros; and the rows that they are of."""
         index, rows = (
@@ -128,8 +132,7 @@ class FaissRows:
         if metric == self.index.metric:
             return self.index.core, None
         if metric == "cosine":
-            alike = self.index.metric == "dot" and (abs(self.lengths - 1) < _UNIT).all()
-            return (self.index.core, None) if alike else self._scaled
+            return (self.index.core, None) if self.index.metric == "dot" and self._unit else self._scaled
         if metric not in self._copies:  # of an index that compares otherwise
             faiss = faiss_module()
             copy = faiss.IndexFlat(self.index.dim, faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT)

@@ -10,7 +10,7 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, StoreError
 from embridge.stores._faiss_ids import IdFile
-from embridge.stores._faiss_index import as_read, faiss_module, flat_index, in_one_line
+from embridge.stores._faiss_index import as_read, faiss_module, in_one_line
 from embridge.stores._faiss_rows import FaissRows
 
 __all__ = ["Changed", "with_rows", "without_rows"]
@@ -31,9 +31,12 @@ def with_rows(held: FaissRows, rows: Embeddings) -> Changed:
     ids, numbers = _numbered(held, [rows.ids[i] for i in new])
     vectors = np.ascontiguousarray(rows.vectors)
     if held.index.flat:
-        matrix = np.concatenate([held.vectors(slice(None)), vectors[new]])
-        matrix[replaced] = vectors[old]
-        return _flat(held, matrix, np.concatenate([held.index.numbers, numbers])), ids
+        matrix = held.vectors(slice(None))
+        if len(old):
+            matrix = np.array(matrix)
+            matrix[replaced] = vectors[old]
+        added = vectors[new] if len(old) else vectors
+        return _flat(held, [(matrix, held.index.numbers), (added, numbers)]), ids
     if not held.index.root.is_trained:
         raise StoreError(f"{held.what} is not trained: FAISS can add no rows to it. Train it on your vectors first")
     if len(old) and not held.index.mapped:
@@ -61,7 +64,7 @@ def without_rows(held: FaissRows, ids: Collection[str]) -> Changed:
     kept = np.delete(np.arange(len(held)), rows)
     left = None if held.index.mapped else IdFile([held.texts[row] for row in kept.tolist()], held.whole)
     if held.index.flat:
-        return _flat(held, held.vectors(kept), held.index.numbers[kept]), left
+        return _flat(held, [(held.vectors(kept), held.index.numbers[kept])]), left
     return _without(held, rows), left
 
 
@@ -99,11 +102,18 @@ def _not_whole(held: FaissRows, new: list[str]) -> InvalidInput:
     return InvalidInput(f"{held.what}: ids are whole numbers of 64 bits there, came {odd!r:.60}")
 
 
-def _flat(held: FaissRows, matrix: np.ndarray, numbers: np.ndarray) -> Any:
-    index = held.index
-    if index.core is index.root:
-        return flat_index(matrix, index.dim, index.core.metric_type)
-    return flat_index(matrix, index.dim, index.core.metric_type, numbers, map_kind=type(index.root).__name__)
+def _flat(held: FaissRows, parts: list[tuple[np.ndarray, np.ndarray]]) -> Any:
+    """A flat index of rows and their numbers, of the same kind."""
+    faiss, index = faiss_module(), held.index
+    root = faiss.IndexFlat(index.dim, index.core.metric_type)
+    if index.core is not index.root:
+        root = getattr(faiss, type(index.root).__name__)(root)
+    for vectors, numbers in parts:
+        if len(vectors) and index.core is index.root:
+            root.add(vectors)
+        elif len(vectors):
+            root.add_with_ids(vectors, np.ascontiguousarray(numbers))
+    return root
 
 
 def _copy(held: FaissRows) -> Any:
