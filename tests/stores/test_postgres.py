@@ -266,6 +266,24 @@ def test_two_clients_that_begin_at_once(make):
     assert [stores[0].count(space) for space in spaces] == [40] * 6
 
 
+def test_writers_of_the_same_rows_do_not_lock_each_other_out(make):
+    store, every = make(SPACE), rows(300)
+    table = store.declaration(SPACE).place.table
+
+    def write(number):
+        mine, order = make(table=table), np.random.default_rng(number)
+        for _ in range(6):
+            some = every.take(order.permutation(300)[:200])
+            vectors = np.full((200, 3), number + 1, np.float32)
+            mine.upsert(some.with_vectors(vectors, SPACE), {"number": [number + 1] * 200})
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(3)))
+    [part] = store.scan(SPACE, rows=400)
+    assert len(part) == 300
+    assert part.vectors[:, 0].tolist() == store.payload(SPACE, part.ids)["number"]
+
+
 @pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_whole_writes(postgres_server, database, make):
     store, many = make(SPACE), rows(50_000)

@@ -23,6 +23,7 @@ _CONNECT_SECONDS = 10
 _RESTART_SECONDS = 15.0  # how long a server that was there may be away
 _PAUSE_SECONDS = 0.1
 _IDLE = 4
+_ATTEMPTS = 5
 _LOST = ("08", "57P01", "57P02", "57P03")
 _POOLED = ("26000", "42P05")  # a pooler that knows no prepared statements
 _AGAIN = ("40001", "40P01")  # a serialisation failure, a deadlock
@@ -62,14 +63,14 @@ class Sessions:
 
         Raises `StoreError`, or `InvalidInput` where a value was refused. Work that must not be done twice says so.
         """
-        for attempt in (1, 2, 3):
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
                 with self.borrowed() as connection:
                     return work(connection)
             except UnicodeDecodeError as error:
                 raise StoreError(f"{self.url}: {what}: the database holds bytes that are no UTF-8: {error}") from error
             except self.psycopg.Error as error:
-                if attempt == 3 or not again or not self.worth_repeating(error):
+                if attempt == _ATTEMPTS or not again or not self.worth_repeating(error):
                     raise self.explained(error, what) from error
         raise AssertionError("unreachable")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,18 +71,29 @@ def merged(connection: Any, sessions: Sessions, engine: Engine, write: Write) ->
     sent = [f"{id_type(write.id)}[]", f"{engine.type(write.vector.type)}[]", *(f"{name}[]" for name in types)]
     oids = [ARRAY_ITEMS[id_type(write.id)], engine.oids[write.vector.type][0], *(ARRAY_ITEMS[name] for name in types)]
     update, insert = _statements(write, sent)
+    id = f"t.{quoted(write.id.name)}"  # all writers lock rows in one order, and so do not lock each other out
+    lock = f"SELECT FROM {write.relation.sql} AS t WHERE {id} = ANY(%s::{sent[0]}) ORDER BY {id} FOR NO KEY UPDATE"
     step, there = max(1, min(_ROWS, _BYTES // (4 * write.rows.space.dim))), 0
+    if len(write.rows) > step:
+        write = _in_order(write)
     with connection.transaction():
         if write.id.name not in write.relation.unique:  # or two writers of one new id would both add it
             connection.execute(f"LOCK TABLE {write.relation.sql} IN SHARE ROW EXCLUSIVE MODE", ())
         for start in range(0, len(write.rows), step):
             columns = _fields(write, start, step, types)
             values = [sessions.wire(array(items, oid)) for items, oid in zip(columns, oids, strict=True)]
+            connection.execute(lock, values[:1])
             changed = connection.execute(update, values).rowcount
             if changed < len(columns[0]):
                 connection.execute(insert, values)
             there += changed
     return there
+
+
+def _in_order(write: Write) -> Write:
+    order = sorted(range(len(write.rows)), key=write.rows.ids.__getitem__)
+    payload = {name: [values[row] for row in order] for name, values in write.payload.items()}
+    return replace(write, rows=write.rows.take(order), payload=payload)
 
 
 def _fields(write: Write, start: int, rows: int, types: Sequence[str]) -> list[list[bytes]]:
