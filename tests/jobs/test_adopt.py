@@ -16,10 +16,12 @@ from typer.testing import CliRunner
 from embridge.cli import app
 from embridge.datasets import glyph_models, glyphs
 from embridge.encoders import load
-from embridge.errors import StoreError
+from embridge.errors import InvalidInput, StoreError
+from embridge.items import ItemSource
 from embridge.jobs._claim_check import Compared, judge
 from embridge.jobs._mixing import suspected_mixing
 from embridge.jobs._places import find_place
+from embridge.jobs.adopt import _encoded
 from embridge.space import Space
 from embridge.stores import Place, Table, open_store
 from embridge.stores.places import VectorColumn
@@ -222,6 +224,23 @@ def test_options_that_do_not_fit_are_refused(table_of, vectors):
     ):
         done = run("adopt", url, *options)
         assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+
+
+class Picky:
+    """An encoder of numbers of letters that refuses one text."""
+
+    def encode(self, items, *, modality):
+        if "bad" in items:
+            raise InvalidInput("no such word")
+        return np.array([[len(item)] for item in items], np.float32)
+
+
+def test_an_item_that_the_model_cannot_use_is_missing():
+    missing = {}
+    rows = list(_encoded(Picky(), ItemSource("text", "title"), ("a", "b", "c"), ["x", "bad", "yy"], missing))
+    assert [(name, vector.tolist()) for name, _, vector in rows] == [("a", [1.0]), ("c", [2.0])]
+    assert list(_encoded(Picky(), ItemSource("text", "title"), ("d",), ["bad"], missing)) == []
+    assert missing == dict.fromkeys("bd", "the model cannot use it: no such word")
 
 
 def test_lengths_count_where_the_metric_has_them():

@@ -26,7 +26,8 @@ from embridge.stores.documents import MemoryDocuments
 
 __all__ = ["AdoptionCheck", "adopt_index"]
 
-_CHUNK_ROWS, _BATCH_ROWS, _DRAWN = 16_384, 32, 4
+_CHUNK_ROWS, _DRAWN = 16_384, 4
+_BATCH_ROWS = {"text": 256, "image": 32}  # images are decoded, and so many are in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +158,9 @@ def _agreement(
     items: list[Any] = []
     encoded: list[np.ndarray] = []
     missing: dict[str, str] = {}
-    for start in range(0, len(ids), _BATCH_ROWS):
-        batch = ids[start : start + min(_BATCH_ROWS, check.sample - len(places))].tolist()
+    at_once = _BATCH_ROWS[claim.items.modality]
+    for start in range(0, len(ids), at_once):
+        batch = ids[start : start + min(at_once, check.sample - len(places))].tolist()
         if not batch:
             break
         found = read_items(claim.items, store, encoder.space, batch)
@@ -186,9 +188,10 @@ def _encoded(
     try:
         yield from zip(ids, items, encoder.encode(items, modality=source.modality), strict=True)
         return
-    except InvalidInput:
+    except InvalidInput as error:
         if len(items) == 1:
-            raise
+            missing[ids[0]] = f"the model cannot use it: {error}"
+            return
     for name, item in zip(ids, items, strict=True):
         try:
             yield name, item, encoder.encode([item], modality=source.modality)[0]
