@@ -130,7 +130,7 @@ def test_the_page_about_xbt_runs_whole(tmp_path, monkeypatch):
 def test_the_page_about_one_url_runs_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names, commands = run_whole(FROM_STORE)
-    assert commands == 5
+    assert commands == 6
     assert "7" in names["hits"].ids[0]
     cells = load_summary("report.json").headline()["cells"][""]
     assert cells["new/old"]["recall_at_10"] > 2 * cells["naive"]["recall_at_10"]
