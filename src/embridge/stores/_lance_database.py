@@ -12,7 +12,7 @@ from embridge.errors import InvalidInput, StoreError, require
 from embridge.space import Space
 from embridge.stores._lance_adopt import described
 from embridge.stores._lance_columns import SPACE_KEY, schema_of
-from embridge.stores._lance_documents import DOCUMENTS
+from embridge.stores._lance_documents import DOCUMENTS, made_once
 from embridge.stores._lance_rows import Source
 from embridge.stores.documents import Documents, declarations
 from embridge.stores.places import Declaration, Place, Table
@@ -99,7 +99,7 @@ class LanceDatabase:
 
     def add(self, space: Space) -> None:
         """Make an empty table for a space, if it is not there."""
-        self.connection.create_table(self._prefix + space.id, schema=schema_of(space), exist_ok=True)
+        made_once(self.connection, self._prefix + space.id, schema_of(space).empty_table())
 
     def require_any(self, sources: dict[Space, Source]) -> None:
         """Refuse to be a store where there is nothing that could be one."""

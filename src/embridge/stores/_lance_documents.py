@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, final
 
 from embridge.errors import StoreError, require
-from embridge.stores.documents import Document
+from embridge.stores.documents import Document, locked
 
-__all__ = ["DOCUMENTS", "LanceDocuments"]
+__all__ = ["DOCUMENTS", "LanceDocuments", "made_once"]
 
 DOCUMENTS = "embridge_documents"
 _ATTEMPTS = 100
@@ -56,12 +58,23 @@ class LanceDocuments:
         """The table, made here or by another process at the same moment."""
         pa = require("pyarrow", extra="lancedb")
         first = pa.table({"version": pa.array([0], pa.int64()), "documents": ["{}"]})
+        return made_once(self._database, DOCUMENTS, first)
+
+
+def made_once(database: Any, name: str, rows: Any) -> Any:
+    """A table that is there, or is made of these rows.
+
+    Of two that make a table at the same moment, LanceDB may let the later one overwrite the other. So in a folder, a lock
+    keeps them apart; in object storage there is none, and tables are to be made by one process.
+    """
+    folder = Path(database.uri)
+    with locked(folder / DOCUMENTS) if folder.is_dir() else nullcontext():
         try:
-            return self._database.create_table(DOCUMENTS, first)
+            return database.create_table(name, rows)
         except ValueError as error:
             if "already exists" not in str(error):
                 raise
-            return self._database.open_table(DOCUMENTS)
+            return database.open_table(name)
 
 
 def _row(table: Any) -> tuple[int, dict[str, Any]]:

@@ -97,7 +97,7 @@ class FileDocuments:
         return self._all().get(name)
 
     def swap(self, name: str, expected: Document | None, new: Document) -> bool:
-        with _locked(self.path):
+        with locked(self.path):
             documents = self._all()
             if documents.get(name) != expected:
                 return False
@@ -125,7 +125,8 @@ class FileDocuments:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock beside a path, which keeps the processes of one machine apart."""
     try:
         with path.with_name(path.name + ".lock").open("a+b") as handle:
             _lock(handle)
