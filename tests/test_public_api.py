@@ -264,7 +264,7 @@ PUBLIC = {
     "embridge.rollout.gallery": "Answer Gallery",
     "embridge.rollout.journal": "Entry current_state entries record_move",
     "embridge.rollout.lease": "Lease",
-    "embridge.rollout.moves": "backfill bridge complete drop_old pause prepare_again resume roll_back shadow",
+    "embridge.rollout.moves": "backfill bridge complete drop_old keep_old pause prepare_again resume roll_back shadow",
     "embridge.rollout.order": "by_class_distance by_cluster_distance by_frequency by_uncertainty in_random_order",
     "embridge.rollout.plan": "Plan read_plan write_plan",
     "embridge.rollout.state": "Phase RolloutState Serving Writes serving writes",

@@ -18,6 +18,7 @@ __all__ = ["Backfill", "BackfillLimits", "BackfillResult", "Source"]
 
 _OPEN = "backfill"
 _PASSES = 20
+_PAGE_ROWS = 10_000  # of the work list; some databases read all ids for a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class Backfill:
         for _ in range(_PASSES):
             after, found = None, False
             while (size := _size(limits, tally)) and (
-                names := self.store.missing(self.new, self.old, after=after, limit=size)
+                names := self.store.missing(self.new, self.old, after=after, limit=max(size, _PAGE_ROWS))
             ):
                 after = names[-1]
                 for batch in _parts([name for name in names if name not in tally.failed], limits, tally):

@@ -13,6 +13,7 @@ __all__ = [
     "bridge",
     "complete",
     "drop_old",
+    "keep_old",
     "pause",
     "prepare_again",
     "resume",
@@ -234,6 +235,29 @@ def drop_old(state: RolloutState) -> RolloutState:
     """
     _require(state, ("complete",), "drop the old rows")
     return _next(state, old_dropped=True)
+
+
+def keep_old(state: RolloutState) -> RolloutState:
+    """Take `drop_old` back, where the store refused to drop the rows.
+
+    Args:
+        state: Complete, with the old rows dropped in name alone.
+
+    Returns:
+        The next state.
+
+    Raises:
+        InvalidInput: The move does not fit the state.
+
+    Examples:
+        >>> from embridge import Space
+        >>> state = RolloutState(Space("mini", "1", 2), Space("mini", "2", 2), "upgrade", "a1b2", phase="complete", canary=1.0)
+        >>> keep_old(drop_old(state)).old_dropped
+        False
+    """
+    if not state.old_dropped:
+        raise InvalidInput(f"keep the old rows: nothing was dropped, the rollout is {state.phase}")
+    return _next(state, old_dropped=False)
 
 
 def _require(state: RolloutState, phases: tuple[Phase, ...], move: str) -> None:

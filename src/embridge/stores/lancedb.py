@@ -135,9 +135,9 @@ class LanceStore:
     def drop_space(self, space: Space) -> None:
         source = self._source(space, "drop_space")
         if source.declaration.adopted:
-            raise StoreError(
-                f"{space} was adopted: forget takes that back, and to delete its vectors is up to their owner"
-            )
+            self._declare(lambda held: {one: held[one] for one in held if one != space})
+            self._asked(lambda: ended(lambda: source.table.drop_columns([source.place.vector])))
+            return
         self._asked(lambda: ended(lambda: self._database.connection.drop_table(source.place.table)))
         del self._sources[space]
 

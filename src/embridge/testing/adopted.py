@@ -239,3 +239,15 @@ def _check_writing(table: ForeignTable, ids: Sequence[Any]) -> None:
         expect_equal(_COLUMNS["title"][0], store.column(space, names[:1], "title")[0], "a column of that row")
     store.delete(names[1:3])
     expect_equal(_ROWS - 2, table.open(None).count(space), "count after deleting two rows")
+    store.add_space(new)
+    store.upsert(rows.take([0, 5]), None if payload is None else {name: values[:2] for name, values in payload.items()})
+    try:
+        store.drop_space(space)
+    except StoreError:  # not every database can take vectors out of a table
+        expect_equal({space, new}, set(table.open(None).spaces()), "spaces after a refusal to drop one")
+        expect_equal(_ROWS - 2, store.count(space), "count after a refusal to drop the space")
+        return
+    alone = table.open(None)
+    expect_equal([new], alone.spaces(), "spaces after the adopted vectors were dropped")
+    expect_equal((names[5],), alone.search(rows.take([5]), 1).ids[0], "search after the adopted vectors were dropped")
+    expect_equal(2, alone.count(new), "count of the new space after the adopted vectors were dropped")

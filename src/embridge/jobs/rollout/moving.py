@@ -69,7 +69,12 @@ def drop_old_rows(settings: Path | str) -> RolloutState:
         state = opened.state
         if state is None or not state.old_dropped:
             state = moved(opened, "drop the old rows", moves.drop_old)
-        opened.store.drop_space(opened.old)
+        try:
+            opened.store.drop_space(opened.old)
+        except StoreError:
+            if opened.old in opened.store.spaces():  # nothing was dropped, so the way back stays open
+                moved(opened, "keep the old rows", moves.keep_old)
+            raise
         return state
 
 
