@@ -100,11 +100,9 @@ def test_a_killed_rollout_goes_on_to_the_same_end(made, tmp_path):
     for change in draw.choice(total, min(KILLS, total), replace=False).tolist():
         there(made, folder)
         assert killed(work, folder, change), change
-        _lease_ends(folder)
         expect_whole(folder)
         if draw.random() < 0.5:
             killed(work, folder, int(draw.integers(total)))
-            _lease_ends(folder)
             expect_whole(folder)
         if draw.random() < 0.3 and open_rollout(folder / "rollout.yaml").state is not None:
             assert change_phase(folder / "rollout.yaml", "rollback").phase == "rolled back"
@@ -117,11 +115,3 @@ def test_a_killed_rollout_goes_on_to_the_same_end(made, tmp_path):
 def _spaces(folder: Path):
     opened = open_rollout(folder / "rollout.yaml")
     return opened.new, opened.old
-
-
-def _lease_ends(folder: Path):
-    """Time passes: whoever was killed holds the lease no longer."""
-    documents = open_rollout(folder / "rollout.yaml").store.documents
-    found = documents.read("lease")
-    if found is not None:
-        assert documents.swap("lease", found, found | {"until_seconds": 0.0})

@@ -1,7 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 
 from embridge.errors import StoreError
-from embridge.rollout.lease import Lease
+from embridge.rollout.lease import Lease, this_process
 from embridge.stores.documents import FileDocuments, MemoryDocuments
 
 
@@ -64,3 +67,18 @@ def test_a_clock_that_went_back_keeps_nobody_out_for_ever(documents):
         clock.now -= 500
         assert lease.renew()
         assert documents.read("lease")["until_seconds"] <= 1_060
+
+
+def test_a_process_of_this_machine_that_has_ended_holds_it_no_longer(documents):
+    clock = Clock()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = this_process().rpartition(":")[0]
+    for holder, free in ((f"{host}:{ended.pid}", True), (f"elsewhere:{ended.pid}", False), (this_process(), False)):
+        assert documents.swap("lease", documents.read("lease"), {"holder": holder, "until_seconds": 1_060.0})
+        if free:
+            with Lease(documents, "a", 60, clock):
+                pass
+        else:
+            with pytest.raises(StoreError, match=f"{holder} runs this rollout"), Lease(documents, "a", 60, clock):
+                raise AssertionError("two hold it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from typing import Any
 from embridge.errors import StoreError
 from embridge.stores.documents import Documents
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "this_process"]
 
 _NAME = "lease"
 
@@ -24,7 +26,7 @@ class Lease:
 
     Attributes:
         documents: Of the store.
-        holder: A name of the controller, unique to its process.
+        holder: A name of the controller, unique to its process, as `this_process` gives it.
         seconds: For how long it holds without being renewed.
         clock: Gives Unix time.
 
@@ -45,7 +47,7 @@ class Lease:
     def __enter__(self) -> Lease:
         """Take it; raises `StoreError` where another holds it."""
         found = self.documents.read(_NAME)
-        if found and found["holder"] and found["until_seconds"] > self.clock():
+        if found and found["holder"] and found["until_seconds"] > self.clock() and not _is_gone(found["holder"]):
             left = found["until_seconds"] - self.clock()
             raise StoreError(
                 f"{found['holder']} runs this rollout, and holds it for {left:.0f} more seconds; wait until it ends, or "
@@ -72,3 +74,30 @@ class Lease:
             return False
         self._written = new
         return True
+
+
+def this_process() -> str:
+    """A name of this process, to tell controllers apart.
+
+    Returns:
+        Host and process id.
+
+    Examples:
+        >>> this_process().endswith(str(os.getpid()))
+        True
+    """
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _is_gone(holder: str) -> bool:
+    """Whether the holder was a process of this machine, and has ended; it fell silent for good then."""
+    host, _, number = holder.rpartition(":")
+    if host != socket.gethostname() or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -12,13 +12,13 @@ from typing import Any
 
 from embridge.errors import InvalidInput
 from embridge.jobs.rollout.moving import moved
-from embridge.jobs.rollout.opened import OpenRollout, open_rollout, this_process
+from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.jobs.rollout.planning import require_same_plan
 from embridge.progress import Progress, silent
 from embridge.rollout import moves
 from embridge.rollout.backfill import BackfillResult
 from embridge.rollout.journal import record_move
-from embridge.rollout.lease import Lease
+from embridge.rollout.lease import Lease, this_process
 from embridge.rollout.plan import read_plan
 from embridge.rollout.state import RolloutState
 

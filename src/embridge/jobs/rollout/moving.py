@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from embridge.errors import StoreError
-from embridge.jobs.rollout.opened import OpenRollout, open_rollout, this_process
+from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.rollout import moves
 from embridge.rollout.journal import record_move
+from embridge.rollout.lease import this_process
 from embridge.rollout.state import RolloutState
 
 __all__ = ["change_phase", "drop_old_rows", "moved"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ from embridge.settings.rollout import RolloutSettings, load_rollout_settings
 from embridge.space import Space
 from embridge.stores import Store, open_store, parse_url
 
-__all__ = ["OpenRollout", "open_rollout", "this_process"]
+__all__ = ["OpenRollout", "open_rollout"]
 
 _ID_PAGE = 10_000
 
@@ -190,16 +188,3 @@ def open_rollout(path: Path | str) -> OpenRollout:
     return OpenRollout(
         Path(path), settings, store, upgrade, fingerprint(settings.upgrade), upgrade.old_space, upgrade.head.target
     )
-
-
-def this_process() -> str:
-    """A name of this process, to tell controllers apart.
-
-    Returns:
-        Host and process id.
-
-    Examples:
-        >>> this_process().endswith(str(os.getpid()))
-        True
-    """
-    return f"{socket.gethostname()}:{os.getpid()}"
