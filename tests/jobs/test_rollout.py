@@ -97,8 +97,13 @@ def test_a_store_goes_along_a_plan_and_back(project):
     assert old_bytes(project) == before
     whole = gallery.search(NAMES[:20], 1)
     assert (whole.served, [ids[0] for ids in whole.hits.ids]) == ("new", NAMES[:20])
-    dropped = drop_old_rows(settings)
-    assert dropped.old_dropped
+    late = opened.store.fetch(opened.old, NAMES[:1])
+    opened.store.upsert(Embeddings(("late",), late.vectors, late.space), {"title": NAMES[:1]})
+    with pytest.raises(InvalidInput, match="row 'late' and perhaps others have no new vector, and would be lost"):
+        drop_old_rows(settings)
+    assert apply_plan(project / "plan.json").result.rows == 1
+    assert drop_old_rows(settings).old_dropped
+    assert drop_old_rows(settings).old_dropped
     moves = [one.move for one in entries(opened.store.documents)]
     assert moves[:3] == ["prepare", "bridge", "backfill"]
     assert moves[-2:] == ["complete", "drop the old rows"]
@@ -135,6 +140,11 @@ def test_a_pause_holds_until_it_is_applied_again(project):
     apply_plan(project / "plan.json", until="0.1")
     assert change_phase(project / "rollout.yaml", "pause").paused
     assert change_phase(project / "rollout.yaml", "resume").paused is False
+    settings = project / "rollout.yaml"
+    settings.write_text(settings.read_text() + "canary: 0.2\n")
+    planned(project)
+    applied = apply_plan(project / "plan.json", until="0.1")
+    assert (applied.state.phase, applied.state.canary) == ("backfilling", 0.2)
     with pytest.raises(InvalidInput, match="--until is bridged, complete, or a share"):
         apply_plan(project / "plan.json", until="half")
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numbers_encoder import NumbersEncoder
+from PIL import Image
 
 from embridge.embeddings import Embeddings
 from embridge.errors import GateRefused, InvalidInput, StoreError
@@ -117,6 +118,44 @@ def test_a_spend_cap_stops_before_it_is_passed():
     ):
         world.backfill().run(limits=limits)
     assert len(world.new_vectors()) == 6
+    with pytest.raises(GateRefused, match=r"6 were encoded for 3"):
+        world.backfill().run(limits=limits)
+    assert world.backfill().run(limits=BackfillLimits(price=0.5, spend_cap=5)).rows == 4
+
+
+def test_a_row_that_was_deleted_before_a_kill_does_not_come_back():
+    world = World(3)
+
+    def killed(ids):
+        if len(world.new_vectors()) == 3:
+            raise Killed
+        return world.source(ids)
+
+    world.meanwhile = {"item 1": lambda: world.store.delete(["item 1"])}
+    with pytest.raises(Killed):
+        Backfill(world.store, OLD, NEW, killed, world.encode).run()
+    assert "item 1" in world.new_vectors()
+    world.backfill().run()
+    world.expect_whole()
+
+
+@pytest.mark.parametrize(
+    "content", [bytes, lambda text: Image.new("L", (1, 1), int(text[0])), lambda text: np.array([int(text[0])])]
+)
+def test_an_image_that_changes_while_it_is_encoded_is_encoded_again(content):
+    world = World(2)
+
+    def source(ids):
+        texts, missing = world.source(ids)
+        return {name: content(text.encode() if content is bytes else text) for name, text in texts.items()}, missing
+
+    def encode(ids, items):
+        return world.encode(ids, [world.texts()[name] for name in ids])
+
+    world.meanwhile = {"item 1": lambda: world.write("item 1", "7 7 7")}
+    result = Backfill(world.store, OLD, NEW, source, encode).run()
+    assert (result.rows, result.encoded) == (2, 3)
+    world.expect_whole()
 
 
 def test_a_pause_comes_between_batches():

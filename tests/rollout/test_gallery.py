@@ -126,6 +126,38 @@ def test_a_move_is_followed_in_time_and_by_a_reader_whose_rows_are_gone(store):
     assert opened.search(["-1 0 0"], 1, client="old").hits.ids == (("west",),)
 
 
+def test_a_write_that_a_move_overtakes_has_both_rows(store):
+    class Overtaken(NumbersEncoder):
+        def encode(self, *items, **how):
+            if current_state(store.documents).phase == "prepared":
+                go(store, lambda state: moves.bridge(state, 1.0))
+            return super().encode(*items, **how)
+
+    opened = gallery(store, follow_seconds=3_600)
+    opened.old = Overtaken(OLD)
+    opened.write(["west"], ["-1 0 0"], {"kind": ["a"]})
+    assert store.fetch(NEW, ["west"]).vectors.tolist() == [[-1, 0, 0]]
+
+
+def test_the_old_row_is_written_first_so_that_a_backfill_sees_the_change(store, monkeypatch):
+    go(store, lambda state: moves.bridge(state, 1.0))
+    spaces, write = [], MemoryStore.upsert
+    monkeypatch.setattr(
+        MemoryStore, "upsert", lambda self, rows, *more: (spaces.append(rows.space), write(self, rows, *more))[1]
+    )
+    gallery(store).write(["west"], ["-1 0 0"], {"kind": ["a"]})
+    assert spaces == [OLD, NEW]
+
+
+def test_an_open_gallery_refuses_the_rollout_of_another_upgrade(store):
+    opened = gallery(store)
+    other = RolloutState(OLD, Space("maxi", "2", 3, "dot"), "upgrade", "b2")
+    go(store, moves.roll_back)
+    go(store, lambda state: moves.prepare_again(state, other))
+    with pytest.raises(SpaceMismatch, match="the rollout of this store is of maxi@2"):
+        opened.search(["0 1 0"], 1)
+
+
 def test_readers_of_many_threads_are_answered_at_every_move(store):
     opened, answers, errors = gallery(store, follow_seconds=0.001), [], []
     over = []

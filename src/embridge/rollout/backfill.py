@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from embridge.embeddings import Embeddings
 from embridge.errors import GateRefused, InvalidInput, StoreError
 from embridge.progress import Progress, silent
@@ -30,7 +32,7 @@ class BackfillLimits:
         rows_per_second: At most; None for as many as go.
         most_rows: Rows after which it ends; None for all.
         price: Of an item, in whatever currency; 0 where nothing is paid.
-        spend_cap: It stops before more than this is spent; None for no cap.
+        spend_cap: It stops before more than this is spent, runs before this one included; None for no cap.
 
     Raises:
         InvalidInput: A value is out of range.
@@ -88,6 +90,7 @@ Source = Callable[[Sequence[str]], tuple[Mapping[str, object], Mapping[str, str]
 class _Tally:
     rows: int = 0
     encoded: int = 0
+    before: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     noted: dict[str, Any] | None = None
 
@@ -149,7 +152,7 @@ class Backfill:
         Raises:
             GateRefused: The next batch would pass the spend cap; what was written stays.
         """
-        limits, tally = limits or BackfillLimits(), _Tally(noted=self.store.documents.read(_OPEN))
+        limits, tally = limits or BackfillLimits(), self._tally()
         total, began = self.store.count(self.old), time.monotonic()
         for batch in self._batches(order, limits, tally):
             if not goes_on():
@@ -162,10 +165,18 @@ class Backfill:
         ended = "limit" if limits.most_rows is not None and tally.rows >= limits.most_rows else "done"
         return _result(tally, limits, ended)
 
+    def _tally(self) -> _Tally:
+        noted = self.store.documents.read(_OPEN)
+        return _Tally(before=(noted or {}).get("encoded", {}).get(self.new.id, 0), noted=noted)
+
     def _batches(self, order: Iterable[str], limits: BackfillLimits, tally: _Tally) -> Iterator[list[str]]:
         """What is missing, in order, until nothing is: rows that others write meanwhile too."""
         open_ids = (tally.noted or {}).get("ids", [])
-        yield from _parts(list(self.store.fetch(self.old, open_ids).ids), limits, tally)
+        kept = list(self.store.fetch(self.old, open_ids).ids)
+        self.store.delete(
+            sorted(set(open_ids).difference(there))
+        )  # deleted while they were encoded, and written all the same
+        yield from _parts(kept, limits, tally)
         ordered = iter(order)
         while (size := _size(limits, tally)) and (names := list(islice(ordered, size))):
             there = set(self.store.fetch(self.old, names).ids) - set(self.store.fetch(self.new, names).ids)
@@ -222,7 +233,7 @@ class Backfill:
 
     def _note(self, ids: Sequence[str], tally: _Tally) -> None:
         """Say of which rows a kill would leave open whether their items changed meanwhile."""
-        noted = {"ids": list(ids)}
+        noted = {"ids": list(ids), "encoded": {self.new.id: tally.before + tally.encoded + len(ids)}}
         if not self.store.documents.swap(_OPEN, tally.noted, noted):
             raise StoreError("another backfill runs in this store; stop one of the two")
         tally.noted = noted
@@ -241,10 +252,11 @@ def _parts(names: list[str], limits: BackfillLimits, tally: _Tally) -> Iterator[
 
 
 def _require_money(count: int, limits: BackfillLimits, tally: _Tally) -> None:
-    if limits.spend_cap is not None and (tally.encoded + count) * limits.price > limits.spend_cap:
+    encoded = tally.before + tally.encoded
+    if limits.spend_cap is not None and (encoded + count) * limits.price > limits.spend_cap:
         raise GateRefused(
             f"the next {count} items would cost more than the spend cap of {limits.spend_cap:g} "
-            f"({tally.encoded:,} were encoded for {tally.encoded * limits.price:g}); raise it to go on"
+            f"({encoded:,} were encoded for {encoded * limits.price:g}); raise it to go on"
         )
 
 
@@ -253,5 +265,7 @@ def _result(tally: _Tally, limits: BackfillLimits, ended: str) -> BackfillResult
 
 
 def _same(one: object, other: object) -> bool:
-    """Whether an item is what it was; items of kinds that do not compare are taken to be."""
-    return one is other or not isinstance(one, str | bytes) or one == other
+    """Whether an item is what it was; items of kinds that compare by identity alone are taken to be."""
+    if one is other or type(one).__eq__ is object.__eq__:
+        return True
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)  # type: ignore[arg-type]

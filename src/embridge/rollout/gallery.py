@@ -18,7 +18,7 @@ from embridge.nearest import Hits
 from embridge.query.merging import Merge
 from embridge.query.mixed import MixedSearch
 from embridge.rollout.journal import current_state
-from embridge.rollout.state import RolloutState, Serving, serving, writes
+from embridge.rollout.state import RolloutState, Serving, Writes, serving, writes
 from embridge.stores.base import Filter, Payload, Store
 
 __all__ = ["Answer", "Gallery"]
@@ -100,7 +100,7 @@ class Gallery:
         for encoder, space in sides:
             if encoder is not None and encoder.space != space:
                 raise SpaceMismatch(f"the upgrade is of {space}, and the model gives {encoder.space}")
-        self._require_upgrade(self.state(fresh=True))
+        self.state(fresh=True)
 
     def _require_upgrade(self, state: RolloutState) -> None:
         for stated, space in ((state.old, self.upgrade.old_space), (state.new, self.upgrade.head.target)):
@@ -118,6 +118,7 @@ class Gallery:
                     raise StoreError(
                         "no rollout has begun in this store; plan and apply one, or search the store itself"
                     )
+                self._require_upgrade(state)
                 self._state, self._read_at = state, time.monotonic()
             return self._state
 
@@ -174,7 +175,12 @@ class Gallery:
             InvalidInput: The model that the state needs is not at hand.
             SpaceMismatch: Vectors are of neither model.
         """
-        self._by_state(lambda state: self._write(state, tuple(ids), items, payload, modality))
+        write = partial(self._write, ids=tuple(ids), items=items, payload=payload, modality=modality)
+        asked = self._by_state(write)
+        if (
+            writes(self.state(fresh=True)).new and not asked.new
+        ):  # the rollout moved meanwhile; its backfill may be past these
+            self._by_state(write)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete items, with all their rows.
@@ -216,17 +222,18 @@ class Gallery:
         items: Sequence[object] | Embeddings,
         payload: Payload | None,
         modality: Modality,
-    ) -> None:
+    ) -> Writes:
         asked, given = writes(state), items.space if isinstance(items, Embeddings) else None
         rows: list[Embeddings] = []
-        if asked.new:  # first: a reader finds the item by its former content until then, and by this one from then on
-            rows.append(self.upgrade.head(self._vectors(items, "new", modality, "document", ids)))
         if asked.old and (given == self.upgrade.old_space or (given is None and self.old is not None)):
             rows.append(self._vectors(items, "old", modality, "document", ids))
         elif asked.old:
             rows.append(self.upgrade.to_index_space(self._vectors(items, "new", modality, "document", ids)))
+        if asked.new:  # last: a backfill that writes in between sees by the old row that the item changed
+            rows.append(self.upgrade.head(self._vectors(items, "new", modality, "document", ids)))
         for each in rows:
             self.store.upsert(each, payload)
+        return asked
 
     def _backfilled(self, ids: Sequence[str]) -> Collection[str]:
         """Of some ids, those that have a new row."""

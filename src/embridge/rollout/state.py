@@ -94,7 +94,7 @@ class Writes:
 
     Attributes:
         old: A vector of the old space: of the old model, or of the new one through the bridge, whichever wrote it.
-        new: A vector of the new space, where the new model is at hand; the backfill adds it otherwise.
+        new: A vector of the new space.
 
     Examples:
         >>> Writes(old=True, new=False).new

@@ -41,7 +41,7 @@ class RolloutSettings(Strict):
         'store'
     """
 
-    store: str
+    store: str = Field(repr=False)  # it may hold a password
     declarations: Path | None = None
     old: str | None = None
     upgrade: Path
@@ -91,15 +91,7 @@ def load_rollout_settings(path: Path | str) -> RolloutSettings:
     """
     settings = read_settings(path, RolloutSettings)
     require_files(settings, "upgrade", "log")
-    base = Path(path).resolve().parent
     if "folder" in settings.items:
-        settings = settings.model_copy(
-            update={"items": settings.items | {"folder": str(base / settings.items["folder"])}}
-        )
-    url = parse_url(settings.store)
-    if url.kind in ("lancedb", "qdrant", "chroma", "faiss") and not url.is_remote:
-        kind, head, rest = settings.store.partition(f"{url.kind}:")
-        rest = rest if head else kind
-        place = rest if Path(rest).is_absolute() else str(base / rest)
-        settings = settings.model_copy(update={"store": f"{url.kind}:{place}"})
+        folder = str(Path(path).resolve().parent / settings.items["folder"])
+        settings = settings.model_copy(update={"items": settings.items | {"folder": folder}})
     return settings

@@ -94,6 +94,8 @@ def _applied(opened: OpenRollout, share: float, to_the_end: bool, lease: Lease, 
     opened.store.add_space(opened.new)
     if state.phase in ("prepared", "shadow"):
         state = moved(opened, "bridge", lambda held: moves.bridge(held, opened.settings.canary))
+    elif state.phase in ("bridged", "backfilling") and state.canary != opened.settings.canary:
+        state = moved(opened, "canary", lambda held: moves.bridge(held, opened.settings.canary))
     if share == 0:
         return Applied(state, None)
     if state.phase == "bridged":

@@ -8,11 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from embridge.errors import StoreError
+from embridge.errors import InvalidInput, StoreError
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.rollout import moves
 from embridge.rollout.journal import record_move
-from embridge.rollout.lease import this_process
+from embridge.rollout.lease import Lease, this_process
 from embridge.rollout.state import RolloutState
 
 __all__ = ["change_phase", "drop_old_rows", "moved"]
@@ -58,25 +58,38 @@ def drop_old_rows(settings: Path | str) -> RolloutState:
         The state that it led to.
 
     Raises:
-        InvalidInput: The rollout is not complete.
-        StoreError: No rollout has begun, or the store does not drop these rows.
+        InvalidInput: The rollout is not complete, or rows have no new vector and would be lost.
+        StoreError: No rollout has begun, another controller runs it, or the store does not drop these rows.
 
     Examples:
         >>> drop_old_rows("nowhere.yaml")
         Traceback (most recent call last):
         embridge.errors.SettingsError: nowhere.yaml ...
     """
-    with closing(open_rollout(settings)) as opened:
+    with closing(open_rollout(settings)) as opened, Lease(opened.store.documents, this_process()):
         state = opened.state
         if state is None or not state.old_dropped:
+            _require_none_missing(opened, state)
             state = moved(opened, "drop the old rows", moves.drop_old)
         try:
-            opened.store.drop_space(opened.old)
+            if opened.old in opened.store.spaces():
+                opened.store.drop_space(opened.old)
         except StoreError:
             if opened.old in opened.store.spaces():  # nothing was dropped, so the way back stays open
                 moved(opened, "keep the old rows", moves.keep_old)
             raise
         return state
+
+
+def _require_none_missing(opened: OpenRollout, state: RolloutState | None) -> None:
+    """Refuse to drop rows that someone wrote since the rollout was complete, and that have no other vector."""
+    if state is not None and state.phase == "complete":
+        missing = opened.store.missing(opened.new, opened.old, limit=1)
+        if missing:
+            raise InvalidInput(
+                f"{opened.path}: row {missing[0]!r} and perhaps others have no new vector, and would be lost; call embridge "
+                "apply again, which encodes them"
+            )
 
 
 def moved(

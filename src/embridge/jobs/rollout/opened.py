@@ -176,6 +176,18 @@ def open_rollout(path: Path | str) -> OpenRollout:
             f"{settings.upgrade}: a rollout keeps old rows as they are, which needs a backward upgrade"
         )
     store = open_store(settings.store, declarations=settings.declarations)
+    try:
+        _require_space(store, settings, upgrade)
+    except BaseException:
+        store.close()
+        raise
+    return OpenRollout(
+        Path(path), settings, store, upgrade, fingerprint(settings.upgrade), upgrade.old_space, upgrade.head.target
+    )
+
+
+def _require_space(store: Store, settings: RolloutSettings, upgrade: Upgrade) -> None:
+    """Refuse a store without the rows that the upgrade searches, unless they were dropped at the end of its rollout."""
     held = [space for space in store.spaces() if settings.old in (None, space.id)]
     state = current_state(store.documents)
     ended = state is not None and state.old_dropped and state.old == upgrade.old_space
@@ -185,6 +197,3 @@ def open_rollout(path: Path | str) -> OpenRollout:
             f"{parse_url(settings.store)}: the upgrade searches rows of {upgrade.old_space}; the store holds: {names}. Adopt the "
             "table with the model that made its vectors (embridge adopt), or fit an upgrade for what it holds"
         )
-    return OpenRollout(
-        Path(path), settings, store, upgrade, fingerprint(settings.upgrade), upgrade.old_space, upgrade.head.target
-    )

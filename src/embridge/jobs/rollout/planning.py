@@ -62,7 +62,7 @@ def _planned(opened: OpenRollout, progress: Progress) -> Plan:
         layout=opened.layout,
         phase="prepared" if state is None else state.phase,
         rows=rows,
-        missing=rows - (opened.store.count(opened.new) if opened.new in opened.store.spaces() else 0),
+        missing=max(0, rows - (opened.store.count(opened.new) if opened.new in opened.store.spaces() else 0)),
         sampled=sampled,
         unreadable=unreadable,
         rows_per_second=rate,
