@@ -174,8 +174,8 @@ class Backfill:
         open_ids = (tally.noted or {}).get("ids", [])
         kept = list(self.store.fetch(self.old, open_ids).ids)
         self.store.delete(
-            sorted(set(open_ids).difference(there))
-        )  # deleted while they were encoded, and written all the same
+            sorted(set(open_ids).difference(kept))
+        )  # deleted before they were written, and a kill followed
         yield from _parts(kept, limits, tally)
         ordered = iter(order)
         while (size := _size(limits, tally)) and (names := list(islice(ordered, size))):
