@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -156,6 +158,21 @@ def test_an_image_that_changes_while_it_is_encoded_is_encoded_again(content):
     result = Backfill(world.store, OLD, NEW, source, encode).run()
     assert (result.rows, result.encoded) == (2, 3)
     world.expect_whole()
+
+
+def test_rows_of_their_own_get_the_payload_that_can_be_carried():
+    store = MemoryStore(OLD, NEW)
+    store.capabilities = replace(MemoryStore.capabilities, shared_rows=False)
+    store.upsert(Embeddings(("a",), np.ones((1, 2), np.float32), OLD), {"kind": ["x"]})
+    values, written, write = {"kind": ["x"], "my kind": ["y"], "price": [float("nan")]}, [], store.upsert
+    store.payload = lambda *_: values
+    store.upsert = lambda rows, payload: (written.append(payload), write(rows))
+    Backfill(store, OLD, NEW, lambda ids: (dict.fromkeys(ids, "t"), {}), encode_ones).run()
+    assert written == [{"kind": ["x"], "price": [None]}]
+
+
+def encode_ones(ids, items):
+    return Embeddings(tuple(ids), np.ones((len(items), 3), np.float32), NEW)
 
 
 def test_a_pause_comes_between_batches():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from embridge.embeddings import Embeddings
 from embridge.errors import GateRefused, InvalidInput, StoreError
 from embridge.progress import Progress, silent
 from embridge.space import Space
-from embridge.stores.base import Store
+from embridge.stores.base import Payload, Store
+from embridge.stores.checks import is_column_name
 
 __all__ = ["Backfill", "BackfillLimits", "BackfillResult", "Source"]
 
@@ -224,7 +226,7 @@ class Backfill:
             row_of = {name: row for row, name in enumerate(rows.ids)}
             rows = rows.take([row_of[name] for name in self.store.fetch(self.old, rows.ids).ids])
             try:
-                self.store.upsert(rows, self.store.payload(self.old, rows.ids))
+                self.store.upsert(rows, _carried(self.store.payload(self.old, rows.ids)))
             except InvalidInput:  # one was deleted since
                 if attempt + 1 < _PASSES:
                     continue
@@ -237,6 +239,15 @@ class Backfill:
         if not self.store.documents.swap(_OPEN, tally.noted, noted):
             raise StoreError("another backfill runs in this store; stop one of the two")
         tally.noted = noted
+
+
+def _carried(payload: Payload) -> Payload:
+    """What goes along of the payload of a table of others: plain names, and numbers that are finite."""
+
+    def value(one: Any) -> Any:
+        return None if isinstance(one, float) and not math.isfinite(one) else one
+
+    return {name: list(map(value, payload[name])) for name in payload if is_column_name(name)}
 
 
 def _size(limits: BackfillLimits, tally: _Tally) -> int:

@@ -11,6 +11,7 @@ from embridge.stores._columns import plain_column, require_text
 from embridge.stores.base import Payload
 
 __all__ = [
+    "is_column_name",
     "require_column",
     "require_held",
     "require_ids",
@@ -45,6 +46,22 @@ def require_held(spaces: Sequence[Space], space: Space, *, what: str) -> None:
     )
 
 
+def is_column_name(name: str) -> bool:
+    """Whether a payload column can be called so.
+
+    Args:
+        name: Such as a database of others has it.
+
+    Returns:
+        Whether it is a plain name that is not taken.
+
+    Examples:
+        >>> is_column_name("kind"), is_column_name("my kind"), is_column_name("id")
+        (True, False, False)
+    """
+    return name.isidentifier() and not name.startswith("_") and name not in ("id", "vector")
+
+
 def require_payload(payload: Payload | None, rows: int) -> dict[str, list[Any]]:
     """Payload columns as lists of Python's own values, each as long as the rows.
 
@@ -65,7 +82,7 @@ def require_payload(payload: Payload | None, rows: int) -> dict[str, list[Any]]:
     """
     columns = {name: list(values) for name, values in (payload or {}).items()}
     for name, values in columns.items():
-        if not name.isidentifier() or name.startswith("_") or name in ("id", "vector"):
+        if not is_column_name(name):
             raise InvalidInput(f"payload column {name!r}: use a plain name, not id, vector or one that begins with _")
         if len(values) != rows:
             raise InvalidInput(f"payload column {name!r} has {len(values)} values for {rows} rows")

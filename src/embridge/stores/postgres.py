@@ -102,7 +102,7 @@ class PostgresStore:
             adopt=True,
             shared_rows=True,
             atomic_switch=True,
-            foreign_writes="trigger",
+            foreign_writes="scan",
         )
 
     @property
