@@ -173,11 +173,11 @@ class Backfill:
 
     def _batches(self, order: Iterable[str], limits: BackfillLimits, tally: _Tally) -> Iterator[list[str]]:
         """What is missing, in order, until nothing is: rows that others write meanwhile too."""
-        open_ids = (tally.noted or {}).get("ids", [])
+        noted = tally.noted or {}
+        open_ids = noted.get("ids", []) if noted.get("old") == self.old.id else []
         kept = list(self.store.fetch(self.old, open_ids).ids)
-        self.store.delete(
-            sorted(set(open_ids).difference(kept))
-        )  # deleted before they were written, and a kill followed
+        gone = sorted(set(open_ids).difference(kept))
+        self.store.delete(gone)  # by someone else, before a killed run may have written them again
         yield from _parts(kept, limits, tally)
         ordered = iter(order)
         while (size := _size(limits, tally)) and (names := list(islice(ordered, size))):
@@ -235,7 +235,8 @@ class Backfill:
 
     def _note(self, ids: Sequence[str], tally: _Tally) -> None:
         """Say of which rows a kill would leave open whether their items changed meanwhile."""
-        noted = {"ids": list(ids), "encoded": {self.new.id: tally.before + tally.encoded + len(ids)}}
+        encoded = {self.new.id: tally.before + tally.encoded + len(ids)}
+        noted = {"old": self.old.id, "ids": list(ids), "encoded": encoded}
         if not self.store.documents.swap(_OPEN, tally.noted, noted):
             raise StoreError("another backfill runs in this store; stop one of the two")
         tally.noted = noted
