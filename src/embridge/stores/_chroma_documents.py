@@ -17,7 +17,7 @@ from embridge.stores._chroma_client import ChromaClient
 __all__ = ["ChromaDocuments", "is_document"]
 
 _MARK = "--embridge-doc"
-_NAME = re.compile(r".*--embridge-doc\.(?P<name>[A-Za-z0-9_]+)\.(?P<version>\d+)$", re.DOTALL)
+_NAME = re.compile(r".*--embridge-doc\.(?P<name>[A-Za-z0-9_-]+)\.(?P<version>\d+)$", re.DOTALL)
 _KEPT = 8  # versions that a slow writer may be behind
 _LONGEST = 400
 
@@ -37,13 +37,11 @@ class ChromaDocuments:
         self._prefix = f"{short}{_MARK}."
 
     def read(self, name: str) -> dict[str, Any] | None:
-        return self.all().get(name)
-
-    def all(self) -> dict[str, dict[str, Any]]:
-        """All documents by name, in one request."""
-        return {name: _read(versions[max(versions)]) for name, versions in self._versions().items()}
+        versions = self._versions().get(_written(name))
+        return None if versions is None else _read(versions[max(versions)])
 
     def swap(self, name: str, expected: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        name = _written(name)
         versions = self._versions().get(name, {})
         last = max(versions, default=0)
         if (_read(versions[last]) if versions else None) != expected:
@@ -61,12 +59,18 @@ class ChromaDocuments:
         return True
 
     def _versions(self) -> dict[str, dict[int, Any]]:
+        """The collections of all documents, in one request: by name, as it is written there, and version."""
         versions: dict[str, dict[int, Any]] = {}
         for collection in self._client.collections():
             match = _NAME.match(collection.name) if collection.name.startswith(self._prefix) else None
             if match:
                 versions.setdefault(match["name"], {})[int(match["version"])] = collection
         return versions
+
+
+def _written(name: str) -> str:
+    """A document's name in the letters that Chroma takes."""
+    return re.sub("[^A-Za-z0-9_]", lambda match: "".join(f"-{byte:02x}" for byte in match[0].encode()), name)
 
 
 def _read(collection: Any) -> dict[str, Any]:

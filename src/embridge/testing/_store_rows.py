@@ -172,6 +172,9 @@ def check_documents(store: Store, reopen: Reopen) -> None:
     expect(again.swap_state(first, second), "swap_state by another client: expected True, came False")
     expect(not store.swap_state(first, first | {"step": 3}), "swap_state from a state that is past: came True")
     expect_equal(second, store.read_state(), "the state that another client wrote")
+    name = "journal/000001"
+    expect(store.documents.swap(name, None, first), f"swap of the document {name}: expected True, came False")
+    expect_equal(first, again.documents.read(name), f"the document {name}")
     expect_refusal(
         SpaceMismatch, lambda: store.count(Space("nothing", "1", 2)), "a store whose only document is its state"
     )
