@@ -256,3 +256,12 @@ def test_zeros_have_no_cosine(store):
     nothing, found = store.search(zeros, 6).ids
     assert nothing == ()
     assert set(found) == set(some.ids) - {some.ids[2]}
+
+
+def test_damaged_documents_are_named_in_one_line(tmp_path):
+    store = LanceStore(tmp_path / "shop", create=True)
+    assert store.documents.swap("lease", None, {"holder": "me"})
+    for file in (tmp_path / "shop" / "embridge_documents.lance" / "data").iterdir():
+        file.write_bytes(b"no data")
+    with pytest.raises(StoreError, match="shop cannot be read: .*; restore it from a copy if it is damaged"):
+        store.documents.read("lease")

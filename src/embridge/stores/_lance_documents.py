@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, final
@@ -26,16 +27,24 @@ class LanceDocuments:
     Args:
         database: The connection; it has to see what others write.
         prefix: Of the names, to keep the documents of one table apart from those of another.
+        asked: Calls LanceDB, and gives its errors as one of ours.
     """
 
-    def __init__(self, database: Any, prefix: str) -> None:
-        self._database, self._prefix = database, prefix
+    def __init__(self, database: Any, prefix: str, asked: Callable[[Callable[[], Any]], Any]) -> None:
+        self._database, self._prefix, self._asked = database, prefix, asked
 
     def read(self, name: str) -> dict[str, Any] | None:
+        document: dict[str, Any] | None = self._asked(lambda: self._read(name))
+        return document
+
+    def swap(self, name: str, expected: Document | None, new: Document) -> bool:
+        return bool(self._asked(lambda: self._swapped(name, expected, new)))
+
+    def _read(self, name: str) -> dict[str, Any] | None:
         table = self._table()
         return None if table is None else _row(table)[1].get(self._prefix + name)
 
-    def swap(self, name: str, expected: Document | None, new: Document) -> bool:
+    def _swapped(self, name: str, expected: Document | None, new: Document) -> bool:
         name, table = self._prefix + name, self._table() or self._made()
         for _ in range(_ATTEMPTS):
             version, documents = _row(table)

@@ -86,7 +86,7 @@ class LanceStore:
     ) -> None:
         self._database = LanceDatabase(str(location), table, create=create)
         self._asked = self._database.asked
-        self.documents: Documents = documents or LanceDocuments(self._database.connection, f"{table}:")
+        self.documents: Documents = documents or LanceDocuments(self._database.connection, f"{table}:", self._asked)
         self._sources: dict[Space, Source] = {}
         self._asked(self._refresh, "cannot be opened as a LanceDB store")
         if not create:
@@ -236,10 +236,10 @@ class LanceStore:
         return self._asked(lambda: index_states(source.table, source.place.vector))
 
     def read_state(self) -> dict[str, Any] | None:
-        return self._asked(lambda: self.documents.read(STATE))
+        return self.documents.read(STATE)
 
     def swap_state(self, expected: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
-        return self._asked(lambda: self.documents.swap(STATE, expected, new))
+        return self.documents.swap(STATE, expected, new)
 
     def close(self) -> None:
         pass
