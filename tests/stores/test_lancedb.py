@@ -263,5 +263,5 @@ def test_damaged_documents_are_named_in_one_line(tmp_path):
     assert store.documents.swap("lease", None, {"holder": "me"})
     for file in (tmp_path / "shop" / "embridge_documents.lance" / "data").iterdir():
         file.write_bytes(b"no data")
-    with pytest.raises(StoreError, match="shop cannot be read: .*; restore it from a copy if it is damaged"):
+    with pytest.raises(StoreError, match=r"shop cannot be read: .*; restore it from a copy if it is damaged"):
         store.documents.read("lease")
