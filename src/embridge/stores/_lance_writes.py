@@ -1,4 +1,4 @@
-"""Writes of LanceDB: whole or not at all, also when interrupted, and refused where its float32 cannot follow."""
+"""Writes of LanceDB: whole or not at all, also when interrupted."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
 
-import numpy as np
-
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.stores._lance_columns import as_table, ready
 from embridge.stores._lance_rows import Source
 
-__all__ = ["ended", "require_measurable", "written"]
+__all__ = ["ended", "written"]
 
 _T = TypeVar("_T")
 _ATTEMPTS = 5
-_SHORTEST, _LONGEST = 1e-15, 1e15  # beyond, LanceDB's squared lengths leave float32
 
 
 def ended(write: Callable[[], _T]) -> _T:
@@ -51,17 +48,3 @@ def written(source: Source, rows: Embeddings, columns: dict[str, list[Any]]) -> 
             overtaken = "conflict" in str(error) or "already exists" in str(error)
             if not overtaken or attempt == _ATTEMPTS - 1:
                 raise
-
-
-def require_measurable(rows: Embeddings) -> None:
-    """Refuse vectors whose squared length LanceDB cannot compute; zeros are none of them."""
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows.vectors, rows.vectors, dtype=np.float64))
-    bad = lengths > _LONGEST
-    if rows.space.metric == "cosine":
-        bad |= (lengths > 0) & (lengths < _SHORTEST)
-    if bad.any():
-        row = int(bad.argmax())
-        raise InvalidInput(
-            f"{int(bad.sum())} vectors are too long or too short for LanceDB's float32, first {rows.ids[row]!r} of length "
-            f"{lengths[row]:g}; scale them, to length one where cosine compares them"
-        )

@@ -28,7 +28,8 @@ from embridge.stores._lance_filters import sql
 from embridge.stores._lance_reads import has_vector, ids_after, ids_in, ids_with_vector, parts_of, rows_among
 from embridge.stores._lance_rows import Source, rows_of, vector_type
 from embridge.stores._lance_search import Found, is_approximate, nearest, nearest_of_parts
-from embridge.stores._lance_writes import ended, require_measurable, written
+from embridge.stores._lance_writes import ended, written
+from embridge.stores._measurable import require_measurable
 from embridge.stores.base import SCAN_ROWS, Filter, Payload
 from embridge.stores.capabilities import Capabilities
 from embridge.stores.checks import (
@@ -166,7 +167,7 @@ class LanceStore:
         if len(rows) == 0:
             return
         require_ids(rows.ids)
-        require_measurable(rows)
+        require_measurable(rows, engine="LanceDB")
         what = f"did not take {len(rows)} rows, the earlier ones stand"
         self._asked(lambda: ended(lambda: written(source, rows, columns)), what)
 
@@ -200,7 +201,7 @@ class LanceStore:
         source = self._source(queries.space, "search")
         require_limit(k, what="search")
         if queries.space.metric == "l2":
-            require_measurable(queries)
+            require_measurable(queries, engine="LanceDB")
         kinds = self._asked(lambda: kinds_of_source(source)) if filter else {}
         for condition in filter:
             require_comparable(condition, kinds)
