@@ -253,9 +253,8 @@ def require_vectors(vectors: object, *, dim: int | None, what: str, read: Callab
         part = held[start : start + step]
         if read is not None:
             read(start + len(part))
-        if part.flags.c_contiguous and isfinite(np.vdot(part, part)):  # which overflows without a warning
-            continue
-        if not (np.isfinite(part.max(initial=0)) and np.isfinite(part.min(initial=0))):  # quicker than each number
+        whole = part.flags.c_contiguous and isfinite(np.vdot(part, part))  # which overflows without a warning
+        if not whole and not (np.isfinite(part.max(initial=0)) and np.isfinite(part.min(initial=0))):
             raise InvalidInput(f"{what}: {_not_finite(held, start, read)}; remove or re-encode them")
 
 
@@ -290,8 +289,9 @@ def _require_unique(ids: object) -> None:
             if not isinstance(name, str) or not name:
                 raise InvalidInput(f"ids: expected non-empty strings, came {name!r} in row {row}; use str(...)")
     if repeats := len(ids) - len(set(ids)):
-        name = Counter(ids).most_common(1)[0][0]
-        raise InvalidInput(f"ids: {repeats} repeat, for instance {name!r}; an id names one vector")
+        raise InvalidInput(
+            f"ids: {repeats} repeat, for instance {Counter(ids).most_common(1)[0][0]!r}; an id names one vector"
+        )
 
 
 def _trusted(ids: tuple[str, ...], vectors: np.ndarray, space: Space) -> Embeddings:

@@ -18,6 +18,7 @@ from embridge import Embeddings, Space, errors
 from embridge.cli import _app, app
 from embridge.cli._endings import EXIT_CODES, Terminated, endings
 from embridge.cli._terminal import print_lines, print_table
+from embridge.jobs import rollout
 from embridge.vector_files import write_vectors
 
 FAULT = "this is a fault of embridge, please report it; with EMBRIDGE_TRACEBACK=1"
@@ -92,7 +93,13 @@ def test_the_traceback_is_shown_where_it_is_asked_for(capsys, monkeypatch):
 def test_no_command_shows_a_traceback(monkeypatch, tmp_path, command):
     """Whatever goes wrong where no one thought of it."""
     monkeypatch.chdir(tmp_path)
-    given = {"search": ("a", "b"), "demo": ()}.get(command, ("a",))
+    given = {
+        "search": ("a", "b"),
+        "demo": (),
+        "adopt": ("lancedb:a", "--encoder", "clip:b"),
+        "import_file": ("a", "b"),
+        "complete": ("a", "--drop-old", "--yes"),
+    }.get(command, ("a",))
 
     def broken(*_, **__):
         raise ZeroDivisionError("unforeseen")
@@ -103,11 +110,14 @@ def test_no_command_shows_a_traceback(monkeypatch, tmp_path, command):
         ("embridge.settings", "load_settings"),
         ("embridge.settings.training", "load_training_settings"),
         ("embridge.jobs.report", "show_report"),
-        ("embridge.jobs.search", "search_store"),
+        ("embridge.jobs.adopt", "adopt_index"),
+        ("embridge.jobs.search", "search_queries"),
         ("embridge.jobs.export", "export_upgrade"),
+        ("embridge.jobs.import_vectors", "import_vectors"),
+        *(("embridge.jobs.rollout", name) for name in rollout.__all__ if name.islower()),
     ):
         monkeypatch.setattr(f"{module}.{name}", broken)
-    done = run(command, *given)
+    done = run("import" if command == "import_file" else command, *given)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: ZeroDivisionError: unforeseen ({FAULT}")
     assert len(done.stderr.splitlines()) == 1

@@ -9,6 +9,7 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SpaceMismatch, StoreError
 from embridge.rollout import moves
+from embridge.rollout.backfill import Backfill
 from embridge.rollout.gallery import Gallery
 from embridge.rollout.journal import current_state, record_move
 from embridge.rollout.state import RolloutState
@@ -98,6 +99,28 @@ def test_what_the_new_model_writes_has_both_rows_and_survives_a_rollback(store):
     opened.delete(["south"])
     assert store.count(NEW) == 0
     assert len(store.fetch(OLD, ["south"])) == 0
+
+
+def test_an_item_that_changes_after_a_rollback_is_encoded_again(store):
+    def source(ids):
+        return dict(zip(ids, store.column(OLD, ids, "kind"), strict=True)), {}
+
+    def encode(ids, texts):
+        return Embeddings(tuple(ids), NumbersEncoder(NEW).encode(texts, modality="text"), NEW)
+
+    go(store, lambda state: moves.bridge(state, 1.0))
+    go(store, moves.backfill)
+    opened = gallery(store)
+    opened.write(list(TEXTS), list(TEXTS.values()), {"kind": list(TEXTS.values())})
+    go(store, moves.roll_back)
+    opened.write(["up"], ["0 0 7"], {"kind": ["0 0 7"]})
+    assert store.fetch(NEW, ["up"]).vectors.tolist() == [[0, 0, 1]]
+    go(store, lambda state: moves.prepare_again(state, RolloutState(OLD, NEW, "upgrade", "a1")))
+    go(store, lambda state: moves.bridge(state, 1.0))
+    go(store, moves.backfill)
+    assert Backfill(store, OLD, NEW, source, encode).run().rows == 1
+    assert store.fetch(NEW, ["up"]).vectors.tolist() == [[0, 0, 7]]
+    assert Backfill(store, OLD, NEW, source, encode).run().rows == 0
 
 
 def test_the_old_model_writes_the_old_row_where_it_is_at_hand(store):

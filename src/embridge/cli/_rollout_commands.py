@@ -45,7 +45,7 @@ def apply(
     ] = "complete",
     as_json: Json = False,
 ) -> None:
-    """Take the store along a plan. Ctrl-C stops it between two batches of rows; called again, it goes on."""
+    """Take the store along a plan. Stopped or killed, it goes on where it was when it is called again."""
     from embridge.cli._terminal import print_lines, progress_bars
     from embridge.jobs.rollout import apply_plan
 
@@ -105,7 +105,8 @@ def complete(
         )
     found = rollout_status(settings)
     if not yes:
-        typer.confirm(f"{found.store}: delete {found.rows:,} old vectors? There is no way back.", abort=True, err=True)
+        what = f"{found.store}: delete {found.rows:,} old vectors, {found.place}? There is no way back."
+        typer.confirm(what, abort=True, err=True)
     _print_state(drop_old_rows(settings), as_json)
 
 

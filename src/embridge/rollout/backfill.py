@@ -14,6 +14,7 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.errors import GateRefused, InvalidInput, StoreError
 from embridge.progress import Progress, silent
+from embridge.rollout.stale import forget_stale, stale_rows
 from embridge.space import Space
 from embridge.stores.base import Payload, Store
 from embridge.stores.checks import is_column_name
@@ -179,6 +180,10 @@ class Backfill:
         gone = sorted(set(open_ids).difference(kept))
         self.store.delete(gone)  # by someone else, before a killed run may have written them again
         yield from _parts(kept, limits, tally)
+        stale = stale_rows(self.store.documents)
+        yield from _parts(list(self.store.fetch(self.old, stale).ids), limits, tally)
+        if stale and _size(limits, tally):
+            forget_stale(self.store.documents, stale)
         ordered = iter(order)
         while (size := _size(limits, tally)) and (names := list(islice(ordered, size))):
             there = set(self.store.fetch(self.old, names).ids) - set(self.store.fetch(self.new, names).ids)

@@ -18,6 +18,7 @@ from embridge.nearest import Hits
 from embridge.query.merging import Merge
 from embridge.query.mixed import MixedSearch
 from embridge.rollout.journal import current_state
+from embridge.rollout.stale import note_stale
 from embridge.rollout.state import RolloutState, Serving, Writes, serving, writes
 from embridge.stores.base import Filter, Payload, Store
 
@@ -231,6 +232,8 @@ class Gallery:
             rows.append(self.upgrade.to_index_space(self._vectors(items, "new", modality, "document", ids)))
         if asked.new:  # last: a backfill that writes in between sees by the old row that the item changed
             rows.append(self.upgrade.head(self._vectors(items, "new", modality, "document", ids)))
+        if not asked.new and self.upgrade.head.target in self.store.spaces():  # after a rollback
+            note_stale(self.store.documents, ids)
         for each in rows:
             self.store.upsert(each, payload)
         return asked

@@ -85,7 +85,7 @@ class RolloutState:
             spaces = {name: Space.from_dict(values[name]) for name in ("old", "new")}
             return RolloutState(**values | spaces)
         except TypeError as error:
-            raise InvalidInput(f"a rollout's state is damaged ({error}); restore it from the journal") from error
+            raise InvalidInput(f"a rollout's state is damaged ({error}); the journal has the last whole one") from error
 
 
 @dataclass(frozen=True, slots=True)

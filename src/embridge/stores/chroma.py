@@ -257,8 +257,9 @@ class ChromaStore:
         known = self._kinds(declared)
         if declared.adopted:
             return fitted(known, columns, some=True)
+        beside = any(one.adopted for one in self._fresh().values())  # whose rows need not carry the same columns
         if known or self.count(declared.space):
-            columns = fitted(known, columns)
+            columns = fitted({**dict.fromkeys(columns), **known} if beside else known, columns, some=beside)
         settled = kinds_of_columns(known, columns)
         if settled != known:
             self._remember(declared.space, settled)
@@ -270,9 +271,7 @@ class ChromaStore:
         present = self.documents.read(name)
         new = {"kinds": kinds or {}}
         if (present or {"kinds": {}}) != new and not self.documents.swap(name, present, new):
-            raise StoreError(
-                f"{self._client.where}: another client settled the payload columns of {space}; write again"
-            )
+            raise StoreError(f"{self._client.where}: another client settled the columns of {space}; write again")
 
     def _write(self, name: str, rows: Embeddings, columns: dict[str, list[Any]]) -> None:
         step = self._client.most_rows

@@ -25,6 +25,7 @@ from embridge.rollout.state import RolloutState
 __all__ = ["FAILURES", "Applied", "apply_plan"]
 
 FAILURES = "failures"
+_PAGE_ROWS = 10_000
 _KEPT = 1_000  # failures by id; the others are counted
 _FOLLOWED_SECONDS = 1.0  # after which every gallery goes by a new state
 
@@ -166,7 +167,11 @@ def _goes_on(opened: OpenRollout, lease: Lease) -> Callable[[], bool]:
 
 def _completed(opened: OpenRollout, lease: Lease, progress: Progress) -> RolloutState:
     """Answer from new rows alone; what writers that still went by the former state left out is encoded after that."""
-    missing = len(opened.store.missing(opened.new, opened.old, limit=1_000_000))
+    while orphans := opened.store.missing(
+        opened.old, opened.new, limit=_PAGE_ROWS
+    ):  # deleted by others in the old rows alone
+        opened.store.delete(orphans)
+    missing = len(opened.store.missing(opened.new, opened.old, limit=_PAGE_ROWS))
     state = moved(opened, "complete", lambda held: moves.complete(held, missing=missing))
     time.sleep(_FOLLOWED_SECONDS)
     _filled(opened, 1.0, lease, progress)

@@ -138,8 +138,11 @@ class OpenRollout:
     def order(self) -> list[str]:
         """Ids in the order that pays; none where the store's own will do."""
         if self.settings.log is not None:
-            with self.settings.log.open(encoding="utf-8") as lines:
-                counts = Counter(line.rstrip("\r\n") for line in lines)
+            try:
+                with self.settings.log.open(encoding="utf-8") as lines:
+                    counts = Counter(line.rstrip("\r\n") for line in lines)
+            except UnicodeDecodeError as error:
+                raise SettingsError(f"log: {self.settings.log} is no text in UTF-8: {error}") from error
             return [name for name, _ in counts.most_common() if name]
         if self.settings.order != "random":
             return []

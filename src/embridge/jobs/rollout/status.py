@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embridge.jobs.rollout.apply import FAILURES
-from embridge.jobs.rollout.opened import open_rollout
+from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.rollout.journal import Entry, entries
 from embridge.rollout.state import RolloutState
 from embridge.stores import parse_url
@@ -30,6 +30,7 @@ class RolloutStatus:
         failures: Items that could not be had in the last backfill.
         reasons: Of some of them.
         journal: Its last moves.
+        place: Where the old vectors stand, in words.
 
     Examples:
         >>> RolloutStatus("memory:", None, 4, 1, 0, {}, ()).share
@@ -43,6 +44,7 @@ class RolloutStatus:
     failures: int
     reasons: dict[str, str]
     journal: tuple[Entry, ...]
+    place: str = ""
 
     @property
     def share(self) -> float:
@@ -106,7 +108,14 @@ def rollout_status(settings: Path | str) -> RolloutStatus:
             int(failures["count"]),
             dict(failures["reasons"]),
             tuple(entries(opened.store.documents))[-_SHOWN:],
+            _place(opened) if opened.old in held else "",
         )
+
+
+def _place(opened: OpenRollout) -> str:
+    declared = opened.store.declaration(opened.old)
+    column = f"the column {declared.place.vector} of " if declared.place.vector else "all of "
+    return f"{column}{declared.place.table}" + (", which was there before" if declared.adopted else "")
 
 
 def _said(state: RolloutState) -> str:
