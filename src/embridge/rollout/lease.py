@@ -92,8 +92,8 @@ def this_process() -> str:
 def _is_gone(holder: str) -> bool:
     """Whether the holder was a process of this machine, and has ended; it fell silent for good then."""
     host, _, number = holder.rpartition(":")
-    if host != socket.gethostname() or not number.isdigit():
-        return False
+    if os.name != "posix" or host != socket.gethostname() or not number.isdigit():
+        return False  # elsewhere the question would be a signal
     try:
         os.kill(int(number), 0)
     except ProcessLookupError:
