@@ -15,8 +15,7 @@ from embridge.space import Space
 
 __all__ = ["Embeddings", "HalfEmbeddings", "concatenate", "embeddings_as_read", "float32_rows", "require_vectors"]
 
-_CHUNK_VALUES = 1 << 24
-_CHUNK_ROWS = 65_536
+_CHUNK_VALUES, _CHUNK_ROWS = 1 << 24, 65_536
 _NEAR_VALUES = 1 << 18  # what a processor keeps at hand
 
 
@@ -289,9 +288,8 @@ def _require_unique(ids: object) -> None:
             if not isinstance(name, str) or not name:
                 raise InvalidInput(f"ids: expected non-empty strings, came {name!r} in row {row}; use str(...)")
     if repeats := len(ids) - len(set(ids)):
-        raise InvalidInput(
-            f"ids: {repeats} repeat, for instance {Counter(ids).most_common(1)[0][0]!r}; an id names one vector"
-        )
+        name = Counter(ids).most_common(1)[0][0]
+        raise InvalidInput(f"ids: {repeats} repeat, for instance {name!r}; an id names one vector")
 
 
 def _trusted(ids: tuple[str, ...], vectors: np.ndarray, space: Space) -> Embeddings:

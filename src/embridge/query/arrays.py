@@ -64,7 +64,7 @@ def over(gallery: Embeddings) -> Over:
     return Over(gallery)
 
 
-def hits_of(ids: Sequence[tuple[str, ...]], scores: Sequence[np.ndarray]) -> Hits:
+def hits_of(ids: Sequence[tuple[str, ...]], scores: Sequence[Sequence[float] | np.ndarray]) -> Hits:
     """Lists of any lengths as hits; scores are filled up with -inf."""
     width = max(map(len, ids), default=0)
     filled = np.full((len(ids), width), -np.inf, np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.nearest import Hits, rerank
+from embridge.query.arrays import hits_of
 from embridge.space import Metric
 from embridge.stores._chroma_client import ChromaClient
 from embridge.stores._chroma_rows import metric_of, vectors
@@ -45,11 +46,7 @@ def nearest(
     as_asked = metric_of(client.collection(name)) == metric
     for row in asked.tolist():
         found[row] = _settled(client, name, queries.vectors[row], found[row], metric, as_asked=as_asked)[:k]
-    width = max(map(len, found), default=0)
-    scores = np.full((len(queries), width), -np.inf, np.float32)
-    for row, one in enumerate(found):
-        scores[row, : len(one)] = [score for _, score in one]
-    return Hits(tuple(tuple(name for name, _ in one) for one in found), scores)
+    return hits_of([tuple(name for name, _ in one) for one in found], [[score for _, score in one] for one in found])
 
 
 def _parts(ids: Sequence[str]) -> Iterator[list[str]]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.nearest import Hits, rerank
+from embridge.query.arrays import hits_of
 from embridge.space import Metric
 from embridge.stores._faiss_index import faiss_module
 from embridge.stores._faiss_rows import FaissRows
@@ -30,11 +31,8 @@ def nearest(held: FaissRows, queries: Embeddings, k: int) -> Hits:
         search = _exactly if held.exact else _approximately
         for row, one in zip(asked.tolist(), search(held, queries.vectors[asked], scaled, k, metric), strict=True):
             found[row] = one
-    width = max((len(rows) for rows, _ in found), default=0)
-    scores = np.full((len(queries), width), -np.inf, np.float32)
-    for i, (_, values) in enumerate(found):
-        scores[i, : len(values)] = values
-    return Hits(tuple(tuple(held.texts[row] for row in rows.tolist()) for rows, _ in found), scores)
+    names = [tuple(held.texts[row] for row in rows.tolist()) for rows, _ in found]
+    return hits_of(names, [values for _, values in found])
 
 
 def _scaled(vectors: np.ndarray, lengths: np.ndarray, metric: Metric) -> np.ndarray:

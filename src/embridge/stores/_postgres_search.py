@@ -12,6 +12,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.nearest import Hits
+from embridge.query.arrays import hits_of
 from embridge.space import Metric
 from embridge.stores._postgres_binary import vector
 from embridge.stores._postgres_catalog import Column, Engine, Relation, VectorIndex, quoted
@@ -204,11 +205,7 @@ def _hits(found: list[list[_Row]], search: Search) -> Hits:
         names, distances = [name for name, _ in rows], np.array([distance for _, distance in rows])
         scored = zip(names, _scores(distances, search.metric).tolist(), strict=True)
         ranked.append(sorted(_ranked(list(scored)), key=lambda row: (-row[1], order(row[0]))))
-    width = max(map(len, ranked), default=0)
-    scores = np.full((len(ranked), width), -np.inf, np.float32)
-    for row, rows in enumerate(ranked):
-        scores[row, : len(rows)] = [score for _, score in rows]
-    return Hits(tuple(tuple(name for name, _ in rows) for rows in ranked), scores)
+    return hits_of([tuple(name for name, _ in one) for one in ranked], [[score for _, score in one] for one in ranked])
 
 
 def _scores(distances: np.ndarray, metric: Metric) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.nearest import Hits, search
+from embridge.query.arrays import hits_of
 from embridge.stores._qdrant_engine import ID_KEY, Engine, VectorInfo, matrix, row_id, vector_of
 from embridge.stores._qdrant_filters import all_of, key_path, meet, narrowed
 from embridge.stores.base import Filter
@@ -59,11 +60,7 @@ def nearest(searched: Searched, queries: Embeddings, k: int, filter: Filter) -> 
         part = rows[start : start + _QUERIES]
         for row, one in zip(part.tolist(), _of_some(searched, queries.take(part), k, filter), strict=True):
             found[row] = one
-    width = max((len(ids) for ids, _ in found), default=0)
-    scores = np.full((len(queries), width), -np.inf, np.float32)
-    for row, (_, values) in enumerate(found):
-        scores[row, : len(values)] = values
-    return Hits(tuple(ids for ids, _ in found), scores)
+    return hits_of([ids for ids, _ in found], [values for _, values in found])
 
 
 def _of_some(searched: Searched, queries: Embeddings, k: int, filter: Filter) -> list[_Found]:

@@ -12,6 +12,7 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.errors import StoreError
 from embridge.nearest import Hits
+from embridge.query.arrays import hits_of
 from embridge.space import Space
 from embridge.stores._columns import require_comparable
 from embridge.stores._lance_adopt import (
@@ -207,11 +208,7 @@ class LanceStore:
             require_comparable(condition, kinds)
         where = " AND ".join(sql(condition, kinds[condition.column]) for condition in filter)
         found = self._nearest(source, queries, k, where)
-        width = max((len(ids) for ids, _ in found), default=0)
-        scores = np.full((len(queries), width), -np.inf, np.float32)
-        for row, (_, values) in enumerate(found):
-            scores[row, : len(values)] = values
-        return Hits(tuple(ids for ids, _ in found), scores)
+        return hits_of([ids for ids, _ in found], [values for _, values in found])
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
         source = self._source(space, "payload")
