@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
-from embridge.embeddings import Embeddings
 from embridge.errors import GateRefused, InvalidInput, StoreError
 from embridge.progress import Progress, silent
+from embridge.rollout._renewal import Encode, Renewal, Source
 from embridge.rollout.stale import forget_stale, stale_rows
 from embridge.space import Space
-from embridge.stores.base import Payload, Store
-from embridge.stores.checks import is_column_name
+from embridge.stores.base import Store
 
 __all__ = ["Backfill", "BackfillLimits", "BackfillResult", "Source"]
 
@@ -85,10 +81,6 @@ class BackfillResult:
     ended: str
 
 
-Source = Callable[[Sequence[str]], tuple[Mapping[str, object], Mapping[str, str]]]
-"""Gives the items of some ids, and the reasons for those that cannot be had; an id in neither is gone."""
-
-
 @dataclass(slots=True)
 class _Tally:
     rows: int = 0
@@ -116,6 +108,7 @@ class Backfill:
 
     Examples:
         >>> import numpy as np
+        >>> from embridge import Embeddings
         >>> from embridge.stores import MemoryStore
         >>> old, new = Space("mini", "1", 2), Space("mini", "2", 2)
         >>> store = MemoryStore(old, new)
@@ -131,7 +124,7 @@ class Backfill:
     old: Space
     new: Space
     source: Source
-    encode: Callable[[Sequence[str], Sequence[object]], Embeddings]
+    encode: Encode
 
     def run(
         self,
@@ -204,39 +197,12 @@ class Backfill:
         """Encode and write some rows, and look at them again, until none of their items changed meanwhile."""
         items, reasons = self.source(ids)
         tally.failed.update(reasons)
-        written: set[str] = set()
         self._note(list(items), tally)
-        for _ in range(_PASSES if items else 0):
-            names = list(items)
-            self._write(self.encode(names, [items[name] for name in names]))
-            tally.encoded += len(names)
-            written.update(names)
-            again, _reasons = self.source(names)
-            gone = written.difference(self.store.fetch(self.old, sorted(written)).ids)
-            self.store.delete(sorted(gone))
-            written -= gone
-            items = {name: item for name, item in again.items() if name in written and not _same(item, items.get(name))}
-            if not items:
-                break
+        renewal = Renewal(self.store, self.old, self.new, self.source, self.encode)
+        renewal.run(items)
+        tally.encoded += renewal.encoded
         self._note([], tally)
-        tally.rows += len(written)
-
-    def _write(self, rows: Embeddings) -> None:
-        """Write new rows; where each space has rows of its own, with the payload of the old ones."""
-        able = self.store.capabilities
-        if able.shared_rows or not able.payload:
-            self.store.upsert(rows)
-            return
-        for attempt in range(_PASSES):
-            row_of = {name: row for row, name in enumerate(rows.ids)}
-            rows = rows.take([row_of[name] for name in self.store.fetch(self.old, rows.ids).ids])
-            try:
-                self.store.upsert(rows, _carried(self.store.payload(self.old, rows.ids)))
-            except InvalidInput:  # one was deleted since
-                if attempt + 1 < _PASSES:
-                    continue
-                raise
-            return
+        tally.rows += len(renewal.written)
 
     def _note(self, ids: Sequence[str], tally: _Tally) -> None:
         """Say of which rows a kill would leave open whether their items changed meanwhile."""
@@ -245,15 +211,6 @@ class Backfill:
         if not self.store.documents.swap(_OPEN, tally.noted, noted):
             raise StoreError("another backfill runs in this store; stop one of the two")
         tally.noted = noted
-
-
-def _carried(payload: Payload) -> Payload:
-    """What goes along of the payload of a table of others: plain names, and numbers that are finite."""
-
-    def value(one: Any) -> Any:
-        return None if isinstance(one, float) and not math.isfinite(one) else one
-
-    return {name: list(map(value, payload[name])) for name in payload if is_column_name(name)}
 
 
 def _size(limits: BackfillLimits, tally: _Tally) -> int:
@@ -279,10 +236,3 @@ def _require_money(count: int, limits: BackfillLimits, tally: _Tally) -> None:
 
 def _result(tally: _Tally, limits: BackfillLimits, ended: str) -> BackfillResult:
     return BackfillResult(tally.rows, dict(tally.failed), tally.encoded, tally.encoded * limits.price, ended)
-
-
-def _same(one: object, other: object) -> bool:
-    """Whether an item is what it was; items of kinds that compare by identity alone are taken to be."""
-    if one is other or type(one).__eq__ is object.__eq__:
-        return True
-    return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)  # type: ignore[arg-type]
