@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from threading import Event, active_count
 
 import pytest
 
@@ -82,3 +83,61 @@ def test_a_process_of_this_machine_that_has_ended_holds_it_no_longer(documents):
         else:
             with pytest.raises(StoreError, match=f"{holder} runs this rollout"), Lease(documents, "a", 60, clock):
                 raise AssertionError("two hold it")
+
+
+class Watched:
+    """Documents that say when the lease was renewed a few times; each swap may fail once, as on a lost connection."""
+
+    def __init__(self, times):
+        self.inner, self.left, self.renewed, self.is_lost = MemoryDocuments(), times, Event(), False
+
+    def read(self, name):
+        return self.inner.read(name)
+
+    def swap(self, name, expected, new):
+        if self.is_lost:
+            self.is_lost = False
+            raise StoreError("the connection was lost")
+        done = self.inner.swap(name, expected, new)
+        self.left -= bool(expected and expected["holder"] and new["holder"])
+        if self.left <= 0:
+            self.renewed.set()
+        return done
+
+
+def test_a_batch_that_takes_longer_than_the_lease_does_not_lose_it():
+    documents, clock, before = Watched(2), Clock(), active_count()
+    with Lease(documents, "a", 0.03, clock) as lease:
+        until = documents.read("lease")["until_seconds"]
+        documents.is_lost = True
+        clock.now += 0.02
+        for _ in range(1_000):  # the controller is in its batch
+            if documents.renewed.wait(0.01):
+                break
+            clock.now += 0.02
+        assert documents.read("lease")["until_seconds"] > until
+        assert lease.renew()
+    assert active_count() == before
+    assert documents.read("lease")["holder"] == ""
+
+
+def test_a_thread_that_keeps_a_lease_does_not_take_it_back():
+    documents, clock = MemoryDocuments(), Clock()
+    with Lease(documents, "a", 0.03, clock) as silent:
+        other = {"holder": "b", "until_seconds": clock.now + 900}
+        while not documents.swap("lease", documents.read("lease"), other):
+            pass
+        silent._thread.join(10)  # it ends by itself
+        assert not silent._thread.is_alive()
+        assert not silent.renew()
+    assert documents.read("lease") == other
+
+
+def test_a_clock_that_is_ahead_takes_a_lease_and_the_other_controller_stops(documents):
+    here, ahead = Clock(), Clock()
+    ahead.now += 3_600
+    with Lease(documents, "a", 60, here) as slow, Lease(documents, "b", 60, ahead) as lease:
+        assert not slow.renew()
+        assert lease.renew()
+        with pytest.raises(StoreError, match="b runs this rollout"), Lease(documents, "a", 60, here):
+            raise AssertionError("two hold it")

@@ -6,7 +6,9 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import Event, Lock, Thread
 from typing import Any
 
 from embridge.errors import StoreError
@@ -21,7 +23,8 @@ _NAME = "lease"
 class Lease:
     """The right of one controller, in a document beside the rows.
 
-    It ends unless it is renewed. Whoever held it and was silent for too long finds another's document when it renews, and
+    It ends unless it is renewed. A thread does that for as long as the controller holds it, however long a batch takes.
+    Whoever held it and was silent for too long, such as a laptop that slept, finds another's document when it renews, and
     stops: so a clock that is wrong costs a pause, not a row.
 
     Attributes:
@@ -43,6 +46,9 @@ class Lease:
     seconds: float = 60.0
     clock: Callable[[], float] = time.time
     _written: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+    _ended: Event = field(default_factory=Event, init=False, repr=False)
+    _thread: Thread | None = field(default=None, init=False, repr=False)
 
     def __enter__(self) -> Lease:
         """Take it; raises `StoreError` where another holds it."""
@@ -55,18 +61,32 @@ class Lease:
             )
         if not self._write(found, self.holder):
             raise StoreError("another controller began at the same moment; wait until it ends")
+        self._ended.clear()
+        self._thread = Thread(target=self._keep, name="embridge lease", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Let go; what is another's by now is left alone."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
         self._write(self._written, "")
 
     def renew(self) -> bool:
         """Hold it for longer, where a third of the time has passed; False where it is another's by now."""
-        assert self._written is not None
-        if self._written["until_seconds"] - self.clock() > 2 / 3 * self.seconds:
-            return self.documents.read(_NAME) == self._written
-        return self._write(self._written, self.holder)
+        with self._lock:
+            assert self._written is not None
+            if self._written["until_seconds"] - self.clock() > 2 / 3 * self.seconds:
+                return self.documents.read(_NAME) == self._written
+            return self._write(self._written, self.holder)
+
+    def _keep(self) -> None:
+        """Renew until it is let go, or is another's."""
+        while not self._ended.wait(self.seconds / 6):
+            with suppress(Exception):  # a lost connection comes back; what does not, the controller meets itself
+                if not self.renew():
+                    return
 
     def _write(self, expected: dict[str, Any] | None, holder: str) -> bool:
         new = {"holder": holder, "until_seconds": self.clock() + self.seconds}
