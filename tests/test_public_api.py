@@ -267,6 +267,8 @@ PUBLIC = {
     "embridge.rollout.moves": "backfill bridge complete drop_old keep_old pause prepare_again resume roll_back shadow",
     "embridge.rollout.order": "by_class_distance by_cluster_distance by_frequency by_uncertainty in_random_order",
     "embridge.rollout.plan": "Plan read_plan write_plan",
+    "embridge.rollout.shadow": "Shadow",
+    "embridge.rollout.shadow_log": "ShadowLog ShadowSample add_to_log compare_hits read_log write_log",
     "embridge.rollout.stale": "forget_stale note_stale stale_rows",
     "embridge.rollout.state": "Phase RolloutState Serving Writes serving writes",
     "embridge.settings.models": "ModelSettings OldModelSettings",

@@ -18,6 +18,7 @@ from embridge.nearest import Hits
 from embridge.query.merging import Merge
 from embridge.query.mixed import MixedSearch
 from embridge.rollout.journal import current_state
+from embridge.rollout.shadow import Shadow
 from embridge.rollout.stale import note_stale
 from embridge.rollout.state import RolloutState, Serving, Writes, serving, writes
 from embridge.stores.base import Filter, Payload, Store
@@ -95,8 +96,10 @@ class Gallery:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
     _state: RolloutState | None = field(default=None, init=False, repr=False)
     _read_at: float = field(default=0.0, init=False, repr=False)
+    _shadow: Shadow = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._shadow = Shadow(self.store.documents, self._through_bridge)
         sides = ((self.new, self.upgrade.new_space), (self.old, self.upgrade.old_space))
         for encoder, space in sides:
             if encoder is not None and encoder.space != space:
@@ -149,10 +152,14 @@ class Gallery:
             InvalidInput: The model that has to answer is not at hand.
             SpaceMismatch: Vectors are of another model than the one that answers.
         """
-        drawn = random.random() if draw is None else draw  # noqa: S311
-        return self._by_state(
+        drawn, began = random.random() if draw is None else draw, time.perf_counter()  # noqa: S311
+        answer = self._by_state(
             lambda state: self._search(state, queries, k, filter, serving(state, client=client, draw=drawn))
         )
+        if client == "new":
+            seconds = time.perf_counter() - began
+            self._shadow.offer(self._state, queries, k, filter=filter, hits=answer.hits, seconds=seconds)
+        return answer
 
     def write(
         self,
@@ -237,6 +244,10 @@ class Gallery:
         for each in rows:
             self.store.upsert(each, payload)
         return asked
+
+    def _through_bridge(self, queries: Sequence[str], k: int, filter: Filter) -> Hits:
+        asked = self.upgrade.to_index_space(self._vectors(queries, "new", "text", "query"))
+        return self.store.search(asked, k, filter=filter)
 
     def _backfilled(self, ids: Sequence[str]) -> Collection[str]:
         """Of some ids, those that have a new row."""
