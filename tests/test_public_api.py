@@ -260,10 +260,11 @@ PUBLIC = {
         "Calibration Cascade Curve Fusion MixedSearch Over Price VectorCache adaptive_alpha best_of_both comparable "
         "cosines interpolate_scores nlerp over rank_again slerp"
     ),
+    "embridge.rollout.amendments": "bridge_rows on_read",
     "embridge.rollout.backfill": "Backfill BackfillLimits BackfillResult Source",
     "embridge.rollout.gallery": "Answer Gallery",
     "embridge.rollout.journal": "Entry current_state entries record_move",
-    "embridge.rollout.lease": "Lease this_process",
+    "embridge.rollout.lease": "Lease is_gone this_process",
     "embridge.rollout.moves": "backfill bridge complete drop_old keep_old pause prepare_again resume roll_back shadow",
     "embridge.rollout.order": "by_class_distance by_cluster_distance by_frequency by_uncertainty in_random_order",
     "embridge.rollout.plan": "Plan read_plan write_plan",

@@ -43,9 +43,7 @@ def gallery(store, **options):
     return Gallery(
         store,
         UPGRADE,
-        new=NumbersEncoder(NEW),
-        old=NumbersEncoder(OLD),
-        **{"merge": "raw", "follow_seconds": 0} | options,
+        **{"new": NumbersEncoder(NEW), "old": NumbersEncoder(OLD), "merge": "raw", "follow_seconds": 0} | options,
     )
 
 
@@ -156,8 +154,7 @@ def test_a_write_that_a_move_overtakes_has_both_rows(store):
                 go(store, lambda state: moves.bridge(state, 1.0))
             return super().encode(*items, **how)
 
-    opened = gallery(store, follow_seconds=3_600)
-    opened.old = Overtaken(OLD)
+    opened = gallery(store, follow_seconds=3_600, old=Overtaken(OLD))
     opened.write(["west"], ["-1 0 0"], {"kind": ["a"]})
     assert store.fetch(NEW, ["west"]).vectors.tolist() == [[-1, 0, 0]]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from embridge.errors import GateRefused, InvalidInput, StoreError
 from embridge.progress import Progress, silent
+from embridge.rollout._open_writes import BACKFILL, encoded_before, encoded_on_read, forget_abandoned, open_rows
 from embridge.rollout._renewal import Encode, Renewal, Source
 from embridge.rollout.stale import forget_stale, stale_rows
 from embridge.space import Space
@@ -17,7 +18,6 @@ from embridge.stores.base import Store
 
 __all__ = ["Backfill", "BackfillLimits", "BackfillResult", "Source"]
 
-_OPEN = "backfill"
 _PASSES = 20
 _PAGE_ROWS = 10_000  # of the work list; some databases read all ids for a page
 
@@ -32,6 +32,7 @@ class BackfillLimits:
         most_rows: Rows after which it ends; None for all.
         price: Of an item, in whatever currency; 0 where nothing is paid.
         spend_cap: It stops before more than this is spent, runs before this one included; None for no cap.
+        most_failed: Items that may be unreadable; it stops when there are more. None for any number.
 
     Raises:
         InvalidInput: A value is out of range.
@@ -46,6 +47,7 @@ class BackfillLimits:
     most_rows: int | None = None
     price: float = 0.0
     spend_cap: float | None = None
+    most_failed: int | None = None
 
     def __post_init__(self) -> None:
         if self.batch_rows < 1:
@@ -67,7 +69,7 @@ class BackfillResult:
         failed: Ids whose items could not be had, with the reason; their old vectors stay.
         encoded: Items that were encoded, those that changed meanwhile once more.
         spent: Of the price.
-        ended: ``done``, ``paused`` or ``limit``.
+        ended: ``done``, ``paused``, ``limit``, or ``failures`` where more items could not be had than may be.
 
     Examples:
         >>> BackfillResult(2, {}, 2, 0.0, "done").ended
@@ -86,6 +88,7 @@ class _Tally:
     rows: int = 0
     encoded: int = 0
     before: int = 0
+    on_read: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     noted: dict[str, Any] | None = None
 
@@ -155,6 +158,8 @@ class Backfill:
                 return _result(tally, limits, "paused")
             _require_money(len(batch), limits, tally)
             self._fill(batch, tally)
+            if limits.most_failed is not None and len(tally.failed) > limits.most_failed:
+                return _result(tally, limits, "failures")
             progress(tally.rows + len(tally.failed), total, "rows encoded by the new model")
             if limits.rows_per_second is not None:
                 time.sleep(max(0.0, began + tally.encoded / limits.rows_per_second - time.monotonic()))
@@ -162,8 +167,9 @@ class Backfill:
         return _result(tally, limits, ended)
 
     def _tally(self) -> _Tally:
-        noted = self.store.documents.read(_OPEN)
-        return _Tally(before=(noted or {}).get("encoded", {}).get(self.new.id, 0), noted=noted)
+        documents = self.store.documents
+        noted, before = documents.read(BACKFILL), encoded_before(documents, self.new)
+        return _Tally(before=before, on_read=encoded_on_read(documents), noted=noted)
 
     def _batches(self, order: Iterable[str], limits: BackfillLimits, tally: _Tally) -> Iterator[list[str]]:
         """What is missing, in order, until nothing is: rows that others write meanwhile too."""
@@ -173,10 +179,12 @@ class Backfill:
         gone = sorted(set(open_ids).difference(kept))
         self.store.delete(gone)  # by someone else, before a killed run may have written them again
         yield from _parts(kept, limits, tally)
-        stale = stale_rows(self.store.documents)
+        documents, began = self.store.documents, time.time()
+        stale = sorted({*stale_rows(documents), *open_rows(documents)})
         yield from _parts(list(self.store.fetch(self.old, stale).ids), limits, tally)
         if stale and _size(limits, tally):
-            forget_stale(self.store.documents, stale)
+            forget_stale(documents, stale)
+            forget_abandoned(documents, now=began)
         ordered = iter(order)
         while (size := _size(limits, tally)) and (names := list(islice(ordered, size))):
             there = set(self.store.fetch(self.old, names).ids) - set(self.store.fetch(self.new, names).ids)
@@ -208,7 +216,7 @@ class Backfill:
         """Say of which rows a kill would leave open whether their items changed meanwhile."""
         encoded = {self.new.id: tally.before + tally.encoded + len(ids)}
         noted = {"old": self.old.id, "ids": list(ids), "encoded": encoded}
-        if not self.store.documents.swap(_OPEN, tally.noted, noted):
+        if not self.store.documents.swap(BACKFILL, tally.noted, noted):
             raise StoreError("another backfill runs in this store; stop one of the two")
         tally.noted = noted
 
@@ -226,7 +234,7 @@ def _parts(names: list[str], limits: BackfillLimits, tally: _Tally) -> Iterator[
 
 
 def _require_money(count: int, limits: BackfillLimits, tally: _Tally) -> None:
-    encoded = tally.before + tally.encoded
+    encoded = tally.before + tally.on_read + tally.encoded
     if limits.spend_cap is not None and (encoded + count) * limits.price > limits.spend_cap:
         raise GateRefused(
             f"the next {count} items would cost more than the spend cap of {limits.spend_cap:g} "

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
-from typing import Literal, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.encoders.base import Encoder, Modality
-from embridge.errors import InvalidInput, SpaceMismatch, StoreError
+from embridge.errors import SpaceMismatch, StoreError
+from embridge.items import ItemSource
 from embridge.nearest import Hits
 from embridge.query.merging import Merge
-from embridge.query.mixed import MixedSearch
-from embridge.rollout.journal import current_state
+from embridge.rollout._answers import Answering
+from embridge.rollout._following import Following, View
+from embridge.rollout._on_read import OnRead
+from embridge.rollout._open_writes import OpenWrites
+from embridge.rollout._sides import Client, Wanted
+from embridge.rollout._writing import Writing, payload_of
 from embridge.rollout.shadow import Shadow
-from embridge.rollout.stale import note_stale
-from embridge.rollout.state import RolloutState, Serving, Writes, serving, writes
+from embridge.rollout.state import RolloutState, Serving, serving, writes
+from embridge.stores import open_store
 from embridge.stores.base import Filter, Payload, Store
 
 __all__ = ["Answer", "Gallery"]
 
 _T = TypeVar("_T")
-Client = Literal["old", "new"]
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,8 @@ class Answer:
     """What a search gave.
 
     Attributes:
-        hits: Ids and scores; under ``mixed`` the merged values.
-        served: What answered: the old model, the bridge, both kinds of rows, or new rows alone.
+        hits: Ids and scores; where hits of old and new rows are merged, the merged values.
+        served: What answered; see `embridge.rollout.state.Serving`.
         version: Of the rollout's state that was gone by.
 
     Examples:
@@ -53,21 +58,24 @@ class Answer:
 class Gallery:
     """A store on its way from one model to another, for applications that stay open all the while.
 
-    It reads the rollout's state and follows it: every call goes by a state that is at most ``follow_seconds`` old. It may be
-    used by many threads, as far as the store's client may.
+    It reads the rollout's state and follows it: every call goes by a state that is at most ``follow_seconds`` old. Many
+    threads may use it at once.
 
     Attributes:
         store: The store. Its state says where the rollout stands; see `embridge.rollout.state`.
-        upgrade: The upgrade of the rollout.
-        new: The new model; needed for items, not for vectors.
-        old: The old model; needed for items while it answers. What the new model writes gets its old vector by the bridge
-            where the old model is not at hand.
+        upgrade: The upgrade of the rollout, or its folder; None for the folder that the rollout names.
+        new: The new model, or its name; needed for items, not for vectors.
+        old: The old model, or its name; needed for items while it answers. What the new model writes gets its old vector by
+            the bridge where the old model is not at hand.
         merge: How hits of old and of new rows are merged while the backfill goes on; a `Calibration` that was fitted is best.
         follow_seconds: How old a state may be.
+        items: Where the items of rows come from; needed where queries encode what they find.
+        lookup: Whether models and items that are not given are those that the upgrade and the store name.
 
     Raises:
         SpaceMismatch: A model, or the rollout, is of other spaces than the upgrade.
         StoreError: No rollout has begun in the store.
+        InvalidInput: The upgrade cannot be loaded, or is another than the rollout's.
 
     Examples:
         >>> import numpy as np
@@ -88,62 +96,95 @@ class Gallery:
     """
 
     store: Store
-    upgrade: Upgrade
-    new: Encoder | None = None
-    old: Encoder | None = None
+    upgrade: Upgrade | Path | str | None = None
+    new: Encoder | str | None = None
+    old: Encoder | str | None = None
     merge: Merge = "rrf"
     follow_seconds: float = 0.5
-    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
-    _state: RolloutState | None = field(default=None, init=False, repr=False)
-    _read_at: float = field(default=0.0, init=False, repr=False)
+    items: ItemSource | None = None
+    lookup: bool = False
+    _following: Following = field(init=False, repr=False)
+    _writing: Writing = field(init=False, repr=False)
+    _on_read: OnRead = field(init=False, repr=False)
     _shadow: Shadow = field(init=False, repr=False)
+    _owned: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        wanted = Wanted(self.upgrade, self.new, self.old, self.items, self.lookup)
+        self._following = Following(self.store, wanted, self.follow_seconds)
+        open_writes = OpenWrites(self.store.documents)
+        self._writing, self._on_read = Writing(self.store, open_writes), OnRead(self.store, open_writes)
         self._shadow = Shadow(self.store.documents, self._through_bridge)
-        sides = ((self.new, self.upgrade.new_space), (self.old, self.upgrade.old_space))
-        for encoder, space in sides:
-            if encoder is not None and encoder.space != space:
-                raise SpaceMismatch(f"the upgrade is of {space}, and the model gives {encoder.space}")
         self.state(fresh=True)
 
-    def _require_upgrade(self, state: RolloutState) -> None:
-        for stated, space in ((state.old, self.upgrade.old_space), (state.new, self.upgrade.head.target)):
-            if stated != space:
-                raise SpaceMismatch(
-                    f"the rollout of this store is of {stated}, and the upgrade of {space}; open it with its own"
-                )
+    @classmethod
+    def open(cls, store: Store | Path | str, upgrade: Upgrade | Path | str | None = None, **options: Any) -> Gallery:
+        """Open a store by its URL: with the upgrade, the models and the items that its rollout names, unless others are given.
+
+        Args:
+            store: Its URL, its folder, or an open store.
+            upgrade: The upgrade, or where its folder is by now.
+            **options: ``new``, ``old``, ``merge``, ``follow_seconds`` and ``items``: see `Gallery`.
+
+        Returns:
+            The gallery; it is best closed when it is needed no longer.
+
+        Raises:
+            StoreError: The store cannot be opened, or no rollout has begun in it.
+            InvalidInput: The upgrade cannot be loaded, or is another than the rollout's.
+            SpaceMismatch: A model is of another space than the rollout.
+
+        Examples:
+            >>> Gallery.open("memory:")
+            Traceback (most recent call last):
+            embridge.errors.StoreError: no rollout has begun in this store; ...
+        """
+        if isinstance(store, Store):
+            return cls(store, upgrade, lookup=True, **options)
+        opened = open_store(store)
+        try:
+            gallery = cls(opened, upgrade, lookup=True, **options)
+        except BaseException:
+            opened.close()
+            raise
+        gallery._owned = True
+        return gallery
+
+    def close(self) -> None:
+        """Let go of a store that `open` opened; one that was given stays open."""
+        if self._owned:
+            self.store.close()
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def state(self, *, fresh: bool = False) -> RolloutState:
         """The rollout's state, at most ``follow_seconds`` old; of this moment where it is to be fresh."""
-        with self._lock:
-            if fresh or self._state is None or time.monotonic() - self._read_at > self.follow_seconds:
-                state = current_state(self.store.documents)
-                if state is None:
-                    raise StoreError(
-                        "no rollout has begun in this store; plan and apply one, or search the store itself"
-                    )
-                self._require_upgrade(state)
-                self._state, self._read_at = state, time.monotonic()
-            return self._state
+        return self._following.view(fresh=fresh).state
 
     def search(
         self,
-        queries: Sequence[str] | Embeddings,
+        queries: str | Sequence[Any] | Embeddings,
         k: int,
         *,
         filter: Filter = (),
         client: Client = "new",
         draw: float | None = None,
+        modality: Modality = "text",
     ) -> Answer:
         """Find the k best items of every query, as the rollout stands.
 
         Args:
-            queries: Texts, or vectors of the new model, or of the old one for an old client.
+            queries: A text; texts or images; or vectors of the new model, or of the old one for an old client.
             k: How many hits a query gets at most.
             filter: On the payload.
             client: Whether the client knows of the new model; others are answered by the old one as long as there are rows.
             draw: A number in [0, 1) by which the canary decides for all queries of the call; the same one for a user shows
                 that user one thing. Drawn where None.
+            modality: What the queries are.
 
         Returns:
             The hits, and what answered.
@@ -153,12 +194,18 @@ class Gallery:
             SpaceMismatch: Vectors are of another model than the one that answers.
         """
         drawn, began = random.random() if draw is None else draw, time.perf_counter()  # noqa: S311
-        answer = self._by_state(
-            lambda state: self._search(state, queries, k, filter, serving(state, client=client, draw=drawn))
-        )
-        if client == "new":
-            seconds = time.perf_counter() - began
-            self._shadow.offer(self._state, queries, k, filter=filter, hits=answer.hits, seconds=seconds)
+        asked = [queries] if isinstance(queries, str) else queries
+
+        def answered(view: View) -> Answer:
+            served = self._served(view, serving(view.state, client=client, draw=drawn))
+            side: Client = "old" if served == "old" else "new"
+            vectors = view.sides.vectors(asked, side, modality=modality, role="query")
+            return Answer(self._hits(view, served, vectors, k, filter), served, view.state.version)
+
+        answer = self._by_state(answered)
+        if client == "new" and modality == "text":
+            seconds, state = time.perf_counter() - began, self._following.held
+            self._shadow.offer(state, asked, k, filter=filter, hits=answer.hits, seconds=seconds)
         return answer
 
     def write(
@@ -183,7 +230,7 @@ class Gallery:
             InvalidInput: The model that the state needs is not at hand.
             SpaceMismatch: Vectors are of neither model.
         """
-        write = partial(self._write, ids=tuple(ids), items=items, payload=payload, modality=modality)
+        write = partial(self._writing.write, ids=tuple(ids), items=items, payload=payload, modality=modality)
         asked = self._by_state(write)
         if (
             writes(self.state(fresh=True)).new and not asked.new
@@ -198,75 +245,51 @@ class Gallery:
         """
         self.store.delete(ids)
 
-    def _by_state(self, call: Callable[[RolloutState], _T]) -> _T:
-        """The call by the state at hand; where rows of it are gone since, once more by the state of this moment."""
-        state = self.state()
-        try:
-            return call(state)
-        except (SpaceMismatch, StoreError):
-            fresh = self.state(fresh=True)
-            if fresh.version == state.version:
-                raise
-            return call(fresh)
+    def payload(self, ids: Sequence[str]) -> dict[str, list[Any]]:
+        """The payload of some items, such as hits, in that order; an item that was deleted since has None everywhere.
 
-    def _search(
-        self, state: RolloutState, queries: Sequence[str] | Embeddings, k: int, filter: Filter, served: Serving
-    ) -> Answer:
+        Args:
+            ids: Of the items.
+
+        Returns:
+            Columns of one value an item.
+        """
+        return self._by_state(lambda view: payload_of(self.store, view.state, ids))
+
+    def _by_state(self, call: Callable[[View], _T]) -> _T:
+        """The call by the state at hand; where rows of it are gone since, again by the state of that moment."""
+        view = self._following.view()
+        for _ in range(_TRIES):
+            try:
+                return call(view)
+            except (SpaceMismatch, StoreError):
+                fresh = self._following.view(fresh=True)
+                if fresh.state.version == view.state.version:
+                    raise
+                view = fresh
+        return call(view)
+
+    def _served(self, view: View, served: Serving) -> Serving:
+        """What is served: nothing is encoded on read where the new model or the items are not at hand."""
+        able = "new" in view.sides.encoders and view.sides.items is not None
+        return "mixed" if served == "cascade" and not able else served
+
+    def _hits(self, view: View, served: Serving, asked: Embeddings, k: int, filter: Filter) -> Hits:
         search = partial(self.store.search, filter=filter)
-        asked = self._vectors(queries, "old" if served == "old" else "new", "text", "query")
-        if served == "mixed":
-            mixed = MixedSearch(search, search, self.upgrade, self.merge, backfilled=self._backfilled)
-            return Answer(mixed.search(asked, k), served, state.version)
+        if served == "old":
+            return search(asked, k)
+        state, sides = view.state, view.sides
+        answering = Answering(search, sides.upgrade, self.merge, partial(self.store.fetch, state.new))
         if served == "bridge":
-            asked = self.upgrade.to_index_space(asked)
-        elif served == "new":
-            asked = self.upgrade.head(asked)
-        return Answer(search(asked, k), served, state.version)
-
-    def _write(
-        self,
-        state: RolloutState,
-        ids: tuple[str, ...],
-        items: Sequence[object] | Embeddings,
-        payload: Payload | None,
-        modality: Modality,
-    ) -> Writes:
-        asked, given = writes(state), items.space if isinstance(items, Embeddings) else None
-        rows: list[Embeddings] = []
-        if asked.old and (given == self.upgrade.old_space or (given is None and self.old is not None)):
-            rows.append(self._vectors(items, "old", modality, "document", ids))
-        elif asked.old:
-            rows.append(self.upgrade.to_index_space(self._vectors(items, "new", modality, "document", ids)))
-        if asked.new:  # last: a backfill that writes in between sees by the old row that the item changed
-            rows.append(self.upgrade.head(self._vectors(items, "new", modality, "document", ids)))
-        if not asked.new and self.upgrade.head.target in self.store.spaces():  # after a rollback
-            note_stale(self.store.documents, ids)
-        for each in rows:
-            self.store.upsert(each, payload)
-        return asked
+            return answering.bridged(asked, k)
+        if served == "new":
+            return answering.new(asked, k)
+        if served == "cascade":
+            encode = partial(self._on_read.encode, sides, state)
+            return answering.cascade(asked, k, state.on_read, encode)
+        return answering.remainder(asked, k) if state.phase == "complete" else answering.mixed(asked, k)
 
     def _through_bridge(self, queries: Sequence[str], k: int, filter: Filter) -> Hits:
-        asked = self.upgrade.to_index_space(self._vectors(queries, "new", "text", "query"))
-        return self.store.search(asked, k, filter=filter)
-
-    def _backfilled(self, ids: Sequence[str]) -> Collection[str]:
-        """Of some ids, those that have a new row."""
-        return self.store.fetch(self.upgrade.head.target, ids).ids
-
-    def _vectors(
-        self,
-        items: Sequence[object] | Embeddings,
-        side: Client,
-        modality: Modality,
-        role: Literal["query", "document"],
-        ids: tuple[str, ...] | None = None,
-    ) -> Embeddings:
-        space = self.upgrade.old_space if side == "old" else self.upgrade.new_space
-        if isinstance(items, Embeddings):
-            if items.space != space:
-                raise SpaceMismatch(f"the {side} model answers now; expected its vectors ({space}), came {items.space}")
-            return items if ids is None else Embeddings(ids, items.vectors, space)
-        encoder = self.old if side == "old" else self.new
-        if encoder is None:
-            raise InvalidInput(f"the {side} model answers now, and is not at hand; open the gallery with {side}=…")
-        return Embeddings.of(encoder.encode(list(items), modality=modality, role=role), space, ids)
+        view = self._following.view()
+        asked = view.sides.vectors(queries, "new", modality="text", role="query")
+        return self.store.search(view.sides.upgrade.to_index_space(asked), k, filter=filter)

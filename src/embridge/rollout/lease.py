@@ -14,7 +14,7 @@ from typing import Any
 from embridge.errors import StoreError
 from embridge.stores.documents import Documents
 
-__all__ = ["Lease", "this_process"]
+__all__ = ["Lease", "is_gone", "this_process"]
 
 _NAME = "lease"
 
@@ -53,7 +53,7 @@ class Lease:
     def __enter__(self) -> Lease:
         """Take it; raises `StoreError` where another holds it."""
         found = self.documents.read(_NAME)
-        if found and found["holder"] and found["until_seconds"] > self.clock() and not _is_gone(found["holder"]):
+        if found and found["holder"] and found["until_seconds"] > self.clock() and not is_gone(found["holder"]):
             left = found["until_seconds"] - self.clock()
             raise StoreError(
                 f"{found['holder']} runs this rollout, and holds it for {left:.0f} more seconds; wait until it ends, or "
@@ -109,8 +109,19 @@ def this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _is_gone(holder: str) -> bool:
-    """Whether the holder was a process of this machine, and has ended; it fell silent for good then."""
+def is_gone(holder: str) -> bool:
+    """Whether a holder was a process of this machine, and has ended; it fell silent for good then.
+
+    Args:
+        holder: As `this_process` names it.
+
+    Returns:
+        False where that cannot be told.
+
+    Examples:
+        >>> is_gone(this_process())
+        False
+    """
     host, _, number = holder.rpartition(":")
     if os.name != "posix" or host != socket.gethostname() or not number.isdigit():
         return False  # elsewhere the question would be a signal

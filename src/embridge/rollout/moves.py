@@ -91,12 +91,13 @@ def backfill(state: RolloutState) -> RolloutState:
     return _next(state, phase="backfilling", paused=False)
 
 
-def complete(state: RolloutState, *, missing: int) -> RolloutState:
-    """Answer from new rows alone.
+def complete(state: RolloutState, *, missing: int, unreadable: int = 0) -> RolloutState:
+    """Answer from new rows; from old ones through the bridge only where an item cannot be read.
 
     Args:
         state: Backfilling, not paused, with a canary of 1.
         missing: Rows that have no new vector and could have one.
+        unreadable: Rows that have none because their items cannot be had.
 
     Returns:
         The next state.
@@ -117,7 +118,7 @@ def complete(state: RolloutState, *, missing: int) -> RolloutState:
         )
     if state.canary < 1:
         raise InvalidInput(f"complete: the canary is {state.canary:g}; serve all queries from the new model before (1)")
-    return _next(state, phase="complete", paused=False)
+    return _next(state, phase="complete", paused=False, bridged_rows=unreadable)
 
 
 def pause(state: RolloutState) -> RolloutState:
@@ -186,7 +187,7 @@ def roll_back(state: RolloutState) -> RolloutState:
         raise InvalidInput(
             "roll back: the old rows were dropped; encode the items again with the old model for a new rollout"
         )
-    return _next(state, phase="rolled back", canary=0.0, shadow=0.0, paused=False)
+    return _next(state, phase="rolled back", canary=0.0, shadow=0.0, paused=False, bridged_rows=0)
 
 
 def prepare_again(state: RolloutState, target: RolloutState) -> RolloutState:
@@ -234,7 +235,7 @@ def drop_old(state: RolloutState) -> RolloutState:
         True
     """
     _require(state, ("complete",), "drop the old rows")
-    return _next(state, old_dropped=True)
+    return _next(state, old_dropped=True, bridged_rows=0)
 
 
 def keep_old(state: RolloutState) -> RolloutState:

@@ -12,11 +12,13 @@ from embridge.space import Space
 __all__ = ["Phase", "RolloutState", "Serving", "Writes", "serving", "writes"]
 
 Phase = Literal["prepared", "shadow", "bridged", "backfilling", "complete", "rolled back"]
-Serving = Literal["old", "bridge", "mixed", "new"]
-"""What answers a query: the old model on old rows, the new one through the bridge on old rows, or on both, or on new rows."""
+Serving = Literal["old", "bridge", "mixed", "cascade", "new"]
+"""What answers a query: the old model on old rows; the new one through the bridge on old rows, or on both kinds of rows; the
+same with the bridge's best items encoded at once; or the new one on new rows."""
 
 _SCHEMA = "embridge.rollout/1"
 _SERVED: dict[Phase, Serving] = {"bridged": "bridge", "backfilling": "mixed", "complete": "new"}
+_LATER = ("on_read", "most_encoded", "bridged_rows")  # written where they are not 0: the hashes of journals stay
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,9 @@ class RolloutState:
         paused: Whether the backfill stands still.
         old_dropped: Whether the old rows are gone, after which there is no way back.
         version: Rises by one with each change.
+        on_read: While the backfill goes on, how many of the bridge's best items a query encodes at once; their vectors stay.
+        most_encoded: Items that may be encoded in all, by the backfill and by queries; 0 for no limit.
+        bridged_rows: Rows without a new vector when the rollout is complete; they are found through the bridge.
 
     Raises:
         InvalidInput: A value is of another kind or out of range, or both spaces are one.
@@ -54,6 +59,9 @@ class RolloutState:
     paused: bool = False
     old_dropped: bool = False
     version: int = 1
+    on_read: int = 0
+    most_encoded: int = 0
+    bridged_rows: int = 0
 
     def __post_init__(self) -> None:
         if self.old == self.new:
@@ -66,19 +74,25 @@ class RolloutState:
                 raise InvalidInput(f"{name} is a share between 0 and 1, came {share!r}")
         if type(self.version) is not int or self.version < 1:
             raise InvalidInput(f"a state's version is a whole number from 1 on, came {self.version!r}")
+        for name in _LATER:
+            count = getattr(self, name)
+            if type(count) is not int or count < 0:
+                raise InvalidInput(f"{name} is a whole number from 0 on, came {count!r}")
         if self.old_dropped and self.phase != "complete":
             raise InvalidInput(f"old rows are dropped when a rollout is complete, not when it is {self.phase}")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         spaces = {"old": self.old.to_dict(), "new": self.new.to_dict()}
-        return {"schema": _SCHEMA} | asdict(self) | spaces
+        written = {name: value for name, value in asdict(self).items() if value or name not in _LATER}
+        return {"schema": _SCHEMA} | written | spaces
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> RolloutState:
         """The inverse of `to_dict`; raises `InvalidInput` for anything else."""
         names = {field.name for field in fields(RolloutState)} | {"schema"}
-        if not isinstance(document, Mapping) or set(document) != names or document["schema"] != _SCHEMA:
+        whole = isinstance(document, Mapping) and names - set(_LATER) <= set(document) <= names
+        if not whole or document["schema"] != _SCHEMA:
             raise InvalidInput(f"expected a rollout's state ({_SCHEMA}), came {document!r:.200}")
         try:
             values = {name: value for name, value in document.items() if name != "schema"}
@@ -123,8 +137,13 @@ def serving(state: RolloutState, *, client: Literal["old", "new"], draw: float) 
     """
     if state.old_dropped:
         return "new"
-    served = _SERVED.get(state.phase, "old")
-    return served if client == "new" and draw < state.canary else "old"
+    if client == "old" or draw >= state.canary:
+        return "old"
+    if state.phase == "backfilling" and state.on_read and not state.paused:
+        return "cascade"
+    if state.phase == "complete" and state.bridged_rows:
+        return "mixed"
+    return _SERVED.get(state.phase, "old")
 
 
 def writes(state: RolloutState) -> Writes:

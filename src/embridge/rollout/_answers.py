@@ -1,0 +1,136 @@
+"""What each stage of a rollout answers a query with. Vectors of two spaces never meet: each is searched by its own queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from embridge.adapters.upgrade import Upgrade
+from embridge.embeddings import Embeddings
+from embridge.nearest import Hits, search
+from embridge.query.arrays import Search, hits_of
+from embridge.query.merging import Merge, comparable
+from embridge.query.mixed import MixedSearch
+
+__all__ = ["Answering"]
+
+_TRIES = 3
+_NEAR = 1e-5  # of two scores of one pair by the database and by numpy
+
+
+@dataclass(slots=True)
+class _Watched:
+    """What a mixed search saw: its new hits, and the new rows of old ones that it left out."""
+
+    asked: Embeddings | None = None
+    hits: Hits | None = None
+    left_out: list[Embeddings] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answering:
+    """Searches of one store by an upgrade.
+
+    Attributes:
+        search: Of the store, with the filter.
+        upgrade: The upgrade.
+        merge: How hits of old and of new rows are merged.
+        renewed: Of some ids, their new rows.
+    """
+
+    search: Search
+    upgrade: Upgrade
+    merge: Merge
+    renewed: Callable[[Sequence[str]], Embeddings]
+
+    def bridged(self, asked: Embeddings, k: int) -> Hits:
+        """Old rows, through the bridge."""
+        return self.search(self.upgrade.to_index_space(asked), k)
+
+    def new(self, asked: Embeddings, k: int) -> Hits:
+        """New rows."""
+        return self.search(self.upgrade.head(asked), k)
+
+    def mixed(self, asked: Embeddings, k: int) -> Hits:
+        """Old rows without a new one, and new rows.
+
+        An old row that gets a new one between the two searches would be in neither list; then both are searched again.
+        """
+        for _ in range(_TRIES):
+            seen = _Watched()
+
+            def new_search(queries: Embeddings, k: int, seen: _Watched = seen) -> Hits:
+                seen.asked, seen.hits = queries, self.search(queries, k)
+                return seen.hits
+
+            def backfilled(names: Sequence[str], seen: _Watched = seen) -> tuple[str, ...]:
+                seen.left_out.append(self.renewed(names))
+                return seen.left_out[-1].ids
+
+            hits = MixedSearch(self.search, new_search, self.upgrade, self.merge, backfilled=backfilled).search(
+                asked, k
+            )
+            if not _overtaken(seen, k):
+                break
+        return hits
+
+    def remainder(self, asked: Embeddings, k: int) -> Hits:
+        """New rows, and the few old ones that have none.
+
+        By rank, an old row takes the place that it has among all old rows, which are still there: so a few of them do not
+        crowd out the new ones. By value, as in `mixed`.
+        """
+        if self.merge != "rrf":
+            return self.mixed(asked, k)
+        old = self.bridged(asked, k)
+        return self._with(self._lacking(old), old, asked, k)
+
+    def cascade(self, asked: Embeddings, k: int, items: int, encode: Callable[[list[str]], None]) -> Hits:
+        """The bridge's best items, of which those without a new row get one first; then new rows, and what is left of these."""
+        candidates = self.bridged(asked, max(k, items))
+        if lacking := self._lacking(candidates):
+            encode(lacking)
+            lacking = self._lacking(candidates)
+        return self._with(lacking, candidates, asked, k)
+
+    def _lacking(self, hits: Hits) -> list[str]:
+        names = list(dict.fromkeys(name for found in hits.ids for name in found))
+        renewed = set(self.renewed(names).ids) if names else set()
+        return [name for name in names if name not in renewed]
+
+    def _with(self, lacking: Sequence[str], old: Hits, asked: Embeddings, k: int) -> Hits:
+        """New hits, and those old ones, each by its rank in its own list; an id that is in both is new by now."""
+        new, left = self.new(asked, k), set(lacking)
+        if not left:
+            return new
+        merged = [_by_rank(a, b, left.difference(a), k) for a, b in zip(new.ids, old.ids, strict=True)]
+        return hits_of([names for names, _ in merged], [values for _, values in merged])
+
+
+def _by_rank(new: tuple[str, ...], old: tuple[str, ...], left: set[str], k: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """The k best by reciprocal rank; of one rank, the new one comes first."""
+    places = [place for place, name in enumerate(old) if name in left]
+    names = [*new, *(old[place] for place in places)]
+    ranks = np.concatenate([np.arange(len(new)), np.array(places, np.int64)]).astype(np.int64)
+    values = comparable("rrf", "old", np.zeros(len(names)), ranks)
+    best = np.argsort(-values, kind="stable")[:k]
+    return tuple(names[place] for place in best.tolist()), values[best]
+
+
+def _overtaken(seen: _Watched, k: int) -> bool:
+    """Whether a row was left out of the old hits that should be among the new ones, and is not: it was written since."""
+    if seen.asked is None or seen.hits is None:
+        return False
+    known = {name for names in seen.hits.ids for name in names}
+    last = np.array(
+        [seen.hits.scores[row, k - 1] if len(names) >= k else -np.inf for row, names in enumerate(seen.hits.ids)]
+    )
+    for part in seen.left_out:
+        unknown = part.take([row for row, name in enumerate(part.ids) if name not in known])
+        if len(unknown):
+            best = search(seen.asked, unknown, 1).scores[:, 0]
+            if (best > last + _NEAR * np.abs(best)).any():
+                return True
+    return False
