@@ -287,14 +287,14 @@ PUBLIC = {
     "embridge.stores.ann_recall": "AnnRecall ann_recall draw_queries",
     "embridge.stores.base": "Condition Filter Store",
     "embridge.stores.capabilities": "Capabilities",
-    "embridge.stores.checks": "is_column_name require_column require_held require_ids require_limit require_payload "
-    "require_present",
+    "embridge.stores.checks": "is_column_name require_column require_columns require_held require_ids require_limit "
+    "require_payload require_present",
     "embridge.stores.chroma": "ChromaStore",
     "embridge.stores.documents": "DECLARATIONS Documents FileDocuments MemoryDocuments STATE change_declarations declarations",
     "embridge.stores.faiss": "FaissStore",
     "embridge.stores.lancedb": "LanceStore",
     "embridge.stores.memory": "MemoryStore",
-    "embridge.stores.places": "Declaration IndexState Place RawRows Table VectorColumn checked_parts",
+    "embridge.stores.places": "Declaration IndexState Place RawRows Table VectorColumn checked_parts checked_records",
     "embridge.stores.postgres": "PostgresStore",
     "embridge.stores.qdrant": "QdrantStore",
     "embridge.stores.record": "StoreRecord",

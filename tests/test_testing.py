@@ -125,6 +125,12 @@ class ScansTwice(FaultyStore):
             yield part
 
 
+class ScansOtherPayload(FaultyStore):
+    def scan_with_payload(self, space, columns, *, rows=1_000):
+        for part, payload in super().scan_with_payload(space, columns, rows=rows):
+            yield part, {name: values[::-1] for name, values in payload.items()}
+
+
 class FetchesInItsOwnOrder(FaultyStore):
     def fetch(self, space, ids):
         return super().fetch(space, sorted(ids))
@@ -242,6 +248,7 @@ class MatchesBlanks(FaultyStore):
         (ForgetsPayload, "payload of replaced rows"),
         (ListsFromTheStart, "pages of ids|ids after"),
         (ScansTwice, "a scan gave .* twice"),
+        (ScansOtherPayload, "a scan with payload of .*expected"),
         (FetchesInItsOwnOrder, "ids of a fetch"),
         (ForgetsWhatIsMissing, "missing after an id"),
         (DeletesInOneSpace, "counts after deleting three rows"),

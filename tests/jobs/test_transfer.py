@@ -12,7 +12,6 @@ from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
 from embridge.jobs import transfer
 from embridge.jobs.import_vectors import VectorFile, import_vectors
 from embridge.jobs.transfer import export_store
-from embridge.stores import MemoryStore
 
 OLD, NEW = Space("old", "1", 3), Space("new", "1", 4)
 PAYLOAD = {
@@ -87,19 +86,6 @@ def test_an_export_that_fails_leaves_nothing(shop, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             export_store(shop, tmp_path / name, progress=stop)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shop"]
-
-
-def test_rows_that_somebody_deletes_meanwhile_are_left_out(tmp_path, monkeypatch):
-    class Deleting(MemoryStore):
-        def payload(self, space, ids):
-            self.delete(["ü'1"] if ids else [])
-            return super().payload(space, ids)
-
-    store = Deleting(OLD)
-    store.upsert(rows_of(OLD), PAYLOAD)
-    monkeypatch.setattr(transfer, "open_store", lambda *_, **__: store)
-    assert export_store("memory:", tmp_path / "x.parquet").rows == 4
-    assert pq.read_table(tmp_path / "x.parquet")["title"].to_pylist() == [None, "drei", "vier", None]
 
 
 def test_which_space_is_said_where_there_are_several(shop, tmp_path):

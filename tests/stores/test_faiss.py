@@ -223,6 +223,9 @@ def test_columns_of_a_parquet_file_are_read(tmp_path):
     store = adopted(f"{url}?ids={tmp_path / 'a.parquet'}&column=sku")
     assert store.payload(COSINE, NAMES[4:2:-1]) == {"title": ["t item 004", "t item 003"]}
     assert store.column(COSINE, ["nobody", NAMES[1]], "raw") == [None, b"x"]
+    scanned = list(store.scan_with_payload(COSINE, ["title"], rows=25))
+    assert [payload["title"][-1] for _, payload in scanned] == ["t item 024", "t item 049", "t item 059"]
+    assert [title for _, payload in scanned for title in payload["title"]] == [f"t {name}" for name in NAMES]
     assert store.tables()[0].columns == {"sku": "text", "title": "text", "raw": "binary"}
     with pytest.raises(StoreError, match=r"a.parquet is not written: its other columns are yours"):
         store.delete(NAMES[:1])

@@ -192,8 +192,8 @@ def terminate_all(server, database):
 def test_connections_that_are_lost_are_made_again(postgres_server, database, make):
     wide = Space("wide", "1", 2_000)  # more than the sockets hold
     store, written, many = make(SPACE, wide), rows(20), rows(4_000, space=wide)
-    for each in (many, written):
-        store.upsert(each)
+    store.upsert(many, {"name": [None, *many.ids[1:]]})
+    store.upsert(written)
     for calls in (
         [
             lambda: store.count(SPACE),
@@ -206,14 +206,16 @@ def test_connections_that_are_lost_are_made_again(postgres_server, database, mak
         for call in calls:
             assert all(terminate_all(postgres_server, database))
             call()
-    given = []
-    for part in store.scan(wide, rows=200):
+    given, names = [], {}
+    for part, payload in store.scan_with_payload(wide, ["name"], rows=200):
         if len(given) in (1, 3):
             ended = terminate_all(postgres_server, database)
             assert ended == [True] or len(given) > 1
         given.append(part)
+        names |= dict(zip(part.ids, payload["name"], strict=True))
     found = concatenate(given)
     assert sorted(found.ids) == list(many.ids)
+    assert names == {name: name for name in many.ids} | {many.ids[0]: None}
     np.testing.assert_array_equal(found.take(np.argsort(found.ids)).vectors, many.vectors)
 
 

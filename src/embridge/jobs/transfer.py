@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embridge.atomic_write import refuse_foreign_file
-from embridge.embeddings import Embeddings
-from embridge.errors import InvalidInput, StoreError
+from embridge.errors import InvalidInput
 from embridge.jobs._held_space import held_space
 from embridge.progress import Progress, silent
 from embridge.space import Space
@@ -18,7 +17,7 @@ from embridge.vector_files import SUFFIXES, Part, write_rows
 
 __all__ = ["Transfer", "export_store"]
 
-_ROWS, _ATTEMPTS = 8_192, 5
+_ROWS = 8_192
 _TAKEN = ("id", "vector")
 
 
@@ -151,24 +150,7 @@ def _payload_columns(store: Store, space: Space, *, npy: bool) -> tuple[list[str
 
 def _stored_parts(store: Store, space: Space, columns: Sequence[str], total: int, progress: Progress) -> Iterator[Part]:
     done = 0
-    for part in store.scan(space, rows=_ROWS):
-        rows, payload = _with_payload(store, part, columns)
-        if len(rows):
-            yield rows, payload
-        done += len(part)
+    for rows, payload in store.scan_with_payload(space, columns, rows=_ROWS):
+        yield rows, payload
+        done += len(rows)
         progress(min(done, total), total, f"export {space.model}")
-
-
-def _with_payload(store: Store, rows: Embeddings, columns: Sequence[str]) -> Part:
-    """The rows with these columns; those that somebody has deleted meanwhile are left out."""
-    for _ in range(_ATTEMPTS if columns else 0):
-        try:
-            payload = store.payload(rows.space, rows.ids)
-        except InvalidInput:
-            held = set(store.fetch(rows.space, rows.ids).ids)
-            rows = rows.take([row for row, name in enumerate(rows.ids) if name in held])
-            continue
-        return rows, {name: payload[name] for name in columns}
-    if columns:
-        raise StoreError("rows are being deleted faster than they can be read; export when the store is quieter")
-    return rows, {}

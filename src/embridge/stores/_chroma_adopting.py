@@ -1,4 +1,4 @@
-"""Chroma: whether a collection can hold the vectors of a space."""
+"""Chroma: what a collection is, and whether it can hold the vectors of a space."""
 
 from __future__ import annotations
 
@@ -9,11 +9,23 @@ import numpy as np
 from embridge.errors import StoreError
 from embridge.space import Space
 from embridge.stores._chroma_client import ChromaClient
-from embridge.stores._chroma_rows import metric_of
+from embridge.stores._chroma_columns import found_kinds
+from embridge.stores._chroma_rows import first_records, metric_of
+from embridge.stores.places import Table, VectorColumn
 
-__all__ = ["require_adoptable"]
+__all__ = ["described", "require_adoptable"]
 
 _SAMPLE, _UNIT = 1_000, 1e-3
+
+
+def described(client: ChromaClient, name: str, rows: int) -> Table:
+    """A collection as so many of its first rows, and Chroma itself, describe it."""
+    collection = client.collection(name)
+    first = client.on(name, lambda one: one.get(limit=1, include=["embeddings"]))
+    dim = len(first["embeddings"][0]) if first["ids"] else None
+    columns = found_kinds(first_records(client, name, rows))
+    total = int(client.on(name, lambda one: one.count()))
+    return Table(name, total, {"": VectorColumn(dim, metric_of(collection))}, columns, id="")
 
 
 def require_adoptable(client: ChromaClient, name: str, space: Space) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from embridge.embeddings import Embeddings
 from embridge.space import Metric
 from embridge.stores._chroma_client import ChromaClient
-from embridge.stores._chroma_columns import DOCUMENT
+from embridge.stores._chroma_columns import DOCUMENT, metadatas
 from embridge.stores._columns import meets
 from embridge.stores.base import Filter
 from embridge.stores.places import RawRows
@@ -23,11 +24,14 @@ __all__ = [
     "metric_of",
     "parts_of",
     "records",
+    "records_of",
     "smallest",
     "vectors",
+    "write",
 ]
 
 _ID_ROWS, _ROWS = 50_000, 4_000
+_RECORD = ["metadatas", "documents"]
 _METRICS: dict[str, Metric] = {"cosine": "cosine", "l2": "l2", "ip": "dot"}
 
 Record = dict[str, Any]
@@ -82,11 +86,27 @@ def vectors(
 
 def parts_of(client: ChromaClient, name: str, rows: int) -> Iterator[RawRows]:
     """All rows: their ids as they are now, and by these the vectors, so that none is left out while others write."""
+    for part in _parts_of_ids(client, name, rows):
+        ids, found = vectors(client, name, part)
+        if ids:
+            yield RawRows(tuple(ids), found)
+
+
+def records_of(client: ChromaClient, name: str, rows: int) -> Iterator[tuple[RawRows, list[Record]]]:
+    """The same with metadata and document, in no more than a few thousand rows at once."""
+    for part in _parts_of_ids(client, name, min(rows, _ROWS)):
+        found = client.on(name, lambda one, part=part: one.get(ids=part, include=["embeddings", *_RECORD]))  # type: ignore[misc]
+        if found["ids"]:
+            vectors = np.asarray(found["embeddings"], np.float32)
+            yield (
+                RawRows(tuple(found["ids"]), vectors),
+                list(map(_record, found["metadatas"], found["documents"])),
+            )
+
+
+def _parts_of_ids(client: ChromaClient, name: str, rows: int) -> Iterator[list[str]]:
     for page in list(ids_in(client, name)):
-        for start in range(0, len(page), rows):
-            ids, found = vectors(client, name, page[start : start + rows])
-            if ids:
-                yield RawRows(tuple(ids), found)
+        yield from (page[start : start + rows] for start in range(0, len(page), rows))
 
 
 def records(client: ChromaClient, name: str, ids: Sequence[str]) -> dict[str, Record]:
@@ -94,14 +114,14 @@ def records(client: ChromaClient, name: str, ids: Sequence[str]) -> dict[str, Re
     found: dict[str, Record] = {}
     for start in range(0, len(ids), _ROWS):
         part = list(ids[start : start + _ROWS])
-        rows = client.on(name, lambda one, part=part: one.get(ids=part, include=["metadatas", "documents"]))  # type: ignore[misc]
+        rows = client.on(name, lambda one, part=part: one.get(ids=part, include=_RECORD))  # type: ignore[misc]
         found |= dict(zip(rows["ids"], map(_record, rows["metadatas"], rows["documents"]), strict=True))
     return found
 
 
 def first_records(client: ChromaClient, name: str, limit: int) -> list[Record]:
     """Of the first rows."""
-    rows = client.on(name, lambda one: one.get(limit=limit, include=["metadatas", "documents"]))
+    rows = client.on(name, lambda one: one.get(limit=limit, include=_RECORD))
     return list(map(_record, rows["metadatas"], rows["documents"]))
 
 
@@ -111,9 +131,7 @@ def matching(client: ChromaClient, name: str, where: dict[str, Any] | None, filt
     while True:
         rows = client.on(
             name,
-            lambda one, start=start: one.get(
-                where=where, limit=_ROWS, offset=start, include=["metadatas", "documents"]
-            ),  # type: ignore[misc]
+            lambda one, start=start: one.get(where=where, limit=_ROWS, offset=start, include=_RECORD),  # type: ignore[misc]
         )
         for one, record in zip(rows["ids"], map(_record, rows["metadatas"], rows["documents"]), strict=True):
             if all(meets(record.get(condition.column), condition) for condition in filter):
@@ -121,6 +139,21 @@ def matching(client: ChromaClient, name: str, where: dict[str, Any] | None, filt
         if len(rows["ids"]) < _ROWS:
             return found
         start += _ROWS
+
+
+def write(client: ChromaClient, name: str, rows: Embeddings, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write rows, so many in a request as Chroma takes."""
+    step = client.most_rows
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        ids, found = list(rows.ids[part]), rows.vectors[part]
+        values, texts = metadatas({one: column[part] for one, column in columns.items()}, len(ids))
+        client.on(
+            name,
+            lambda one, ids=ids, found=found, values=values, texts=texts: one.upsert(  # type: ignore[misc]
+                ids=ids, embeddings=np.ascontiguousarray(found), metadatas=values, documents=texts
+            ),
+        )
 
 
 def _record(metadata: Any, document: Any) -> Record:

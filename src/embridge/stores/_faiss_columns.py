@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from embridge.errors import StoreError, require
 
-__all__ = ["columns_of", "values_at"]
+__all__ = ["as_payload", "columns_of", "payload_names", "values_at"]
+
+_PAYLOAD_KINDS = ("text", "true or false", "whole numbers", "numbers")
 
 
 def columns_of(path: Path | None) -> dict[str, str]:
@@ -18,6 +21,16 @@ def columns_of(path: Path | None) -> dict[str, str]:
         return {}
     types = require("pyarrow.types", extra="parquet")
     return {column.name: _kind(types, column.type) for column in _dataset(path).schema}
+
+
+def payload_names(columns: Mapping[str, str], *, but: str) -> list[str]:
+    """Of columns those that are payload, but the one of the ids."""
+    return [name for name, kind in columns.items() if kind in _PAYLOAD_KINDS and name != but]
+
+
+def as_payload(value: Any) -> Any:
+    """A value as a payload has it: dates and times as text."""
+    return value.isoformat() if getattr(value, "isoformat", None) else value
 
 
 def values_at(path: Path, names: list[str], numbers: np.ndarray) -> dict[str, list[Any]]:

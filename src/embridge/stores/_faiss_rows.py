@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ from embridge.errors import InvalidInput, StoreError
 from embridge.space import Metric
 from embridge.stores._faiss_ids import IdFile
 from embridge.stores._faiss_index import FaissIndex, faiss_module
+from embridge.stores.places import IndexState, RawRows
 
 __all__ = ["FaissRows"]
 
@@ -55,6 +57,17 @@ class FaissRows:
             return self.index.vectors(rows)
         return np.ascontiguousarray(self.stored[self.index.numbers[rows]], dtype=np.float32)
 
+    def parts(self, rows: int) -> Iterator[tuple[slice, RawRows]]:
+        """All rows, at most so many at once, and which they are."""
+        for start in range(0, len(self), rows):
+            part = slice(start, start + rows)
+            yield part, RawRows(tuple(self.texts[part]), self.vectors(part))
+
+    def numbers_of(self, ids: Sequence[str]) -> np.ndarray:
+        """The numbers in the index of the rows of those ids."""
+        numbers: np.ndarray = self.index.numbers[np.array([self.row_of[one] for one in ids], np.int64)]
+        return numbers
+
     @property
     def exact(self) -> bool:
         """Whether search finds the nearest rows, always."""
@@ -64,6 +77,14 @@ class FaissRows:
     def exact_scores(self) -> bool:
         """Whether vectors are what was put in."""
         return self.index.lossless or self.stored is not None
+
+    def states(self, name: str) -> list[IndexState]:
+        """The index as one that is built on vectors, under that name; a flat one is none."""
+        if self.index.flat:
+            return []
+        ivf = self.index.ivf
+        remark = "" if ivf is None else f"a search looks into {self.nprobe or ivf.nprobe} of {ivf.nlist} lists"
+        return [IndexState(name, self.index.kind, self.index.metric, len(self), 0, remark)]
 
     @cached_property
     def row_of(self) -> dict[str, int]:

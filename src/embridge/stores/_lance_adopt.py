@@ -13,7 +13,7 @@ from embridge.stores._lance_filters import quoted
 from embridge.stores._lance_rows import id_kind, texts_of, vector_type
 from embridge.stores.places import Declaration, IndexState, Place, Table, VectorColumn
 
-__all__ = ["described", "index_metrics", "index_states", "require_adoptable", "require_columns", "with_declaration"]
+__all__ = ["described", "index_metrics", "index_states", "require_adoptable", "require_place", "with_declaration"]
 
 _SHOWN = 3
 _LOOKED_AT = 1_000
@@ -29,7 +29,7 @@ def described(name: str, table: Any) -> Table:
 def require_adoptable(table: Any, declaration: Declaration) -> None:
     """Refuse columns that are not there or do not fit, and ids that repeat; warn where an index compares otherwise."""
     place, space = declaration.place, declaration.space
-    require_columns(table, place)
+    require_place(table, place)
     (dim,) = vector_type(table.schema.field(place.vector).type) or (None,)
     lengths = [dim] if dim is not None else _lengths(table, place.vector)
     if lengths and space.dim not in lengths:
@@ -47,7 +47,7 @@ def require_adoptable(table: Any, declaration: Declaration) -> None:
         )
 
 
-def require_columns(table: Any, place: Place) -> None:
+def require_place(table: Any, place: Place) -> None:
     """Refuse a place that is not in the table."""
     vectors = [field.name for field in table.schema if vector_type(field.type) is not None]
     if place.vector not in vectors:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from embridge.errors import InvalidInput, require
+from embridge.stores._lance_columns import payload_of
 from embridge.stores._lance_filters import quoted
-from embridge.stores._lance_rows import Source, id_literals, raw_rows, texts_of
+from embridge.stores._lance_rows import Source, having_vectors, id_literals, raw_rows, texts_of
 from embridge.stores.places import Place, RawRows
 
-__all__ = ["has_vector", "ids_after", "ids_in", "ids_with_vector", "parts_of", "rows_among"]
+__all__ = ["has_vector", "ids_after", "ids_in", "ids_with_vector", "parts_of", "records_of", "rows_among"]
 
 Ask = Callable[[Callable[[], Any]], Any]
 
@@ -18,11 +19,27 @@ Ask = Callable[[Callable[[], Any]], Any]
 def parts_of(asked: Ask, table: Any, place: Place, dim: int | None, rows: int, where: str = "") -> Iterator[RawRows]:
     """Rows that have a vector, in parts; ``dim`` where it is known and vectors may be of any."""
     query = table.search().select([place.id, place.vector])
-    batches = asked((query.where(where) if where else query).to_batches(rows).__iter__)
-    while (batch := asked(lambda: next(batches, None))) is not None:
+    for batch in _batches(asked, query.where(where) if where else query, rows):
         part = raw_rows(batch, place, dim)
         dim = part.vectors.shape[1] if len(part.ids) else dim
         yield part
+
+
+def records_of(
+    asked: Ask, source: Source, kinds: Mapping[str, Any], rows: int
+) -> Iterator[tuple[RawRows, dict[str, list[Any]]]]:
+    """The same of a space, with the payload columns of these kinds."""
+    place, pa = source.place, require("pyarrow", extra="lancedb")
+    stored = [name for name in kinds if name in source.table.schema.names]
+    for batch in _batches(asked, source.table.search().select([*source.columns, *stored]), rows):
+        held = having_vectors(batch, place)
+        yield raw_rows(held, place, source.declaration.space.dim), payload_of(pa.Table.from_batches([held]), kinds)
+
+
+def _batches(asked: Ask, query: Any, rows: int) -> Iterator[Any]:
+    batches = asked(query.to_batches(rows).__iter__)
+    while (batch := asked(lambda: next(batches, None))) is not None:
+        yield batch
 
 
 def ids_after(source: Source, after: str | None, limit: int) -> list[str]:

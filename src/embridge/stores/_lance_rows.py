@@ -16,7 +16,17 @@ from embridge.space import Space
 from embridge.stores._lance_filters import literal, quoted
 from embridge.stores.places import Declaration, Place, RawRows
 
-__all__ = ["Source", "id_array", "id_kind", "id_literals", "raw_rows", "rows_of", "texts_of", "vector_type"]
+__all__ = [
+    "Source",
+    "having_vectors",
+    "id_array",
+    "id_kind",
+    "id_literals",
+    "raw_rows",
+    "rows_of",
+    "texts_of",
+    "vector_type",
+]
 
 IdKind = Literal["text", "whole numbers", "UUIDs"]
 _UUID_BYTES = 16
@@ -100,13 +110,16 @@ def id_array(ids: Sequence[str], type_: Any) -> Any:
     return pa.ExtensionArray.from_storage(type_, stored) if hasattr(type_, "storage_type") else stored
 
 
+def having_vectors(batch: Any, place: Place) -> Any:
+    """A batch without the rows that have no vector."""
+    vectors = batch.column(place.vector)
+    return batch.filter(vectors.is_valid()) if vectors.null_count else batch
+
+
 def raw_rows(batch: Any, place: Place, dim: int | None) -> RawRows:
     """The rows of a batch that have a vector; of a list column those of another length than ``dim`` are odd."""
-    vectors = batch.column(place.vector)
-    if vectors.null_count:
-        batch = batch.filter(vectors.is_valid())
-        vectors = batch.column(place.vector)
-    ids = batch.column(place.id)
+    batch = having_vectors(batch, place)
+    vectors, ids = batch.column(place.vector), batch.column(place.id)
     names, (fixed,) = texts_of(ids), vector_type(vectors.type) or (None,)
     if fixed is not None and fixed == (dim or fixed) and not ids.null_count:
         return RawRows(tuple(names), _matrix(vectors, fixed))  # type: ignore[arg-type]

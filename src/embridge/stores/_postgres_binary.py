@@ -11,17 +11,20 @@ import numpy as np
 
 from embridge.errors import InvalidInput
 from embridge.shapes import Float32
+from embridge.stores._columns import Kind
 from embridge.stores.places import RawRows
 
 __all__ = [
     "ARRAY_ITEMS",
     "array",
+    "columns_of",
     "copy_rows",
     "copy_start",
     "dim_of",
     "fields",
     "raw_rows",
     "received",
+    "split_rows",
     "vector",
     "vector_fields",
     "wire_types",
@@ -59,6 +62,14 @@ _WRITE: dict[str, Callable[[Any], bytes]] = {
     "float4": _fixed("f"),
     "float8": _fixed("d"),
     "uuid": lambda value: b"\0\0\0\x10" + UUID(value).bytes,
+}
+
+_READ: dict[Kind | None, Callable[[bytes], Any]] = {
+    "text": bytes.decode,
+    "true or false": lambda content: content != b"\0",
+    "whole numbers": lambda content: int.from_bytes(content, "big", signed=True),
+    "numbers": lambda content: struct.unpack(">d", content)[0],
+    None: bytes.decode,
 }
 
 
@@ -169,6 +180,31 @@ def raw_rows(blocks: Sequence[bytes], dim: int, type_name: str, *, fixed: bool) 
     ids = tuple([block[shortest:].decode() for block in blocks])
     numbers = np.frombuffer(b"".join([block[10:end] for block in blocks]), dtype)
     return RawRows(ids, numbers.reshape(len(ids), dim).astype(np.float32), tuple(odd))
+
+
+def split_rows(blocks: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Rows of a COPY of vector, id and others: each as `raw_rows` takes it, and the fields of the others."""
+    heads, others = [], []
+    for block in blocks:
+        end = 6 + int.from_bytes(block[2:6], "big")  # of the vector
+        end += 4 + max(0, int.from_bytes(block[end : end + 4], "big", signed=True))  # of the id
+        heads.append(b"\0\x02" + block[2:end])
+        others.append(block[end:])
+    return heads, others
+
+
+def columns_of(rows: Sequence[bytes], kinds: Sequence[Kind | None]) -> list[list[Any]]:
+    """The fields of rows as columns of values of these kinds, as `value_of` selects them."""
+    columns: list[list[Any]] = [[] for _ in kinds]
+    takers = [(column.append, _READ[kind]) for column, kind in zip(columns, kinds, strict=True)]
+    for row in rows:
+        start = 0
+        for take, read in takers:
+            size = int.from_bytes(row[start : start + 4], "big", signed=True)
+            start += 4
+            take(None if size < 0 else read(row[start : start + size]))
+            start += max(0, size)
+    return columns
 
 
 def dim_of(block: bytes) -> int:

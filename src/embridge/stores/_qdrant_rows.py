@@ -10,6 +10,7 @@ import numpy as np
 
 from embridge.errors import InvalidInput
 from embridge.stores._qdrant_engine import ID_KEY, Engine, Point, PointId, Where, matrix, point_ids, row_id, vector_of
+from embridge.stores._qdrant_filters import key_path
 from embridge.stores.places import RawRows
 
 __all__ = ["Rows"]
@@ -57,18 +58,22 @@ class Rows:
                 break
         return names[:limit]
 
-    def parts(self, vector: str, dim: int, rows: int, *, where: Where) -> Iterator[RawRows]:
-        """All rows with a vector, in the order of points."""
+    def parts(
+        self, vector: str, dim: int, rows: int, *, where: Where, keys: Sequence[str] = ()
+    ) -> Iterator[tuple[RawRows, list[Mapping[str, Any]]]]:
+        """All rows with a vector, in the order of points, and of each these keys of its payload."""
         limit, start = min(rows, max(1, _PAGE_VALUES // dim)), None
+        paths = [*self._id_key(), *map(key_path, keys)]
         while True:
             records, start = self.engine.scroll(
-                self.table, limit, where=where, start=start, vector=vector, payload=self._id_key()
+                self.table, limit, where=where, start=start, vector=vector, payload=paths
             )
             vectors = [vector_of(one, vector) for one in records]
             held = [row for row, values in enumerate(vectors) if values is not None]
             if held:
                 names = tuple(row_id(records[row], own=self.own) for row in held)
-                yield RawRows(names, matrix([vectors[row] for row in held], dim))
+                payloads = [records[row].payload or {} for row in held] if keys else []
+                yield RawRows(names, matrix([vectors[row] for row in held], dim)), payloads
             if start is None:
                 return
 

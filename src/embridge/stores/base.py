@@ -165,8 +165,17 @@ class Store(Protocol):
         """
         ...
 
+    def scan_with_payload(
+        self, space: Space, columns: Sequence[str], *, rows: int = SCAN_ROWS
+    ) -> Iterator[tuple[Embeddings, dict[str, list[Any]]]]:
+        """The same rows, each part with the values of these payload columns, row by row, as `payload` gives them.
+
+        Raises `InvalidInput` for a column that is not there.
+        """
+        ...
+
     def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
-        """The same of any place, declared or not, with whatever its rows hold."""
+        """The rows of any place, declared or not, with whatever they hold."""
         ...
 
     def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:

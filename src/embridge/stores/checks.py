@@ -13,6 +13,7 @@ from embridge.stores.base import Payload
 __all__ = [
     "is_column_name",
     "require_column",
+    "require_columns",
     "require_held",
     "require_ids",
     "require_limit",
@@ -159,3 +160,20 @@ def require_column(name: str, columns: Collection[str]) -> None:
     """
     if name not in columns:
         raise InvalidInput(f"there is no column {name!r}; there are {sorted(columns)}")
+
+
+def require_columns(names: Sequence[str], columns: Collection[str]) -> None:
+    """Refuse columns that a table does not have.
+
+    Args:
+        names: The columns.
+        columns: Those that are there.
+
+    Raises:
+        InvalidInput: One is not among them.
+
+    Examples:
+        >>> require_columns(["title"], {"title", "price"})
+    """
+    for name in names:
+        require_column(name, columns)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
-import numpy as np
-
 from embridge.embeddings import Embeddings
 from embridge.errors import StoreError
 from embridge.nearest import Hits
 from embridge.space import Space
-from embridge.stores._chroma_adopting import require_adoptable
+from embridge.stores._chroma_adopting import described, require_adoptable
 from embridge.stores._chroma_client import ChromaClient
-from embridge.stores._chroma_columns import Kinds, found_kinds, kinds_of_columns, metadatas, native, usable
+from embridge.stores._chroma_columns import Kinds, found_kinds, kinds_of_columns, native, usable
 from embridge.stores._chroma_documents import ChromaDocuments, is_document
 from embridge.stores._chroma_rows import (
     first_records,
@@ -22,8 +20,10 @@ from embridge.stores._chroma_rows import (
     metric_of,
     parts_of,
     records,
+    records_of,
     smallest,
     vectors,
+    write,
 )
 from embridge.stores._chroma_search import nearest
 from embridge.stores._columns import fitted, require_comparable
@@ -32,6 +32,7 @@ from embridge.stores.base import SCAN_ROWS, Filter, Payload
 from embridge.stores.capabilities import Capabilities
 from embridge.stores.checks import (
     require_column,
+    require_columns,
     require_held,
     require_ids,
     require_limit,
@@ -39,7 +40,7 @@ from embridge.stores.checks import (
     require_present,
 )
 from embridge.stores.documents import STATE, Documents, change_declarations, declarations
-from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, VectorColumn, checked_parts
+from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, checked_parts, checked_records
 from embridge.stores.urls import StoreUrl
 
 __all__ = ["ChromaStore", "open_chroma"]
@@ -67,6 +68,7 @@ class ChromaStore:
         MissingExtra: Chroma is not installed.
 
     Examples:
+        >>> import numpy as np
         >>> space = Space("toy", "1", 2)
         >>> store = ChromaStore(StoreUrl("chroma", "chroma-folder", "items"), create=True)
         >>> store.add_space(space)
@@ -90,7 +92,7 @@ class ChromaStore:
     def tables(self) -> list[Table]:
         own = {one.place.table for one in self._fresh().values()}
         names = {one.name for one in self._client.collections() if one.name == self.name or one.name in own}
-        return [self._described(name) for name in sorted(names)]
+        return [described(self._client, name, _LOOKED_AT) for name in sorted(names)]
 
     def spaces(self) -> list[Space]:
         return list(self._fresh())
@@ -156,8 +158,7 @@ class ChromaStore:
             return
         require_ids(rows.ids)
         require_measurable(rows, engine="Chroma")
-        columns = self._fitted(declared, columns)
-        self._write(declared.place.table, rows, columns)
+        write(self._client, declared.place.table, rows, self._fitted(declared, columns))
 
     def delete(self, ids: Sequence[str]) -> None:
         there = list(dict.fromkeys(ids))
@@ -169,6 +170,16 @@ class ChromaStore:
 
     def scan(self, space: Space, *, rows: int = SCAN_ROWS) -> Iterator[Embeddings]:
         return checked_parts(self.raw(self._place(space, "scan"), rows=rows), space, what=self._client.where)
+
+    def scan_with_payload(
+        self, space: Space, columns: Sequence[str], *, rows: int = SCAN_ROWS
+    ) -> Iterator[tuple[Embeddings, dict[str, list[Any]]]]:
+        declared = self._held(space, "scan")
+        require_limit(rows, what="scan")
+        require_columns(columns, self._kinds(declared))
+        parts = records_of(self._client, declared.place.table, rows)
+        records = ((part, {name: [one.get(name) for one in found] for name in columns}) for part, found in parts)
+        return checked_records(records, space, what=self._client.where)
 
     def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
         require_limit(rows, what="scan")
@@ -272,27 +283,6 @@ class ChromaStore:
         new = {"kinds": kinds or {}}
         if (present or {"kinds": {}}) != new and not self.documents.swap(name, present, new):
             raise StoreError(f"{self._client.where}: another client settled the columns of {space}; write again")
-
-    def _write(self, name: str, rows: Embeddings, columns: dict[str, list[Any]]) -> None:
-        step = self._client.most_rows
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            ids, found = list(rows.ids[part]), rows.vectors[part]
-            values, texts = metadatas({one: column[part] for one, column in columns.items()}, len(ids))
-            self._client.on(
-                name,
-                lambda one, ids=ids, found=found, values=values, texts=texts: one.upsert(  # type: ignore[misc]
-                    ids=ids, embeddings=np.ascontiguousarray(found), metadatas=values, documents=texts
-                ),
-            )
-
-    def _described(self, name: str) -> Table:
-        collection = self._client.collection(name)
-        first = self._client.on(name, lambda one: one.get(limit=1, include=["embeddings"]))
-        dim = len(first["embeddings"][0]) if first["ids"] else None
-        columns = found_kinds(first_records(self._client, name, _LOOKED_AT))
-        rows = int(self._client.on(name, lambda one: one.count()))
-        return Table(name, rows, {"": VectorColumn(dim, metric_of(collection))}, columns, id="")
 
 
 def open_chroma(url: StoreUrl, *, create: bool, documents: Documents | None) -> ChromaStore:

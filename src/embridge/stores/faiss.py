@@ -15,7 +15,7 @@ from embridge.space import Space
 from embridge.stores._columns import fitted, require_comparable
 from embridge.stores._faiss_adopting import require_adoptable
 from embridge.stores._faiss_cache import FaissCache
-from embridge.stores._faiss_columns import columns_of, values_at
+from embridge.stores._faiss_columns import as_payload, columns_of, payload_names, values_at
 from embridge.stores._faiss_files import FaissFiles, files_of
 from embridge.stores._faiss_index import faiss_module
 from embridge.stores._faiss_rows import FaissRows
@@ -25,6 +25,7 @@ from embridge.stores.base import SCAN_ROWS, Filter, Payload
 from embridge.stores.capabilities import Capabilities
 from embridge.stores.checks import (
     require_column,
+    require_columns,
     require_held,
     require_ids,
     require_limit,
@@ -32,12 +33,20 @@ from embridge.stores.checks import (
     require_present,
 )
 from embridge.stores.documents import STATE, Documents, FileDocuments, change_declarations, declarations
-from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, VectorColumn, checked_parts
+from embridge.stores.places import (
+    Declaration,
+    IndexState,
+    Place,
+    RawRows,
+    Table,
+    VectorColumn,
+    checked_parts,
+    checked_records,
+)
 from embridge.stores.urls import StoreUrl
 
 __all__ = ["FaissStore", "open_faiss"]
 
-_PAYLOAD_KINDS = ("text", "true or false", "whole numbers", "numbers")
 _Declared = dict[Space, Declaration]
 
 
@@ -186,13 +195,21 @@ class FaissStore:
         place = self._place(space, "scan")
         return checked_parts(self.raw(place, rows=rows), space, what=str(self.path))
 
+    def scan_with_payload(
+        self, space: Space, columns: Sequence[str], *, rows: int = SCAN_ROWS
+    ) -> Iterator[tuple[Embeddings, dict[str, list[Any]]]]:
+        held = self._held(space, "scan")
+        require_limit(rows, what="scan")
+        require_columns(columns, self._payload_names(space))
+        parts = ((part, self._payload(held.index.numbers[at], columns)) for at, part in held.parts(rows))
+        return checked_records(parts, space, what=str(self.path))
+
     def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
         require_limit(rows, what="scan")
         if place.vector or place.table not in {self.path.name, *self._own_files()}:
             raise StoreError(f"{self.path} holds no vectors {place}; expected {Place(self.path.name)}")
         held = self._cache.rows(self._files_of(place.table), added=self._own_files().get(place.table))
-        parts = (slice(start, start + rows) for start in range(0, len(held), rows))
-        return (RawRows(tuple(held.texts[part]), held.vectors(part)) for part in parts)
+        return (part for _, part in held.parts(rows))
 
     def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:
         held = self._held(space, "fetch")
@@ -208,28 +225,20 @@ class FaissStore:
         return nearest(held, queries, k)
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
-        held, columns = self._held(space, "payload"), self._columns(space)
+        held = self._held(space, "payload")
         require_present(ids, held.row_of)
-        names = [name for name, kind in columns.items() if kind in _PAYLOAD_KINDS and name != self._files.column]
-        values = self._values(held, names, ids)
-        return {name: [_plain(value) for value in column] for name, column in values.items()}
+        return self._payload(held.numbers_of(ids), self._payload_names(space))
 
     def column(self, space: Space, ids: Sequence[str], name: str) -> list[Any]:
         held = self._held(space, "column")
         require_column(name, self._columns(space))
         there = [one for one in ids if one in held.row_of]
-        value_of = dict(zip(there, self._values(held, [name], there)[name], strict=True))
+        value_of = dict(zip(there, self._values(held.numbers_of(there), [name])[name], strict=True))
         return [value_of.get(one) for one in ids]
 
     def indexes(self, space: Space) -> list[IndexState]:
         held = self._held(space, "indexes")
-        index, name = held.index, self._place(space, "indexes").table
-        if index.flat:
-            return []
-        remark = ""
-        if index.ivf is not None:
-            remark = f"a search looks into {held.nprobe or index.ivf.nprobe} of {index.ivf.nlist} lists"
-        return [IndexState(name, index.kind, index.metric, len(index), 0, remark)]
+        return held.states(self._place(space, "indexes").table)
 
     def read_state(self) -> dict[str, Any] | None:
         return self.documents.read(STATE)
@@ -270,10 +279,16 @@ class FaissStore:
     def _columns(self, space: Space) -> dict[str, str]:
         return columns_of(self._files_of(self._place(space, "payload").table).ids)
 
-    def _values(self, held: FaissRows, names: list[str], ids: Sequence[str]) -> dict[str, list[Any]]:
+    def _payload_names(self, space: Space) -> list[str]:
+        return payload_names(self._columns(space), but=self._files.column)
+
+    def _payload(self, numbers: np.ndarray, names: Sequence[str]) -> dict[str, list[Any]]:
+        return {name: list(map(as_payload, column)) for name, column in self._values(numbers, names).items()}
+
+    def _values(self, numbers: np.ndarray, names: Sequence[str]) -> dict[str, list[Any]]:
         if not names or self._files.ids is None:
             return {}
-        return values_at(self._files.ids, names, held.index.numbers[[held.row_of[one] for one in ids]])
+        return values_at(self._files.ids, list(names), numbers)
 
 
 def open_faiss(url: StoreUrl, *, create: bool, documents: Documents | None) -> FaissStore:
@@ -283,7 +298,3 @@ def open_faiss(url: StoreUrl, *, create: bool, documents: Documents | None) -> F
 
 def _without(declared: _Declared, space: Space) -> _Declared:
     return {one: there for one, there in declared.items() if one != space}
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if getattr(value, "isoformat", None) else value

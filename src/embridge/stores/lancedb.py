@@ -19,14 +19,22 @@ from embridge.stores._lance_adopt import (
     index_metrics,
     index_states,
     require_adoptable,
-    require_columns,
+    require_place,
     with_declaration,
 )
 from embridge.stores._lance_columns import kinds_of, kinds_of_source, payload_of
 from embridge.stores._lance_database import LanceDatabase
 from embridge.stores._lance_documents import LanceDocuments
 from embridge.stores._lance_filters import sql
-from embridge.stores._lance_reads import has_vector, ids_after, ids_in, ids_with_vector, parts_of, rows_among
+from embridge.stores._lance_reads import (
+    has_vector,
+    ids_after,
+    ids_in,
+    ids_with_vector,
+    parts_of,
+    records_of,
+    rows_among,
+)
 from embridge.stores._lance_rows import Source, rows_of, vector_type
 from embridge.stores._lance_search import Found, is_approximate, nearest, nearest_of_parts
 from embridge.stores._lance_writes import ended, written
@@ -35,6 +43,7 @@ from embridge.stores.base import SCAN_ROWS, Filter, Payload
 from embridge.stores.capabilities import Capabilities
 from embridge.stores.checks import (
     require_column,
+    require_columns,
     require_held,
     require_ids,
     require_limit,
@@ -42,7 +51,7 @@ from embridge.stores.checks import (
     require_present,
 )
 from embridge.stores.documents import STATE, Documents, change_declarations
-from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, checked_parts
+from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, checked_parts, checked_records
 from embridge.stores.urls import StoreUrl
 
 __all__ = ["LanceStore", "open_lance"]
@@ -185,10 +194,20 @@ class LanceStore:
         parts = parts_of(self._asked, source.table, source.place, space.dim, rows)
         return checked_parts(parts, space, what=str(self._database))
 
+    def scan_with_payload(
+        self, space: Space, columns: Sequence[str], *, rows: int = SCAN_ROWS
+    ) -> Iterator[tuple[Embeddings, dict[str, list[Any]]]]:
+        source = self._source(space, "scan")
+        require_limit(rows, what="scan")
+        kinds = self._asked(lambda: kinds_of_source(source))
+        require_columns(columns, kinds)
+        parts = records_of(self._asked, source, {name: kinds[name] for name in columns}, rows)
+        return checked_records(parts, space, what=str(self._database))
+
     def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
         require_limit(rows, what="scan")
         table = self._asked(lambda: self._database.opened(place.table))
-        self._asked(lambda: require_columns(table, place))
+        self._asked(lambda: require_place(table, place))
         dims = [space.dim for space, source in self._sources.items() if source.place == place]
         return parts_of(self._asked, table, place, dims[0] if dims else None, rows)
 

@@ -16,6 +16,7 @@ from embridge.stores.base import SCAN_ROWS, Filter, Payload
 from embridge.stores.capabilities import Capabilities
 from embridge.stores.checks import (
     require_column,
+    require_columns,
     require_held,
     require_ids,
     require_limit,
@@ -123,6 +124,13 @@ class MemoryStore:
     def scan(self, space: Space, *, rows: int = SCAN_ROWS) -> Iterator[Embeddings]:
         require_held(self.spaces(), space, what="scan")
         return checked_parts(self.raw(self.declaration(space).place, rows=rows), space, what="the store in memory")
+
+    def scan_with_payload(
+        self, space: Space, columns: Sequence[str], *, rows: int = SCAN_ROWS
+    ) -> Iterator[tuple[Embeddings, dict[str, list[Any]]]]:
+        parts = self.scan(space, rows=rows)
+        require_columns(columns, self._kinds)
+        return ((part, {name: [self._records[one][name] for one in part.ids] for name in columns}) for part in parts)
 
     def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
         require_limit(rows, what="scan")

@@ -13,7 +13,7 @@ from embridge.errors import InvalidInput, StoreError
 from embridge.shapes import Float32
 from embridge.space import Metric, Space
 
-__all__ = ["Declaration", "IndexState", "Place", "RawRows", "Table", "VectorColumn", "checked_parts"]
+__all__ = ["Declaration", "IndexState", "Place", "RawRows", "Table", "VectorColumn", "checked_parts", "checked_records"]
 
 _SHOWN = 3
 
@@ -206,3 +206,29 @@ def checked_parts(parts: Iterable[RawRows], space: Space, *, what: str) -> Itera
             bad = [name for name, good in zip(part.ids, finite.tolist(), strict=True) if not good]
             names = f" (ids {', '.join(map(repr, bad[:_SHOWN]))})" if bad else ""
             raise StoreError(f"{what}: {error}{names}; look at all of them with embridge inspect") from error
+
+
+def checked_records(
+    parts: Iterable[tuple[RawRows, dict[str, list[Any]]]], space: Space, *, what: str
+) -> Iterator[tuple[Embeddings, dict[str, list[Any]]]]:
+    """The same of rows with their payload.
+
+    Args:
+        parts: Rows as they are, and columns of a value a row, in the order of the rows that are not odd.
+        space: Of the vectors.
+        what: What the message calls the store.
+
+    Yields:
+        Embeddings, none of them empty, and their columns.
+
+    Raises:
+        StoreError: As for `checked_parts`.
+
+    Examples:
+        >>> rows = RawRows(("a",), np.ones((1, 2), np.float32))
+        >>> [payload for _, payload in checked_records([(rows, {"n": [1]})], Space("toy", "1", 2), what="shop")]
+        [{'n': [1]}]
+    """
+    for part, payload in parts:
+        for rows in checked_parts([part], space, what=what):
+            yield rows, payload

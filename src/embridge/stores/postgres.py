@@ -19,7 +19,7 @@ from embridge.stores._postgres_database import FRESH_SECONDS, Database, index_st
 from embridge.stores._postgres_documents import PostgresDocuments
 from embridge.stores._postgres_filters import where
 from embridge.stores._postgres_ids import found_ids, id_array, id_type
-from embridge.stores._postgres_reading import by_id, every_row, page_of_ids, value_of
+from embridge.stores._postgres_reading import by_id, column_by_id, every_row, page_of_ids, values_by_id
 from embridge.stores._postgres_search import Search, nearest, usable_index
 from embridge.stores._postgres_tables import (
     add_vectors,
@@ -33,13 +33,13 @@ from embridge.stores.base import SCAN_ROWS, Filter, Payload
 from embridge.stores.capabilities import Capabilities
 from embridge.stores.checks import (
     require_column,
+    require_columns,
     require_held,
     require_limit,
     require_payload,
-    require_present,
 )
 from embridge.stores.documents import STATE, Documents, change_declarations, declarations
-from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, checked_parts
+from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, checked_parts, checked_records
 from embridge.stores.urls import StoreUrl
 
 __all__ = ["PostgresStore", "open_postgres"]
@@ -158,7 +158,8 @@ class PostgresStore:
 
     def count(self, space: Space) -> int:
         held = self._held(space, "count")
-        return int(self._rows(f"SELECT count({quoted(held.vector.name)}) FROM {held.relation.sql}", ())[0][0])
+        statement = f"SELECT count({quoted(held.vector.name)}) FROM {held.relation.sql}"
+        return int(self._sessions.run(lambda connection: connection.execute(statement, ()).fetchone()[0], what="count"))
 
     def ids(self, space: Space, *, after: str | None = None, limit: int) -> list[str]:
         require_limit(limit, what="ids")
@@ -192,13 +193,24 @@ class PostgresStore:
         place = self._declared(space, "scan").place
         return checked_parts(self.raw(place, rows=rows), space, what=str(self._database.url))
 
+    def scan_with_payload(
+        self, space: Space, columns: Sequence[str], *, rows: int = SCAN_ROWS
+    ) -> Iterator[tuple[Embeddings, dict[str, list[Any]]]]:
+        require_limit(rows, what="scan")
+        held = self._held(space, "scan", fresh=True)
+        there = payload_columns(held.relation, held.id.name)
+        require_columns(columns, there)
+        payload = [there[name] for name in columns]
+        parts = every_row(self._sessions, held.relation, (held.vector, held.id), space.dim, rows, payload)
+        return checked_records(parts, space, what=str(self._database.url))
+
     def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
         require_limit(rows, what="scan")
         relation = self._database.relation(place.table)
         columns = vector_column(relation, place.vector), id_column(relation, place.id)
         present = {} if self._documents is None else declarations(self._documents)
         dim = next((space.dim for space, one in present.items() if one.place == place), None)
-        return every_row(self._sessions, relation, columns, dim, rows)
+        return (part for part, _ in every_row(self._sessions, relation, columns, dim, rows))
 
     def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:
         held = self._held(space, "fetch")
@@ -218,20 +230,12 @@ class PostgresStore:
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
         held = self._held(space, "payload", fresh=True)
-        columns = payload_columns(held.relation, held.id.name)
-        expressions = [value_of(column) for column in columns.values()]
-        found = {row[0]: row[1:] for row in by_id(self._sessions, held.relation, held.id, ids, expressions)}
-        require_present(ids, found)
-        return {name: [found[one][number] for one in ids] for number, name in enumerate(columns)}
+        return values_by_id(self._sessions, held, ids, payload_columns(held.relation, held.id.name))
 
     def column(self, space: Space, ids: Sequence[str], name: str) -> list[Any]:
         held = self._held(space, "column", columns=[name])
         require_column(name, held.relation.columns)
-        column = held.relation.columns[name]
-        expression = f"{quoted(name)}::text" if column.is_vector else quoted(name)
-        rows = by_id(self._sessions, held.relation, held.id, ids, [expression], binary=column.type == "bytea")
-        found = dict(rows)
-        return [found.get(one) for one in ids]
+        return column_by_id(self._sessions, held, ids, held.relation.columns[name])
 
     def indexes(self, space: Space) -> list[IndexState]:
         held = self._held(space, "indexes", fresh=True)
@@ -280,9 +284,6 @@ class PostgresStore:
     def _goes_through_an_index(self, space: Space) -> bool:
         held = self._held(space, "capabilities", fresh=True)
         return usable_index(held.relation, held.vector.name, space.metric) is not None
-
-    def _rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        return self._sessions.run(lambda connection: connection.execute(statement, values).fetchall(), what="read")
 
 
 def open_postgres(url: StoreUrl, *, create: bool, documents: Documents | None) -> PostgresStore:

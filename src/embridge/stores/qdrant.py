@@ -33,7 +33,7 @@ from embridge.stores.checks import (
     require_present,
 )
 from embridge.stores.documents import STATE, Documents
-from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, checked_parts
+from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, checked_parts, checked_records
 from embridge.stores.urls import StoreUrl
 
 __all__ = ["QdrantStore", "open_qdrant"]
@@ -168,17 +168,21 @@ class QdrantStore:
                 self._held.rows(Place(name)).delete(ids)
 
     def scan(self, space: Space, *, rows: int = SCAN_ROWS) -> Iterator[Embeddings]:
-        return checked_parts(
-            self.raw(self._held.of(space, "scan").place, rows=rows),
-            space,
-            what=f"{self._held.engine.where}, collection {self.name}",
-        )
+        parts = self.raw(self._held.of(space, "scan").place, rows=rows)
+        return checked_parts(parts, space, what=self._what)
+
+    def scan_with_payload(
+        self, space: Space, columns: Sequence[str], *, rows: int = SCAN_ROWS
+    ) -> Iterator[tuple[Embeddings, dict[str, list[Any]]]]:
+        place = self._held.of(space, "scan").place
+        for name in columns:
+            self._require_column(place, name)
+        parts = self._parts(place, rows, columns)
+        records = ((part, payload_of(payloads, columns, {})) for part, payloads in parts)
+        return checked_records(records, space, what=self._what)
 
     def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
-        require_limit(rows, what="scan")
-        info, several = self._held.usable(place), len(self._held.collection(place.table).vectors) > 1
-        where = all_of([has_vector(place.vector)]) if several else None
-        return self._held.rows(place).parts(place.vector, info.dim, rows, where=where)
+        return (part for part, _ in self._parts(place, rows))
 
     def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:
         place = self._held.of(space, "fetch", cached=True).place
@@ -204,11 +208,7 @@ class QdrantStore:
 
     def column(self, space: Space, ids: Sequence[str], name: str) -> list[Any]:
         place = self._held.of(space, "column").place
-        known = known_kinds(self.documents, place.table)
-        if known is not None:
-            require_column(name, known)
-        elif not self._held.engine.scroll(place.table, 1, where=all_of([has_value(name)]))[0]:
-            require_column(name, described(self._held.engine, place.table, {}))
+        self._require_column(place, name)
         found = self._held.rows(place).found(ids, payload=[key_path(name)])
         return [(found[one].payload or {}).get(name) if one in found else None for one in ids]
 
@@ -224,6 +224,23 @@ class QdrantStore:
 
     def close(self) -> None:
         self._held.close()
+
+    @property
+    def _what(self) -> str:
+        return f"{self._held.engine.where}, collection {self.name}"
+
+    def _parts(self, place: Place, rows: int, keys: Sequence[str] = ()) -> Iterator[Any]:
+        require_limit(rows, what="scan")
+        info, several = self._held.usable(place), len(self._held.collection(place.table).vectors) > 1
+        where = all_of([has_vector(place.vector)]) if several else None
+        return self._held.rows(place).parts(place.vector, info.dim, rows, where=where, keys=keys)
+
+    def _require_column(self, place: Place, name: str) -> None:
+        known = known_kinds(self.documents, place.table)
+        if known is not None:
+            require_column(name, known)
+        elif not self._held.engine.scroll(place.table, 1, where=all_of([has_value(name)]))[0]:
+            require_column(name, described(self._held.engine, place.table, {}))
 
 
 def open_qdrant(url: StoreUrl, *, create: bool, documents: Documents | None) -> QdrantStore:

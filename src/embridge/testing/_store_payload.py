@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,9 +15,9 @@ from embridge.nearest import Hits
 from embridge.space import Space
 from embridge.stores.base import Condition, Filter, Store
 from embridge.stores.memory import MemoryStore
-from embridge.testing._expect import expect_equal, expect_refusal
+from embridge.testing._expect import expect, expect_equal, expect_refusal
 
-__all__ = ["check_columns", "check_filters", "check_names", "check_values"]
+__all__ = ["check_columns", "check_filters", "check_names", "check_scanned_payload", "check_values"]
 
 ExpectHits = Callable[[Hits, Hits, str], None]
 
@@ -57,6 +57,7 @@ def check_values(store: Store, space: Space) -> None:
     columns, rows = _held(store), _rows(space, len(_COLUMNS["text"]))
     store.upsert(rows, columns)
     expect_equal(columns, store.payload(space, list(rows.ids)), "payload with odd values, read back")
+    check_scanned_payload(store, space, columns, rows.ids)
     one = {name: [values[5]] for name, values in columns.items()}
     for column, value in (
         *(("whole", value) for value in (1 << 63, _LEAST - 1, 0.5, True, "1")),
@@ -74,6 +75,22 @@ def check_values(store: Store, space: Space) -> None:
     store.upsert(rows.take([0]), one | {"number": [7], "flag": [np.False_], "whole": [np.int32(7)]})
     back = store.payload(space, list(rows.ids[:1]))
     expect_equal(([7.0], [False], [7]), (back["number"], back["flag"], back["whole"]), "a whole number among others")
+
+
+def check_scanned_payload(store: Store, space: Space, columns: dict[str, list[Any]], ids: Sequence[str]) -> None:
+    """A scan brings the payload along that rows of these ids have: the columns that are asked for, in parts."""
+    for chosen, size in ((list(columns), 1_000), (list(columns)[:0:-1], 5), ([], 7)):
+        found: dict[str, tuple[Any, ...]] = {}
+        for rows, payload in store.scan_with_payload(space, chosen, rows=size):
+            what = f"a scan with payload of {chosen}"
+            expect(0 < len(rows) <= size, f"{what}: expected 1 to {size} rows a part, came {len(rows)}")
+            expect_equal(chosen, list(payload), f"{what}: the columns")
+            values = [payload[name] for name in chosen] or [[None] * len(rows)]
+            found |= dict(zip(rows.ids, zip(*values, strict=True), strict=True))
+        expected = zip(*[columns[name] for name in chosen] or [[None] * len(ids)], strict=True)
+        expect_equal(dict(zip(ids, expected, strict=True)), found, f"a scan with payload of {chosen}")
+    unknown = lambda: list(store.scan_with_payload(space, ["unknown"]))  # noqa: E731
+    expect_refusal(InvalidInput, unknown, "a scan with a payload column that is not there")
 
 
 def check_columns(store: Store, space: Space) -> None:

@@ -19,6 +19,7 @@ from embridge.stores.documents import Documents, FileDocuments
 from embridge.stores.memory import MemoryStore
 from embridge.stores.places import Declaration, Place
 from embridge.testing._expect import expect, expect_close, expect_equal, expect_refusal
+from embridge.testing._store_payload import check_scanned_payload
 from embridge.testing._store_rows import vectors_of
 
 __all__ = ["ForeignTable", "MakeForeign", "check_adopted_store"]
@@ -178,6 +179,7 @@ def _check_reading(table: ForeignTable, ids: Sequence[Any], metric: str) -> None
     expect_equal((names[5], names[2]), store.fetch(space, chosen).ids, "fetch by id")
     if store.capabilities.payload:
         expect_equal(reference.payload(space, names), _read(store.payload(space, names)), "payload of adopted rows")
+        check_scanned_payload(store, space, _COLUMNS, names)
         expect_equal([_COLUMNS["title"][0], None], store.column(space, [names[0], "nobody"], "title"), "a column by id")
     queries = Embeddings.of(_vectors(1)[:4], space)
     filters = [

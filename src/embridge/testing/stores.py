@@ -51,8 +51,9 @@ def check_store(make_store: MakeStore) -> list[str]:
     - ``search`` equals the exact `MemoryStore` for all metrics (nine of ten hits, where not exact), gives fewer hits
       where there are fewer rows, and none without rows; the score of a hit is what the metric says; rows of one score
       come in order of id, and zeros are not found under cosine;
-    - payload values come back as they were: text of any characters, numbers of 64 bits, and None; columns may begin with
-      None; what is none of these, and a value of another kind than its column's, is refused with `InvalidInput`;
+    - payload values come back as they were, by id and in a scan: text of any characters, numbers of 64 bits, and None;
+      columns may begin with None; what is none of these, and a value of another kind than its column's, is refused with
+      `InvalidInput`;
     - every filter operator selects what it selects in `MemoryStore`: rows without a value meet no condition;
     - columns that other rows lack, filters on unknown columns, unknown ids, k and limit below 1 are refused with
       `InvalidInput`, and the rows stand.
