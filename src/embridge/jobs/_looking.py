@@ -9,6 +9,7 @@ import numpy as np
 
 from embridge.adapters.base import row_lengths
 from embridge.jobs._mixing import RowSample, suspected_mixing
+from embridge.jobs._repeats import Names, Repeats, Tally
 from embridge.jobs.inspection import Inspection
 from embridge.space import Space
 from embridge.stores.places import RawRows
@@ -52,8 +53,7 @@ class _Seen:
     """What has been seen so far."""
 
     def __init__(self) -> None:
-        self.ids: Counter[str] = Counter()
-        self.vectors: Counter[int] = Counter()
+        self.ids, self.names, self.vectors = Tally(), Names(), Tally()
         self.odd: Counter[str] = Counter()
         self.odd_examples: list[tuple[str, str]] = []
         self.lengths: list[np.ndarray] = []
@@ -65,11 +65,12 @@ class _Seen:
         self.dim, self.dtype, self.rows = vectors.shape[1], str(vectors.dtype), self.rows + len(vectors)
         whole = np.isfinite(vectors).all(axis=1)
         if named:
-            self.ids.update(ids)
+            self.ids.add(name.encode(errors="surrogatepass") for name in ids)
+            self.names.add(ids.tolist())
             self.bad_ids += ids[~whole][: _SHOWN - len(self.bad_ids)].tolist()
         self.bad += int((~whole).sum())
         good = np.ascontiguousarray(vectors[whole])
-        self.vectors.update(hash(row.tobytes()) for row in good)
+        self.vectors.add(map(bytes, good))
         good = good.astype(np.float32)
         self.lengths.append(row_lengths(good))
         self.sample.offer(ids[whole][self.lengths[-1] > 0], good[self.lengths[-1] > 0])
@@ -86,27 +87,23 @@ class _Seen:
             )  # fmt: skip
         lengths = np.concatenate(self.lengths)
         zero = int((lengths == 0).sum())
-        repeated = self.ids.total() - len(self.ids)
+        ids, vectors = self.ids.repeats(_SHOWN), self.vectors.repeats(0)
         extremes = (float(lengths.min()), float(lengths.mean()), float(lengths.max())) if len(lengths) else (0.0,) * 3
         mixing = suspected_mixing(self.sample.rows)
-        strangers = () if mixing is None or not self.ids else tuple(self.sample.ids[mixing.strangers].tolist())
+        strangers = () if mixing is None or not ids.values else tuple(self.sample.ids[mixing.strangers].tolist())
         suspicions = (
             *_suspicions(self.dtype, zero, lengths),
             *((mixing.sentence,) if mixing else ()),
-            *_repeats(self.vectors),
+            *_repeats(vectors),
         )
         return Inspection(
-            where, space, self.rows, self.dim, self.dtype, extremes, self.bad, zero, repeated,
-            self.vectors.total() - len(self.vectors),
-            (*_problems(self.dtype, self.bad, repeated, space, self.dim), *_odd(odd, examples)),
+            where, space, self.rows, self.dim, self.dtype, extremes, self.bad, zero, ids.repeats,
+            vectors.repeats,
+            (*_problems(self.dtype, self.bad, ids.repeats, space, self.dim), *_odd(odd, examples)),
             suspicions, rows_without_vector=without, odd_rows=odd, odd=examples,
-            not_finite_ids=tuple(self.bad_ids), repeated_ids=_repeating(self.ids) if repeated else (),
+            not_finite_ids=tuple(self.bad_ids), repeated_ids=tuple(self.names.at(ids.places)),
             looked_at_rows=len(self.sample.rows), stranger_ids=strangers,
         )  # fmt: skip
-
-
-def _repeating(ids: Counter[str]) -> tuple[str, ...]:
-    return tuple(name for name, _ in ids.most_common(_SHOWN) if ids[name] > 1)
 
 
 def _odd(odd: int, examples: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
@@ -143,12 +140,11 @@ def _suspicions(dtype: str, zero: int, lengths: np.ndarray) -> tuple[str, ...]:
     return tuple(suspicions)
 
 
-def _repeats(seen: Counter[int]) -> tuple[str, ...]:
+def _repeats(seen: Repeats) -> tuple[str, ...]:
     """Alike items give alike vectors, and that is no fault; one vector for a large part of all rows mostly is."""
-    rows, twins = seen.total(), seen.total() - len(seen)
+    rows, twins, most = seen.values, seen.repeats, seen.most
     if not twins:
         return ()
-    most = max(seen.values())
     if most >= max(_FEW_ALIKE, _MANY_ALIKE * rows):
         return (
             f"one vector stands in {most:,} of {rows:,} rows: did the encoder fail there, or were the items empty?",
