@@ -127,6 +127,25 @@ def test_a_plan_whose_world_has_changed_is_refused(project):
             apply_plan(project / "other.json")
 
 
+def test_rows_that_others_add_all_the_while_do_not_keep_a_rollout_from_its_end(project, monkeypatch):
+    planned(project)
+    opened, late = open_rollout(project / "rollout.yaml"), iter(range(12))
+    (first,), missing = opened.store.fetch(opened.old, NAMES[:1]).vectors, type(opened.store).missing
+
+    def missing_and_one_more(store, space, of, **options):
+        names = missing(store, space, of, **options)
+        if of == opened.old and not names and (number := next(late, None)) is not None:
+            row = Embeddings((f"late {number}",), first[None], of)
+            opened.store.upsert(row, {"title": NAMES[:1]})
+        return names
+
+    monkeypatch.setattr(type(opened.store), "missing", missing_and_one_more)
+    assert apply_plan(project / "plan.json").state.phase == "complete"
+    assert next(late, None) is None
+    assert missing(opened.store, opened.new, opened.old, limit=9) == []
+    assert opened.store.count(opened.new) == 132
+
+
 def test_two_controllers_do_not_run_at_once(project):
     planned(project)
     opened = open_rollout(project / "rollout.yaml")

@@ -236,6 +236,37 @@ def test_over_stores_as_over_arrays(world, merge, kind, tmp_path):
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
 
 
+@pytest.mark.parametrize("moment", ["old search", "look for new rows", "new search"])
+def test_a_row_written_during_a_search_is_found_once(world, moment):
+    """Each query's best item is written between two steps; others are there, so that lists have to be read deeper."""
+    queries = world.queries.take(range(6))
+    best = [ids[0] for ids in search(queries, world.items, 1).ids]
+    done = [name for name in world.items.ids if name not in best][:220]
+    store = MemoryStore(world.items.space, world.old_items.space)
+    store.upsert(world.old_items)
+    store.upsert(world.encode(done))
+
+    def then(step, call):
+        def called(*given):
+            answer = call(*given)
+            if step == moment:
+                store.upsert(world.encode(best))
+            return answer
+
+        return called
+
+    mixed = MixedSearch(
+        then("old search", store.search),
+        then("new search", store.search),
+        world.upgrade,
+        "raw",
+        backfilled=then("look for new rows", lambda names: store.fetch(world.items.space, names).ids),
+    )
+    found = mixed.search(queries, 40).ids
+    assert all(len(set(ids)) == len(ids) for ids in found)
+    assert [name in ids for name, ids in zip(best, found, strict=True)] == [True] * 6
+
+
 def test_a_head_writes_what_the_new_search_is_asked():
     new, head, old = Space("new", "1", 4), Space("head", "1", 3), Space("old", "1", 2)
     upgrade = Upgrade(Prefix(new, head), Prefix(head, old), Provenance("prefix"))

@@ -24,6 +24,7 @@ _COPIED = 1 << 28  # bytes of old rows that may be set apart for some queries
 _LOOKED_AT, _COVERED = 32, 0.95  # queries whose lists tell how deep to begin, and how many of them that is enough for
 
 _Found = tuple[tuple[str, ...], np.ndarray]
+_NOTHING: _Found = ((), np.empty(0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,8 @@ class MixedSearch:
             saves work. None says that no old row is kept once its new one is written; then both rows of an id are noticed
             only where both are found.
         most_fetched: How deep a list is read, at most, to find k rows without a new one.
+        depths: How deep the lists of the last queries had to be read, where the next begin. Pass one deque to several searches
+            of the same rows for all of them to learn.
 
     Raises:
         WrongDirection: The upgrade is a forward one.
@@ -71,7 +74,7 @@ class MixedSearch:
     merge: Merge
     backfilled: Callable[[Sequence[str]], Collection[str]] | None = None
     most_fetched: int = 10_000
-    _depths: deque[int] = field(default_factory=lambda: deque(maxlen=_LOOKED_AT), init=False, repr=False)
+    depths: deque[int] = field(default_factory=deque, repr=False)
 
     def __post_init__(self) -> None:
         if self.upgrade.direction != "backward":
@@ -95,31 +98,26 @@ class MixedSearch:
             InvalidInput: k is below 1.
         """
         require_k(k)
-        bridged, asking = self.upgrade.to_index_space(queries), self.upgrade.head(queries)
-        if not len(queries):
-            return hits_of([], [])
-        new = self._values("new", _lists(self.new_search(asking, k)))
-        old = self._survivors(bridged, new, k)
-        merged = [_merged(a, b, k) for a, b in zip(new, old, strict=True)]
+        both = self._both(self.upgrade.to_index_space(queries), self.upgrade.head(queries), k)
+        merged = [_merged(new, old, k) for new, old in both]
         return hits_of([names for names, _ in merged], [values for _, values in merged])
 
-    def _survivors(self, bridged: Embeddings, new: list[_Found], k: int) -> list[_Found]:
-        """Of every query, the best old rows that have no new one, as many as can be among the k best.
+    def _both(self, bridged: Embeddings, asking: Embeddings, k: int) -> list[tuple[_Found, _Found]]:
+        """Of every query, the best new rows, and the best old ones that have no new row, as many as can be among the k best.
 
         How deep the old lists have to be read shows with some queries, and the next begin there. Where that comes to
         more rows than an array has, the array is searched without those that have a new one. Neither changes the outcome,
         unless ``most_fetched`` cuts the lists short.
         """
         if self.backfilled is None:
-            return self._read(self.old_search, bridged, new, k, k)
-        first = 0 if self._depths else min(_LOOKED_AT, len(bridged))
-        read: list[_Found] = []
+            return self._read(self.old_search, bridged, asking, k, k)
+        first = 0 if self.depths else min(_LOOKED_AT, len(bridged))
+        read: list[tuple[_Found, _Found]] = []
         for part in (range(first), range(first, len(bridged))):
-            depth = int(np.quantile(self._depths, _COVERED, method="higher")) if self._depths else 2 * k
+            depth = int(np.quantile(tuple(self.depths), _COVERED, method="higher")) if self.depths else 2 * k
             left = self._left(min(depth, self.most_fetched) * len(part))
-            read += self._read(
-                left or self.old_search, bridged.take(part), [new[i] for i in part], k, k if left else depth
-            )
+            search, depth = (left, k) if left else (self.old_search, depth)
+            read += self._read(search, bridged.take(part), asking.take(part), k, depth)
         return read
 
     def _left(self, reads: int) -> Search | None:
@@ -133,26 +131,41 @@ class MixedSearch:
         copied = (len(gallery) - len(done)) * gallery.space.dim * gallery.vectors.itemsize
         return self.old_search.without(done) if copied <= _COPIED else None
 
-    def _read(self, search: Search, bridged: Embeddings, new: list[_Found], k: int, depth: int) -> list[_Found]:
-        """The old rows without a new one, of lists read deeper until no row below can be among the k best."""
-        found: list[_Found] = [((), np.empty(0))] * len(bridged)
-        pending, fetched = list(range(len(bridged))), max(k, min(depth, self.most_fetched))
+    def _read(
+        self, search: Search, bridged: Embeddings, asking: Embeddings, k: int, depth: int
+    ) -> list[tuple[_Found, _Found]]:
+        """New rows, and old rows without a new one, of lists read deeper until no row below can be among the k best.
+
+        New rows are searched last, and again with every deeper list. So a row that is written meanwhile is in one of the two.
+        """
+        read: list[tuple[_Found, _Found]] = [(_NOTHING, _NOTHING)] * len(bridged)
+        pending, fetched, new = list(range(len(bridged))), max(k, min(depth, self.most_fetched)), list[_Found]()
         while pending:
             lists = _lists(search(bridged.take(pending), fetched))
-            places = self._without_new(lists, [new[i][0] for i in pending])
+            done = self._with_new(lists)
+            if new and isinstance(self.new_search, Over):  # nobody writes to it
+                new = [read[i][0] for i in pending]
+            else:
+                new = self._values("new", _lists(self.new_search(asking.take(pending), k)))
+            places = [_places(whole, done, set(names)) for whole, (names, _) in zip(lists, new, strict=True)]
             kept = self._values("old", [_at(whole, rows) for whole, rows in zip(lists, places, strict=True)])
             later = []
-            for i, whole, rows, part in zip(pending, lists, places, kept, strict=True):
-                found[i] = part
-                if len(whole[0]) >= fetched and not self._settles(len(whole[0]), whole, rows, (new[i][1], part[1]), k):
+            for i, whole, rows, one, part in zip(pending, lists, places, new, kept, strict=True):
+                read[i] = one, part
+                if len(whole[0]) >= fetched and not self._settles(len(whole[0]), whole, rows, (one[1], part[1]), k):
                     later.append(i)
                 elif i < _LOOKED_AT and search is self.old_search:
-                    settles = partial(self._settles, whole=whole, rows=rows, values=(new[i][1], part[1]), k=k)
-                    self._depths.append(1 + bisect_left(range(1, len(whole[0]) + 1), True, key=settles))
+                    settles = partial(self._settles, whole=whole, rows=rows, values=(one[1], part[1]), k=k)
+                    self._learn(1 + bisect_left(range(1, len(whole[0]) + 1), True, key=settles))
             if fetched >= self.most_fetched:
                 break
             pending, fetched = later, min(fetched * _GROWTH, self.most_fetched)
-        return found
+        return read
+
+    def _learn(self, depth: int) -> None:
+        self.depths.append(depth)
+        while len(self.depths) > _LOOKED_AT:
+            self.depths.popleft()
 
     def _settles(
         self, depth: int, whole: _Found, rows: np.ndarray, values: tuple[np.ndarray, np.ndarray], k: int
@@ -164,14 +177,10 @@ class MixedSearch:
         bound = float(comparable(self.merge, "old", last, np.array([len(old)]))[0])  # for what comes next
         return len(old) >= k or int((new > bound).sum() + (old > bound).sum()) >= k
 
-    def _without_new(self, lists: list[_Found], new: list[tuple[str, ...]]) -> list[np.ndarray]:
-        """Where in each list the rows are whose id has no new row."""
-        asked = dict.fromkeys(name for names, _ in lists for name in names) if self.backfilled is not None else {}
-        done = set(self.backfilled(list(asked))) if self.backfilled is not None else set()
-        return [
-            np.array([place for place, name in enumerate(names) if name not in done and name not in seen], np.int64)
-            for (names, _), seen in zip(lists, map(set, new), strict=True)
-        ]
+    def _with_new(self, lists: list[_Found]) -> set[str]:
+        """Of the ids in the lists, those that have a new row."""
+        asked = dict.fromkeys(name for names, _ in lists for name in names)
+        return set(self.backfilled(list(asked))) if self.backfilled is not None else set()
 
     def _values(self, part: Part, lists: list[_Found]) -> list[_Found]:
         """The same lists with comparable values, never rising."""
@@ -185,6 +194,11 @@ class MixedSearch:
 def _lists(hits: Hits) -> list[_Found]:
     """Each query's ids and scores, without the filling."""
     return [(names, scores[: len(names)]) for names, scores in zip(hits.ids, hits.scores, strict=True)]
+
+
+def _places(found: _Found, done: set[str], seen: set[str]) -> np.ndarray:
+    """Where in a list the rows are whose id has no new row, and is not among those seen."""
+    return np.array([place for place, name in enumerate(found[0]) if name not in done and name not in seen], np.int64)
 
 
 def _at(found: _Found, places: np.ndarray) -> _Found:

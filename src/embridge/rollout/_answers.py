@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -9,24 +10,12 @@ import numpy as np
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
-from embridge.nearest import Hits, search
+from embridge.nearest import Hits
 from embridge.query.arrays import Search, hits_of
 from embridge.query.merging import Merge, comparable
 from embridge.query.mixed import MixedSearch
 
 __all__ = ["Answering"]
-
-_TRIES = 3
-_NEAR = 1e-5  # of two scores of one pair by the database and by numpy
-
-
-@dataclass(slots=True)
-class _Watched:
-    """What a mixed search saw: its new hits, and the new rows of old ones that it left out."""
-
-    asked: Embeddings | None = None
-    hits: Hits | None = None
-    left_out: list[Embeddings] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +27,14 @@ class Answering:
         upgrade: The upgrade.
         merge: How hits of old and of new rows are merged.
         renewed: Of some ids, their new rows.
+        depths: How deep mixed searches had to read old rows, where that is kept from one to the next.
     """
 
     search: Search
     upgrade: Upgrade
     merge: Merge
     renewed: Callable[[Sequence[str]], Embeddings]
+    depths: deque[int] = field(default_factory=deque)
 
     def bridged(self, asked: Embeddings, k: int) -> Hits:
         """Old rows, through the bridge."""
@@ -54,27 +45,11 @@ class Answering:
         return self.search(self.upgrade.head(asked), k)
 
     def mixed(self, asked: Embeddings, k: int) -> Hits:
-        """Old rows without a new one, and new rows.
-
-        An old row that gets a new one between the two searches would be in neither list; then both are searched again.
-        """
-        for _ in range(_TRIES):
-            seen = _Watched()
-
-            def new_search(queries: Embeddings, k: int, seen: _Watched = seen) -> Hits:
-                seen.asked, seen.hits = queries, self.search(queries, k)
-                return seen.hits
-
-            def backfilled(names: Sequence[str], seen: _Watched = seen) -> tuple[str, ...]:
-                seen.left_out.append(self.renewed(names))
-                return seen.left_out[-1].ids
-
-            hits = MixedSearch(self.search, new_search, self.upgrade, self.merge, backfilled=backfilled).search(
-                asked, k
-            )
-            if not _overtaken(seen, k):
-                break
-        return hits
+        """Old rows without a new one, and new rows."""
+        parts = self.search, self.search, self.upgrade, self.merge
+        return MixedSearch(*parts, backfilled=lambda names: self.renewed(names).ids, depths=self.depths).search(
+            asked, k
+        )
 
     def remainder(self, asked: Embeddings, k: int) -> Hits:
         """New rows, and the few old ones that have none.
@@ -117,20 +92,3 @@ def _by_rank(new: tuple[str, ...], old: tuple[str, ...], left: set[str], k: int)
     values = comparable("rrf", "old", np.zeros(len(names)), ranks)
     best = np.argsort(-values, kind="stable")[:k]
     return tuple(names[place] for place in best.tolist()), values[best]
-
-
-def _overtaken(seen: _Watched, k: int) -> bool:
-    """Whether a row was left out of the old hits that should be among the new ones, and is not: it was written since."""
-    if seen.asked is None or seen.hits is None:
-        return False
-    known = {name for names in seen.hits.ids for name in names}
-    last = np.array(
-        [seen.hits.scores[row, k - 1] if len(names) >= k else -np.inf for row, names in enumerate(seen.hits.ids)]
-    )
-    for part in seen.left_out:
-        unknown = part.take([row for row, name in enumerate(part.ids) if name not in known])
-        if len(unknown):
-            best = search(seen.asked, unknown, 1).scores[:, 0]
-            if (best > last + _NEAR * np.abs(best)).any():
-                return True
-    return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -108,6 +109,7 @@ class Gallery:
     _on_read: OnRead = field(init=False, repr=False)
     _shadow: Shadow = field(init=False, repr=False)
     _owned: bool = field(default=False, init=False, repr=False)
+    _depths: deque[int] = field(default_factory=deque, init=False, repr=False)
 
     def __post_init__(self) -> None:
         wanted = Wanted(self.upgrade, self.new, self.old, self.items, self.lookup)
@@ -279,7 +281,8 @@ class Gallery:
         if served == "old":
             return search(asked, k)
         state, sides = view.state, view.sides
-        answering = Answering(search, sides.upgrade, self.merge, partial(self.store.fetch, state.new))
+        renewed = partial(self.store.fetch, state.new)
+        answering = Answering(search, sides.upgrade, self.merge, renewed, deque() if filter else self._depths)
         if served == "bridge":
             return answering.bridged(asked, k)
         if served == "new":

@@ -27,6 +27,7 @@ __all__ = ["FAILURES", "Applied", "apply_plan"]
 FAILURES = "failures"
 _PAGE_ROWS = 10_000
 _KEPT = 1_000  # failures by id; the others are counted
+_LAST_PASSES = 5  # before the end, over rows that others wrote since the last one; each has fewer to do
 _FOLLOWED_SECONDS = 1.0  # after which every gallery goes by a new state
 
 
@@ -105,7 +106,7 @@ def _applied(opened: OpenRollout, share: float, to_the_end: bool, lease: Lease, 
         state = moved(opened, "resume", moves.resume)
     result = _filled(opened, share, lease, progress)
     if to_the_end and result.ended == "done" and state.phase == "backfilling":
-        return Applied(_completed(opened, lease, progress), result)
+        return Applied(_completed(opened, result, lease, progress), result)
     return Applied(opened.state or state, result)
 
 
@@ -165,14 +166,21 @@ def _goes_on(opened: OpenRollout, lease: Lease) -> Callable[[], bool]:
     return goes_on
 
 
-def _completed(opened: OpenRollout, lease: Lease, progress: Progress) -> RolloutState:
-    """Answer from new rows alone; what writers that still went by the former state left out is encoded after that."""
+def _completed(opened: OpenRollout, result: BackfillResult, lease: Lease, progress: Progress) -> RolloutState:
+    """Answer from new rows alone; what others wrote in the last moment before that is encoded right after."""
     while orphans := opened.store.missing(
         opened.old, opened.new, limit=_PAGE_ROWS
     ):  # deleted by others in the old rows alone
         opened.store.delete(orphans)
-    missing = len(opened.store.missing(opened.new, opened.old, limit=_PAGE_ROWS))
-    state = moved(opened, "complete", lambda held: moves.complete(held, missing=missing))
+    for _ in range(_LAST_PASSES):
+        missing = opened.store.missing(opened.new, opened.old, limit=_PAGE_ROWS)
+        if result.ended != "done" or not set(missing).difference(result.failed):
+            break
+        result = _filled(opened, 1.0, lease, progress)
+    if result.ended != "done":
+        return opened.state or _begun(opened)  # paused, or gone back
+    left = len(missing) if len(missing) == _PAGE_ROWS else len(result.failed.keys() & set(missing))
+    state = moved(opened, "complete", lambda held: moves.complete(held, missing=left))
     time.sleep(_FOLLOWED_SECONDS)
     _filled(opened, 1.0, lease, progress)
     return opened.state or state
