@@ -3,7 +3,7 @@
 ``python -m benchmarks.stores.run`` writes results/stores/VENDOR.json for every vendor of the settings, or of ``--vendor``.
 Both ways end in the same: text ids and float32 vectors in memory, the k nearest ids. That they found the same is checked.
 ``--memory`` also scans a million rows, each way in a process of its own. ``--quick`` runs small sizes and writes nothing
-unless ``--out`` names a file.
+unless ``--out`` names a file. ``--memory-alone`` measures the memory and leaves the other figures of the file as they are.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.protocols.turns import compared, median_calls_by_turns, peak_bytes
-from benchmarks.record import FOLDER, read_config, row, write_result
+from benchmarks.record import FOLDER, commit, read_config, row, write_result
 from benchmarks.stores.vendor import Client, vendor
+from embridge.atomic_write import atomic_file
 from embridge.embeddings import Embeddings
 from embridge.space import Space
 from embridge.stores import Store
@@ -59,6 +60,23 @@ def measured(name: str, config: Config, *, memory: bool) -> Rows:
     for line in rows:
         print(json.dumps(line), file=sys.stderr)
     return [line | {"vendor": name} for line in rows]
+
+
+def memory_measured(name: str, config: Config) -> Rows:
+    """The memory alone; the rows say of which commit they are, since those beside them may be of an earlier one."""
+    with tempfile.TemporaryDirectory() as folder, vendor(name).served(Path(folder)) as place:
+        return [line | {"vendor": name, "commit": commit()} for line in _memory(name, place, config)]
+
+
+def _with_memory(path: Path, rows: Rows) -> Path:
+    """A result with other rows of the memory."""
+    result = json.loads(path.read_text())
+    kept = [line for line in result["rows"] if line["setting"]["task"] != "memory"]
+    config = result["config"] | {"memory_rows": rows[0]["setting"]["rows"]}
+    with atomic_file(path) as temporary:
+        written = result | {"config": config, "rows": kept + rows}
+        temporary.write_text(json.dumps(written, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return path
 
 
 def _reading(store: Store, client: Client, names: Sequence[str], space: Space, setting: Config) -> Rows:
@@ -160,6 +178,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vendor", action="append", help="one of the settings; may come again; all by default")
     parser.add_argument("--memory", action="store_true", help="also the memory of scanning a million rows")
+    parser.add_argument("--memory-alone", action="store_true", help="that alone, into the file that is there")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--out", type=Path, help="where the JSON goes, with one vendor")
     return parser.parse_args()
@@ -171,6 +190,10 @@ def main() -> None:
     for name in options.vendor or vendors:
         config = whole | fewer.get(name, {}) | (SMALL if options.quick else {})
         with threadpool_limits(config["threads"]):
+            if options.memory_alone:
+                rows = memory_measured(name, config)
+                print(_with_memory(options.out or FOLDER / "results" / "stores" / f"{name}.json", rows))
+                continue
             rows = measured(name, config, memory=options.memory)
             if options.out or not options.quick:
                 path = options.out or FOLDER / "results" / "stores" / f"{name}.json"

@@ -10,7 +10,7 @@ from failing_server import failing_server, free_port
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch, StoreError
 from embridge.space import Space
-from embridge.stores import STORES, Condition, Declaration, FileDocuments, Place, open_store
+from embridge.stores import STORES, Condition, Declaration, FileDocuments, Place, _chroma_listing, open_store
 from embridge.stores._chroma_documents import _KEPT
 from embridge.stores.chroma import ChromaStore
 from embridge.stores.urls import parse_url
@@ -293,3 +293,29 @@ def test_wrong_dims_and_places(url):
         store.upsert(rows(1), {"colour": ["red"]})
     assert isinstance(store.documents.read("declarations"), dict)
     assert not isinstance(store.documents, FileDocuments)
+
+
+def test_pages_of_ids_come_from_one_reading_until_others_write(store, url, monkeypatch):
+    new, read = Space("new", "1", DIM), []
+    original = _chroma_listing.ids_in
+    monkeypatch.setattr(_chroma_listing, "ids_in", lambda client, name: read.append(name) or original(client, name))
+    monkeypatch.setattr(_chroma_listing, "_LEAST_SECONDS", 1_000)
+    store.add_space(new)
+    store.upsert(rows())
+    names = list(rows().ids)
+    pages = [store.ids(COSINE, after=names[i - 1] if i else None, limit=5) for i in range(0, 20, 5)]
+    assert ([name for page in pages for name in page], len(read)) == (names, 1)
+    assert store.missing(new, COSINE, limit=5) == names[:5]
+    store.upsert(rows(8, space=new))  # which a page later does not list
+    assert store.missing(new, COSINE, after=names[4], limit=5) == names[8:13]
+    assert len(read) == 3
+    other = open_store(url)
+    other.delete([names[13]])
+    other.upsert(Embeddings(("item 0135", "zzz"), vectors(2), COSINE))  # one row more than there were
+    assert store.missing(new, COSINE, after=names[12], limit=2) == ["item 0135", names[14]]
+    assert len(read) == 5
+    other.delete([names[15], "zzz"])
+    other.upsert(Embeddings(("item 000a", "item 000b"), vectors(2), COSINE))  # as many rows as before
+    assert store.missing(new, COSINE, after=names[14], limit=9) == names[16:]
+    assert store.missing(new, COSINE, after=names[-1], limit=9) == []
+    assert store.missing(new, COSINE, limit=2) == ["item 000a", "item 000b"]

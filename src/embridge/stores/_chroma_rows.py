@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,13 @@ from embridge.stores.places import RawRows
 __all__ = [
     "Record",
     "first_records",
+    "ids_among",
     "ids_in",
     "matching",
     "metric_of",
     "parts_of",
     "records",
     "records_of",
-    "smallest",
     "vectors",
     "write",
 ]
@@ -57,16 +56,13 @@ def ids_in(client: ChromaClient, name: str) -> Iterator[list[str]]:
         start += len(page)
 
 
-def smallest(
-    pages: Iterator[list[str]], after: str | None, limit: int, *, keep: Callable[[list[str]], list[str]]
-) -> list[str]:
-    """The first ids in order that come after one and are kept; of all of them no more than a page is held."""
-    first: list[str] = []
-    for page in pages:
-        border = first[-1] if len(first) == limit else None
-        page = [one for one in page if (after is None or one > after) and (border is None or one < border)]
-        first = heapq.nsmallest(limit, first + (keep(page) if page else []))
-    return first
+def ids_among(client: ChromaClient, name: str, ids: Sequence[str]) -> set[str]:
+    """Which of these ids are there."""
+    there: set[str] = set()
+    for start in range(0, len(ids), _ROWS):
+        part = list(ids[start : start + _ROWS])
+        there.update(client.on(name, lambda one, part=part: one.get(ids=part, include=[])["ids"]))  # type: ignore[misc]
+    return there
 
 
 def vectors(

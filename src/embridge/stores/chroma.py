@@ -13,15 +13,14 @@ from embridge.stores._chroma_adopting import described, require_adoptable
 from embridge.stores._chroma_client import ChromaClient
 from embridge.stores._chroma_columns import Kinds, found_kinds, kinds_of_columns, native, usable
 from embridge.stores._chroma_documents import ChromaDocuments, is_document
+from embridge.stores._chroma_listing import Listings
 from embridge.stores._chroma_rows import (
     first_records,
-    ids_in,
     matching,
     metric_of,
     parts_of,
     records,
     records_of,
-    smallest,
     vectors,
     write,
 )
@@ -83,6 +82,7 @@ class ChromaStore:
 
     def __init__(self, url: StoreUrl, *, create: bool = False, documents: Documents | None = None) -> None:
         self.name, self._client = url.table, ChromaClient(url, create=create)
+        self._listings = Listings(self._client)
         self._own = ChromaDocuments(self._client, url.table)
         self.documents: Documents = self._own if documents is None else documents
         self._declared: _Declared = declarations(self.documents)
@@ -142,14 +142,12 @@ class ChromaStore:
     def ids(self, space: Space, *, after: str | None = None, limit: int) -> list[str]:
         name = self._name(space, "ids")
         require_limit(limit, what="ids")
-        return smallest(ids_in(self._client, name), after, limit, keep=lambda page: page)
+        return self._listings.page(name, after, limit)
 
     def missing(self, space: Space, of: Space, *, after: str | None = None, limit: int) -> list[str]:
         name, other = self._name(space, "missing"), self._name(of, "missing")
         require_limit(limit, what="missing")
-        there = {one for page in ids_in(self._client, name) for one in page}
-        pages = ids_in(self._client, other)
-        return smallest(pages, after, limit, keep=lambda page: [one for one in page if one not in there])
+        return self._listings.page(other, after, limit, without=name)
 
     def upsert(self, rows: Embeddings, payload: Payload | None = None) -> None:
         declared = self._held(rows.space, "upsert")
