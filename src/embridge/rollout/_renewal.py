@@ -11,8 +11,10 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
+from embridge.rollout.foreign import delete_revived
 from embridge.space import Space
 from embridge.stores.base import Payload, Store
+from embridge.stores.changes import NotesChanges
 from embridge.stores.checks import is_column_name
 
 __all__ = ["Encode", "Renewal", "Source"]
@@ -60,7 +62,7 @@ class Renewal:
             self.written.update(names)
             again, _reasons = self.source(names)
             gone = self.written.difference(self.store.fetch(self.old, sorted(self.written)).ids)
-            self.store.delete(sorted(gone))
+            delete_revived(self.store, gone)
             self.written -= gone
             items = {
                 name: item for name, item in again.items() if name in self.written and not _same(item, items.get(name))
@@ -70,6 +72,9 @@ class Renewal:
 
     def _write(self, rows: Embeddings) -> None:
         """Write new rows; where each space has rows of its own, with the payload of the old ones."""
+        if isinstance(self.store, NotesChanges):
+            self.store.fill(rows)
+            return
         able = self.store.capabilities
         if able.shared_rows or not able.payload:
             self.store.upsert(rows)

@@ -12,9 +12,11 @@ from embridge.errors import GateRefused, InvalidInput, StoreError
 from embridge.progress import Progress, silent
 from embridge.rollout._open_writes import BACKFILL, encoded_before, encoded_on_read, forget_abandoned, open_rows
 from embridge.rollout._renewal import Encode, Renewal, Source
+from embridge.rollout.foreign import delete_revived
 from embridge.rollout.stale import forget_stale, stale_rows
 from embridge.space import Space
 from embridge.stores.base import Store
+from embridge.stores.changes import ChangeQueue
 
 __all__ = ["Backfill", "BackfillLimits", "BackfillResult", "Source"]
 
@@ -108,6 +110,7 @@ class Backfill:
         new: The space that they get a vector of.
         source: Reads items by id.
         encode: From ids and their items to vectors of the new space.
+        queue: What others write meanwhile, where the database notes it; without it, passes go on until none finds a row.
 
     Examples:
         >>> import numpy as np
@@ -128,6 +131,7 @@ class Backfill:
     new: Space
     source: Source
     encode: Encode
+    queue: ChangeQueue | None = None
 
     def run(
         self,
@@ -176,8 +180,7 @@ class Backfill:
         noted = tally.noted or {}
         open_ids = noted.get("ids", []) if noted.get("old") == self.old.id else []
         kept = list(self.store.fetch(self.old, open_ids).ids)
-        gone = sorted(set(open_ids).difference(kept))
-        self.store.delete(gone)  # by someone else, before a killed run may have written them again
+        delete_revived(self.store, set(open_ids).difference(kept))  # which a killed run may have written again
         yield from _parts(kept, limits, tally)
         documents, began = self.store.documents, time.time()
         stale = sorted({*stale_rows(documents), *open_rows(documents)})
@@ -187,8 +190,7 @@ class Backfill:
             forget_abandoned(documents, now=began)
         ordered = iter(order)
         while (size := _size(limits, tally)) and (names := list(islice(ordered, size))):
-            there = set(self.store.fetch(self.old, names).ids) - set(self.store.fetch(self.new, names).ids)
-            yield from _parts([name for name in names if name in there - tally.failed.keys()], limits, tally)
+            yield from _parts(self._lacking(names, tally), limits, tally)
         for _ in range(_PASSES):
             after, found = None, False
             while (size := _size(limits, tally)) and (
@@ -198,8 +200,24 @@ class Backfill:
                 for batch in _parts([name for name in names if name not in tally.failed], limits, tally):
                     found = True
                     yield batch
-            if not found:
+            yield from self._noted(limits, tally)
+            if not found or self.queue is not None:
                 return
+
+    def _noted(self, limits: BackfillLimits, tally: _Tally) -> Iterator[list[str]]:
+        """What others wrote meanwhile, where the database notes it: behind the place where a pass is, too."""
+        for _ in range(_PASSES if self.queue is not None else 0):
+            assert self.queue is not None
+            changes = self.queue.read(limit=_PAGE_ROWS)
+            yield from _parts(self._lacking([name for _, name in changes], tally), limits, tally)
+            if not changes or not _size(limits, tally):
+                return
+            self.queue.forget([number for number, _ in changes])
+
+    def _lacking(self, names: Sequence[str], tally: _Tally) -> list[str]:
+        """Of some rows, those without a new vector that could have one."""
+        there = set(self.store.fetch(self.old, names).ids) - set(self.store.fetch(self.new, names).ids)
+        return [name for name in dict.fromkeys(names) if name in there - tally.failed.keys()]
 
     def _fill(self, ids: list[str], tally: _Tally) -> None:
         """Encode and write some rows, and look at them again, until none of their items changed meanwhile."""

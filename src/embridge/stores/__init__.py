@@ -57,7 +57,7 @@ STORES: dict[str, StoreRecord] = {
             adopt=True,
             shared_rows=True,
             atomic_switch=True,
-            foreign_writes="scan",
+            foreign_writes="trigger",
         ),
         extra="postgres",
     ),

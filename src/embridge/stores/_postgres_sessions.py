@@ -22,6 +22,7 @@ _T = TypeVar("_T")
 _CONNECT_SECONDS = 10
 _RESTART_SECONDS = 15.0  # how long a server that was there may be away
 _PAUSE_SECONDS = 0.1
+_LOCK_SECONDS = 5
 _IDLE = 4
 _ATTEMPTS = 5
 _LOST = ("08", "57P01", "57P02", "57P03")
@@ -73,6 +74,16 @@ class Sessions:
                 if attempt == _ATTEMPTS or not again or not self.worth_repeating(error):
                     raise self.explained(error, what) from error
         raise AssertionError("unreachable")
+
+    def alter(self, change: Callable[[Any], None], what: str) -> None:
+        """Change a table in one transaction; readers and writers wait behind whoever waits for it, so this waits briefly."""
+
+        def alter(connection: Any) -> None:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+                change(connection)
+
+        self.run(alter, what=what)
 
     @contextmanager
     def borrowed(self) -> Iterator[Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embridge.errors import InvalidInput, StoreError
 from embridge.space import Space
 from embridge.stores._columns import Kind, kind_of
 from embridge.stores._postgres_catalog import OWN, UNSETTLED, Column, Engine, Relation, quoted
+from embridge.stores._postgres_changes import end_changes, notes_changes_of
 from embridge.stores._postgres_describing import relation_of
 from embridge.stores._postgres_sessions import Sessions
 
@@ -31,7 +32,6 @@ _TYPES: dict[Kind | None, str] = {
 }
 _LONGEST_NAME = 63
 _SYSTEM = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")
-_LOCK_SECONDS = 5
 
 
 def vector_name(space: Space) -> str:
@@ -71,13 +71,19 @@ def add_vectors(sessions: Sessions, engine: Engine, relation: Relation, space: S
         raise StoreError(f"{sessions.url} is a view; a space is added to the table that it shows")
     column = f"{quoted(vector_name(space))} {engine.type('vector')}({space.dim})"
     statement = f"ALTER TABLE {relation.sql} ADD COLUMN IF NOT EXISTS {column}"
-    _alter(sessions, lambda connection: connection.execute(statement, ()), f"add a column for {space}")
+    sessions.alter(lambda connection: connection.execute(statement, ()), f"add a column for {space}")
 
 
 def drop_vectors(sessions: Sessions, relation: Relation, column: str) -> None:
-    """A column of vectors goes, with its indexes, if it is there."""
+    """A column of vectors goes, with its indexes and what notes its changes, if it is there."""
     statement = f"ALTER TABLE {relation.sql} DROP COLUMN IF EXISTS {quoted(column)}"
-    _alter(sessions, lambda connection: connection.execute(statement, ()), f"drop the column {column!r}")
+
+    def drop(connection: Any) -> None:
+        if notes_changes_of(connection, relation, column):
+            end_changes(connection, relation)
+        connection.execute(statement, ())
+
+    sessions.alter(drop, f"drop the column {column!r}")
 
 
 def add_payload(sessions: Sessions, engine: Engine, relation: Relation, payload: Mapping[str, Sequence[Any]]) -> bool:
@@ -91,7 +97,7 @@ def add_payload(sessions: Sessions, engine: Engine, relation: Relation, payload:
         for statement in _payload_changes(now or relation, payload):
             connection.execute(statement, ())
 
-    _alter(sessions, change, "add payload columns")
+    sessions.alter(change, "add payload columns")
     return True
 
 
@@ -108,17 +114,6 @@ def _payload_changes(relation: Relation, payload: Mapping[str, Sequence[Any]]) -
         elif column.comment == UNSETTLED and kind is not None:  # no row has a value, so none is rewritten
             statements.append(f"{table} DROP COLUMN {quoted(name)}, {added}")
     return statements
-
-
-def _alter(sessions: Sessions, change: Callable[[Any], None], what: str) -> None:
-    """Readers and writers wait behind whoever waits for a table, so this does not wait for long."""
-
-    def alter(connection: Any) -> None:
-        with connection.transaction():
-            connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-            change(connection)
-
-    sessions.run(alter, what=what)
 
 
 def _require_name(name: str, what: str) -> None:

@@ -14,7 +14,7 @@ from embridge.stores._postgres_ids import require_writable_ids
 from embridge.stores._postgres_tables import add_payload, payload_kinds
 from embridge.stores._postgres_writing import Write, copied, merged, require_fitting, require_storable, require_written
 
-__all__ = ["write_rows"]
+__all__ = ["fill_rows", "write_rows"]
 
 _Columns = dict[str, list[Any]]
 
@@ -24,11 +24,7 @@ def write_rows(database: Database, held: Held, rows: Embeddings, columns: _Colum
 
     new: whether the rows before were new ones, so that these may be; None for the first. Returns the same for the next.
     """
-    if not held.relation.is_table:
-        raise StoreError(f"{database.url} is a view; rows are written to the table that it shows")
-    require_writable_ids(held.id, rows.ids)
-    require_measurable(rows, engine="pgvector")
-    require_fitting(held.vector, rows)
+    _require_vectors(database, held, rows)
     relation, columns = _payload_ready(database, held, columns)
     write, sessions = Write(relation, held.vector, held.id, rows, columns), database.sessions
     if (relation.own if new is None else new) and write.is_copyable and _copied(database, write):
@@ -37,6 +33,26 @@ def write_rows(database: Database, held: Held, rows: Embeddings, columns: _Colum
         lambda connection: merged(connection, sessions, database.engine, write), what=f"write {len(rows)} rows"
     )
     return there == 0
+
+
+def fill_rows(database: Database, held: Held, rows: Embeddings) -> None:
+    """Write vectors of rows that are there, whole or not at all."""
+    _require_vectors(database, held, rows)
+    if len(rows) == 0:
+        return
+    write, sessions = Write(held.relation, held.vector, held.id, rows, {}), database.sessions
+    sessions.run(
+        lambda connection: merged(connection, sessions, database.engine, write, add=False),
+        what=f"write {len(rows)} vectors",
+    )
+
+
+def _require_vectors(database: Database, held: Held, rows: Embeddings) -> None:
+    if not held.relation.is_table:
+        raise StoreError(f"{database.url} is a view; rows are written to the table that it shows")
+    require_writable_ids(held.id, rows.ids)
+    require_measurable(rows, engine="pgvector")
+    require_fitting(held.vector, rows)
 
 
 def _payload_ready(database: Database, held: Held, columns: _Columns) -> tuple[Relation, _Columns]:

@@ -65,8 +65,8 @@ def copied(connection: Any, write: Write) -> None:
         copy.write(b"\xff\xff")
 
 
-def merged(connection: Any, sessions: Sessions, engine: Engine, write: Write) -> int:
-    """Rows of any ids, whole or not at all; how many were there."""
+def merged(connection: Any, sessions: Sessions, engine: Engine, write: Write, *, add: bool = True) -> int:
+    """Rows of any ids, whole or not at all; how many were there. Without ``add``, the others are left out."""
     types = [_SENT_AS[str(column.kind)] for column in write.columns]
     sent = [f"{id_type(write.id)}[]", f"{engine.type(write.vector.type)}[]", *(f"{name}[]" for name in types)]
     oids = [ARRAY_ITEMS[id_type(write.id)], engine.oids[write.vector.type][0], *(ARRAY_ITEMS[name] for name in types)]
@@ -77,14 +77,14 @@ def merged(connection: Any, sessions: Sessions, engine: Engine, write: Write) ->
     if len(write.rows) > step:
         write = _in_order(write)
     with connection.transaction():
-        if write.id.name not in write.relation.unique:  # or two writers of one new id would both add it
+        if add and write.id.name not in write.relation.unique:  # or two writers of one new id would both add it
             connection.execute(f"LOCK TABLE {write.relation.sql} IN SHARE ROW EXCLUSIVE MODE", ())
         for start in range(0, len(write.rows), step):
             columns = _fields(write, start, step, types)
             values = [sessions.wire(array(items, oid)) for items, oid in zip(columns, oids, strict=True)]
             connection.execute(lock, values[:1])
             changed = connection.execute(update, values).rowcount
-            if changed < len(columns[0]):
+            if add and changed < len(columns[0]):
                 connection.execute(insert, values)
             there += changed
     return there

@@ -15,29 +15,18 @@ from embridge.space import Space
 from embridge.stores._postgres_adopting import adoptable, id_column, vector_column
 from embridge.stores._postgres_binary import as_raw
 from embridge.stores._postgres_catalog import UNSETTLED, Held, quoted
+from embridge.stores._postgres_changes import PostgresChanges, may_note_changes
 from embridge.stores._postgres_database import FRESH_SECONDS, Database, index_state
 from embridge.stores._postgres_documents import PostgresDocuments
 from embridge.stores._postgres_filters import where
 from embridge.stores._postgres_ids import found_ids, id_array, id_type
 from embridge.stores._postgres_reading import by_id, column_by_id, every_row, page_of_ids, values_by_id
 from embridge.stores._postgres_search import Search, nearest, usable_index
-from embridge.stores._postgres_tables import (
-    add_vectors,
-    drop_vectors,
-    make_table,
-    payload_columns,
-    vector_name,
-)
-from embridge.stores._postgres_upsert import write_rows
+from embridge.stores._postgres_tables import add_vectors, drop_vectors, make_table, payload_columns, vector_name
+from embridge.stores._postgres_upsert import fill_rows, write_rows
 from embridge.stores.base import SCAN_ROWS, Filter, Payload
 from embridge.stores.capabilities import Capabilities
-from embridge.stores.checks import (
-    require_column,
-    require_columns,
-    require_held,
-    require_limit,
-    require_payload,
-)
+from embridge.stores.checks import require_column, require_columns, require_held, require_limit, require_payload
 from embridge.stores.documents import STATE, Documents, change_declarations, declarations
 from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, checked_parts, checked_records
 from embridge.stores.urls import StoreUrl
@@ -102,7 +91,7 @@ class PostgresStore:
             adopt=True,
             shared_rows=True,
             atomic_switch=True,
-            foreign_writes="scan",
+            foreign_writes="trigger" if may_note_changes(self._database, self._name) else "scan",
         )
 
     @property
@@ -178,6 +167,14 @@ class PostgresStore:
         if len(rows) == 0:
             return
         self._new_rows = write_rows(self._database, held, rows, columns, new=self._new_rows)
+
+    def fill(self, rows: Embeddings) -> None:
+        fill_rows(self._database, self._held(rows.space, "fill"), rows)
+
+    def changes(self, old: Space, new: Space, columns: Sequence[str] = ()) -> PostgresChanges:
+        held, declared = self._held(old, "changes", columns=columns), declarations(self.documents)
+        name = declared[new].place.vector if new in declared else vector_name(new)
+        return PostgresChanges(self._sessions, held, name, columns)
 
     def delete(self, ids: Sequence[str]) -> None:
         relation = self._database.relation(self._name)

@@ -17,6 +17,7 @@ from embridge.jobs.rollout.planning import require_same_plan
 from embridge.progress import Progress, silent
 from embridge.rollout import moves
 from embridge.rollout.backfill import BackfillResult
+from embridge.rollout.foreign import delete_revived
 from embridge.rollout.journal import record_move
 from embridge.rollout.lease import Lease, this_process
 from embridge.rollout.plan import read_plan
@@ -94,6 +95,8 @@ def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress 
 def _applied(opened: OpenRollout, share: float, to_the_end: bool, lease: Lease, progress: Progress) -> Applied:
     state = _begun(opened)
     opened.store.add_space(opened.new)
+    if (queue := opened.queue()) is not None:
+        queue.begin()
     if state.phase in ("prepared", "shadow"):
         state = moved(opened, "bridge", lambda held: moves.bridge(held, opened.settings.canary))
     elif state.phase in ("bridged", "backfilling") and state.canary != opened.settings.canary:
@@ -168,10 +171,10 @@ def _goes_on(opened: OpenRollout, lease: Lease) -> Callable[[], bool]:
 
 def _completed(opened: OpenRollout, result: BackfillResult, lease: Lease, progress: Progress) -> RolloutState:
     """Answer from new rows alone; what others wrote in the last moment before that is encoded right after."""
-    while orphans := opened.store.missing(
-        opened.old, opened.new, limit=_PAGE_ROWS
-    ):  # deleted by others in the old rows alone
-        opened.store.delete(orphans)
+    after: str | None = None
+    while orphans := opened.store.missing(opened.old, opened.new, after=after, limit=_PAGE_ROWS):
+        delete_revived(opened.store, orphans)  # deleted by others in the old rows alone
+        after = orphans[-1]
     for _ in range(_LAST_PASSES):
         missing = opened.store.missing(opened.new, opened.old, limit=_PAGE_ROWS)
         if result.ended != "done" or not set(missing).difference(result.failed):

@@ -20,11 +20,13 @@ from embridge.items import ItemSource, read_items
 from embridge.jobs.models import Models, with_lora
 from embridge.progress import Progress, silent
 from embridge.rollout.backfill import Backfill, BackfillLimits
+from embridge.rollout.foreign import change_queue
 from embridge.rollout.journal import current_state
 from embridge.rollout.state import RolloutState
 from embridge.settings.rollout import RolloutSettings, load_rollout_settings
 from embridge.space import Space
 from embridge.stores import Store, open_store, parse_url
+from embridge.stores.changes import ChangeQueue
 
 __all__ = ["OpenRollout", "open_rollout"]
 
@@ -116,7 +118,9 @@ class OpenRollout:
         """The items of some rows, and why the others cannot be had; rows that are gone are in neither."""
         there = self.store.fetch(self.old, ids).ids
         items = read_items(self.source(), self.store, self.old, there)
-        return dict(zip(items.ids, items.items, strict=True)), items.missing
+        still = set(self.store.fetch(self.old, list(items.missing)).ids) if items.missing else set()
+        missing = {name: reason for name, reason in items.missing.items() if name in still}  # others went meanwhile
+        return dict(zip(items.ids, items.items, strict=True)), missing
 
     def backfill(self, encoder: Encoder) -> Backfill:
         """The backfill of these settings."""
@@ -126,7 +130,12 @@ class OpenRollout:
             vectors = encoder.encode(items, modality=modality, role="document")
             return self.upgrade.head(Embeddings.of(vectors, encoder.space, ids))
 
-        return Backfill(self.store, self.old, self.new, self.items_of, encode)
+        return Backfill(self.store, self.old, self.new, self.items_of, encode, self.queue())
+
+    def queue(self) -> ChangeQueue | None:
+        """Where the database notes what others write, if it does."""
+        column = self.source().column
+        return change_queue(self.store, self.old, self.new, [column] if column else [])
 
     def limits(self, *, most_rows: int | None = None) -> BackfillLimits:
         """How fast and how far the settings let it go."""

@@ -1,0 +1,153 @@
+"""Applications that know nothing of a rollout change the rows of a table of PostgreSQL while it goes on."""
+
+import threading
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from embridge.adapters import Linear
+from embridge.adapters.linear import Identity
+from embridge.adapters.upgrade import Upgrade
+from embridge.datasets import glyph_models
+from embridge.encoders import load
+from embridge.jobs.rollout import apply_plan, change_phase, drop_old_rows, open_rollout, plan_rollout
+from embridge.provenance import Provenance
+from embridge.rollout.plan import write_plan
+from embridge.space import Space
+from embridge.stores import Declaration, Place, open_store
+
+pytestmark = pytest.mark.slow
+OLD = Space("planted", "1", 4)
+ROWS = 48
+DRAW = np.random.default_rng(3)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load(f"clip:{glyph_models.folder('new')}")
+
+
+@pytest.fixture(scope="module")
+def upgrade(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("foreign") / "upgrade"
+    names = {"old": "planted", "new": f"clip:{glyph_models.folder('new')}"}
+    bridge = Linear(model.space, OLD, DRAW.normal(size=(model.space.dim, OLD.dim)).astype(np.float32))
+    Upgrade(Identity(model.space, model.space), bridge, Provenance("planted", encoders=names)).save(folder)
+    return folder
+
+
+class Shop:
+    """A table of others, the rollout of it, and an application that writes to the table."""
+
+    def __init__(self, url, connection, folder, upgrade, model):
+        self.connection, self.model, self.plan = connection, model, folder / "plan.json"
+        self.settings = folder / "rollout.yaml"
+        connection.execute(
+            "CREATE TABLE items (sku int PRIMARY KEY, title text NOT NULL, embedding vector(4), price int)"
+        )
+        for number in range(ROWS):
+            self.insert(number)
+        with closing(open_store(url)) as store:
+            store.adopt(Declaration(OLD, Place("items", "embedding", "sku"), items={"text": "title"}))
+        self.settings.write_text(f"store: '{url}'\nupgrade: {upgrade}\nbatch_rows: 8\nsample: 2\n")
+        self.planned = plan_rollout(self.settings)
+        write_plan(self.planned, self.plan)
+
+    def insert(self, number):
+        values = (number, f"letter {number % 26} of {number}", self.vector(), 1)
+        self.connection.execute("INSERT INTO items VALUES (%s, %s, %s, %s)", values)
+
+    def change(self, number, text):
+        self.connection.execute(
+            "UPDATE items SET title = %s, embedding = %s WHERE sku = %s", (text, self.vector(), number)
+        )
+
+    def write(self, step):
+        """One of what applications do."""
+        self.change(step % ROWS, f"digit {step} anew")
+        self.insert(1_000 + step)
+        self.connection.execute("UPDATE items SET title = title || ' s', price = 2 WHERE sku = %s", (7 * step % ROWS,))
+        self.connection.execute("UPDATE items SET price = 3 WHERE sku = %s", (11 * step % ROWS,))
+        self.connection.execute("DELETE FROM items WHERE sku = %s", (5 * step % ROWS,))
+
+    @staticmethod
+    def vector():
+        return str(DRAW.normal(size=4).round(3).tolist())
+
+    def old_rows(self):
+        return self.connection.execute("SELECT sku, title, embedding::text, price FROM items ORDER BY sku").fetchall()
+
+    def expect_newest(self):
+        """Every row has the new model's vector of what it holds now, and nobody's row is gone or back."""
+        rows = self.old_rows()
+        with closing(open_rollout(self.settings)) as opened:
+            found = opened.store.fetch(opened.new, [str(row[0]) for row in rows])
+            assert found.ids == tuple(str(row[0]) for row in rows)
+            expected = self.model.encode([row[1] for row in rows], modality="text")
+            np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
+            assert opened.queue().read(limit=9) == []
+
+    def made(self):
+        query = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zz_embridge%'"
+        return self.connection.execute(query).fetchone()[0]
+
+
+@pytest.fixture
+def shop(postgres_server, tmp_path, upgrade, model):
+    database = postgres_server.database()
+    with postgres_server.connect(database) as connection:
+        yield Shop(postgres_server.url(database, table="items"), connection, tmp_path, upgrade, model)
+
+
+def test_what_others_write_during_a_backfill_ends_with_its_newest_content(shop):
+    wrote, is_over = threading.Semaphore(0), threading.Event()
+
+    def write():
+        for step in range(200):
+            if is_over.is_set():
+                break
+            shop.write(step)
+            wrote.release()
+        for _ in range(1_000):
+            wrote.release()
+
+    writer = threading.Thread(target=write)
+
+    def progress(done, total, what):
+        if what.startswith("rows encoded"):
+            if writer.ident is None:
+                writer.start()
+            wrote.acquire()
+            wrote.acquire()
+
+    applied = apply_plan(shop.plan, until="1", progress=progress)
+    is_over.set()
+    writer.join()
+    assert applied.result.failed == {}
+    assert applied.result.rows > ROWS  # those that were added or changed, too
+    assert apply_plan(shop.plan).state.phase == "complete"
+    shop.expect_newest()
+    shop.write(300)
+    assert apply_plan(shop.plan).result.rows > 0
+    shop.expect_newest()
+    assert shop.made() == 2
+    drop_old_rows(shop.settings)
+    assert shop.made() == 0
+    assert shop.connection.execute(
+        "SELECT count(*) FROM pg_class WHERE relname LIKE 'embridge_changes%'"
+    ).fetchone() == (0,)
+
+
+def test_what_others_write_after_a_rollback_is_known_to_the_next_apply(shop):
+    assert apply_plan(shop.plan, until="0.5").result.rows == ROWS // 2
+    assert change_phase(shop.settings, "rollback").phase == "rolled back"
+    shop.write(1)
+    shop.change(3, "space")
+    shop.connection.execute("UPDATE items SET embedding = NULL WHERE sku = 9")  # theirs to fill in later
+    before = shop.old_rows()
+    assert apply_plan(shop.plan).state.phase == "complete"
+    assert shop.old_rows() == before
+    shop.connection.execute("UPDATE items SET embedding = %s WHERE sku = 9", (shop.vector(),))
+    assert apply_plan(shop.plan).result.rows == 1
+    shop.expect_newest()
