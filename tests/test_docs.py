@@ -60,6 +60,7 @@ XBT = DOCS / "how-to" / "xbt.md"
 TRAIN = DOCS / "how-to" / "train.md"
 FROM_STORE = DOCS / "how-to" / "from-store.md"
 POSTGRES = DOCS / "how-to" / "stores" / "postgres.md"
+ROLLOUT_POSTGRES = DOCS / "how-to" / "rollout-postgres.md"
 ARCHITECTURE = DOCS / "explanation" / "architecture.md"
 EVALUATION = DOCS / "explanation" / "evaluation.md"
 SLOW = ("tutorial", "lancedb", "query-time")
@@ -82,6 +83,7 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
             ROLLOUT,
             FROM_STORE,
             POSTGRES,
+            ROLLOUT_POSTGRES,
         )
     ],
 )
@@ -99,6 +101,17 @@ def test_the_page_about_postgresql_runs(postgres_server, monkeypatch):
     names = run(POSTGRES)
     assert names["store"].spaces() == [names["old"], names["new"]]
     names["store"].close()
+
+
+@pytest.mark.slow
+def test_the_page_about_a_live_table_runs_whole(postgres_server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", postgres_server.url(postgres_server.database()))
+    names, commands = run_whole(ROLLOUT_POSTGRES)
+    assert commands == 6
+    assert names["store"].count(names["new"].space) == len(names["rows"]) == 120
+    names["store"].close()
+    names["shop"].close()
 
 
 def run_whole(page):

@@ -262,6 +262,7 @@ PUBLIC = {
     ),
     "embridge.rollout.amendments": "bridge_rows on_read",
     "embridge.rollout.backfill": "Backfill BackfillLimits BackfillResult Source",
+    "embridge.rollout.foreign": "change_queue delete_revived foreign_writes",
     "embridge.rollout.gallery": "Answer Gallery",
     "embridge.rollout.journal": "Entry current_state entries record_move",
     "embridge.rollout.lease": "Lease is_gone this_process",
@@ -287,6 +288,7 @@ PUBLIC = {
     "embridge.stores.ann_recall": "AnnRecall ann_recall draw_queries",
     "embridge.stores.base": "Condition Filter Store",
     "embridge.stores.capabilities": "Capabilities",
+    "embridge.stores.changes": "ChangeQueue NotesChanges",
     "embridge.stores.checks": "is_column_name require_column require_columns require_held require_ids require_limit "
     "require_payload require_present",
     "embridge.stores.chroma": "ChromaStore",

@@ -13,7 +13,7 @@ from embridge.datasets import glyph_models
 from embridge.encoders import load
 from embridge.jobs.rollout import apply_plan, change_phase, drop_old_rows, open_rollout, plan_rollout
 from embridge.provenance import Provenance
-from embridge.rollout.plan import write_plan
+from embridge.rollout.plan import read_plan, write_plan
 from embridge.space import Space
 from embridge.stores import Declaration, Place, open_store
 
@@ -151,3 +151,20 @@ def test_what_others_write_after_a_rollback_is_known_to_the_next_apply(shop):
     shop.connection.execute("UPDATE items SET embedding = %s WHERE sku = 9", (shop.vector(),))
     assert apply_plan(shop.plan).result.rows == 1
     shop.expect_newest()
+
+
+def test_a_plan_lists_what_the_database_is_told_or_says_why_it_is_not(shop, postgres_server):
+    assert shop.planned.foreign_writes.startswith("noted by the database: a trigger and a queue, 7 statements")
+    assert sum(statement.startswith("CREATE TRIGGER") for statement in shop.planned.statements) == 2
+    assert read_plan(shop.plan) == shop.planned
+    assert shop.made() == 0
+    database = shop.connection.info.dbname
+    role = postgres_server.role(database=database)
+    shop.connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    url = postgres_server.url(database, user=role, table="items")
+    lines = shop.settings.read_text().splitlines()
+    shop.settings.write_text("\n".join([f"store: '{url}'", *lines[1:]]))
+    planned = plan_rollout(shop.settings)
+    assert planned.statements == ()
+    assert "since this user may make no trigger (GRANT TRIGGER on the table" in planned.foreign_writes
+    assert "what others write" in {row[0] for row in planned.table()[1]}

@@ -8,7 +8,9 @@ from embridge.space import Space
 from embridge.stores.base import Store
 from embridge.stores.changes import ChangeQueue, NotesChanges
 
-__all__ = ["change_queue", "delete_revived"]
+__all__ = ["change_queue", "delete_revived", "foreign_writes"]
+
+_SCANNED = "found by scanning; a row that is changed after it was encoded keeps its former new vector"
 
 
 def change_queue(store: Store, old: Space, new: Space, columns: Sequence[str]) -> ChangeQueue | None:
@@ -35,6 +37,28 @@ def change_queue(store: Store, old: Space, new: Space, columns: Sequence[str]) -
     if store.capabilities.foreign_writes != "trigger" or not isinstance(store, NotesChanges):
         return None
     return store.changes(old, new, columns)
+
+
+def foreign_writes(store: Store, statements: Sequence[str]) -> str:
+    """How it is noticed what others write, in words.
+
+    Args:
+        store: The store.
+        statements: What its database is told to note changes; none where it is not.
+
+    Returns:
+        The words.
+
+    Examples:
+        >>> from embridge.stores import MemoryStore
+        >>> foreign_writes(MemoryStore(), ())
+        'found by scanning; a row that is changed after it was encoded keeps its former new vector'
+    """
+    if statements:
+        return f"noted by the database: a trigger and a queue, {len(statements)} statements that the plan's file lists"
+    if isinstance(store, NotesChanges):
+        return f"{_SCANNED}, since this user may make no trigger (GRANT TRIGGER on the table, and CREATE on its schema)"
+    return _SCANNED
 
 
 def delete_revived(store: Store, ids: Collection[str]) -> None:

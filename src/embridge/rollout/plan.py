@@ -38,6 +38,8 @@ class Plan:
         unreadable: Of the sample, items that could not be had, with the reason.
         rows_per_second: That were encoded.
         price: Of an item.
+        foreign_writes: How it is noticed what applications write that know nothing of this library, in words.
+        statements: What the database is told for that.
 
     Examples:
         >>> plan = Plan(
@@ -63,6 +65,8 @@ class Plan:
     unreadable: Mapping[str, str]
     rows_per_second: float
     price: float
+    foreign_writes: str = ""
+    statements: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -104,6 +108,8 @@ class Plan:
         if self.unreadable:
             name, reason = next(iter(self.unreadable.items()))
             rows.append(["items that could not be had", f"{len(self.unreadable)}, such as {name}: {reason}"])
+        if self.foreign_writes:
+            rows.append(["what others write", self.foreign_writes])
         rows.append(["cannot be undone", "nothing before the old vectors are dropped (embridge complete --drop-old)"])
         return ["", ""], rows
 
@@ -115,7 +121,8 @@ class Plan:
             if document["schema"] != _SCHEMA:
                 raise ValueError(f"its schema is {document['schema']!r}")
             values = {name: document[name] for name in names}
-            return Plan(**values | {side: Space.from_dict(values[side]) for side in ("old", "new")})
+            spaces = {side: Space.from_dict(values[side]) for side in ("old", "new")}
+            return Plan(**values | spaces | {"statements": tuple(values["statements"])})
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"expected a plan ({_SCHEMA}); {error}; make a new one with embridge plan") from error
 

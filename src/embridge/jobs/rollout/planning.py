@@ -11,6 +11,7 @@ import numpy as np
 from embridge.errors import InvalidInput
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.progress import Progress, silent
+from embridge.rollout.foreign import foreign_writes
 from embridge.rollout.plan import Plan
 from embridge.stores import parse_url
 
@@ -50,7 +51,8 @@ def _planned(opened: OpenRollout, progress: Progress) -> Plan:
             f"{parse_url(opened.settings.store)} has no rows of {opened.old}; there is nothing to upgrade"
         )
     sampled, unreadable, rate = _measured(opened, rows, progress)
-    state = opened.state
+    state, queue = opened.state, opened.queue()
+    statements = () if queue is None else queue.statements
     return Plan(
         settings=str(opened.path.resolve()),
         settings_hash=opened.settings_hash,
@@ -67,6 +69,8 @@ def _planned(opened: OpenRollout, progress: Progress) -> Plan:
         unreadable=unreadable,
         rows_per_second=rate,
         price=opened.settings.price,
+        foreign_writes=foreign_writes(opened.store, statements),
+        statements=statements,
     )
 
 
