@@ -17,6 +17,8 @@ from embridge.query.mixed import MixedSearch
 
 __all__ = ["Answering"]
 
+_DEPTH = 20  # times k
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answering:

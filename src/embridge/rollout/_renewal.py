@@ -80,14 +80,14 @@ class Renewal:
             self.store.upsert(rows)
             return
         for attempt in range(_PASSES):
-            row_of = {name: row for row, name in enumerate(rows.ids)}
-            rows = rows.take([row_of[name] for name in self.store.fetch(self.old, rows.ids).ids])
             try:
                 self.store.upsert(rows, _carried(self.store.payload(self.old, rows.ids)))
             except InvalidInput:  # one was deleted since
-                if attempt + 1 < _PASSES:
-                    continue
-                raise
+                if attempt + 1 == _PASSES:
+                    raise
+                row_of = {name: row for row, name in enumerate(rows.ids)}
+                rows = rows.take([row_of[name] for name in self.store.fetch(self.old, rows.ids).ids])
+                continue
             return
 
 
