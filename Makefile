@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+SITE := $(VENV)/site
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM = false
 export NO_MKDOCS_2_WARNING = 1
+unexport PYTHONDONTWRITEBYTECODE  # each process would compile the libraries again
 
 # A benchmark is a folder with settings, which say of what kind it is.
 TRAINING := $(patsubst benchmarks/%/settings.toml,results/%,$(shell grep -l '^about.kind = "training"' benchmarks/*/settings.toml))
@@ -19,7 +21,7 @@ demo: $(VENV)/.demo  ## run the whole job on built-in data
 	$(BIN)/embridge demo
 
 test: $(VENV)/.dev  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	EMBRIDGE_SITE=$(SITE) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(VENV)/.dev  ## without the slow ones, about a minute; one process, so that libraries are loaded once
 	$(BIN)/python -m pytest -n 0 -m "not slow"
@@ -33,7 +35,11 @@ check: $(VENV)/.dev  ## lint, types, layers, docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m benchmarks.tables --check
-	$(BIN)/mkdocs build --strict --quiet --site-dir $(VENV)/site
+	$(MAKE) $(SITE).built
+
+$(SITE).built: mkdocs.yml $(shell find docs src -type f -not -path '*/__pycache__/*')  ## a test builds it too, and says so
+	$(BIN)/mkdocs build --strict --quiet --site-dir $(SITE)
+	touch $@
 
 docs: $(VENV)/.dev  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
@@ -56,7 +62,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 
 $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e '.[dev]'
+	$(PIP) --no-compile -e '.[dev]'  # a fifth of what is installed is ever imported, and compiled then
 	touch $@ $(VENV)/.demo
 
 fuzz: $(VENV)/.dev  ## thousands of damaged files of each kind; `make test` tries two hundred

@@ -1,5 +1,6 @@
 """Shapes are checked in every call of a module that states them; one torch thread; no network."""
 
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ import shape_checker
 from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
+gc.disable()  # until all is imported, below
 sys.dont_write_bytecode = False  # or each of many processes compiles the library again
 
 install_import_hook(shape_checker.modules_with_shapes(), "shape_checker.check")
@@ -28,6 +30,15 @@ pytest_plugins = ["run_summary", "demo_run", "warm_commands", "postgres_server",
 
 settings.register_profile("embridge", deadline=None, max_examples=40, derandomize=True, database=None)
 settings.load_profile("embridge")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What was imported stays; no search for garbage looks through it again."""
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
 
 
 @pytest.fixture

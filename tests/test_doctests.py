@@ -21,7 +21,10 @@ def examples():
                     yield pytest.param(module, docstring, id=f"{module}.{getattr(node, 'name', '')}")
 
 
-@pytest.mark.parametrize(("module", "docstring"), examples())
+EXAMPLES = list(examples())
+
+
+@pytest.mark.parametrize(("module", "docstring"), EXAMPLES)
 def test_examples_run(module, docstring, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = dict(vars(importlib.import_module(module)))
@@ -33,4 +36,4 @@ def test_examples_run(module, docstring, tmp_path, monkeypatch):
 
 
 def test_the_library_has_examples():
-    assert len(list(examples())) >= 10
+    assert len(EXAMPLES) >= 10

@@ -7,6 +7,7 @@ import torch
 
 from embridge.backbones.resnet import SmallResNet
 from embridge.datasets import glyphs
+from embridge.encoders.squares import square_pixels
 from embridge.training.compatible.augment import Augment
 from embridge.training.compatible.image_data import ImageArrays
 from embridge.training.compatible.old_models import old_model, old_vectors
@@ -37,7 +38,8 @@ def items(part):
         [np.random.default_rng(0).permutation(np.flatnonzero(first == s))[start : start + count] for s in SCRIPTS]
     )
     labels = np.repeat(np.arange(len(SCRIPTS)), [len(rows) // len(SCRIPTS)] * len(SCRIPTS))
-    return ImageArrays(drawn.images[rows], labels, SCRIPTS, SIDE)
+    grey = square_pixels(drawn.images[rows], SIDE)[:, 0]  # once, not in every step
+    return ImageArrays(grey, labels, SCRIPTS, SIDE)
 
 
 def network(dim, seed=1):

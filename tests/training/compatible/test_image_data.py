@@ -16,7 +16,7 @@ ROWS = np.arange(0, 500, 50)
 @pytest.fixture(scope="module")
 def arrays():
     data = items("train")
-    return ImageArrays(data.images[ROWS], data.labels[ROWS], SCRIPTS, 16)
+    return ImageArrays(data.images[ROWS], data.labels[ROWS], SCRIPTS, 8)
 
 
 @pytest.fixture
@@ -43,19 +43,19 @@ def pixels(data):
 
 
 def test_images_are_resized_to_one_side_with_three_channels(arrays):
-    assert pixels(arrays).shape == (10, 3, 16, 16)
-    expected = Image.fromarray(arrays.images[3]).convert("RGB").resize((16, 16), Image.BILINEAR)
+    assert pixels(arrays).shape == (10, 3, 8, 8)
+    expected = Image.fromarray(arrays.images[3]).convert("RGB").resize((8, 8), Image.BILINEAR)
     np.testing.assert_array_equal(pixels(arrays)[3].transpose(1, 2, 0), np.asarray(expected))
     whole = ImageArrays(arrays.images, arrays.labels)
     np.testing.assert_array_equal(pixels(whole)[:, 1], arrays.images)
-    assert (whole.side, whole.classes) == (32, ("0", "1", "2", "3", "4"))
+    assert (whole.side, whole.classes) == (16, ("0", "1", "2", "3", "4"))
 
 
 def test_images_without_labels_are_all_of_one_class(arrays, folder, dataset, tmp_path):
-    flat = ImageFolder(folder, side=16, labelled=False)
+    flat = ImageFolder(folder, side=8, labelled=False)
     assert (len(flat), len(flat.classes), set(flat.labels)) == (10, 1, {0})
-    np.testing.assert_array_equal(pixels(flat), pixels(ImageFolder(folder, side=16)))
-    bare = HuggingFaceImages(dataset.remove_columns("label"), side=16, label=None)
+    np.testing.assert_array_equal(pixels(flat), pixels(ImageFolder(folder, side=8)))
+    bare = HuggingFaceImages(dataset.remove_columns("label"), side=8, label=None)
     assert (len(bare.classes), set(bare.labels)) == (1, {0})
     np.testing.assert_array_equal(pixels(bare), pixels(arrays))
     (tmp_path / "bare").mkdir()
@@ -63,7 +63,7 @@ def test_images_without_labels_are_all_of_one_class(arrays, folder, dataset, tmp
         with pytest.raises(
             InvalidInput, match=f"{nothing}: expected images in it, or in folders below it; there is none"
         ):
-            ImageFolder(tmp_path / nothing, side=16, labelled=False)
+            ImageFolder(tmp_path / nothing, side=8, labelled=False)
 
 
 def test_coloured_arrays_keep_their_colours():
@@ -74,7 +74,7 @@ def test_coloured_arrays_keep_their_colours():
 
 
 def test_a_folder_holds_the_same_as_arrays(arrays, folder):
-    data = ImageFolder(folder, side=16)
+    data = ImageFolder(folder, side=8)
     assert data.classes == SCRIPTS
     order = [int(file.stem) for file in data.files]
     np.testing.assert_array_equal(pixels(data), pixels(arrays)[order])
@@ -84,24 +84,24 @@ def test_a_folder_holds_the_same_as_arrays(arrays, folder):
 
 
 def test_a_dataset_holds_the_same_as_arrays(arrays, dataset):
-    data = HuggingFaceImages(dataset, side=16)
+    data = HuggingFaceImages(dataset, side=8)
     np.testing.assert_array_equal(pixels(data), pixels(arrays))
     np.testing.assert_array_equal(data.labels, arrays.labels)
     assert (data.classes, len(data)) == (SCRIPTS, 10)
-    assert data.fingerprint() == HuggingFaceImages(dataset, side=16).fingerprint()
-    assert data.fingerprint() != HuggingFaceImages(dataset.select(range(9)), side=16).fingerprint()
+    assert data.fingerprint() == HuggingFaceImages(dataset, side=8).fingerprint()
+    assert data.fingerprint() != HuggingFaceImages(dataset.select(range(9)), side=8).fingerprint()
 
 
 def test_labels_of_any_kind_are_classes_by_their_texts(dataset):
     named = dataset.add_column("kind", ["b", "a"] * 5)
-    data = HuggingFaceImages(named, side=16, label="kind")
+    data = HuggingFaceImages(named, side=8, label="kind")
     assert (data.classes, data.labels.tolist()) == (("a", "b"), [1, 0] * 5)
 
 
 def test_a_damaged_file_is_named(folder):
     broken = folder / "greek" / "500.jpg"
     broken.write_bytes(b"no image at all")
-    data = ImageFolder(folder, side=16)
+    data = ImageFolder(folder, side=8)
     calls = []
     assert data.damaged(progress=lambda done, *_: calls.append(done)) == [broken]
     assert calls[-1] == len(data) == 11
@@ -119,11 +119,11 @@ def test_a_damaged_row_is_named():
 
 
 def test_another_file_is_another_training_set(folder):
-    before = ImageFolder(folder, side=16).fingerprint()
-    assert ImageFolder(folder, side=16).fingerprint() == before
-    assert ImageFolder(folder, side=8).fingerprint() != before
-    Image.new("L", (8, 8)).save(folder / "greek" / "new.png")
+    before = ImageFolder(folder, side=8).fingerprint()
+    assert ImageFolder(folder, side=8).fingerprint() == before
     assert ImageFolder(folder, side=16).fingerprint() != before
+    Image.new("L", (8, 8)).save(folder / "greek" / "new.png")
+    assert ImageFolder(folder, side=8).fingerprint() != before
 
 
 def test_folders_without_images_are_refused(tmp_path):

@@ -160,7 +160,8 @@ class _Module(pl.LightningModule):  # type: ignore[misc]
         schedule.step()
         loss = torch.stack(list(terms.values())).sum()
         self.best.add_loss(numbered.step, loss)
-        self.log_dict({"loss": loss, **terms}, batch_size=1)
+        if self.trainer.loggers:
+            self.log_dict({"loss": loss, **terms}, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = copied(self.task.state())
@@ -182,7 +183,9 @@ class _Follow(pl.Callback):  # type: ignore[misc]
         if trainer.is_global_zero:
             self._progress(step, self._loop.steps, self._loop.what)
         if step in self._loop.check_steps:
-            module.log("held_out_score", module.best.check(step), batch_size=1)
+            score = module.best.check(step)
+            if trainer.loggers:
+                module.log("held_out_score", score, batch_size=1)
         due = step % self._loop.checkpoint_every_steps == 0 or step == self._loop.steps
         if due:
             module.best.require_converging(step, module.task.state().values())
