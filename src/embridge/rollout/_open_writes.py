@@ -46,7 +46,7 @@ class OpenWrites:
 
     @contextmanager
     def noted(self, ids: Sequence[str], *, encoded: int = 0, most_encoded: int = 0, before: int = 0) -> Iterator[None]:
-        """Within, the ids are noted; they stay noted where it ends with an error.
+        """Within, the ids are noted, and until the next ones are; they stay noted where it ends with an error.
 
         Args:
             ids: Of the rows.
@@ -67,8 +67,7 @@ class OpenWrites:
                 raise
         yield
         with self._lock:
-            self._ids.subtract(ids)
-            self._write(0, None)
+            self._ids.subtract(ids)  # struck out with the next write: a commit costs more than to encode a row once more
 
     def _write(self, encoded: int, most: int | None) -> None:
         self._ids = +self._ids
