@@ -201,6 +201,7 @@ PUBLIC = {
     "embridge.jobs.models": "Models options_of takes_images with_lora",
     "embridge.jobs.report": "Comparison compare_reports show_report",
     "embridge.jobs.rollout.apply": "Applied apply_plan",
+    "embridge.jobs.rollout.filling": "completed filled filled_at_the_end",
     "embridge.jobs.rollout.moving": "change_phase drop_old_rows moved",
     "embridge.jobs.rollout.opened": "OpenRollout open_rollout",
     "embridge.jobs.rollout.planning": "plan_rollout",
@@ -261,7 +262,9 @@ PUBLIC = {
         "cosines interpolate_scores nlerp over rank_again slerp"
     ),
     "embridge.rollout.amendments": "bridge_rows on_read",
+    "embridge.rollout.async_gallery": "AsyncGallery",
     "embridge.rollout.backfill": "Backfill BackfillLimits BackfillResult Source",
+    "embridge.rollout.failures": "Failures read_failures record_failures",
     "embridge.rollout.foreign": "change_queue delete_revived foreign_writes",
     "embridge.rollout.gallery": "Answer Gallery",
     "embridge.rollout.journal": "Entry current_state entries record_move",

@@ -81,7 +81,7 @@ def test_a_store_goes_along_a_plan_and_back(project):
     before, settings = old_bytes(project), project / "rollout.yaml"
     assert apply_plan(project / "plan.json", until="bridged").state.phase == "bridged"
     opened = open_rollout(settings)
-    gallery = Gallery(opened.store, opened.upgrade, new=opened.encoder(), follow_seconds=0)
+    gallery = Gallery.open(project / "shop", follow_seconds=0)
     assert gallery.search([NAMES[7]], 1).served == "bridge"
     applied = apply_plan(project / "plan.json", until="0.3")
     assert (applied.state.phase, applied.result.rows, applied.result.ended) == ("backfilling", 36, "limit")
@@ -177,16 +177,38 @@ def test_a_spend_cap_stops_with_what_was_written(project):
     assert rollout_status(settings).encoded == 32
 
 
-def test_items_that_cannot_be_had_keep_a_rollout_from_its_end(project):
-    opened = open_rollout(project / "rollout.yaml")
-    rows = opened.store.fetch(opened.old, NAMES[:2])
-    opened.store.upsert(rows, {"title": [" ", None]})
+def test_items_that_cannot_be_had_are_found_through_the_bridge_for_ever(project):
+    settings = project / "rollout.yaml"
+    opened = open_rollout(settings)
+    before, written = old_bytes(project), settings.read_text()
+    opened.store.upsert(opened.store.fetch(opened.old, NAMES[:2]), {"title": [" ", None]})
+    settings.write_text(written + "most_failed: 0.01\n")
     planned(project)
-    with pytest.raises(InvalidInput, match="complete: 2 rows have no new vector and would not be found"):
+    with pytest.raises(
+        GateRefused, match=r"2 of 120 items could not be had, more than most_failed: 0.01 .* its text is"
+    ):
         apply_plan(project / "plan.json")
-    status = rollout_status(project / "rollout.yaml")
-    assert (status.state.phase, status.encoded, status.failures) == ("backfilling", 118, 2)
-    assert set(status.reasons) == set(NAMES[:2])
+    status = rollout_status(settings)
+    assert (status.state.phase, status.failures, set(status.reasons)) == ("backfilling", 2, set(NAMES[:2]))
+    settings.write_text(written)
+    planned(project)
+    applied = apply_plan(project / "plan.json")
+    assert applied.sentence.endswith(" rows encoded, 2 items could not be had and are found through the bridge")
+    status = rollout_status(settings)
+    assert (status.state.phase, status.encoded, status.failures, status.state.bridged_rows) == ("complete", 118, 2, 2)
+    gallery = Gallery.open(project / "shop", follow_seconds=0)
+    answer = gallery.search(NAMES[:9], 3)
+    assert answer.served == "mixed"
+    assert all(name in ids for name, ids in zip(NAMES[:9], answer.hits.ids, strict=True))
+    assert gallery.payload([NAMES[2], NAMES[1], "nobody"]) == {"title": [NAMES[2], None, None]}
+    with pytest.raises(InvalidInput, match=r"2 items could not be read, such as .* or say --drop-unreadable"):
+        drop_old_rows(settings)
+    assert old_bytes(project) == before
+    opened.store.upsert(opened.store.fetch(opened.old, NAMES[:1]), {"title": NAMES[:1]})
+    assert apply_plan(project / "plan.json").state.bridged_rows == 1
+    assert rollout_status(settings).failures == 1
+    assert drop_old_rows(settings, drop_unreadable=True).old_dropped
+    assert gallery.search(NAMES[:9], 1).served == "new"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +253,7 @@ def test_the_commands_say_what_they_do(project, monkeypatch):
 
     assert "next  embridge apply plan.json --until bridged" in run("plan", "rollout.yaml")
     assert "bridged" in run("apply", "plan.json", "--until", "bridged")
+    assert json.loads(run("search", "shop", NAMES[3], "--json"))["served"] == "bridge"
     assert "backfilling: 12 rows encoded" in run("apply", "plan.json", "--until", "0.1")
     shown = json.loads(run("status", "rollout.yaml", "--json"))
     assert (shown["schema"], shown["encoded"]) == ("embridge.status/1", 12)
@@ -242,6 +265,8 @@ def test_the_commands_say_what_they_do(project, monkeypatch):
     assert "There is no way back" in runner.invoke(app, ["complete", "rollout.yaml", "--drop-old"], input="n\n").output
     assert "complete, old rows dropped" in run("complete", "rollout.yaml", "--drop-old", "--yes")
     assert "the old rows are dropped" in run("status", "rollout.yaml")
+    shown = json.loads(run("search", "shop", NAMES[3], "-k", "1", "--json"))
+    assert (shown["served"], [hit["payload"]["title"] for hit in shown["hits"]]) == ("new", [NAMES[3]])
     assert "the old rows were dropped" in run("rollback", "rollout.yaml", code=1)
     assert "the old rows were dropped" in run("plan", "rollout.yaml", code=1)
     assert "the old rows were dropped" in run("apply", "plan.json", code=1)

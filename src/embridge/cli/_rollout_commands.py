@@ -93,6 +93,10 @@ def rollback(settings: RolloutConfig, as_json: Json = False) -> None:
 def complete(
     settings: RolloutConfig,
     drop_old: Annotated[bool, typer.Option("--drop-old", help="Delete the old vectors. There is no way back.")] = False,
+    drop_unreadable: Annotated[
+        bool,
+        typer.Option("--drop-unreadable", help="Also where an item cannot be read, so that nothing is left of it."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -105,9 +109,11 @@ def complete(
         )
     found = rollout_status(settings)
     if not yes:
-        what = f"{found.store}: delete {found.rows:,} old vectors, {found.place}? There is no way back."
+        lost = 0 if found.state is None else found.state.bridged_rows
+        unread = f", of which {lost:,} have no new one" if lost else ""
+        what = f"{found.store}: delete {found.rows:,} old vectors, {found.place}{unread}? There is no way back."
         typer.confirm(what, abort=True, err=True)
-    _print_state(drop_old_rows(settings), as_json)
+    _print_state(drop_old_rows(settings, drop_unreadable=drop_unreadable), as_json)
 
 
 def _moved(settings: Path, move: str, as_json: bool) -> None:

@@ -15,7 +15,9 @@ from embridge.encoders import Encoder, LazyEncoder
 from embridge.errors import InvalidInput, SettingsError
 from embridge.jobs._places import open_index
 from embridge.jobs._queries import holds_vectors
+from embridge.jobs._rollout_search import gallery_of, gallery_search
 from embridge.jobs.models import Models, with_lora
+from embridge.nearest import Hits
 from embridge.settings import ModelSettings
 from embridge.space import Space
 from embridge.stores import Filter, Store
@@ -35,6 +37,7 @@ class Found:
         ids: Best first.
         scores: One an id, in the space's own metric.
         payload: The columns of the hits.
+        served: What answered, where a rollout has begun; see `embridge.rollout.state.Serving`.
 
     Examples:
         >>> Found("a cat", ("7",), (0.5,), {"title": ["Cats"]}).table()
@@ -45,6 +48,7 @@ class Found:
     ids: tuple[str, ...]
     scores: tuple[float, ...]
     payload: dict[str, list[Any]]
+    served: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -52,7 +56,8 @@ class Found:
             {"id": name, "score": score, "payload": {c: values[i] for c, values in self.payload.items()}}
             for i, (name, score) in enumerate(zip(self.ids, self.scores, strict=True))
         ]
-        return {"schema": "embridge.search/1", "query": self.query, "hits": hits}
+        served = {} if self.served is None else {"served": self.served}
+        return {"schema": "embridge.search/1", "query": self.query, "hits": hits} | served
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Columns and rows for a table."""
@@ -141,6 +146,9 @@ def search_queries(
 ) -> Iterator[Found]:
     """Search for many queries, a few hundred at once.
 
+    Where a rollout has begun in the store, and the options name neither an upgrade nor an encoder, it is answered as that
+    stands; see `embridge.rollout.gallery.Gallery`.
+
     Args:
         store: The store's URL or folder.
         queries: Texts, or paths of pictures; or a file of them (text with one a line, csv, tsv, jsonl or Parquet with a column
@@ -171,6 +179,12 @@ def search_queries(
     options = options or SearchOptions()
     bridge = None if options.upgrade is None else Upgrade.load(options.upgrade)
     with closing(open_index(store, options.declarations)) as opened:
+        gallery = gallery_of(opened) if options.upgrade is None and options.encoder is None else None
+        if gallery is not None:
+            found = gallery_search(gallery, queries, k=options.k, image=options.image, filter=options.filter)
+            for names, answer, payload in found:
+                yield from _listed(names, answer.hits, payload, answer.served)
+            return
         if isinstance(queries, Path) and holds_vectors(queries):
             space = (
                 bridge.new_space
@@ -240,8 +254,12 @@ def _found(store: Store, asked: Sequence[str], queries: Embeddings, options: Sea
     """The hits of some queries, whose payload is fetched once."""
     hits = store.search(queries, options.k, filter=options.filter)
     ids = list(dict.fromkeys(name for found in hits.ids for name in found))
-    payload = store.payload(queries.space, ids) if ids else {}
-    place = {name: row for row, name in enumerate(ids)}
+    yield from _listed(asked, hits, store.payload(queries.space, ids) if ids else {}, None)
+
+
+def _listed(asked: Sequence[str], hits: Hits, payload: dict[str, list[Any]], served: str | None) -> Iterator[Found]:
+    """The hits of each query, with their columns of the payload of all."""
+    place = {name: row for row, name in enumerate(dict.fromkeys(name for found in hits.ids for name in found))}
     for query, names, scores in zip(asked, hits.ids, hits.scores, strict=True):
         columns = {column: [values[place[name]] for name in names] for column, values in payload.items()}
-        yield Found(query, names, tuple(float(score) for score in scores[: len(names)]), columns)
+        yield Found(query, names, tuple(float(score) for score in scores[: len(names)]), columns, served)

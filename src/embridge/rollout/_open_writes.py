@@ -67,7 +67,9 @@ class OpenWrites:
                 raise
         yield
         with self._lock:
-            self._ids.subtract(ids)  # struck out with the next write: a commit costs more than to encode a row once more
+            self._ids.subtract(
+                ids
+            )  # struck out with the next write: a commit costs more than to encode a row once more
 
     def _write(self, encoded: int, most: int | None) -> None:
         self._ids = +self._ids

@@ -26,6 +26,7 @@ from embridge.rollout._sides import Client, Wanted
 from embridge.rollout._writing import Writing, payload_of
 from embridge.rollout.shadow import Shadow
 from embridge.rollout.state import RolloutState, Serving, serving, writes
+from embridge.space import Space
 from embridge.stores import open_store
 from embridge.stores.base import Filter, Payload, Store
 
@@ -167,6 +168,11 @@ class Gallery:
         """The rollout's state, at most ``follow_seconds`` old; of this moment where it is to be fresh."""
         return self._following.view(fresh=fresh).state
 
+    @property
+    def query_space(self) -> Space:
+        """The space of the new model's query vectors."""
+        return self._following.view().sides.upgrade.new_space
+
     def search(
         self,
         queries: str | Sequence[Any] | Embeddings,
@@ -288,8 +294,7 @@ class Gallery:
         if served == "new":
             return answering.new(asked, k)
         if served == "cascade":
-            encode = partial(self._on_read.encode, sides, state)
-            return answering.cascade(asked, k, state.on_read, encode)
+            return answering.cascade(asked, k, state.on_read, partial(self._on_read.encode, sides, state))
         return answering.remainder(asked, k) if state.phase == "complete" else answering.mixed(asked, k)
 
     def _through_bridge(self, queries: Sequence[str], k: int, filter: Filter) -> Hits:

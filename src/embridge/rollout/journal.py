@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from embridge.errors import InvalidInput, StoreError
@@ -171,18 +171,33 @@ def record_move(
     number = 1 if before is None else before.version + 1
     if after.version != number:
         raise InvalidInput(f"a move leads to version {number} of the state, came {after.version}")
-    last = _START
-    if before is not None:
-        document = documents.read(_name(before.version))
-        if document is None:
-            raise StoreError(f"entry {before.version} of the journal is gone; the journal was changed")
-        last = Entry.from_dict(document).hash
+    last = _START if before is None else _last_hash(documents, before, entry)
     written = Entry(**entry, state=after, before=last)
     if not documents.swap(_name(number), None, written.to_dict()):
         current_state(documents)  # whoever was first may have been killed
         return False
     current_state(documents)
     return True
+
+
+def _last_hash(documents: Documents, before: RolloutState, entry: Mapping[str, Any]) -> str:
+    """The hash of the entry that led to a state.
+
+    Where the journal lost its last entries, the state is whole all the same, and a rollback must stay possible. So entries are
+    written in their place, which say that they are no witnesses.
+    """
+    number = before.version + 1
+    while number > 1 and (document := documents.read(_name(number - 1))) is None:
+        number -= 1
+    last = _START if number == 1 else Entry.from_dict(document or {}).hash
+    for lost in range(number, before.version + 1):
+        why = {"lost": "the journal had lost this entry; it was written from the state when the next move was made"}
+        stated = replace(before, version=lost)
+        found = Entry("lost", entry["by"], entry["at_seconds"], why, stated, last)
+        if not documents.swap(_name(lost), None, found.to_dict()):
+            raise StoreError("another controller moves this rollout at this moment; try again")
+        last = found.hash
+    return last
 
 
 def _name(number: int) -> str:

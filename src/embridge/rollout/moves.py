@@ -235,7 +235,7 @@ def drop_old(state: RolloutState) -> RolloutState:
         True
     """
     _require(state, ("complete",), "drop the old rows")
-    return _next(state, old_dropped=True, bridged_rows=0)
+    return _next(state, old_dropped=True)
 
 
 def keep_old(state: RolloutState) -> RolloutState:

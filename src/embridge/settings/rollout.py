@@ -33,6 +33,9 @@ class RolloutSettings(Strict):
         rows_per_second: At most; None for as many as go.
         price: Of an encoded item, in whatever currency.
         spend_cap: The backfill stops before more than this is spent; None for no cap.
+        most_failed: The share of the rows whose items may be unreadable; the backfill stops when there are more.
+        backfill_on_read: While the backfill goes on, how many of the bridge's best items a query encodes at once, whose vectors
+            are kept; 0 for none.
         canary: The share of queries of new clients that the new model answers.
         sample: Items that a plan encodes to measure the time.
 
@@ -54,6 +57,8 @@ class RolloutSettings(Strict):
     rows_per_second: float | None = Field(None, gt=0)
     price: float = Field(0.0, ge=0)
     spend_cap: float | None = Field(None, gt=0)
+    most_failed: float = Field(0.05, ge=0, le=1)
+    backfill_on_read: int = Field(0, ge=0)
     canary: float = Field(1.0, gt=0, le=1)
     sample: int = Field(64, ge=1)
 

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from embridge.errors import InvalidInput
+from embridge.jobs.rollout.filling import completed, filled, filled_at_the_end
 from embridge.jobs.rollout.moving import moved
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.jobs.rollout.planning import require_same_plan
 from embridge.progress import Progress, silent
 from embridge.rollout import moves
+from embridge.rollout._sides import ITEMS
+from embridge.rollout.amendments import on_read
 from embridge.rollout.backfill import BackfillResult
-from embridge.rollout.foreign import delete_revived
 from embridge.rollout.journal import record_move
 from embridge.rollout.lease import Lease, this_process
 from embridge.rollout.plan import read_plan
 from embridge.rollout.state import RolloutState
 
-__all__ = ["FAILURES", "Applied", "apply_plan"]
-
-FAILURES = "failures"
-_PAGE_ROWS = 10_000
-_KEPT = 1_000  # failures by id; the others are counted
-_LAST_PASSES = 5  # before the end, over rows that others wrote since the last one; each has fewer to do
-_FOLLOWED_SECONDS = 1.0  # after which every gallery goes by a new state
+__all__ = ["Applied", "apply_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,8 @@ class Applied:
         if self.result is None:
             return words
         failed = f", {len(self.result.failed):,} items could not be had" if self.result.failed else ""
-        return f"{words}: {self.result.rows:,} rows encoded{failed}"
+        bridged = " and are found through the bridge" if failed and self.state.phase == "complete" else ""
+        return f"{words}: {self.result.rows:,} rows encoded{failed}{bridged}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -78,7 +74,7 @@ def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress 
         InvalidInput: The plan is not one, something changed since, or rows remain that would not be found.
         SettingsError: The settings do not say what they must.
         StoreError: Another controller runs the rollout, or the store cannot be reached.
-        GateRefused: The spend cap would be passed.
+        GateRefused: The spend cap would be passed, or more items cannot be had than the settings let pass.
 
     Examples:
         >>> apply_plan("nowhere.json")
@@ -101,16 +97,32 @@ def _applied(opened: OpenRollout, share: float, to_the_end: bool, lease: Lease, 
         state = moved(opened, "bridge", lambda held: moves.bridge(held, opened.settings.canary))
     elif state.phase in ("bridged", "backfilling") and state.canary != opened.settings.canary:
         state = moved(opened, "canary", lambda held: moves.bridge(held, opened.settings.canary))
+    state = _amended(opened, state)
     if share == 0:
         return Applied(state, None)
     if state.phase == "bridged":
         state = moved(opened, "backfill", moves.backfill)
     if state.paused:
         state = moved(opened, "resume", moves.resume)
-    result = _filled(opened, share, lease, progress)
-    if to_the_end and result.ended == "done" and state.phase == "backfilling":
-        return Applied(_completed(opened, result, lease, progress), result)
+    if state.phase == "complete":
+        result = filled_at_the_end(opened, lease, progress)
+    else:
+        result = filled(opened, share, lease, progress)
+        if to_the_end and result.ended == "done":
+            result = completed(opened, result, lease, progress)
     return Applied(opened.state or state, result)
+
+
+def _amended(opened: OpenRollout, state: RolloutState) -> RolloutState:
+    """The state, by which galleries encode on read as the settings say; and where the items are that they encode."""
+    settings, documents = opened.settings, opened.store.documents
+    if settings.backfill_on_read and documents.read(ITEMS) != (items := opened.source().to_dict()):
+        documents.swap(ITEMS, documents.read(ITEMS), items)
+    most = math.floor(settings.spend_cap / settings.price) if settings.spend_cap and settings.price else 0
+    wanted = (settings.backfill_on_read, most if settings.backfill_on_read else 0)
+    if state.phase not in ("bridged", "backfilling") or (state.on_read, state.most_encoded) == wanted:
+        return state
+    return moved(opened, "on read", lambda held: on_read(held, wanted[0], most_encoded=wanted[1]))
 
 
 def _share(until: str) -> float:
@@ -139,51 +151,3 @@ def _begun(opened: OpenRollout) -> RolloutState:
     if state.phase == "rolled back" or not same:
         state = moved(opened, "prepare again", lambda held: moves.prepare_again(held, first))
     return state
-
-
-def _filled(opened: OpenRollout, share: float, lease: Lease, progress: Progress) -> BackfillResult:
-    """Encode until that share of the rows has a new vector."""
-    store = opened.store
-    wanted = math.ceil(share * store.count(opened.old)) - store.count(opened.new)
-    if share < 1 and wanted <= 0:
-        return BackfillResult(0, {}, 0, 0.0, "limit")
-    backfill = opened.backfill(opened.encoder(progress))
-    result = backfill.run(
-        order=opened.order(),
-        limits=opened.limits(most_rows=None if share == 1 else wanted),
-        goes_on=_goes_on(opened, lease),
-        progress=progress,
-    )
-    failures = {"count": len(result.failed), "reasons": dict(list(result.failed.items())[:_KEPT])}
-    documents = store.documents
-    documents.swap(FAILURES, documents.read(FAILURES), failures)
-    return result
-
-
-def _goes_on(opened: OpenRollout, lease: Lease) -> Callable[[], bool]:
-    def goes_on() -> bool:
-        state = opened.state
-        running = state is not None and state.phase in ("backfilling", "complete") and not state.paused
-        return lease.renew() and running
-
-    return goes_on
-
-
-def _completed(opened: OpenRollout, result: BackfillResult, lease: Lease, progress: Progress) -> RolloutState:
-    """Answer from new rows alone; what others wrote in the last moment before that is encoded right after."""
-    after: str | None = None
-    while orphans := opened.store.missing(opened.old, opened.new, after=after, limit=_PAGE_ROWS):
-        delete_revived(opened.store, orphans)  # deleted by others in the old rows alone
-        after = orphans[-1]
-    for _ in range(_LAST_PASSES):
-        missing = opened.store.missing(opened.new, opened.old, limit=_PAGE_ROWS)
-        if result.ended != "done" or not set(missing).difference(result.failed):
-            break
-        result = _filled(opened, 1.0, lease, progress)
-    if result.ended != "done":
-        return opened.state or _begun(opened)  # paused, or gone back
-    left = len(missing) if len(missing) == _PAGE_ROWS else len(result.failed.keys() & set(missing))
-    state = moved(opened, "complete", lambda held: moves.complete(held, missing=left))
-    time.sleep(_FOLLOWED_SECONDS)
-    _filled(opened, 1.0, lease, progress)
-    return opened.state or state

@@ -11,6 +11,7 @@ from typing import Any
 from embridge.errors import InvalidInput, StoreError
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.rollout import moves
+from embridge.rollout.failures import read_failures
 from embridge.rollout.journal import record_move
 from embridge.rollout.lease import Lease, this_process
 from embridge.rollout.state import RolloutState
@@ -48,17 +49,18 @@ def change_phase(settings: Path | str, move: str) -> RolloutState:
         return moved(opened, move, _MOVES[move])
 
 
-def drop_old_rows(settings: Path | str) -> RolloutState:
+def drop_old_rows(settings: Path | str, *, drop_unreadable: bool = False) -> RolloutState:
     """Drop the old vectors of a rollout that is complete. There is no way back.
 
     Args:
         settings: The rollout's settings file.
+        drop_unreadable: Also where an item could not be read, so that its old vector is all there is of it.
 
     Returns:
         The state that it led to.
 
     Raises:
-        InvalidInput: The rollout is not complete, or rows have no new vector and would be lost.
+        InvalidInput: The rollout is not complete, or rows have no new vector and would be lost unless that is meant.
         StoreError: No rollout has begun, another controller runs it, or the store does not drop these rows.
 
     Examples:
@@ -69,7 +71,7 @@ def drop_old_rows(settings: Path | str) -> RolloutState:
     with closing(open_rollout(settings)) as opened, Lease(opened.store.documents, this_process()):
         state = opened.state
         if state is None or not state.old_dropped:
-            _require_none_missing(opened, state)
+            _require_none_missing(opened, state, drop_unreadable)
             state = moved(opened, "drop the old rows", moves.drop_old)
         try:
             if opened.old in opened.store.spaces():
@@ -81,15 +83,24 @@ def drop_old_rows(settings: Path | str) -> RolloutState:
         return state
 
 
-def _require_none_missing(opened: OpenRollout, state: RolloutState | None) -> None:
-    """Refuse to drop rows that someone wrote since the rollout was complete, and that have no other vector."""
-    if state is not None and state.phase == "complete":
-        missing = opened.store.missing(opened.new, opened.old, limit=1)
-        if missing:
-            raise InvalidInput(
-                f"{opened.path}: row {missing[0]!r} and perhaps others have no new vector, and would be lost; call embridge "
-                "apply again, which encodes them"
-            )
+def _require_none_missing(opened: OpenRollout, state: RolloutState | None, drop_unreadable: bool) -> None:
+    """Refuse to drop rows that have no other vector: what came in since, and what cannot be read unless that is meant."""
+    if state is None or state.phase != "complete":
+        return
+    missing, failures = opened.missing(), read_failures(opened.store.documents)
+    unreadable = missing & failures.all_ids
+    if late := missing - unreadable:
+        raise InvalidInput(
+            f"{opened.path}: row {min(late)!r} and perhaps others have no new vector, and would be lost; call embridge "
+            "apply again, which encodes them"
+        )
+    if unreadable and not drop_unreadable:
+        name = min(unreadable)
+        raise InvalidInput(
+            f"{opened.path}: {len(unreadable):,} items could not be read, such as {name}: {failures.reasons.get(name, '')}. "
+            "Their old vectors are all there is of them, and would be lost. Make them readable and call embridge apply again, "
+            "or say --drop-unreadable"
+        )
 
 
 def moved(

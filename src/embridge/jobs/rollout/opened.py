@@ -90,6 +90,13 @@ class OpenRollout:
         if self.old not in self.store.spaces():
             raise InvalidInput(f"{self.path}: the old rows were dropped, and this rollout is at its end")
 
+    def missing(self) -> set[str]:
+        """The rows that have no new vector."""
+        names: list[str] = []
+        while page := self.store.missing(self.new, self.old, after=names[-1] if names else None, limit=_ID_PAGE):
+            names += page
+        return set(names)
+
     def source(self) -> ItemSource:
         """Where items come from; raises `SettingsError` where nothing says so."""
         written = self.settings.items or dict(self.store.declaration(self.old).items)
@@ -137,11 +144,11 @@ class OpenRollout:
         column = self.source().column
         return change_queue(self.store, self.old, self.new, [column] if column else [])
 
-    def limits(self, *, most_rows: int | None = None) -> BackfillLimits:
+    def limits(self, *, most_rows: int | None = None, most_failed: int | None = None) -> BackfillLimits:
         """How fast and how far the settings let it go."""
         settings = self.settings
         return BackfillLimits(
-            settings.batch_rows, settings.rows_per_second, most_rows, settings.price, settings.spend_cap
+            settings.batch_rows, settings.rows_per_second, most_rows, settings.price, settings.spend_cap, most_failed
         )
 
     def order(self) -> list[str]:

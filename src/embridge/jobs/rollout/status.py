@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embridge.jobs.rollout.apply import FAILURES
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
+from embridge.rollout.failures import read_failures
 from embridge.rollout.journal import Entry, entries
 from embridge.rollout.state import RolloutState
 from embridge.stores import parse_url
@@ -74,6 +74,8 @@ class RolloutStatus:
         if self.failures:
             name, reason = next(iter(self.reasons.items()))
             rows.append(["items that could not be had", f"{self.failures:,}, such as {name}: {reason}"])
+        if state is not None and state.bridged_rows:
+            rows.append(["rows found through the bridge", f"{state.bridged_rows:,}"])
         rows += [[f"move {one.state.version}", f"{one.move} by {one.by}"] for one in self.journal]
         return ["", ""], rows
 
@@ -97,7 +99,7 @@ def rollout_status(settings: Path | str) -> RolloutStatus:
         embridge.errors.SettingsError: nowhere.yaml ...
     """
     with closing(open_rollout(settings)) as opened:
-        failures = opened.store.documents.read(FAILURES) or {"count": 0, "reasons": {}}
+        failures = read_failures(opened.store.documents)
         held = opened.store.spaces()
         rows, encoded = (opened.store.count(space) if space in held else 0 for space in (opened.old, opened.new))
         return RolloutStatus(
@@ -105,8 +107,8 @@ def rollout_status(settings: Path | str) -> RolloutStatus:
             opened.state,
             rows if opened.old in held else encoded,
             encoded,
-            int(failures["count"]),
-            dict(failures["reasons"]),
+            failures.count,
+            dict(failures.reasons),
             tuple(entries(opened.store.documents))[-_SHOWN:],
             _place(opened) if opened.old in held else "",
         )
