@@ -24,6 +24,7 @@ from sentences import mean_length, sentences
 from typer.testing import CliRunner
 
 from embridge import errors, evaluation
+from embridge.adapters.upgrade import fingerprint
 from embridge.cli import app
 from embridge.cli._endings import EXIT_CODES
 from embridge.datasets import glyphs
@@ -32,6 +33,7 @@ from embridge.evaluation.measures import FULL
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
 from embridge.evaluation.verdict import Decision
 from embridge.methods import configured, make
+from embridge.rollout.shadow_log import read_log
 from embridge.settings import (
     EvaluateSettings,
     FitSettings,
@@ -44,7 +46,7 @@ from embridge.settings import (
     load_settings,
 )
 from embridge.settings.reading import read_settings
-from embridge.settings.rollout import RolloutSettings
+from embridge.settings.rollout import RolloutSettings, ShadowSettings
 from embridge.settings.training import BackboneSettings, DataSettings, OldSettings
 from embridge.stores import STORES, open_store
 from embridge.training.compatible.trainer import CompatibleTraining
@@ -55,6 +57,7 @@ DOCS = ROOT / "docs"
 SETTINGS_PAGE = DOCS / "settings.md"
 TRAINING_PAGE = DOCS / "training-settings.md"
 ROLLOUT, ROLLOUT_PAGE = DOCS / "how-to" / "rollout.md", DOCS / "rollout-settings.md"
+SHADOW = DOCS / "how-to" / "shadow.md"
 OWN_MODELS = DOCS / "how-to" / "own-models.md"
 GATES = DOCS / "how-to" / "gates.md"
 REPORTS = DOCS / "how-to" / "reports.md"
@@ -83,6 +86,7 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
             XBT,
             TRAIN,
             ROLLOUT,
+            SHADOW,
             FROM_STORE,
             POSTGRES,
             ROLLOUT_POSTGRES,
@@ -172,8 +176,20 @@ def test_the_page_about_a_live_upgrade_runs_whole(tmp_path, monkeypatch):
     assert names["gallery"].state(fresh=True).old_dropped
 
 
+@pytest.mark.slow
+def test_the_page_about_a_shadow_runs_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, commands = run_whole(SHADOW)
+    assert commands == 4
+    assert names["gallery"].state(fresh=True).phase == "bridged"
+    names["gallery"]._shadow.flush()
+    log = read_log(names["store"].documents, "sampled", upgrade_id=fingerprint("upgrade"))
+    assert log.compared + log.dropped == 60
+    assert "60" in Path("shadow.html").read_text()
+
+
 def test_every_settings_key_of_a_rollout_is_explained():
-    check_tables(ROLLOUT_PAGE, {"The file": RolloutSettings})
+    check_tables(ROLLOUT_PAGE, {"The file": RolloutSettings, "shadow": ShadowSettings})
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"), ids=label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,10 @@ RolloutConfig = Annotated[Path, typer.Argument(help="The rollout's settings file
 def plan(
     settings: RolloutConfig,
     out: Annotated[Path, typer.Option(help="Where the plan is written.")] = Path("plan.json"),
+    assume_rows: Annotated[
+        float | None, typer.Option(help="Plan for so many rows, such as 1e9, in place of those that are there.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that encode side by side.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Say what a rollout will do, how long it takes and what it costs. Changes nothing in the store."""
@@ -27,21 +32,24 @@ def plan(
     from embridge.rollout.plan import write_plan
 
     with progress_bars() as progress:
-        planned = plan_rollout(settings, progress=progress)
+        planned = plan_rollout(settings, assume_rows=_whole(assume_rows), workers=workers, progress=progress)
     write_plan(planned, out)
     if as_json:
         print_json(planned.to_dict())
         return
     columns, rows = planned.table()
     print_table(columns, rows, title=planned.store)
-    print_lines("", f"plan  {out}", f"next  embridge apply {out} --until bridged")
+    following = (
+        "embridge plan, for the rows that are there" if planned.assumed else f"embridge apply {out} --until bridged"
+    )
+    print_lines("", f"plan  {out}", f"next  {following}")
 
 
 @app.command()
 def apply(
     plan: Annotated[Path, typer.Argument(help="The plan's file.", show_default=False)],
     until: Annotated[
-        str, typer.Option(help="bridged; a share of the gallery to encode, such as 0.3; or complete.")
+        str, typer.Option(help="shadow; bridged; a share of the gallery to encode, such as 0.3; or complete.")
     ] = "complete",
     as_json: Json = False,
 ) -> None:
@@ -58,11 +66,49 @@ def apply(
 
 
 @app.command()
-def status(settings: RolloutConfig, as_json: Json = False) -> None:
+def shadow(
+    settings: RolloutConfig,
+    queries: Annotated[
+        Path | None, typer.Option(help="Ask the queries of this file both ways, in place of those of the settings.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Write a page with the figures.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask queries with the old model and through the bridge, and say how far both agree. Nobody else sees it."""
+    from embridge.cli._terminal import print_lines, print_table, progress_bars
+    from embridge.jobs.rollout import shadow_rollout
+
+    with progress_bars() as progress:
+        result = shadow_rollout(settings, queries=queries, page=page, progress=progress)
+    if as_json:
+        print_json(result.to_dict())
+        return
+    for title, rows in result.tables():
+        print_table(["", ""], rows, title=title)
+    if not result.figures:
+        print_lines("no query was compared yet; name a file with --queries, or embridge apply --until shadow")
+    if page is not None:
+        print_lines(f"page  {page}")
+
+
+@app.command()
+def status(
+    settings: RolloutConfig,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every second, until it is complete or Ctrl-C.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show where a rollout stands."""
     from embridge.cli._terminal import print_table
     from embridge.jobs.rollout import rollout_status
 
+    if watch:
+        from embridge.cli._watching import watch_status
+        from embridge.jobs.rollout import watch_rollout
+
+        watch_status(watch_rollout(settings), as_json=as_json)
+        return
     found = rollout_status(settings)
     if as_json:
         print_json(found.to_dict())
@@ -114,6 +160,12 @@ def complete(
         what = f"{found.store}: delete {found.rows:,} old vectors, {found.place}{unread}? There is no way back."
         typer.confirm(what, abort=True, err=True)
     _print_state(drop_old_rows(settings, drop_unreadable=drop_unreadable), as_json)
+
+
+def _whole(rows: float | None) -> int | None:
+    if rows is not None and (not math.isfinite(rows) or rows != int(rows) or rows < 1):
+        raise SettingsError(f"--assume-rows is a whole number from 1 on, such as 1e9; came {rows:g}")
+    return None if rows is None else int(rows)
 
 
 def _moved(settings: Path, move: str, as_json: bool) -> None:

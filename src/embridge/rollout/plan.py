@@ -10,12 +10,15 @@ from typing import Any
 
 from embridge.atomic_write import atomic_file, refuse_foreign_file
 from embridge.errors import InvalidInput
+from embridge.rollout.gates import RolloutGate
 from embridge.space import Space
 
 __all__ = ["Plan", "read_plan", "write_plan"]
 
 _SCHEMA = "embridge.plan/1"
 _FLOAT_BYTES = 4
+_UNITS = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
+_IRREVERSIBLE = "nothing before the old vectors are dropped (embridge complete --drop-old)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class Plan:
         price: Of an item.
         foreign_writes: How it is noticed what applications write that know nothing of this library, in words.
         statements: What the database is told for that.
+        gates: How the gates of the settings fare now; `embridge apply` looks at them again.
+        indexes: On the old vectors, in words; a backfill builds none.
+        workers: Processes that encode side by side at that rate each.
+        assumed: Whether the rows are a number that somebody thought of: such a plan is not applied.
 
     Examples:
         >>> plan = Plan(
@@ -67,11 +74,15 @@ class Plan:
     price: float
     foreign_writes: str = ""
     statements: tuple[str, ...] = ()
+    gates: tuple[RolloutGate, ...] = ()
+    indexes: tuple[str, ...] = ()
+    workers: int = 1
+    assumed: bool = False
 
     @property
     def seconds(self) -> float:
         """How long the backfill takes at that rate."""
-        return self.missing / self.rows_per_second if self.rows_per_second else 0.0
+        return self.missing / self.rows_per_second / self.workers if self.rows_per_second else 0.0
 
     @property
     def cost(self) -> float:
@@ -89,29 +100,31 @@ class Plan:
         """As JSON, with what follows from it."""
         spaces = {"old": self.old.to_dict(), "new": self.new.to_dict()}
         derived = {"seconds": self.seconds, "cost": self.cost, "vector_bytes": self.vector_bytes}
+        derived |= {"cannot_be_undone": [_IRREVERSIBLE]}
         return {"schema": _SCHEMA} | asdict(self) | spaces | derived
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Columns and rows for a table."""
-        size = {name: f"{value / 1e6:,.1f} MB" for name, value in self.vector_bytes.items()}
-        hours = self.seconds / 3600
+        size = [_size(value) for value in self.vector_bytes.values()]
+        side_by_side = f", {self.workers:,} workers" if self.workers > 1 else ""
         rows = [
             ["from", str(self.old)],
             ["to", str(self.new)],
             ["now", self.phase],
-            ["rows, without a new vector", f"{self.rows:,}, {self.missing:,}"],
+            ["rows, without a new vector", f"{self.rows:,}, {self.missing:,}{' (assumed)' if self.assumed else ''}"],
             ["items encoded for this plan", f"{self.sampled}, {self.rows_per_second:,.0f} a second"],
-            ["time of the backfill", f"{self.seconds:,.0f} s" if hours < 1 else f"{hours:,.1f} h"],
+            [f"time of the backfill{side_by_side}", _duration(self.seconds)],
             ["cost", f"{self.cost:,.2f}"],
-            ["vectors now, at most, after", ", ".join(size.values())],
+            ["vectors now, at most, after", ", ".join(size)],
         ]
         if self.unreadable:
             name, reason = next(iter(self.unreadable.items()))
             rows.append(["items that could not be had", f"{len(self.unreadable)}, such as {name}: {reason}"])
         if self.foreign_writes:
             rows.append(["what others write", self.foreign_writes])
-        rows.append(["cannot be undone", "nothing before the old vectors are dropped (embridge complete --drop-old)"])
-        return ["", ""], rows
+        rows += [["gate", f"{gate.gate}: {'met' if gate.passed else 'not met'} ({gate.told})"] for gate in self.gates]
+        rows += [["index of the old vectors", index] for index in self.indexes]
+        return ["", ""], [*rows, ["cannot be undone", _IRREVERSIBLE]]
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> Plan:
@@ -121,8 +134,9 @@ class Plan:
             if document["schema"] != _SCHEMA:
                 raise ValueError(f"its schema is {document['schema']!r}")
             values = {name: document[name] for name in names}
-            spaces = {side: Space.from_dict(values[side]) for side in ("old", "new")}
-            return Plan(**values | spaces | {"statements": tuple(values["statements"])})
+            values |= {name: tuple(values[name]) for name in ("indexes", "statements")}
+            values["gates"] = tuple(RolloutGate(**gate) for gate in values["gates"])
+            return Plan(**values | {side: Space.from_dict(values[side]) for side in ("old", "new")})
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"expected a plan ({_SCHEMA}); {error}; make a new one with embridge plan") from error
 
@@ -172,3 +186,14 @@ def read_plan(path: Path | str) -> Plan:
     if not isinstance(document, dict):
         raise InvalidInput(f"{path} holds no plan; make one with embridge plan")
     return Plan.from_dict(document)
+
+
+def _size(count: float) -> str:
+    """Bytes in a unit that leaves few digits."""
+    unit = next((unit for unit in ("MB", "GB") if count < 1e3 * _UNITS[unit]), "TB")
+    return f"{count / _UNITS[unit]:,.1f} {unit}"
+
+
+def _duration(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{seconds:,.0f} s" if hours < 1 else f"{hours:,.1f} h" if hours < 100 else f"{hours / 24:,.0f} days"

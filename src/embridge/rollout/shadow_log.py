@@ -13,12 +13,14 @@ import numpy as np
 
 from embridge.errors import InvalidInput, StoreError
 from embridge.nearest import Hits
+from embridge.rollout.quality import Quality
 from embridge.stores.documents import Documents
 
-__all__ = ["ShadowLog", "ShadowSample", "add_to_log", "compare_hits", "read_log", "write_log"]
+__all__ = ["SOURCES", "ShadowLog", "ShadowSample", "add_to_log", "compare_hits", "read_log", "write_log"]
 
 Source = Literal["sampled", "asked"]
-"""Queries of an application, of which a share is drawn; or those of a file."""
+SOURCES: dict[Source, str] = {"sampled": "sampled queries", "asked": "queries of a file"}
+"""Where compared queries are from: an application, of whose queries a share is drawn, or a file."""
 
 _SCHEMA = "embridge.shadow/1"
 _PERSISTENCE = 0.9  # of rank-biased overlap: the first ten ranks carry about nine tenths of it
@@ -107,7 +109,7 @@ class ShadowLog:
         empty: Queries for which one of the two found nothing; they are in no figure.
         dropped: Queries that were drawn and not asked, since others were waiting.
         failed: Kind of failure → queries that could not be asked through the bridge.
-        quality: Metric → figures by judgements, where there are any; see `embridge.rollout.shadow_figures.Quality`.
+        quality: Figures by judgements, where there are any.
 
     Raises:
         InvalidInput: A count is negative, or there are more samples than comparisons.
@@ -123,7 +125,7 @@ class ShadowLog:
     empty: int = 0
     dropped: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
-    quality: Mapping[str, Any] = field(default_factory=dict)
+    quality: tuple[Quality, ...] = ()
 
     def __post_init__(self) -> None:
         counts = (self.compared, self.empty, self.dropped, *self.failed.values())
@@ -152,7 +154,8 @@ class ShadowLog:
         """As JSON; a sample is a list of numbers in the order of its fields."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         samples = [list(astuple(sample)) for sample in self.samples]
-        return {"schema": _SCHEMA} | values | {"samples": samples, "failed": dict(self.failed)}
+        quality = [one.to_dict() for one in self.quality]
+        return {"schema": _SCHEMA} | values | {"samples": samples, "failed": dict(self.failed), "quality": quality}
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> ShadowLog:
@@ -164,7 +167,8 @@ class ShadowLog:
             rows = [[float(value) for value in row] for row in values["samples"]]
             if not all(isfinite(value) for row in rows for value in row):
                 raise ValueError("a number is not finite")
-            return ShadowLog(**values | {"samples": tuple(ShadowSample(*row) for row in rows)})
+            quality = tuple(map(Quality.from_dict, values["quality"]))
+            return ShadowLog(**values | {"samples": tuple(ShadowSample(*row) for row in rows), "quality": quality})
         except (KeyError, TypeError, ValueError, AttributeError, InvalidInput) as error:
             raise StoreError(f"the log of the shadow is damaged ({error}); embridge shadow writes another") from error
 

@@ -8,12 +8,44 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from embridge.items import ItemSource
+from embridge.rollout.gates import needs_report
+from embridge.rollout.quality import deepest_of
 from embridge.settings._seed import Seed
 from embridge.settings.models import ModelSettings
 from embridge.settings.reading import Strict, read_settings, require_files
 from embridge.stores import parse_url
 
-__all__ = ["RolloutSettings", "load_rollout_settings"]
+__all__ = ["RolloutSettings", "ShadowSettings", "load_rollout_settings"]
+
+
+class ShadowSettings(Strict):
+    """Which queries are asked both ways before anybody sees the new model's answers.
+
+    Attributes:
+        share: Of an application's queries, those that are asked through the bridge too.
+        queries: A file of queries that ``embridge shadow`` asks both ways.
+        judged: A table of judged queries, columns ``query`` and ``document``, which holds ids of rows.
+        metrics: What they are judged by; the last one decides.
+        k: How many hits are compared.
+        old: The old model, if it is not the one that the store's declaration or the upgrade names.
+
+    Examples:
+        >>> ShadowSettings().share
+        0.1
+    """
+
+    share: float = Field(default=0.1, gt=0, le=1)
+    queries: Path | None = None
+    judged: Path | None = None
+    metrics: tuple[str, ...] = Field(default=("recall_at_10", "ndcg_at_10"), min_length=1)
+    k: int = Field(default=10, ge=1)
+    old: ModelSettings | None = None
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        deepest_of(value)
+        return value
 
 
 class RolloutSettings(Strict):
@@ -26,9 +58,12 @@ class RolloutSettings(Strict):
         upgrade: The folder of the upgrade.
         new: The new model, if it is not the one that the upgrade was fitted with.
         items: Where items come from, if not as the store's declaration says: ``text``, ``image``, ``folder`` or ``url``.
-        order: Which rows are encoded first: in the store's order, at random, or what people look for.
+        order: Which rows are encoded first: in the store's order, at random, what people look for, what a bridge is least
+            sure of, or what is farthest from its cluster.
         log: A file with an id a line, one for each time an item was found or looked at; of ``popularity``.
-        seed: Of the random order, and of the sample that a plan encodes.
+        uncertainty: The folder of an upgrade that says how uncertain it is of the old rows; of ``uncertainty``.
+        clusters: How many there are; of ``cluster``.
+        seed: Of the random order, of the clusters, and of the sample that a plan encodes.
         batch_rows: Rows that are encoded and written at once.
         rows_per_second: At most; None for as many as go.
         price: Of an encoded item, in whatever currency.
@@ -37,6 +72,9 @@ class RolloutSettings(Strict):
         backfill_on_read: While the backfill goes on, how many of the bridge's best items a query encodes at once, whose vectors
             are kept; 0 for none.
         canary: The share of queries of new clients that the new model answers.
+        shadow: Which queries are asked both ways before that.
+        gates: What must hold before the new model answers; see `embridge.rollout.gates`.
+        report: The report that gates are on, as ``embridge evaluate`` wrote it.
         sample: Items that a plan encodes to measure the time.
 
     Examples:
@@ -50,8 +88,10 @@ class RolloutSettings(Strict):
     upgrade: Path
     new: ModelSettings | None = None
     items: dict[str, str] = Field(default_factory=dict)
-    order: Literal["store", "random", "popularity"] = "store"
+    order: Literal["store", "random", "popularity", "uncertainty", "cluster"] = "store"
     log: Path | None = None
+    uncertainty: Path | None = None
+    clusters: int = Field(100, ge=1)
     seed: Seed = 0
     batch_rows: int = Field(256, ge=1)
     rows_per_second: float | None = Field(None, gt=0)
@@ -60,6 +100,9 @@ class RolloutSettings(Strict):
     most_failed: float = Field(0.05, ge=0, le=1)
     backfill_on_read: int = Field(0, ge=0)
     canary: float = Field(1.0, gt=0, le=1)
+    shadow: ShadowSettings = ShadowSettings()
+    gates: tuple[str, ...] = ()
+    report: Path | None = None
     sample: int = Field(64, ge=1)
 
     @field_validator("store")
@@ -72,6 +115,16 @@ class RolloutSettings(Strict):
     def _fits(self) -> RolloutSettings:
         if (self.order == "popularity") != (self.log is not None):
             raise ValueError("order: popularity goes by a log of ids, and nothing else takes one; name it in log")
+        if (self.order == "uncertainty") != (self.uncertainty is not None):
+            raise ValueError(
+                "order: uncertainty goes by an upgrade that says how uncertain it is (method: fastfill), and nothing else takes "
+                "one; name its folder in uncertainty"
+            )
+        on_report = [gate for gate in self.gates if needs_report(gate)]
+        if on_report and self.report is None:
+            raise ValueError(
+                f"gate {on_report[0]!r} is on a report; name the one that embridge evaluate wrote in report"
+            )
         if self.items:
             ItemSource.from_dict(self.items)
         return self
@@ -95,7 +148,7 @@ def load_rollout_settings(path: Path | str) -> RolloutSettings:
         256
     """
     settings = read_settings(path, RolloutSettings)
-    require_files(settings, "upgrade", "log")
+    require_files(settings, "upgrade", "log", "uncertainty", "shadow.queries", "shadow.judged")
     if "folder" in settings.items:
         folder = str(Path(path).resolve().parent / settings.items["folder"])
         settings = settings.model_copy(update={"items": settings.items | {"folder": folder}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from embridge.errors import InvalidInput
 from embridge.jobs.rollout.filling import completed, filled, filled_at_the_end
+from embridge.jobs.rollout.gating import checked_gates
 from embridge.jobs.rollout.moving import moved
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.jobs.rollout.planning import require_same_plan
@@ -19,12 +21,15 @@ from embridge.rollout import moves
 from embridge.rollout._sides import ITEMS
 from embridge.rollout.amendments import on_read
 from embridge.rollout.backfill import BackfillResult
+from embridge.rollout.gates import RolloutGate, require_rollout_gates
 from embridge.rollout.journal import record_move
 from embridge.rollout.lease import Lease, this_process
 from embridge.rollout.plan import read_plan
 from embridge.rollout.state import RolloutState
 
 __all__ = ["Applied", "apply_plan"]
+
+_STAGES = {"shadow": 0.0, "bridged": 0.0, "complete": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress 
 
     Args:
         plan: The plan's file.
-        until: ``bridged``; the share of the gallery to encode, such as ``0.3``; or ``complete``.
+        until: ``shadow``; ``bridged``; the share of the gallery to encode, such as ``0.3``; or ``complete``.
         progress: Hears how many rows are done.
 
     Returns:
@@ -74,7 +79,8 @@ def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress 
         InvalidInput: The plan is not one, something changed since, or rows remain that would not be found.
         SettingsError: The settings do not say what they must.
         StoreError: Another controller runs the rollout, or the store cannot be reached.
-        GateRefused: The spend cap would be passed, or more items cannot be had than the settings let pass.
+        GateRefused: A gate of the settings is not met, the spend cap would be passed, or more items cannot be had than the
+            settings let pass.
 
     Examples:
         >>> apply_plan("nowhere.json")
@@ -84,20 +90,41 @@ def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress 
     share, planned = _share(until), read_plan(plan)
     with closing(open_rollout(planned.settings)) as opened:
         require_same_plan(planned, opened)
+        gates = () if until == "shadow" else checked_gates(opened)
+        require_rollout_gates(gates)
         with Lease(opened.store.documents, this_process()) as lease:
-            return _applied(opened, share, until == "complete", lease, progress)
+            state = _begun(opened)
+            if until == "shadow":
+                return Applied(_shadowed(opened, state), None)
+            state = _amended(opened, _bridged(opened, state, gates))
+            return _applied(opened, state, share, until == "complete", lease, progress)
 
 
-def _applied(opened: OpenRollout, share: float, to_the_end: bool, lease: Lease, progress: Progress) -> Applied:
-    state = _begun(opened)
+def _shadowed(opened: OpenRollout, state: RolloutState) -> RolloutState:
+    """Let galleries ask a share of their queries both ways; nothing else changes."""
+    share = opened.settings.shadow.share
+    if state.phase == "shadow" and state.shadow == share:
+        return state
+    return moved(opened, "shadow", lambda held: moves.shadow(held, share))
+
+
+def _bridged(opened: OpenRollout, state: RolloutState, gates: Sequence[RolloutGate]) -> RolloutState:
+    """Let the new model answer the canary's share of the queries, by gates that hold."""
     opened.store.add_space(opened.new)
     if (queue := opened.queue()) is not None:
         queue.begin()
+    canary = opened.settings.canary
     if state.phase in ("prepared", "shadow"):
-        state = moved(opened, "bridge", lambda held: moves.bridge(held, opened.settings.canary))
-    elif state.phase in ("bridged", "backfilling") and state.canary != opened.settings.canary:
-        state = moved(opened, "canary", lambda held: moves.bridge(held, opened.settings.canary))
-    state = _amended(opened, state)
+        why = {"gates": [gate.to_dict() for gate in gates]} if gates else {}
+        return moved(opened, "bridge", lambda held: moves.bridge(held, canary), why)
+    if state.phase in ("bridged", "backfilling") and state.canary != canary:
+        return moved(opened, "canary", lambda held: moves.bridge(held, canary))
+    return state
+
+
+def _applied(
+    opened: OpenRollout, state: RolloutState, share: float, to_the_end: bool, lease: Lease, progress: Progress
+) -> Applied:
     if share == 0:
         return Applied(state, None)
     if state.phase == "bridged":
@@ -126,14 +153,14 @@ def _amended(opened: OpenRollout, state: RolloutState) -> RolloutState:
 
 
 def _share(until: str) -> float:
-    if until in ("bridged", "complete"):
-        return 0.0 if until == "bridged" else 1.0
+    if until in _STAGES:
+        return _STAGES[until]
     try:
         share = float(until)
     except ValueError:
         share = math.nan
     if not 0 < share <= 1:
-        raise InvalidInput(f"--until is bridged, complete, or a share of the gallery such as 0.3; came {until}")
+        raise InvalidInput(f"--until is shadow, bridged, complete, or a share of the gallery such as 0.3; came {until}")
     return share
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from embridge.adapters.upgrade import Upgrade, fingerprint
 from embridge.embeddings import Embeddings
@@ -18,6 +15,7 @@ from embridge.encoders import Encoder
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch, WrongDirection
 from embridge.items import ItemSource, read_items
 from embridge.jobs.models import Models, with_lora
+from embridge.jobs.rollout.ordering import order_of
 from embridge.progress import Progress, silent
 from embridge.rollout.backfill import Backfill, BackfillLimits
 from embridge.rollout.foreign import change_queue
@@ -29,8 +27,6 @@ from embridge.stores import Store, open_store, parse_url
 from embridge.stores.changes import ChangeQueue
 
 __all__ = ["OpenRollout", "open_rollout"]
-
-_ID_PAGE = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,19 +149,7 @@ class OpenRollout:
 
     def order(self) -> list[str]:
         """Ids in the order that pays; none where the store's own will do."""
-        if self.settings.log is not None:
-            try:
-                with self.settings.log.open(encoding="utf-8") as lines:
-                    counts = Counter(line.rstrip("\r\n") for line in lines)
-            except UnicodeDecodeError as error:
-                raise SettingsError(f"log: {self.settings.log} is no text in UTF-8: {error}") from error
-            return [name for name, _ in counts.most_common() if name]
-        if self.settings.order != "random":
-            return []
-        names: list[str] = []
-        while page := self.store.ids(self.old, after=names[-1] if names else None, limit=_ID_PAGE):
-            names += page
-        return [names[row] for row in np.random.default_rng(self.settings.seed).permutation(len(names))]
+        return order_of(self.settings, self.store, self.old)
 
 
 def open_rollout(path: Path | str) -> OpenRollout:

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from embridge.errors import InvalidInput
+from embridge.jobs.rollout.gating import checked_gates
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.progress import Progress, silent
 from embridge.rollout.foreign import foreign_writes
 from embridge.rollout.plan import Plan
 from embridge.stores import parse_url
+from embridge.stores.places import IndexState
 
 __all__ = ["plan_rollout", "require_same_plan"]
 
 
-def plan_rollout(settings: Path | str, *, progress: Progress = silent) -> Plan:
+def plan_rollout(
+    settings: Path | str, *, assume_rows: int | None = None, workers: int = 1, progress: Progress = silent
+) -> Plan:
     """Say what a rollout will do, how long it takes and what it costs. Changes nothing.
 
     Args:
         settings: The settings file.
+        assume_rows: Plan for so many rows, in place of those that are there; such a plan says what it would take, and is not
+            applied.
+        workers: Processes that encode side by side, each at the measured rate.
         progress: Hears how far the encoder is.
 
     Returns:
@@ -39,8 +47,12 @@ def plan_rollout(settings: Path | str, *, progress: Progress = silent) -> Plan:
         Traceback (most recent call last):
         embridge.errors.SettingsError: nowhere.yaml ...
     """
+    for name, value in (("assume_rows", 1 if assume_rows is None else assume_rows), ("workers", workers)):
+        if value < 1:
+            raise InvalidInput(f"{name} is a whole number from 1 on, came {value}")
     with closing(open_rollout(settings)) as opened:
-        return _planned(opened, progress)
+        planned = replace(_planned(opened, progress), workers=workers)
+        return planned if assume_rows is None else replace(planned, rows=assume_rows, missing=assume_rows, assumed=True)
 
 
 def _planned(opened: OpenRollout, progress: Progress) -> Plan:
@@ -71,6 +83,8 @@ def _planned(opened: OpenRollout, progress: Progress) -> Plan:
         price=opened.settings.price,
         foreign_writes=foreign_writes(opened.store, statements),
         statements=statements,
+        gates=checked_gates(opened),
+        indexes=tuple(_index(one) for one in opened.store.indexes(opened.old)),
     )
 
 
@@ -88,6 +102,10 @@ def require_same_plan(plan: Plan, opened: OpenRollout) -> None:
         >>> require_same_plan.__name__
         'require_same_plan'
     """
+    if plan.assumed:
+        raise InvalidInput(
+            f"this plan is of {plan.rows:,} rows that were assumed; make one of those that are there with embridge plan"
+        )
     opened.require_old_rows()
     layout = opened.layout
     changed = [
@@ -120,3 +138,7 @@ def _measured(opened: OpenRollout, rows: int, progress: Progress) -> tuple[int, 
     began = time.perf_counter()
     encoder.encode(list(items.values()), modality=modality)
     return len(items), dict(missing), len(items) / max(time.perf_counter() - began, 1e-9)
+
+
+def _index(index: IndexState) -> str:
+    return f"{index.name} ({index.kind}); build one on the new vectors before complete, no backfill does"

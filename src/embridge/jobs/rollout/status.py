@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import Any
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.rollout.failures import read_failures
 from embridge.rollout.journal import Entry, entries
+from embridge.rollout.shadow_figures import ShadowFigures, shadow_figures
 from embridge.rollout.state import RolloutState
 from embridge.stores import parse_url
 
-__all__ = ["RolloutStatus", "rollout_status"]
+__all__ = ["RolloutStatus", "rollout_status", "watch_rollout"]
 
 _SHOWN = 5
 
@@ -31,6 +34,7 @@ class RolloutStatus:
         reasons: Of some of them.
         journal: Its last moves.
         place: Where the old vectors stand, in words.
+        shadow: How far both ways to ask agreed, where queries were asked both ways.
 
     Examples:
         >>> RolloutStatus("memory:", None, 4, 1, 0, {}, ()).share
@@ -45,6 +49,7 @@ class RolloutStatus:
     reasons: dict[str, str]
     journal: tuple[Entry, ...]
     place: str = ""
+    shadow: tuple[ShadowFigures, ...] = ()
 
     @property
     def share(self) -> float:
@@ -61,6 +66,7 @@ class RolloutStatus:
             "encoded": self.encoded,
             "share": self.share,
             "failures": {"count": self.failures, "reasons": self.reasons},
+            "shadow": {one.source: one.to_dict() for one in self.shadow},
             "journal": [entry.to_dict() for entry in self.journal],
         }
 
@@ -76,6 +82,7 @@ class RolloutStatus:
             rows.append(["items that could not be had", f"{self.failures:,}, such as {name}: {reason}"])
         if state is not None and state.bridged_rows:
             rows.append(["rows found through the bridge", f"{state.bridged_rows:,}"])
+        rows += [[f"shadow, {one.title}", _agreement(one)] for one in self.shadow]
         rows += [[f"move {one.state.version}", f"{one.move} by {one.by}"] for one in self.journal]
         return ["", ""], rows
 
@@ -99,25 +106,69 @@ def rollout_status(settings: Path | str) -> RolloutStatus:
         embridge.errors.SettingsError: nowhere.yaml ...
     """
     with closing(open_rollout(settings)) as opened:
-        failures = read_failures(opened.store.documents)
-        held = opened.store.spaces()
-        rows, encoded = (opened.store.count(space) if space in held else 0 for space in (opened.old, opened.new))
-        return RolloutStatus(
-            str(parse_url(opened.settings.store)),
-            opened.state,
-            rows if opened.old in held else encoded,
-            encoded,
-            failures.count,
-            dict(failures.reasons),
-            tuple(entries(opened.store.documents))[-_SHOWN:],
-            _place(opened) if opened.old in held else "",
-        )
+        return _status(opened)
+
+
+def watch_rollout(
+    settings: Path | str, *, every_seconds: float = 1.0, wait: Callable[[float], object] = time.sleep
+) -> Iterator[RolloutStatus]:
+    """Say where a rollout stands, again and again until it is complete. Changes nothing.
+
+    Args:
+        settings: The rollout's settings file.
+        every_seconds: How long to wait between two looks.
+        wait: Called with that many seconds.
+
+    Yields:
+        The status.
+
+    Raises:
+        SettingsError: The file does not say what it must.
+        StoreError: The store cannot be read, or its journal was changed.
+
+    Examples:
+        >>> next(watch_rollout("nowhere.yaml"))
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: nowhere.yaml ...
+    """
+    with closing(open_rollout(settings)) as opened:
+        while True:
+            status = _status(opened)
+            yield status
+            if status.state is not None and status.state.phase == "complete":
+                return
+            wait(every_seconds)
+
+
+def _status(opened: OpenRollout) -> RolloutStatus:
+    documents, held = opened.store.documents, opened.store.spaces()
+    failures = read_failures(documents)
+    rows, encoded = (opened.store.count(space) if space in held else 0 for space in (opened.old, opened.new))
+    return RolloutStatus(
+        str(parse_url(opened.settings.store)),
+        opened.state,
+        rows if opened.old in held else encoded,
+        encoded,
+        failures.count,
+        dict(failures.reasons),
+        tuple(entries(documents))[-_SHOWN:],
+        _place(opened) if opened.old in held else "",
+        shadow_figures(documents, upgrade_id=opened.upgrade_id),
+    )
 
 
 def _place(opened: OpenRollout) -> str:
     declared = opened.store.declaration(opened.old)
     column = f"the column {declared.place.vector} of " if declared.place.vector else "all of "
     return f"{column}{declared.place.table}" + (", which was there before" if declared.adopted else "")
+
+
+def _agreement(figures: ShadowFigures) -> str:
+    overlap, top1 = figures.overlap, figures.top1
+    return (
+        f"{figures.queries:,} compared; {overlap.value:.3f} ± {overlap.half:.3f} of the hits are the same, and the best hit of "
+        f"{top1.value:.3f} ± {top1.half:.3f}"
+    )
 
 
 def _said(state: RolloutState) -> str:

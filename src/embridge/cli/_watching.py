@@ -1,0 +1,66 @@
+"""The status of a rollout that is looked at again and again."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from embridge._plain_text import visible
+
+if TYPE_CHECKING:
+    from embridge.jobs.rollout import RolloutStatus
+
+__all__ = ["Pace", "watch_status"]
+
+
+class Pace:
+    """How fast rows get their new vector, from one look to the next.
+
+    Args:
+        clock: Gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: list[tuple[float, int]] = []
+
+    def told(self, status: RolloutStatus) -> str:
+        """Rows a second since the oldest of the last ten looks, and the time that is left; nothing where nothing moves."""
+        self._seen = [*self._seen[-9:], (self._clock(), status.encoded)]
+        (began, before), (now, done) = self._seen[0], self._seen[-1]
+        rate = (done - before) / (now - began) if now > began else 0.0
+        if rate <= 0:
+            return ""
+        return f"{rate:,.0f} rows a second, {(status.rows - done) / rate:,.0f} s left"
+
+
+def watch_status(statuses: Iterable[RolloutStatus], *, as_json: bool = False, pace: Pace | None = None) -> None:
+    """Show each status in place of the one before, and the last one for good; as JSON, an object a line where it changed."""
+    pace, last = pace or Pace(), ""
+    if as_json:
+        for status in statuses:
+            line = json.dumps(status.to_dict(), default=str)
+            if line != last:
+                print(line, flush=True)
+            last = line
+        return
+    with Live(console=Console(file=sys.stdout), auto_refresh=False) as live:
+        for status in statuses:
+            live.update(_table(status, pace.told(status)), refresh=True)
+
+
+def _table(status: RolloutStatus, pace: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_header=False, show_edge=False, pad_edge=False, collapse_padding=True)
+    _, rows = status.table()
+    for name, value in [*rows, *([["pace", pace]] if pace else [])]:
+        table.add_row(Text(visible(name)), Text(visible(value), overflow="fold"))
+    return table
