@@ -28,6 +28,8 @@ from embridge.stores.changes import ChangeQueue
 
 __all__ = ["OpenRollout", "open_rollout"]
 
+_ID_PAGE = 10_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenRollout:
