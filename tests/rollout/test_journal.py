@@ -139,6 +139,24 @@ ALL = (
 )
 
 
+@pytest.mark.parametrize("lost", [[3], [2, 3], [1, 2, 3]])
+def test_a_journal_that_lost_its_last_entries_goes_on_and_says_so(lost):
+    documents = begun(MemoryDocuments())
+    for move in (lambda state: moves.bridge(state, 1.0), moves.backfill):
+        state = current_state(documents)
+        assert record_move(documents, state, move(state), entry=said())
+    for number in lost:
+        del documents._texts[f"journal/{number:06d}"]
+    state = current_state(documents)
+    assert state.phase == "backfilling"
+    assert record_move(documents, state, moves.roll_back(state), entry=said("rollback", by="b"))
+    assert current_state(documents).phase == "rolled back"
+    written = list(entries(documents))
+    assert [one.state.version for one in written] == [1, 2, 3, 4]
+    assert [one.move == "lost" for one in written] == [number in lost for number in (1, 2, 3, 4)]
+    assert {one.by for one in written[lost[0] - 1 :]} == {"b"}
+
+
 class Journeys(RuleBasedStateMachine):
     """Two controllers, one of which dies at any step: the journal stays a chain, and the state is its last entry's."""
 

@@ -64,11 +64,9 @@ class OnRead:
 
     def _kept(self, state: RolloutState, renewal: Renewal, items: Mapping[str, object]) -> bool:
         """False where the spend cap would be passed."""
-        before = encoded_before(self.store.documents, state.new) if state.most_encoded else 0
+        most = state.most_encoded - encoded_before(self.store.documents, state.new) if state.most_encoded else None
         try:
-            with self.open_writes.noted(
-                list(items), encoded=len(items), most_encoded=state.most_encoded, before=before
-            ):
+            with self.open_writes.noted(list(items), encoded=len(items), most=most):
                 renewal.run(items)
         except GateRefused:
             return False

@@ -45,14 +45,16 @@ class OpenWrites:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @contextmanager
-    def noted(self, ids: Sequence[str], *, encoded: int = 0, most_encoded: int = 0, before: int = 0) -> Iterator[None]:
-        """Within, the ids are noted, and until the next ones are; they stay noted where it ends with an error.
+    def noted(self, ids: Sequence[str], *, encoded: int = 0, most: int | None = None) -> Iterator[None]:
+        """Within, the ids are noted; they stay noted where it ends with an error.
+
+        Where nothing was encoded for them, they are struck out with the next ones: a commit costs more than to make a row
+        once more.
 
         Args:
             ids: Of the rows.
             encoded: Items that will be encoded for them, which are paid for.
-            most_encoded: Of all items; 0 for no limit.
-            before: Those that were encoded elsewhere.
+            most: Items that may have been encoded by then; None for any number.
 
         Raises:
             GateRefused: More would be encoded than may be; nothing was noted.
@@ -61,15 +63,15 @@ class OpenWrites:
         with self._lock:
             self._ids.update(ids)
             try:
-                self._write(encoded, most_encoded - before if most_encoded else None)
+                self._write(encoded, most)
             except BaseException:
                 self._ids.subtract(ids)
                 raise
         yield
         with self._lock:
-            self._ids.subtract(
-                ids
-            )  # struck out with the next write: a commit costs more than to encode a row once more
+            self._ids.subtract(ids)
+            if encoded:
+                self._write(0, None)
 
     def _write(self, encoded: int, most: int | None) -> None:
         self._ids = +self._ids
