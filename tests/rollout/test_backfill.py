@@ -141,6 +141,24 @@ def test_a_row_that_was_deleted_before_a_kill_does_not_come_back():
     world.expect_whole()
 
 
+def test_rows_that_a_kill_left_open_are_all_looked_at_again_whatever_the_limit():
+    world = World(6)
+
+    def killed():
+        for name in ("item 0", "item 1", "item 2"):
+            world.store.upsert(Embeddings((name,), np.ones((1, 3), np.float32), NEW))  # written, and changed at once
+            world.write(name, f"5 5 {name[-1]}")
+        raise Killed
+
+    world.meanwhile = {"item 0": killed}
+    with pytest.raises(Killed):
+        world.backfill().run(limits=BackfillLimits(batch_rows=4))
+    result = world.backfill().run(limits=BackfillLimits(batch_rows=2, most_rows=2))
+    assert (result.rows, result.encoded, result.ended) == (2, 5, "limit")
+    assert [world.new_vectors()[f"item {n}"] for n in range(3)] == [[5, 5, 0], [5, 5, 1], [5, 5, 2]]
+    assert len(world.new_vectors()) == 5
+
+
 @pytest.mark.parametrize(
     "content", [bytes, lambda text: Image.new("L", (1, 1), int(text[0])), lambda text: np.array([int(text[0])])]
 )

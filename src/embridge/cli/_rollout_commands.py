@@ -39,7 +39,10 @@ def plan(
         return
     columns, rows = planned.table()
     print_table(columns, rows, title=planned.store)
-    print_lines("", f"plan  {out}", f"next  {planned.following.replace('PLAN', str(out))}")
+    following = (
+        "embridge plan, for the rows that are there" if planned.assumed else f"embridge apply {out} --until bridged"
+    )
+    print_lines("", f"plan  {out}", f"next  {following}")
 
 
 @app.command()

@@ -181,7 +181,10 @@ class Backfill:
         open_ids = noted.get("ids", []) if noted.get("old") == self.old.id else []
         kept = list(self.store.fetch(self.old, open_ids).ids)
         delete_revived(self.store, set(open_ids).difference(kept))  # which a killed run may have written again
-        yield from _parts(kept, limits, tally)
+        if kept:  # one batch, and whole, or the note of some would be lost; they count where they had no new vector yet
+            had = len(self.store.fetch(self.new, kept).ids)
+            yield kept
+            tally.rows = max(0, tally.rows - had)
         documents, began = self.store.documents, time.time()
         stale = sorted({*stale_rows(documents), *open_rows(documents)})
         yield from _parts(list(self.store.fetch(self.old, stale).ids), limits, tally)
