@@ -23,12 +23,23 @@ def test_each_look_takes_the_place_of_the_one_before_and_says_how_fast_it_goes(c
     assert "150 rows a second, 4 s left" in shown
 
 
+def test_in_a_terminal_the_last_look_stays(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    watch_status([STATUS, replace(STATUS, encoded=200)])
+    shown = capsys.readouterr().out
+    assert shown.index("100 of 1,000") < shown.index("200 of 1,000")
+    assert "\x1b[2K" in shown  # the lines before are taken back
+
+
 def test_nothing_is_said_of_the_pace_of_what_stands_still():
     pace = Pace(iter(range(9)).__next__)
     assert [pace.told(STATUS) for _ in range(3)] == ["", "", ""]
 
 
 def test_as_json_each_change_is_a_line(capsys):
+    watch_status([STATUS, STATUS, replace(STATUS, encoded=300)])
+    assert capsys.readouterr().out.count("of 1,000") == 2
     watch_status([STATUS, STATUS, replace(STATUS, encoded=300)], as_json=True)
     assert [json.loads(line)["encoded"] for line in capsys.readouterr().out.splitlines()] == [100, 300]
 

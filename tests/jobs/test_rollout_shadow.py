@@ -98,7 +98,10 @@ def test_queries_of_a_file_are_asked_both_ways_and_their_quality_is_that_of_the_
 def test_apply_stops_at_a_gate_until_the_shadow_meets_it(project):
     settings = written(project, "shadow: {share: 1.0}\ngates: [shadow_queries >= 3, shadow_overlap >= 0.1]\n")
     plan = planned(settings)
-    assert [gate.passed for gate in read_plan(plan).gates] == [False, False]
+    said = read_plan(plan)
+    assert [gate.passed for gate in said.gates] == [False, False]
+    assert said.following == "embridge apply PLAN --until shadow"
+    assert said.steps[3] == "backfilling: encode and write 60 rows in batches of 256, order store"
     with pytest.raises(
         GateRefused, match=r"2 of 2 gate checks failed: shadow_queries >= 3 \(no query was compared yet"
     ):

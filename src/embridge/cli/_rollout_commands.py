@@ -39,10 +39,7 @@ def plan(
         return
     columns, rows = planned.table()
     print_table(columns, rows, title=planned.store)
-    following = (
-        "embridge plan, for the rows that are there" if planned.assumed else f"embridge apply {out} --until bridged"
-    )
-    print_lines("", f"plan  {out}", f"next  {following}")
+    print_lines("", f"plan  {out}", f"next  {planned.following.replace('PLAN', str(out))}")
 
 
 @app.command()

@@ -6,7 +6,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -44,18 +45,24 @@ class Pace:
 
 
 def watch_status(statuses: Iterable[RolloutStatus], *, as_json: bool = False, pace: Pace | None = None) -> None:
-    """Show each status in place of the one before, and the last one for good; as JSON, an object a line where it changed."""
-    pace, last = pace or Pace(), ""
+    """Show each status in place of the one before; in a file or a pipe, where it changed; as JSON, such a one a line."""
+    pace = pace or Pace()
+    last: dict[str, Any] = {}
     if as_json:
         for status in statuses:
-            line = json.dumps(status.to_dict(), default=str)
-            if line != last:
-                print(line, flush=True)
-            last = line
+            if status.to_dict() != last:
+                print(json.dumps(status.to_dict(), default=str), flush=True)
+            last = status.to_dict()
         return
-    with Live(console=Console(file=sys.stdout), auto_refresh=False) as live:
+    console = Console(file=sys.stdout)
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         for status in statuses:
-            live.update(_table(status, pace.told(status)), refresh=True)
+            table = _table(status, pace.told(status))
+            if live is not None:
+                live.update(table, refresh=True)
+            elif status.to_dict() != last:
+                console.print(table)
+            last = status.to_dict()
 
 
 def _table(status: RolloutStatus, pace: str) -> Table:

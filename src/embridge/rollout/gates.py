@@ -35,6 +35,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+_COUNTS = 10.0  # from here on, figures are counts
 _LINE = re.compile(
     rf"\s*(?P<name>{'|'.join((*_RATIOS, *_INTERVALS, *_OTHERS))})\s*(?P<sign>>=|<=|>|<)\s*"
     r"(?P<bound>[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)(?P<surely>\s+surely)?\s*"
@@ -66,7 +67,7 @@ class RolloutGate:
     @property
     def told(self) -> str:
         """Where it was checked and what was compared, in one line."""
-        return self.where if self.value is None else f"{self.where}: {self.value:.4f}, bound {self.bound:.4f}"
+        return self.where if self.value is None else f"{self.where}: {_shown(self.value)}, bound {_shown(self.bound)}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -186,3 +187,7 @@ def _checked(gate: str, match: re.Match[str], where: str, value: float | None) -
     bound = float(match["bound"])
     passed = value is not None and _COMPARISONS[match["sign"]](value, bound)
     return RolloutGate(gate, where, value, bound, passed)
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < _COUNTS else f"{value:,.0f}"

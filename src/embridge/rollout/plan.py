@@ -45,6 +45,7 @@ class Plan:
         statements: What the database is told for that.
         gates: How the gates of the settings fare now; `embridge apply` looks at them again.
         indexes: On the old vectors, in words; a backfill builds none.
+        steps: What will be done, in the order of its doing, in words.
         workers: Processes that encode side by side at that rate each.
         assumed: Whether the rows are a number that somebody thought of: such a plan is not applied.
 
@@ -76,6 +77,7 @@ class Plan:
     statements: tuple[str, ...] = ()
     gates: tuple[RolloutGate, ...] = ()
     indexes: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
     workers: int = 1
     assumed: bool = False
 
@@ -96,11 +98,19 @@ class Plan:
         there = (self.rows - self.missing) * self.new.dim * _FLOAT_BYTES
         return {"now": old + there, "at most": old + new, "after": new}
 
+    @property
+    def following(self) -> str:
+        """What to run next: a gate that is not met yet asks for a shadow first."""
+        if self.assumed:
+            return "embridge plan, for the rows that are there"
+        unmet = any(gate.value is None for gate in self.gates)
+        return f"embridge apply PLAN --until {'shadow' if unmet and self.phase == 'prepared' else 'bridged'}"
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON, with what follows from it."""
         spaces = {"old": self.old.to_dict(), "new": self.new.to_dict()}
         derived = {"seconds": self.seconds, "cost": self.cost, "vector_bytes": self.vector_bytes}
-        derived |= {"cannot_be_undone": [_IRREVERSIBLE]}
+        derived |= {"cannot_be_undone": [_IRREVERSIBLE], "next": self.following}
         return {"schema": _SCHEMA} | asdict(self) | spaces | derived
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -124,6 +134,7 @@ class Plan:
             rows.append(["what others write", self.foreign_writes])
         rows += [["gate", f"{gate.gate}: {'met' if gate.passed else 'not met'} ({gate.told})"] for gate in self.gates]
         rows += [["index of the old vectors", index] for index in self.indexes]
+        rows += [[f"step {number}", step] for number, step in enumerate(self.steps, 1)]
         return ["", ""], [*rows, ["cannot be undone", _IRREVERSIBLE]]
 
     @staticmethod
@@ -134,7 +145,7 @@ class Plan:
             if document["schema"] != _SCHEMA:
                 raise ValueError(f"its schema is {document['schema']!r}")
             values = {name: document[name] for name in names}
-            values |= {name: tuple(values[name]) for name in ("indexes", "statements")}
+            values |= {name: tuple(values[name]) for name in ("indexes", "steps", "statements")}
             values["gates"] = tuple(RolloutGate(**gate) for gate in values["gates"])
             return Plan(**values | {side: Space.from_dict(values[side]) for side in ("old", "new")})
         except (KeyError, TypeError, ValueError) as error:

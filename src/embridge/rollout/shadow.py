@@ -205,7 +205,8 @@ class Shadow:
         """The process ends: what waits is let go, and what was compared is written, within a moment."""
         with suppress(Empty):
             while True:
-                self._calls.get_nowait()
+                if (call := self._calls.get_nowait()) is not None:
+                    self._count(call.upgrade_id, dropped=len(call.queries))
                 self._calls.task_done()
         if self._thread is not None:
             self._calls.put_nowait(None)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from embridge.errors import InvalidInput
+from embridge.jobs.rollout._steps import steps_of
 from embridge.jobs.rollout.gating import checked_gates
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.progress import Progress, silent
@@ -52,7 +53,11 @@ def plan_rollout(
             raise InvalidInput(f"{name} is a whole number from 1 on, came {value}")
     with closing(open_rollout(settings)) as opened:
         planned = replace(_planned(opened, progress), workers=workers)
-        return planned if assume_rows is None else replace(planned, rows=assume_rows, missing=assume_rows, assumed=True)
+        if assume_rows is None:
+            return planned
+        return replace(
+            planned, rows=assume_rows, missing=assume_rows, assumed=True, steps=steps_of(opened, assume_rows)
+        )
 
 
 def _planned(opened: OpenRollout, progress: Progress) -> Plan:
@@ -65,6 +70,7 @@ def _planned(opened: OpenRollout, progress: Progress) -> Plan:
     sampled, unreadable, rate = _measured(opened, rows, progress)
     state, queue = opened.state, opened.queue()
     statements = () if queue is None else queue.statements
+    missing = max(0, rows - (opened.store.count(opened.new) if opened.new in opened.store.spaces() else 0))
     return Plan(
         settings=str(opened.path.resolve()),
         settings_hash=opened.settings_hash,
@@ -76,7 +82,7 @@ def _planned(opened: OpenRollout, progress: Progress) -> Plan:
         layout=opened.layout,
         phase="prepared" if state is None else state.phase,
         rows=rows,
-        missing=max(0, rows - (opened.store.count(opened.new) if opened.new in opened.store.spaces() else 0)),
+        missing=missing,
         sampled=sampled,
         unreadable=unreadable,
         rows_per_second=rate,
@@ -84,6 +90,7 @@ def _planned(opened: OpenRollout, progress: Progress) -> Plan:
         foreign_writes=foreign_writes(opened.store, statements),
         statements=statements,
         gates=checked_gates(opened),
+        steps=steps_of(opened, missing),
         indexes=tuple(_index(one) for one in opened.store.indexes(opened.old)),
     )
 
