@@ -87,6 +87,8 @@ def test_a_gate_holds_for_sampled_queries_and_for_those_of_a_file():
         require_rollout_gates([none])
     add_to_log(documents, log(0.2, 0.4))
     write_log(documents, log(0.8, 1.0))
+    (count,) = check_rollout_gates(["shadow_queries >= 4"], shadow_figures(documents, upgrade_id="a1"), None)
+    assert (count.value, count.passed) == (4.0, True)
     results = check_rollout_gates([gate], shadow_figures(documents, upgrade_id="a1"), None)
     assert [(one.where, one.passed) for one in results] == [("sampled queries", False), ("queries of a file", True)]
     assert shadow_figures(documents, upgrade_id="b2") == ()

@@ -28,7 +28,7 @@ STATE = moves.shadow(RolloutState(OLD, NEW, "upgrade", "a1"), 1.0)
 HITS = Hits((("a", "b"),), np.array([[2, 1]], np.float32))
 
 
-def alike(queries, k, filter):
+def alike(queries):
     return Hits(HITS.ids * len(queries), np.repeat(HITS.scores, len(queries), axis=0))
 
 
@@ -72,6 +72,19 @@ def test_callers_get_old_answers_and_the_log_says_how_far_the_bridge_agrees(stor
     assert "0 1 9" not in str(store.documents.read("shadow/sampled"))
 
 
+def test_images_are_asked_both_ways_and_a_gallery_that_is_closed_writes_what_was_compared(store):
+    class Pixels(NumbersEncoder):
+        def encode(self, items, *, modality, role="document"):
+            assert (modality, role) == ("image", "query")
+            return np.array([image.ravel()[: self.space.dim] for image in items], np.float32)
+
+    gallery = Gallery(store, UPGRADE, new=Pixels(NEW), old=Pixels(OLD), follow_seconds=0)
+    assert gallery.search([np.array([[0, 1], [9, 9]])], 1, modality="image").hits.ids == (("far north",),)
+    gallery._shadow._calls.join()
+    gallery.close()
+    assert read_log(store.documents, "sampled", upgrade_id="a1").samples[0].overlap == 1.0
+
+
 def test_old_clients_and_other_states_have_no_shadow(store):
     gallery = Gallery(store, UPGRADE, new=NumbersEncoder(NEW), old=NumbersEncoder(OLD), follow_seconds=0)
     gallery.search(["0 1 0"], 1, client="old")
@@ -93,16 +106,16 @@ def test_a_failure_is_counted_by_its_kind_and_nothing_else_is_kept_of_it(store):
 def test_what_a_slow_shadow_cannot_take_is_dropped_and_the_caller_does_not_wait():
     begun, go = Event(), Event()
 
-    def slow(queries, k, filter):
+    def slow(queries):
         begun.set()
         assert go.wait(60)
-        return alike(queries, k, filter)
+        return alike(queries)
 
-    shadow = Shadow(MemoryDocuments(), slow)
-    shadow.offer(STATE, ["first"], 2, filter=(), hits=HITS, seconds=0.1)
+    shadow = Shadow(MemoryDocuments())
+    shadow.offer(STATE, ["first"], slow, hits=HITS, seconds=0.1)
     assert begun.wait(60)
     for _ in range(70):
-        shadow.offer(STATE, ["later"], 2, filter=(), hits=HITS, seconds=0.1)
+        shadow.offer(STATE, ["later"], slow, hits=HITS, seconds=0.1)
     go.set()
     shadow.flush()
     log = read_log(shadow.documents, "sampled", upgrade_id="a1")
@@ -113,13 +126,13 @@ def test_a_share_is_drawn_query_by_query():
     draws = iter([0.05, 0.5, 0.01, 0.1])
     found = []
 
-    def ask(queries, k, filter):
+    def ask(queries):
         found.append(queries)
-        return alike(queries, k, filter)
+        return alike(queries)
 
-    shadow = Shadow(MemoryDocuments(), ask, draw=lambda: next(draws))
+    shadow = Shadow(MemoryDocuments(), draw=lambda: next(draws))
     hits = Hits(HITS.ids * 4, np.repeat(HITS.scores, 4, axis=0))
-    shadow.offer(moves.shadow(STATE, 0.1), ["a", "b", "c", "d"], 2, filter=(), hits=hits, seconds=4.0)
+    shadow.offer(moves.shadow(STATE, 0.1), ["a", "b", "c", "d"], ask, hits=hits, seconds=4.0)
     shadow.flush()
     assert found == [["a", "c"]]
     log = read_log(shadow.documents, "sampled", upgrade_id="a1")
@@ -131,20 +144,20 @@ def test_a_log_that_cannot_be_written_costs_the_samples_alone():
         def swap(self, *_):
             raise StoreError("the disk is full")
 
-    shadow = Shadow(Full(), alike)
-    shadow.offer(STATE, ["q"], 2, filter=(), hits=HITS, seconds=0.1)
+    shadow = Shadow(Full())
+    shadow.offer(STATE, ["q"], alike, hits=HITS, seconds=0.1)
     shadow._calls.join()
     shadow._write_or_count()
     assert shadow._tallies["a1"].failed == Counter({"StoreError": 1})
 
 
 def test_the_end_of_the_process_writes_what_was_compared():
-    shadow = Shadow(MemoryDocuments(), alike)
-    shadow.offer(STATE, ["q"], 2, filter=(), hits=HITS, seconds=0.1)
+    shadow = Shadow(MemoryDocuments())
+    shadow.offer(STATE, ["q"], alike, hits=HITS, seconds=0.1)
     shadow._calls.join()
     assert read_log(shadow.documents, "sampled", upgrade_id="a1") is None
     thread = shadow._thread
-    shadow._end()
+    shadow.close()
     assert not thread.is_alive()
     assert read_log(shadow.documents, "sampled", upgrade_id="a1").compared == 1
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any
 
+from embridge.encoders.base import Modality
 from embridge.errors import StoreError
+from embridge.nearest import Hits
 from embridge.rollout._sides import Sides, Wanted, sides_of
 from embridge.rollout.journal import current_state
 from embridge.rollout.state import RolloutState
-from embridge.stores.base import Store
+from embridge.stores.base import Filter, Store
 
 __all__ = ["Following", "View"]
 
@@ -72,6 +76,12 @@ class Following:
             return self._view
         finally:
             self._lock.release()
+
+    def bridged(self, queries: Sequence[Any], *, k: int, filter: Filter, modality: Modality) -> Hits:
+        """What the new model finds in the old rows through the bridge."""
+        sides = self.view().sides
+        asked = sides.vectors(queries, "new", modality=modality, role="query")
+        return self.store.search(sides.upgrade.to_index_space(asked), k, filter=filter)
 
     def _read(self) -> View:
         state = current_state(self.store.documents)

@@ -117,7 +117,7 @@ class Gallery:
         self._following = Following(self.store, wanted, self.follow_seconds)
         open_writes = OpenWrites(self.store.documents)
         self._writing, self._on_read = Writing(self.store, open_writes), OnRead(self.store, open_writes)
-        self._shadow = Shadow(self.store.documents, self._through_bridge)
+        self._shadow = Shadow(self.store.documents)
         self.state(fresh=True)
 
     @classmethod
@@ -155,6 +155,7 @@ class Gallery:
 
     def close(self) -> None:
         """Let go of a store that `open` opened; one that was given stays open."""
+        self._shadow.close()
         if self._owned:
             self.store.close()
 
@@ -211,9 +212,10 @@ class Gallery:
             return Answer(self._hits(view, served, vectors, k, filter), served, view.state.version)
 
         answer = self._by_state(answered)
-        if client == "new" and modality == "text":
-            seconds, state = time.perf_counter() - began, self._following.held
-            self._shadow.offer(state, asked, k, filter=filter, hits=answer.hits, seconds=seconds)
+        if client == "new":
+            ask = partial(self._following.bridged, k=k, filter=filter, modality=modality)
+            seconds = time.perf_counter() - began
+            self._shadow.offer(self._following.held, asked, ask, hits=answer.hits, seconds=seconds)
         return answer
 
     def write(
@@ -296,8 +298,3 @@ class Gallery:
         if served == "cascade":
             return answering.cascade(asked, k, state.on_read, partial(self._on_read.encode, sides, state))
         return answering.remainder(asked, k) if state.phase == "complete" else answering.mixed(asked, k)
-
-    def _through_bridge(self, queries: Sequence[str], k: int, filter: Filter) -> Hits:
-        view = self._following.view()
-        asked = view.sides.vectors(queries, "new", modality="text", role="query")
-        return self.store.search(view.sides.upgrade.to_index_space(asked), k, filter=filter)

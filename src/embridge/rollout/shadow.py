@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, Full, Queue
 from threading import Lock, Thread
+from typing import Any
 
 from embridge.embeddings import Embeddings
 from embridge.nearest import Hits
 from embridge.rollout.shadow_log import ShadowLog, ShadowSample, add_to_log, compare_hits
 from embridge.rollout.state import RolloutState
-from embridge.stores.base import Filter
 from embridge.stores.documents import Documents
 
 __all__ = ["Shadow"]
@@ -27,13 +27,14 @@ _LAST_SECONDS = 2.0
 _SLOWEST, _MANY = 30, 500  # times the interval between two writes, once more by so many samples
 _VECTORS = "vectors of the old model"
 
+_Ask = Callable[[Sequence[Any]], Hits]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
     upgrade_id: str
-    queries: list[str]
-    k: int
-    filter: Filter
+    queries: list[Any]
+    ask: _Ask
     hits: Hits
     seconds: float
 
@@ -55,7 +56,6 @@ class Shadow:
 
     Attributes:
         documents: Of the store; the log stands there.
-        ask: From texts, k and a filter to hits through the bridge.
         draw: Gives a number in [0, 1) a query, by which it is asked or not.
         write_seconds: How often the log is written; more seldom once it holds many samples.
 
@@ -65,16 +65,15 @@ class Shadow:
         >>> from embridge.rollout.shadow_log import read_log
         >>> from embridge.stores.documents import MemoryDocuments
         >>> hits = Hits((("a",),), np.ones((1, 1), np.float32))
-        >>> shadow = Shadow(MemoryDocuments(), lambda queries, k, filter: hits)
+        >>> shadow = Shadow(MemoryDocuments())
         >>> state = RolloutState(Space("m", "1", 2), Space("m", "2", 2), "upgrade", "a1b2", phase="shadow", shadow=1.0)
-        >>> shadow.offer(state, ["a query"], 1, filter=(), hits=hits, seconds=0.01)
+        >>> shadow.offer(state, ["a query"], lambda queries: hits, hits=hits, seconds=0.01)
         >>> shadow.flush()
         >>> read_log(shadow.documents, "sampled", upgrade_id="a1b2").samples[0].overlap
         1.0
     """
 
     documents: Documents
-    ask: Callable[[Sequence[str], int, Filter], Hits]
     draw: Callable[[], float] = random.random
     write_seconds: float = 10.0
     _calls: Queue[_Call | None] = field(default_factory=lambda: Queue(_WAITING_CALLS), init=False, repr=False)
@@ -86,10 +85,9 @@ class Shadow:
     def offer(
         self,
         state: RolloutState | None,
-        queries: Sequence[str] | Embeddings,
-        k: int,
+        queries: Sequence[Any] | Embeddings,
+        ask: _Ask,
         *,
-        filter: Filter,
         hits: Hits,
         seconds: float,
     ) -> None:
@@ -97,9 +95,8 @@ class Shadow:
 
         Args:
             state: That the call went by; nothing happens in another phase than ``shadow``.
-            queries: Its texts. Vectors of the old model cannot be asked by another; they are counted.
-            k: How many hits it asked for.
-            filter: Its filter.
+            queries: Its texts or images. Vectors of the old model cannot be asked by another; they are counted.
+            ask: From some of these to their hits through the bridge.
             hits: The answer.
             seconds: How long that took.
         """
@@ -112,8 +109,8 @@ class Shadow:
             self._count(state.upgrade_id, failed=Counter({_VECTORS: len(drawn)}))
         else:
             chosen = Hits(tuple(hits.ids[row] for row in drawn), hits.scores[drawn])
-            texts = [queries[row] for row in drawn]
-            call = _Call(state.upgrade_id, texts, k, filter, chosen, seconds / len(queries))
+            items = [queries[row] for row in drawn]
+            call = _Call(state.upgrade_id, items, ask, chosen, seconds / len(queries))
             try:
                 self._calls.put_nowait(call)
             except Full:
@@ -126,12 +123,23 @@ class Shadow:
         self._calls.join()
         self._write()
 
+    def close(self) -> None:
+        """What waits is let go, and what was compared is written, within a moment; also called as the process ends."""
+        with suppress(Empty):
+            while True:
+                if (call := self._calls.get_nowait()) is not None:
+                    self._count(call.upgrade_id, dropped=len(call.queries))
+                self._calls.task_done()
+        if self._thread is not None:
+            self._calls.put_nowait(None)
+            self._thread.join(_LAST_SECONDS)
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():  # as in a fork
                 self._thread = Thread(target=self._work, name="embridge shadow", daemon=True)
                 self._thread.start()
-                atexit.register(self._end)
+                atexit.register(self.close)
 
     def _work(self) -> None:
         """Ask what is drawn; end where nothing was for a while, or the process does."""
@@ -152,13 +160,13 @@ class Shadow:
             with self._lock:
                 if idle and self._calls.empty():
                     self._thread = None
-                    atexit.unregister(self._end)
+                    atexit.unregister(self.close)
                     return
 
     def _compare(self, call: _Call) -> None:
         try:
             began = time.perf_counter()
-            bridged = self.ask(call.queries, call.k, call.filter)
+            bridged = call.ask(call.queries)
             seconds = (time.perf_counter() - began) / len(call.queries)
             pairs = compare_hits(call.hits, bridged, seconds=(call.seconds, seconds))
         except Exception as error:  # whatever it is, it is nobody's but the shadow's
@@ -200,14 +208,3 @@ class Shadow:
         except Exception as error:
             for upgrade_id, count in lost.items():
                 self._count(upgrade_id, failed=Counter({type(error).__name__: count}))
-
-    def _end(self) -> None:
-        """The process ends: what waits is let go, and what was compared is written, within a moment."""
-        with suppress(Empty):
-            while True:
-                if (call := self._calls.get_nowait()) is not None:
-                    self._count(call.upgrade_id, dropped=len(call.queries))
-                self._calls.task_done()
-        if self._thread is not None:
-            self._calls.put_nowait(None)
-            self._thread.join(_LAST_SECONDS)
