@@ -47,6 +47,7 @@ from embridge.settings import (
 )
 from embridge.settings.reading import read_settings
 from embridge.settings.rollout import RolloutSettings, ShadowSettings
+from embridge.settings.serve import LimitSettings, ServeSettings
 from embridge.settings.training import BackboneSettings, DataSettings, OldSettings
 from embridge.stores import STORES, open_store
 from embridge.training.compatible.trainer import CompatibleTraining
@@ -186,6 +187,10 @@ def test_the_page_about_a_shadow_runs_whole(tmp_path, monkeypatch):
     log = read_log(names["store"].documents, "sampled", upgrade_id=fingerprint("upgrade"))
     assert log.compared + log.dropped == 60
     assert "60" in Path("shadow.html").read_text()
+
+
+def test_every_settings_key_of_serving_is_explained():
+    check_tables(DOCS / "serve-settings.md", {"The file": ServeSettings, "Limits": LimitSettings})
 
 
 def test_every_settings_key_of_a_rollout_is_explained():

@@ -114,6 +114,7 @@ def test_no_command_shows_a_traceback(monkeypatch, tmp_path, command):
         ("embridge.jobs.search", "search_queries"),
         ("embridge.jobs.export", "export_upgrade"),
         ("embridge.jobs.import_vectors", "import_vectors"),
+        ("embridge.settings.serve", "load_serve_settings"),
         *(("embridge.jobs.rollout", name) for name in rollout.__all__ if name.islower()),
     ):
         monkeypatch.setattr(f"{module}.{name}", broken)

@@ -1,0 +1,158 @@
+"""Batching: requests that come while a model is busy are encoded together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from embridge.encoders._cut_texts import counted_cuts
+from embridge.encoders.base import Modality, Role
+from embridge.errors import EmbridgeError, InvalidInput
+
+__all__ = ["Batcher", "Busy", "TooLong"]
+
+Encode = Callable[..., np.ndarray]
+
+
+class Busy(EmbridgeError):
+    """More items wait than are allowed."""
+
+
+class TooLong(InvalidInput):
+    """A text is longer than the model takes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    items: Sequence[Any]
+    kind: tuple[Modality, Role]
+    vectors: asyncio.Future[np.ndarray]
+
+
+@dataclass(slots=True, eq=False)
+class Batcher:
+    """One model, that encodes what waits for it at once.
+
+    Nothing waits for company: a request that finds the model free is encoded alone. Those that come meanwhile go together,
+    up to ``batch_items``; a request is never split. If a batch fails, its requests are tried one by one, so that an item that
+    cannot be read fails its own request alone.
+
+    Attributes:
+        encode: ``Encoder.encode``, called in a thread of its own.
+        batch_items: Items of several requests that go together.
+        waiting: Items that may wait.
+        refuse_long: Whether a text that the model would cut is refused.
+
+    Examples:
+        >>> import asyncio
+        >>> batcher = Batcher(lambda items, *, modality, role: np.ones((len(items), 2), np.float32))
+        >>> asyncio.run(batcher.vectors(["a", "b"], "text", "query")).shape
+        (2, 2)
+        >>> batcher.close()
+    """
+
+    encode: Encode
+    batch_items: int = 256
+    waiting: int = 16_384
+    refuse_long: bool = False
+    _requests: deque[_Request] = field(default_factory=deque, init=False, repr=False)
+    _items: int = field(default=0, init=False, repr=False)
+    _running: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
+    _thread: ThreadPoolExecutor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+
+    @property
+    def depth(self) -> int:
+        """Items that wait now."""
+        return self._items
+
+    async def vectors(self, items: Sequence[Any], modality: Modality, role: Role) -> np.ndarray:
+        """The vectors of some items, encoded with those of others.
+
+        Args:
+            items: Texts or images; at least one.
+            modality: What they are.
+            role: What they are for.
+
+        Returns:
+            Rows [n, d], in order.
+
+        Raises:
+            Busy: More items wait than may.
+            TooLong: A text is longer than the model takes, and is to be refused.
+        """
+        if self._items and self._items + len(items) > self.waiting:
+            raise Busy(f"{self._items:,} items wait for the model, and {self.waiting:,} may; try again soon")
+        request = _Request(items, (modality, role), asyncio.get_running_loop().create_future())
+        self._requests.append(request)
+        self._items += len(items)
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+        return await request.vectors
+
+    def close(self) -> None:
+        """Let go of the thread, when it has done what it is at."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._requests:
+            batch = self._next()
+            if not batch:
+                continue
+            outcomes = await loop.run_in_executor(self._thread, partial(self._outcomes, batch))
+            for request, outcome in zip(batch, outcomes, strict=True):
+                if request.vectors.done():  # whoever asked has gone
+                    continue
+                if isinstance(outcome, BaseException):
+                    request.vectors.set_exception(outcome)
+                else:
+                    request.vectors.set_result(outcome)
+
+    def _next(self) -> list[_Request]:
+        """The requests of one kind that wait longest and fit into a batch; those that nobody waits for are dropped."""
+        batch: list[_Request] = []
+        count = 0
+        left: deque[_Request] = deque()
+        while self._requests:
+            request = self._requests.popleft()
+            if request.vectors.done():
+                self._items -= len(request.items)
+            elif not batch or (request.kind == batch[0].kind and count + len(request.items) <= self.batch_items):
+                batch.append(request)
+                count += len(request.items)
+                self._items -= len(request.items)
+            else:
+                left.append(request)
+        self._requests = left
+        return batch
+
+    def _outcomes(self, batch: Sequence[_Request]) -> list[np.ndarray | BaseException]:
+        """Of each request its vectors, or why there are none."""
+        try:
+            return list(self._encoded(batch))
+        except Exception as error:
+            if len(batch) == 1:
+                return [error]
+            return [outcome for request in batch for outcome in self._outcomes([request])]
+
+    def _encoded(self, batch: Sequence[_Request]) -> list[np.ndarray]:
+        modality, role = batch[0].kind
+        items = [item for request in batch for item in request.items]
+        with counted_cuts() as cuts:
+            rows = self.encode(items, modality=modality, role=role)
+        if cuts.cut and self.refuse_long:
+            raise TooLong(
+                f"{cuts.cut} of {cuts.texts} texts are longer than the {cuts.limit} tokens that the model takes"
+            )
+        ends = np.cumsum([len(request.items) for request in batch])
+        return np.split(rows, ends[:-1])

@@ -1,0 +1,198 @@
+"""``/v1/embeddings`` and ``/v1/models``, as OpenAI's clients speak them."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from embridge.embeddings import Embeddings
+from embridge.encoders.base import Modality, Role
+from embridge.serve._errors import Refusal
+from embridge.serve._images import image_of
+from embridge.serve._metrics import Metrics
+from embridge.serve._models import ServedModel, UnknownModel
+from embridge.settings.serve import LimitSettings
+
+__all__ = ["EmbeddingsRequest", "embeddings_routes"]
+
+_RAW = "application/octet-stream"
+_TOKENS = (
+    "input: expected text, came numbers of tokens, which only the model's own client can make; of LangChain's OpenAIEmbeddings, "
+    "set check_embedding_ctx_length=False"
+)
+
+
+class EmbeddingsRequest(BaseModel):
+    """What OpenAI's clients send, with what others add for images and roles.
+
+    Attributes:
+        model: The name of a model; see ``/v1/models``.
+        input: A text or several; data URLs where the modality is image.
+        encoding_format: How vectors come: lists of numbers, or base64 of float32, little-endian.
+        dimensions: The model's own, or left out.
+        user: Passed over.
+        modality: What the input is.
+        input_type: What it is for, where the model's name does not say it.
+        messages: One message with one text or one image, in place of the input.
+
+    Examples:
+        >>> EmbeddingsRequest(model="mini", input="a cat").encoding_format
+        'float'
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    input: str | list[Any] | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    user: str | None = None
+    modality: Modality | None = None
+    input_type: Role = "document"
+    messages: list[dict[str, Any]] | None = Field(None, max_length=1)
+
+
+def embeddings_routes(models: Mapping[str, ServedModel], limits: LimitSettings, metrics: Metrics) -> APIRouter:
+    """The routes of the embeddings API.
+
+    Args:
+        models: By name.
+        limits: Up to what a request is answered.
+        metrics: Where requests are counted.
+
+    Returns:
+        The routes.
+
+    Examples:
+        >>> from embridge.serve._metrics import Metrics
+        >>> len(embeddings_routes({}, LimitSettings(), Metrics()).routes)
+        3
+    """
+    routes = APIRouter(prefix="/v1", tags=["embeddings"])
+
+    @routes.post("/embeddings", response_class=Response)
+    async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
+        """Vectors of texts or images. With ``Accept: application/octet-stream`` as raw float32 [n, d], little-endian."""
+        began = time.perf_counter()
+        model = _model(models, body.model)
+        modality, items = _items(body, limits)
+        if body.dimensions not in (None, model.space.dim):
+            raise Refusal(
+                400, f"{model.name} has {model.space.dim} dimensions, and takes no other number", param="dimensions"
+            )
+        rows = await model.embeddings(items, modality, body.input_type)
+        metrics.count_embeddings(model.name, modality, len(rows), time.perf_counter() - began)
+        if _RAW in request.headers.get("accept", ""):
+            shape = {"embridge-rows": str(len(rows)), "embridge-dim": str(rows.space.dim)}
+            return Response(_little_endian(rows.vectors).tobytes(), media_type=_RAW, headers=shape)
+        return Response(_answer(rows, model.name, body.encoding_format), media_type="application/json")
+
+    @routes.get("/models")
+    def list_models() -> dict[str, Any]:
+        """The models that are served."""
+        return {"object": "list", "data": [_described(model) for model in models.values()]}
+
+    @routes.get("/models/{name:path}")
+    def one_model(name: str) -> dict[str, Any]:
+        """One of them."""
+        return _described(_model(models, name))
+
+    return routes
+
+
+def _model(models: Mapping[str, ServedModel], name: str) -> ServedModel:
+    if name not in models:
+        known = ", ".join(model.name for model in models.values() if model.role is None)
+        raise UnknownModel(f"the model {name[:80]!r} is not served here; there are {known}")
+    return models[name]
+
+
+def _described(model: ServedModel) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "embridge",
+        "description": model.description,
+        "space": model.space.id,
+        "dimensions": model.space.dim,
+        "modalities": sorted(model.modalities),
+        "role": model.role,
+    }
+
+
+def _items(body: EmbeddingsRequest, limits: LimitSettings) -> tuple[Modality, list[Any]]:
+    """What is to be encoded, checked."""
+    if (body.input is None) == (body.messages is None):
+        raise Refusal(400, "expected either input or messages", param="input")
+    if body.messages is not None:
+        return _of_message(body.messages, limits)
+    given = [body.input] if isinstance(body.input, str) else list(body.input or ())
+    if not given:
+        raise Refusal(400, "input: expected a text at least, came none", param="input")
+    if len(given) > limits.inputs:
+        raise Refusal(400, f"input: at most {limits.inputs:,} at once, came {len(given):,}", param="input")
+    if body.modality == "image":
+        return "image", [image_of(_text(one), pixels=limits.image_pixels) for one in given]
+    for row, text in enumerate(given):
+        _require_text(text, row, limits.characters)
+    return "text", given
+
+
+def _of_message(messages: list[dict[str, Any]], limits: LimitSettings) -> tuple[Modality, list[Any]]:
+    """One text or one image, in the way that chat clients write it."""
+    content = messages[0].get("content") if messages else None
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not isinstance(parts, list) or len(parts) != 1 or not isinstance(parts[0], dict):
+        raise Refusal(400, "messages: expected one message with one part, a text or an image_url", param="messages")
+    part = parts[0]
+    if part.get("type") == "image_url":
+        url = part.get("image_url")
+        url = url.get("url") if isinstance(url, dict) else url
+        return "image", [image_of(_text(url), pixels=limits.image_pixels)]
+    _require_text(part.get("text"), 0, limits.characters)
+    return "text", [part["text"]]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Refusal(400, f"input: an image is a data URL, came {type(value).__name__}", param="input")
+    return value
+
+
+def _require_text(text: Any, row: int, most: int) -> None:
+    if not isinstance(text, str):
+        numbers = isinstance(text, int) or (isinstance(text, list) and all(isinstance(one, int) for one in text))
+        raise Refusal(
+            400, _TOKENS if numbers else f"input {row}: expected a text, came {type(text).__name__}", param="input"
+        )
+    if not text.strip():
+        raise Refusal(400, f"input {row}: the text is empty", param="input")
+    if len(text) > most:
+        raise Refusal(
+            400,
+            f"input {row}: at most {most:,} characters, came {len(text):,}",
+            param="input",
+            code="context_length_exceeded",
+        )
+
+
+def _answer(rows: Embeddings, model: str, encoding: str) -> bytes:
+    """OpenAI's list of embeddings. Nobody is billed, and encoders do not count tokens, so the usage is 0."""
+    vectors = _little_endian(rows.vectors)
+    values = [base64.b64encode(row).decode("ascii") for row in vectors] if encoding == "base64" else list(vectors)
+    data = [{"object": "embedding", "index": row, "embedding": value} for row, value in enumerate(values)]
+    usage = {"prompt_tokens": 0, "total_tokens": 0}
+    body = {"object": "list", "data": data, "model": model, "usage": usage}
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _little_endian(vectors: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(vectors, dtype="<f4")

@@ -1,0 +1,152 @@
+"""What stands before the routes: keys, the host's name, the size of a body, and the time that a request may take."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from embridge.serve._errors import Refusal, error_body
+from embridge.serve._keys import Keys
+from embridge.serve._metrics import Metrics
+from embridge.settings.serve import LimitSettings
+
+__all__ = ["Entrance"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_OPEN = frozenset({"/health", "/ready"})
+_PAGES = frozenset({"/", "/docs"})
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "testserver"})
+_SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
+
+
+class _Over(Exception):
+    """The body is larger than it may be."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entrance:
+    """An ASGI application around another, that refuses what must not get in.
+
+    Attributes:
+        app: The application.
+        keys: Of which a request has to bring one, health and pages without data aside.
+        limits: On body and time.
+        metrics: Where requests are counted.
+        local: Whether it serves this machine alone; then a request has to name this machine as its host, or a page of
+            another site could reach it by a name of its own.
+
+    Examples:
+        >>> [name for name in Entrance.__slots__][:2]
+        ['app', 'keys']
+    """
+
+    app: ASGIApp
+    keys: Keys
+    limits: LimitSettings
+    metrics: Metrics
+    local: bool
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; see ASGI."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        answer = _Answer(send)
+        began = time.perf_counter()
+        try:
+            self._require_admission(scope)
+            async with asyncio.timeout(self.limits.seconds):
+                await self.app(scope, _counted(receive, self.limits.body_bytes), answer.send)
+        except _Over:
+            await answer.refuse(
+                Refusal(413, f"the request is larger than {self.limits.body_bytes:,} bytes", code="too_large")
+            )
+        except TimeoutError:
+            await answer.refuse(
+                Refusal(503, f"the request took longer than {self.limits.seconds:g} s", code="timeout", Retry_After="1")
+            )
+        except Refusal as refusal:
+            await answer.refuse(refusal)
+        finally:
+            self.metrics.count_request(_route(scope), scope["method"], answer.status, time.perf_counter() - began)
+
+    def _require_admission(self, scope: Scope) -> None:
+        headers = dict(reversed(scope["headers"]))
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if self.local and host.rsplit(":", 1)[0] not in _LOCAL_NAMES and host not in _LOCAL_NAMES:
+            raise Refusal(403, "this server answers requests to localhost alone", code="wrong_host")
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self.limits.body_bytes:
+            raise _Over
+        free = scope["path"] in _OPEN or (scope["path"] in _PAGES or scope["path"].startswith("/assets/"))
+        authorization = headers.get(b"authorization")
+        if not free and not self.keys.admit(None if authorization is None else authorization.decode("latin-1")):
+            came = "a wrong one" if authorization else "none"
+            raise Refusal(
+                401,
+                f"this server wants a key: Authorization: Bearer KEY; came {came}",
+                code="invalid_api_key",
+                WWW_Authenticate="Bearer",
+            )
+
+
+class _Answer:
+    """What goes out; knows whether an answer has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.status, self._begun = send, 499, False
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self._begun, self.status = True, message["status"]
+            message["headers"] = [*message.get("headers", ()), *_SECURITY]
+        await self._send(message)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        if self._begun:  # too late to say anything: the connection ends
+            raise refusal
+        body = error_body(refusal)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *((name.lower().encode(), value.encode()) for name, value in refusal.headers.items()),
+        ]
+        if refusal.status in (401, 403, 413):  # a body may still be on its way, and is not read
+            headers.append((b"connection", b"close"))
+        await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _counted(receive: Receive, most_bytes: int) -> Receive:
+    count = 0
+
+    async def counted() -> MutableMapping[str, Any]:
+        nonlocal count
+        message = await receive()
+        count += len(message.get("body", b""))
+        if count > most_bytes:
+            raise _Over
+        return message
+
+    return counted
+
+
+def _route(scope: Scope) -> str:
+    """The route's pattern: one that is not there is counted as such, or anybody could make new series."""
+    route = scope.get("route")
+    return getattr(route, "path", "none")

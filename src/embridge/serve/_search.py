@@ -1,0 +1,223 @@
+"""``/search``, ``/items`` and ``/state``: the store as the rollout stands."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.concurrency import run_in_threadpool
+
+from embridge.embeddings import Embeddings
+from embridge.encoders.base import Modality
+from embridge.errors import InvalidInput, SpaceMismatch
+from embridge.rollout.gallery import Answer
+from embridge.serve._errors import Refusal
+from embridge.serve._galleries import Galleries, Question, Side, new_draw
+from embridge.serve._images import image_of
+from embridge.serve._metrics import Metrics
+from embridge.serve._models import ServedModel
+from embridge.settings.serve import LimitSettings
+from embridge.stores import Condition
+
+__all__ = ["ItemsRequest", "SearchRequest", "search_routes"]
+
+_TRIES = 3  # a rollout moves on between a query's encoding and its search, but not again and again
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Condition(_Body):
+    column: str
+    operator: Literal["==", "!=", "<", "<=", ">", ">=", "in"] = "=="
+    value: str | bool | int | float | list[str | bool | int | float]
+
+    def condition(self) -> Condition:
+        return Condition(self.column, self.operator, tuple(self.value) if isinstance(self.value, list) else self.value)
+
+
+class SearchRequest(_Body):
+    """One query.
+
+    Attributes:
+        text: What is looked for, or
+        image: a data URL, or
+        vector: numbers of the model that answers, or
+        id: an item, for those most like it.
+        k: How many hits.
+        filter: Conditions on the payload, all of which hold.
+        client: Whether who asks knows of the new model.
+        user: By whom the canary decides, so that one user sees one thing.
+
+    Examples:
+        >>> SearchRequest(text="a cat").k
+        10
+    """
+
+    text: str | None = None
+    image: str | None = None
+    vector: list[float] | None = None
+    id: str | None = None
+    k: int = Field(10, ge=1)
+    filter: list[_Condition] = Field(default_factory=list, max_length=32)
+    client: Side = "new"
+    user: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one(self) -> SearchRequest:
+        if sum(value is not None for value in (self.text, self.image, self.vector, self.id)) != 1:
+            raise ValueError("expected one of text, image, vector and id")
+        if self.text is not None and not self.text.strip():
+            raise ValueError("the text is empty")
+        return self
+
+
+class _Item(_Body):
+    id: str = Field(min_length=1)
+    text: str | None = None
+    image: str | None = None
+    payload: dict[str, str | bool | int | float | None] = Field(default_factory=dict)
+
+
+class ItemsRequest(_Body):
+    """Items to write, all texts or all images.
+
+    Attributes:
+        items: Each with its id, a text or an image as a data URL, and its payload.
+
+    Examples:
+        >>> len(ItemsRequest(items=[{"id": "1", "text": "a cat"}]).items)
+        1
+    """
+
+    items: list[_Item] = Field(min_length=1)
+
+
+def search_routes(
+    galleries: Galleries, models: Mapping[Side, ServedModel], limits: LimitSettings, metrics: Metrics
+) -> APIRouter:
+    """The routes of searches and writes.
+
+    Args:
+        galleries: The store.
+        models: The encoders' own models by side.
+        limits: Up to what a request is answered.
+        metrics: Where queries are counted.
+
+    Returns:
+        The routes.
+
+    Examples:
+        >>> search_routes.__name__
+        'search_routes'
+    """
+    routes = APIRouter(tags=["store"])
+
+    @routes.post("/search")
+    async def search(body: SearchRequest) -> dict[str, Any]:
+        """The k best items, as the rollout stands."""
+        if body.k > limits.hits:
+            raise Refusal(400, f"k: at most {limits.hits:,}, came {body.k:,}", param="k")
+        conditions = tuple(one.condition() for one in body.filter)
+        question = Question(body.k, conditions, body.client, _draw(body.user))
+        if body.id is not None:
+            answer, payload = await run_in_threadpool(galleries.by_item, body.id, question)
+        else:
+            answer, payload = await _answered(galleries, models, body, question, limits)
+        metrics.count_searches(answer.served, 1)
+        return _hits(answer, payload)
+
+    @routes.post("/items")
+    async def write(body: ItemsRequest) -> dict[str, Any]:
+        """Write items, with the rows that the state of the rollout asks for."""
+        if len(body.items) > limits.inputs:
+            raise Refusal(400, f"items: at most {limits.inputs:,} at once, came {len(body.items):,}", param="items")
+        modality, items = _items(body.items, limits)
+        names = {name for one in body.items for name in one.payload}
+        payload = {name: [one.payload.get(name) for one in body.items] for name in sorted(names)}
+        ids = [one.id for one in body.items]
+        await run_in_threadpool(galleries.write, ids, items, payload, modality)
+        return {"written": len(ids)}
+
+    @routes.delete("/items/{name:path}")
+    async def delete(name: str) -> dict[str, Any]:
+        """Delete an item; one that is not there changes nothing."""
+        await run_in_threadpool(galleries.delete, [name])
+        return {"deleted": name}
+
+    @routes.get("/state")
+    async def state() -> dict[str, Any]:
+        """Where the rollout stands; its phase is null before it begins."""
+        found = await run_in_threadpool(galleries.state)
+        return {"phase": None} if found is None else found.to_dict()
+
+    return routes
+
+
+async def _answered(
+    galleries: Galleries,
+    models: Mapping[Side, ServedModel],
+    body: SearchRequest,
+    question: Question,
+    limits: LimitSettings,
+) -> tuple[Answer, dict[str, list[Any]]]:
+    """The answer by the model whose turn it is, which may have changed when the query is encoded."""
+    for tried in range(_TRIES):
+        side = await run_in_threadpool(galleries.side, question)
+        vectors = await _vectors(models, side, body, limits)
+        try:
+            return await run_in_threadpool(galleries.search, vectors, question)
+        except SpaceMismatch:
+            if body.vector is not None or tried + 1 == _TRIES:
+                raise
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+async def _vectors(
+    models: Mapping[Side, ServedModel], side: Side, body: SearchRequest, limits: LimitSettings
+) -> Embeddings:
+    model = models.get(side)
+    if model is None:
+        raise InvalidInput(f"the {side} model answers now, and is not served here; name it in the settings")
+    if body.vector is not None:
+        if len(body.vector) != model.source.dim:
+            raise InvalidInput(
+                f"the {side} model answers now, whose vectors have {model.source.dim} numbers; came {len(body.vector)}"
+            )
+        with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused
+            numbers = np.array([body.vector]).astype(np.float32)
+        return Embeddings.of(numbers, model.source)
+    modality, item = (
+        ("text", body.text) if body.image is None else ("image", image_of(body.image, pixels=limits.image_pixels))
+    )
+    return await model.encoded([item], modality, "query")  # type: ignore[arg-type]
+
+
+def _items(items: Sequence[_Item], limits: LimitSettings) -> tuple[Modality, list[Any]]:
+    kinds = {(one.text is not None, one.image is not None) for one in items}
+    if len(kinds) != 1 or next(iter(kinds)) not in ((True, False), (False, True)):
+        raise Refusal(400, "items: expected either a text for each or an image for each", param="items")
+    if items[0].image is None:
+        return "text", [str(one.text) for one in items]
+    return "image", [image_of(str(one.image), pixels=limits.image_pixels) for one in items]
+
+
+def _draw(user: str | None) -> float:
+    """By a user's name always the same number."""
+    if user is None:
+        return new_draw()
+    return int.from_bytes(hashlib.sha256(user.encode()).digest()[:6], "big") / 2**48
+
+
+def _hits(answer: Answer, payload: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    ids = answer.hits.ids[0]
+    hits = [
+        {"id": name, "score": float(score), "payload": {column: values[row] for column, values in payload.items()}}
+        for row, (name, score) in enumerate(zip(ids, answer.hits.scores[0], strict=False))
+    ]
+    return {"hits": hits, "served": answer.served, "version": answer.version}
