@@ -280,7 +280,6 @@ PUBLIC = {
     "embridge.rollout.shadow": "Shadow",
     "embridge.rollout.shadow_figures": "Latency ShadowFigures shadow_figures",
     "embridge.rollout.shadow_log": "SOURCES ShadowLog ShadowSample add_to_log compare_hits read_log write_log",
-    "embridge.rollout.shadow_log": "ShadowLog ShadowSample add_to_log compare_hits read_log write_log",
     "embridge.serve.app": "create_app",
     "embridge.serve.opened": "Opened open_served",
     "embridge.serve.server": "application run",
@@ -289,7 +288,6 @@ PUBLIC = {
     "embridge.settings.models": "ModelSettings OldModelSettings",
     "embridge.settings.reading": "Strict checked_settings read_settings require_files",
     "embridge.settings.rollout": "RolloutSettings ShadowSettings load_rollout_settings",
-    "embridge.settings.rollout": "RolloutSettings load_rollout_settings",
     "embridge.settings.serve": "LimitSettings ServeSettings is_loopback load_serve_settings",
     "embridge.settings.stored": "ItemsSettings SpaceName StoredVectors",
     "embridge.settings.training": (
