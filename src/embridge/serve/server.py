@@ -46,7 +46,15 @@ def run(opened: Opened) -> None:
 
 
 def application() -> Entrance:
-    """The application of a worker, by the settings that its parent has put into the environment."""
+    """The application of a worker, by the settings that its parent has put into the environment.
+
+    Returns:
+        The application.
+
+    Examples:
+        >>> application.__name__
+        'application'
+    """
     return create_app(open_served(ServeSettings.model_validate_json(os.environ[_SETTINGS_VARIABLE])))
 
 
