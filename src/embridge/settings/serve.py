@@ -138,7 +138,18 @@ def load_serve_settings(path: Path | str, **instead: Any) -> ServeSettings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server that listens there is reached from this machine alone."""
+    """Whether a server that listens there is reached from this machine alone.
+
+    Args:
+        host: A name or an address.
+
+    Returns:
+        Whether it is.
+
+    Examples:
+        >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+        (True, False)
+    """
     if host == "localhost":
         return True
     try:
