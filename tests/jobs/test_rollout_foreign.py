@@ -1,61 +1,46 @@
 """Applications that know nothing of a rollout change the rows of a table of PostgreSQL while it goes on."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
 import pytest
+from planted_model import PROVIDER, SPACES, PlantedModel
+from planted_rollout import save_upgrade
 
-from embridge.adapters import Linear
-from embridge.adapters.linear import Identity
-from embridge.adapters.upgrade import Upgrade
-from embridge.datasets import glyph_models
-from embridge.encoders import load
-from embridge.jobs.rollout import apply_plan, change_phase, drop_old_rows, open_rollout, plan_rollout
-from embridge.provenance import Provenance
+from embridge.encoders import PROVIDERS
+from embridge.errors import InvalidInput
+from embridge.jobs.rollout import apply_plan, change_phase, drop_old_rows, filling, open_rollout, plan_rollout
 from embridge.rollout.plan import read_plan, write_plan
-from embridge.space import Space
 from embridge.stores import Declaration, Place, open_store
 
 pytestmark = pytest.mark.slow
-OLD = Space("planted", "1", 4)
 ROWS = 48
 DRAW = np.random.default_rng(3)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return load(f"clip:{glyph_models.folder('new')}")
-
-
-@pytest.fixture(scope="module")
-def upgrade(model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("foreign") / "upgrade"
-    names = {"old": "planted", "new": f"clip:{glyph_models.folder('new')}"}
-    bridge = Linear(model.space, OLD, DRAW.normal(size=(model.space.dim, OLD.dim)).astype(np.float32))
-    Upgrade(Identity(model.space, model.space), bridge, Provenance("planted", encoders=names)).save(folder)
-    return folder
+MODEL = PlantedModel("new")
 
 
 class Shop:
     """A table of others, the rollout of it, and an application that writes to the table."""
 
-    def __init__(self, url, connection, folder, upgrade, model):
-        self.connection, self.model, self.plan = connection, model, folder / "plan.json"
+    def __init__(self, url, connection, folder):
+        self.connection, self.plan = connection, folder / "plan.json"
         self.settings = folder / "rollout.yaml"
+        save_upgrade(folder / "upgrade")
         connection.execute(
-            "CREATE TABLE items (sku int PRIMARY KEY, title text NOT NULL, embedding vector(4), price int)"
+            "CREATE TABLE items (sku int PRIMARY KEY, title text NOT NULL, embedding vector(2), price int)"
         )
         for number in range(ROWS):
             self.insert(number)
         with closing(open_store(url)) as store:
-            store.adopt(Declaration(OLD, Place("items", "embedding", "sku"), items={"text": "title"}))
-        self.settings.write_text(f"store: '{url}'\nupgrade: {upgrade}\nbatch_rows: 8\nsample: 2\n")
+            store.adopt(Declaration(SPACES["old"], Place("items", "embedding", "sku"), items={"text": "title"}))
+        self.settings.write_text(f"store: '{url}'\nupgrade: upgrade\nbatch_rows: 8\nsample: 2\n")
         self.planned = plan_rollout(self.settings)
         write_plan(self.planned, self.plan)
 
     def insert(self, number):
-        values = (number, f"letter {number % 26} of {number}", self.vector(), 1)
+        values = (number, f"{number} 1 2", self.vector(), 1)
         self.connection.execute("INSERT INTO items VALUES (%s, %s, %s, %s)", values)
 
     def change(self, number, text):
@@ -65,7 +50,7 @@ class Shop:
 
     def write(self, step):
         """One of what applications do."""
-        self.change(step % ROWS, f"digit {step} anew")
+        self.change(step % ROWS, f"{step} 5 5")
         self.insert(1_000 + step)
         self.connection.execute("UPDATE items SET title = title || ' s', price = 2 WHERE sku = %s", (7 * step % ROWS,))
         self.connection.execute("UPDATE items SET price = 3 WHERE sku = %s", (11 * step % ROWS,))
@@ -73,7 +58,7 @@ class Shop:
 
     @staticmethod
     def vector():
-        return str(DRAW.normal(size=4).round(3).tolist())
+        return str(DRAW.normal(size=2).round(3).tolist())
 
     def old_rows(self):
         return self.connection.execute("SELECT sku, title, embedding::text, price FROM items ORDER BY sku").fetchall()
@@ -84,7 +69,7 @@ class Shop:
         with closing(open_rollout(self.settings)) as opened:
             found = opened.store.fetch(opened.new, [str(row[0]) for row in rows])
             assert found.ids == tuple(str(row[0]) for row in rows)
-            expected = self.model.encode([row[1] for row in rows], modality="text")
+            expected = MODEL.encode([row[1] for row in rows], modality="text")
             np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
             assert opened.queue().read(limit=9) == []
 
@@ -94,10 +79,12 @@ class Shop:
 
 
 @pytest.fixture
-def shop(postgres_server, tmp_path, upgrade, model):
+def shop(postgres_server, tmp_path, monkeypatch):
+    monkeypatch.setitem(PROVIDERS, "planted", PROVIDER)
+    monkeypatch.setattr(filling, "_FOLLOWED_SECONDS", 0.0)
     database = postgres_server.database()
     with postgres_server.connect(database) as connection:
-        yield Shop(postgres_server.url(database, table="items"), connection, tmp_path, upgrade, model)
+        yield Shop(postgres_server.url(database, table="items"), connection, tmp_path)
 
 
 def test_what_others_write_during_a_backfill_ends_with_its_newest_content(shop):
@@ -143,7 +130,7 @@ def test_what_others_write_after_a_rollback_is_known_to_the_next_apply(shop):
     assert apply_plan(shop.plan, until="0.5").result.rows == ROWS // 2
     assert change_phase(shop.settings, "rollback").phase == "rolled back"
     shop.write(1)
-    shop.change(3, "space")
+    shop.change(3, "7 7 7")
     shop.connection.execute("UPDATE items SET embedding = NULL WHERE sku = 9")  # theirs to fill in later
     before = shop.old_rows()
     assert apply_plan(shop.plan).state.phase == "complete"
@@ -151,6 +138,34 @@ def test_what_others_write_after_a_rollback_is_known_to_the_next_apply(shop):
     shop.connection.execute("UPDATE items SET embedding = %s WHERE sku = 9", (shop.vector(),))
     assert apply_plan(shop.plan).result.rows == 1
     shop.expect_newest()
+
+
+def test_a_server_that_goes_away_during_a_backfill_is_waited_for(shop, postgres_server):
+    is_under_way, is_away = threading.Event(), threading.Event()
+
+    def progress(done, total, what):
+        if what.startswith("rows encoded"):
+            is_under_way.set()
+            assert is_away.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        applying = pool.submit(apply_plan, shop.plan, progress=progress)
+        assert is_under_way.wait(60)
+        postgres_server.stop()
+        is_away.set()
+        postgres_server.start()
+        applied = applying.result()
+    assert (applied.state.phase, applied.result.rows) == ("complete", ROWS)
+    shop.connection = postgres_server.connect(shop.connection.info.dbname)
+    shop.expect_newest()
+    shop.connection.close()
+
+
+def test_a_table_that_was_changed_since_the_plan_is_refused(shop):
+    shop.connection.execute("ALTER TABLE items RENAME COLUMN price TO cost")
+    with pytest.raises(InvalidInput, match="the table's columns changed since the plan was made"):
+        apply_plan(shop.plan)
+    assert shop.made() == 0
 
 
 def test_a_plan_lists_what_the_database_is_told_or_says_why_it_is_not(shop, postgres_server):

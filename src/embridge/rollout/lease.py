@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Any
 
-from embridge.errors import StoreError
+from embridge.errors import EmbridgeError, StoreError
 from embridge.stores.documents import Documents
 
 __all__ = ["Lease", "is_gone", "this_process"]
@@ -67,11 +67,12 @@ class Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go; what is another's by now is left alone."""
+        """Let go; what is another's by now is left alone, and what cannot be written ends by itself."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        self._write(self._written, "")
+        with suppress(EmbridgeError):
+            self._write(self._written, "")
 
     def renew(self) -> bool:
         """Hold it for longer, where a third of the time has passed; False where it is another's by now."""

@@ -20,7 +20,7 @@ __all__ = ["Sessions"]
 _T = TypeVar("_T")
 
 _CONNECT_SECONDS = 10
-_RESTART_SECONDS = 15.0  # how long a server that was there may be away
+_RESTART_SECONDS = 40.0  # how long a server that was there may be away
 _PAUSE_SECONDS = 0.1
 _LOCK_SECONDS = 5
 _IDLE = 4
