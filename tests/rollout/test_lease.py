@@ -145,7 +145,12 @@ def test_a_clock_that_is_ahead_takes_a_lease_and_the_other_controller_stops(docu
 
 def test_what_ended_a_rollout_is_told_even_if_the_lease_cannot_be_let_go():
     documents = Watched(0)
-    with pytest.raises(KeyError, match="what happened"), Lease(documents, "a", 60, Clock()):
-        documents.is_lost = True
-        raise KeyError("what happened")
+
+    def stopped():
+        with Lease(documents, "a", 60, Clock()):
+            documents.is_lost = True
+            raise KeyError("what happened")
+
+    with pytest.raises(KeyError, match="what happened"):
+        stopped()
     assert documents.read("lease")["holder"] == "a"
