@@ -12,12 +12,12 @@ from numbers_encoder import NumbersEncoder
 from embridge import Embeddings, Space, Upgrade
 from embridge.adapters import Identity, Prefix, Provenance
 from embridge.serve._batching import Batcher
-from embridge.serve._connections import GuardedProtocol
 from embridge.serve._galleries import Galleries
 from embridge.serve._keys import Keys
 from embridge.serve._models import served_models
 from embridge.serve.app import create_app
 from embridge.serve.opened import Opened
+from embridge.serve.server import _options
 from embridge.settings.serve import ServeSettings
 from embridge.stores import MemoryStore
 
@@ -76,8 +76,7 @@ def asking(*args, **options):
 @contextmanager
 def listening(app):
     """The application behind a real socket; yields its address."""
-    config = uvicorn.Config(app, port=0, http=GuardedProtocol, ws="none", log_level="warning", lifespan="on")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(app, **_options(ServeSettings(upgrade="upgrade", port=0))))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

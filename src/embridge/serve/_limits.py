@@ -34,10 +34,6 @@ _SECURITY = (
 )
 
 
-class _Over(Exception):
-    """The body is larger than it may be."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Entrance:
     """An ASGI application around another, that refuses what must not get in.
@@ -66,16 +62,15 @@ class Entrance:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        answer = _Answer(send)
+        body = _Body(receive, self.limits.body_bytes)
+        answer = _Answer(send, body)
         began = time.perf_counter()
         try:
             self._require_admission(scope)
             async with asyncio.timeout(self.limits.seconds):
-                await self.app(scope, _counted(receive, self.limits.body_bytes), answer.send)
-        except _Over:
-            await answer.refuse(
-                Refusal(413, f"the request is larger than {self.limits.body_bytes:,} bytes", code="too_large")
-            )
+                await self.app(scope, body.receive, answer.send)
+            if body.over:
+                await answer.refuse(self._too_large())
         except TimeoutError:
             await answer.refuse(
                 Refusal(503, f"the request took longer than {self.limits.seconds:g} s", code="timeout", Retry_After="1")
@@ -85,6 +80,9 @@ class Entrance:
         finally:
             self.metrics.count_request(_route(scope), scope["method"], answer.status, time.perf_counter() - began)
 
+    def _too_large(self) -> Refusal:
+        return Refusal(413, f"the request is larger than {self.limits.body_bytes:,} bytes", code="too_large")
+
     def _require_admission(self, scope: Scope) -> None:
         headers = dict(reversed(scope["headers"]))
         host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -92,7 +90,7 @@ class Entrance:
             raise Refusal(403, "this server answers requests to localhost alone", code="wrong_host")
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self.limits.body_bytes:
-            raise _Over
+            raise self._too_large()
         free = scope["path"] in _OPEN or (scope["path"] in _PAGES or scope["path"].startswith("/assets/"))
         authorization = headers.get(b"authorization")
         if not free and not self.keys.admit(None if authorization is None else authorization.decode("latin-1")):
@@ -105,13 +103,30 @@ class Entrance:
             )
 
 
-class _Answer:
-    """What goes out; knows whether an answer has begun."""
+class _Body:
+    """What comes in; knows whether it was more than it may be."""
 
-    def __init__(self, send: Send) -> None:
-        self._send, self.status, self._begun = send, 499, False
+    def __init__(self, receive: Receive, most_bytes: int) -> None:
+        self._receive, self._left, self.over = receive, most_bytes, False
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            self.over = True
+            raise ValueError("the body is too large")  # whoever reads it may answer as it likes: see `_Answer`
+        return message
+
+
+class _Answer:
+    """What goes out; knows whether an answer has begun. What is said of half a body is kept back."""
+
+    def __init__(self, send: Send, body: _Body) -> None:
+        self._send, self._body, self.status, self._begun = send, body, 499, False
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
+        if self._body.over and not self._begun:
+            return
         if message["type"] == "http.response.start":
             self._begun, self.status = True, message["status"]
             message["headers"] = [*message.get("headers", ()), *_SECURITY]
@@ -128,22 +143,9 @@ class _Answer:
         ]
         if refusal.status in (401, 403, 413):  # a body may still be on its way, and is not read
             headers.append((b"connection", b"close"))
-        await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        self._begun, self.status = True, refusal.status
+        await self._send({"type": "http.response.start", "status": refusal.status, "headers": [*headers, *_SECURITY]})
         await self._send({"type": "http.response.body", "body": body})
-
-
-def _counted(receive: Receive, most_bytes: int) -> Receive:
-    count = 0
-
-    async def counted() -> MutableMapping[str, Any]:
-        nonlocal count
-        message = await receive()
-        count += len(message.get("body", b""))
-        if count > most_bytes:
-            raise _Over
-        return message
-
-    return counted
 
 
 def _route(scope: Scope) -> str:
