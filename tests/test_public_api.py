@@ -313,6 +313,7 @@ PUBLIC = {
     "embridge.stores.postgres": "PostgresStore",
     "embridge.stores.qdrant": "QdrantStore",
     "embridge.stores.record": "StoreRecord",
+    "embridge.stores.statements": "SaysStatements",
     "embridge.stores.urls": "StoreUrl absolute_url parse_url without_passwords",
     "embridge.testing": (
         "ForeignTable ToyUpgrade check_adapter check_adopted_store check_encoder check_method check_objective check_store"

@@ -16,7 +16,7 @@ from embridge.rollout import moves
 from embridge.rollout.gallery import Gallery
 from embridge.rollout.journal import current_state, record_move
 from embridge.rollout.shadow import Shadow
-from embridge.rollout.shadow_log import ShadowLog, ShadowSample, compare_hits, read_log
+from embridge.rollout.shadow_log import ShadowLog, ShadowSample, add_to_log, compare_hits, read_log
 from embridge.rollout.state import RolloutState
 from embridge.space import Space
 from embridge.stores import Condition, MemoryStore
@@ -206,6 +206,8 @@ def test_a_damaged_log_is_an_error_that_says_so(change):
     documents.swap("shadow/sampled", None, whole | change)
     with pytest.raises(StoreError, match="the log of the shadow is damaged"):
         read_log(documents, "sampled", upgrade_id="a1")
+    add_to_log(documents, ShadowLog("a1", dropped=1))
+    assert read_log(documents, "sampled", upgrade_id="a1") == ShadowLog("a1", dropped=1)
 
 
 def test_a_log_of_another_upgrade_is_none():

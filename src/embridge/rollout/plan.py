@@ -42,7 +42,7 @@ class Plan:
         rows_per_second: That were encoded.
         price: Of an item.
         foreign_writes: How it is noticed what applications write that know nothing of this library, in words.
-        statements: What the database is told for that.
+        statements: What the database is told, where it takes statements: for room, for that, and at the very end.
         gates: How the gates of the settings fare now; `embridge apply` looks at them again.
         indexes: On the old vectors, in words; a backfill builds none.
         steps: What will be done, in the order of its doing, in words.

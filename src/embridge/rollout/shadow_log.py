@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field, fields, replace
 from math import isfinite
 from typing import Any, Literal
@@ -170,7 +171,9 @@ class ShadowLog:
             quality = tuple(map(Quality.from_dict, values["quality"]))
             return ShadowLog(**values | {"samples": tuple(ShadowSample(*row) for row in rows), "quality": quality})
         except (KeyError, TypeError, ValueError, AttributeError, InvalidInput) as error:
-            raise StoreError(f"the log of the shadow is damaged ({error}); embridge shadow writes another") from error
+            raise StoreError(
+                f"the log of the shadow is damaged ({error}); the next comparisons begin another"
+            ) from error
 
 
 def read_log(documents: Documents, source: Source, *, upgrade_id: str) -> ShadowLog | None:
@@ -198,7 +201,7 @@ def read_log(documents: Documents, source: Source, *, upgrade_id: str) -> Shadow
 
 
 def add_to_log(documents: Documents, batch: ShadowLog) -> None:
-    """Add comparisons of sampled queries to what others have found, or begin anew where that is of another upgrade.
+    """Add comparisons of sampled queries to what others have found; begin anew where that is of another upgrade, or damaged.
 
     Args:
         documents: Of the store.
@@ -220,7 +223,8 @@ def add_to_log(documents: Documents, batch: ShadowLog) -> None:
         present = documents.read(_name("sampled"))
         log = ShadowLog(batch.upgrade_id)
         if present is not None and present.get("upgrade_id") == batch.upgrade_id:
-            log = ShadowLog.from_dict(present)
+            with suppress(StoreError):
+                log = ShadowLog.from_dict(present)
         if documents.swap(_name("sampled"), present, log.merged(batch).to_dict()):
             return
     raise StoreError("others wrote the log of the shadow at every attempt")

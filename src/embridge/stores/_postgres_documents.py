@@ -29,6 +29,11 @@ class PostgresDocuments:
         self._sql = quoted(schema, TABLE)
         self._is_there = False
 
+    @property
+    def creation(self) -> str:
+        """The statement that makes the side table."""
+        return " ".join(_CREATE.format(table=self._sql).split())
+
     def read(self, name: str) -> dict[str, Any] | None:
         text = self._text(name)
         if text is None:

@@ -16,7 +16,9 @@ from embridge.stores._postgres_sessions import Sessions
 __all__ = [
     "add_payload",
     "add_vectors",
+    "adding",
     "drop_vectors",
+    "dropping",
     "make_table",
     "payload_columns",
     "payload_kinds",
@@ -69,14 +71,24 @@ def add_vectors(sessions: Sessions, engine: Engine, relation: Relation, space: S
     """A column for the vectors of a space, without values, if there is none; no row is rewritten."""
     if not relation.is_table:
         raise StoreError(f"{sessions.url} is a view; a space is added to the table that it shows")
-    column = f"{quoted(vector_name(space))} {engine.type('vector')}({space.dim})"
-    statement = f"ALTER TABLE {relation.sql} ADD COLUMN IF NOT EXISTS {column}"
+    statement = adding(engine, relation, space)
     sessions.alter(lambda connection: connection.execute(statement, ()), f"add a column for {space}")
+
+
+def adding(engine: Engine, relation: Relation, space: Space) -> str:
+    """The statement by which `add_vectors` adds a column."""
+    column = f"{quoted(vector_name(space))} {engine.type('vector')}({space.dim})"
+    return f"ALTER TABLE {relation.sql} ADD COLUMN IF NOT EXISTS {column}"
+
+
+def dropping(relation: Relation, column: str) -> str:
+    """The statement by which `drop_vectors` drops one."""
+    return f"ALTER TABLE {relation.sql} DROP COLUMN IF EXISTS {quoted(column)}"
 
 
 def drop_vectors(sessions: Sessions, relation: Relation, column: str) -> None:
     """A column of vectors goes, with its indexes and what notes its changes, if it is there."""
-    statement = f"ALTER TABLE {relation.sql} DROP COLUMN IF EXISTS {quoted(column)}"
+    statement = dropping(relation, column)
 
     def drop(connection: Any) -> None:
         if notes_changes_of(connection, relation, column):

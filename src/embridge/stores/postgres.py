@@ -22,6 +22,7 @@ from embridge.stores._postgres_filters import where
 from embridge.stores._postgres_ids import found_ids, id_array, id_type
 from embridge.stores._postgres_reading import by_id, column_by_id, every_row, page_of_ids, values_by_id
 from embridge.stores._postgres_search import Search, nearest, usable_index
+from embridge.stores._postgres_statements import statements_of
 from embridge.stores._postgres_tables import add_vectors, drop_vectors, make_table, payload_columns, vector_name
 from embridge.stores._postgres_upsert import fill_rows, write_rows
 from embridge.stores.base import SCAN_ROWS, Filter, Payload
@@ -175,6 +176,9 @@ class PostgresStore:
         held, declared = self._held(old, "changes", columns=columns), declarations(self.documents)
         name = declared[new].place.vector if new in declared else vector_name(new)
         return PostgresChanges(self._sessions, held, name, columns)
+
+    def statements(self, old: Space, new: Space) -> tuple[str, ...]:
+        return statements_of(self._engine, self._held(old, "statements"), new, self.documents)
 
     def delete(self, ids: Sequence[str]) -> None:
         relation = self._database.relation(self._name)

@@ -18,6 +18,7 @@ from embridge.rollout.foreign import foreign_writes
 from embridge.rollout.plan import Plan
 from embridge.stores import parse_url
 from embridge.stores.places import IndexState
+from embridge.stores.statements import SaysStatements
 
 __all__ = ["plan_rollout", "require_same_plan"]
 
@@ -88,7 +89,7 @@ def _planned(opened: OpenRollout, progress: Progress) -> Plan:
         rows_per_second=rate,
         price=opened.settings.price,
         foreign_writes=foreign_writes(opened.store, statements),
-        statements=statements,
+        statements=_statements(opened, statements),
         gates=checked_gates(opened),
         steps=steps_of(opened, missing),
         indexes=tuple(_index(one) for one in opened.store.indexes(opened.old)),
@@ -145,6 +146,14 @@ def _measured(opened: OpenRollout, rows: int, progress: Progress) -> tuple[int, 
     began = time.perf_counter()
     encoder.encode(list(items.values()), modality=modality)
     return len(items), dict(missing), len(items) / max(time.perf_counter() - began, 1e-9)
+
+
+def _statements(opened: OpenRollout, noting: tuple[str, ...]) -> tuple[str, ...]:
+    """What the database is told, in the order of its doing: for room, to note changes, and to drop the old vectors."""
+    if not isinstance(opened.store, SaysStatements):
+        return noting
+    *room, end = opened.store.statements(opened.old, opened.new)
+    return (*room, *noting, end)
 
 
 def _index(index: IndexState) -> str:
