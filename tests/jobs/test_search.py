@@ -17,7 +17,7 @@ from embridge.encoders import load
 from embridge.encoders._fingerprint import hash_of_weight_files
 from embridge.errors import SpaceMismatch
 from embridge.jobs.search import SearchOptions, search_queries, search_store
-from embridge.stores import open_store
+from embridge.stores import MemoryStore, open_store
 
 FOLDER = glyph_models.folder("old")
 NAMES = ["latin small letter a", "digit seven"]
@@ -162,3 +162,17 @@ def test_an_index_of_which_nobody_said_the_model_is_named(tmp_path):
     database.create_table("items", [{"id": "a", "vector": [1.0, 0.0]}])
     done = ended(f"lancedb:{tmp_path / 'shop'}", "a cat", "--encoder", f"clip:{FOLDER}")
     assert (done.exit_code, "items with vector (2 numbers). Say so with embridge adopt" in done.stderr) == (1, True)
+
+
+def test_hits_that_somebody_deletes_before_their_payload_is_read_are_left_out(tmp_path, monkeypatch):
+    class Deleting(MemoryStore):
+        def payload(self, space, ids):
+            self.delete(["b"])
+            return super().payload(space, ids)
+
+    rows = Embeddings.of(np.array([[1, 0], [1, 1], [0, 1]], np.float32), Space("toy", "1", 2), ["a", "b", "c"])
+    store = Deleting(rows.space)
+    store.upsert(rows, {"kind": ["shoe", "boot", "hat"]})
+    monkeypatch.setattr("embridge.jobs.search.open_index", lambda *_: store)
+    (found,) = search_queries("toys", write_vectors(rows.take([0]), tmp_path / "query.npy"), SearchOptions(k=3))
+    assert (found.ids, found.scores, found.payload) == (("a", "c"), (1.0, 0.0), {"kind": ["shoe", "hat"]})

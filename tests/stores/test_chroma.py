@@ -1,5 +1,6 @@
 import itertools
 import multiprocessing
+import signal
 import threading
 
 import chromadb
@@ -319,3 +320,16 @@ def test_pages_of_ids_come_from_one_reading_until_others_write(store, url, monke
     assert store.missing(new, COSINE, after=names[14], limit=9) == names[16:]
     assert store.missing(new, COSINE, after=names[-1], limit=9) == []
     assert store.missing(new, COSINE, limit=2) == ["item 000a", "item 000b"]
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(url, chroma_server, monkeypatch):
+    monkeypatch.setattr("embridge.stores._chroma_client._BUSY_SECONDS", 0.2)
+    foreign(url)
+    store = open_store(url)
+    chroma_server.process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreError, match=r"cannot be reached: timed out"):
+            store.tables()
+    finally:
+        chroma_server.process.send_signal(signal.SIGCONT)
+    assert store.tables()[0].rows == 20

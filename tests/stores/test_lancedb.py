@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import lancedb
 import numpy as np
@@ -265,3 +266,17 @@ def test_damaged_documents_are_named_in_one_line(tmp_path):
         file.write_bytes(b"no data")
     with pytest.raises(StoreError, match=r"shop cannot be read: .*; restore it from a copy if it is damaged"):
         store.documents.read("lease")
+
+
+def test_old_versions_of_documents_are_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr("embridge.stores._lance_documents._TIDIED_EVERY", 4)
+    monkeypatch.setattr("embridge.stores._lance_documents._KEPT", timedelta(milliseconds=1))
+    store, other = (LanceStore(tmp_path / "shop", create=True) for _ in range(2))
+    state = None
+    for step in range(18):
+        assert store.swap_state(state, {"step": step})
+        state = other.read_state()
+        assert state == {"step": step}
+    versions = lancedb.connect(tmp_path / "shop").open_table("embridge_documents").list_versions()
+    assert len(versions) < 9  # of 19
+    assert LanceStore(tmp_path / "shop", create=True).read_state() == {"step": 17}

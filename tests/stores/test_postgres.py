@@ -17,6 +17,8 @@ from embridge.embeddings import Embeddings, concatenate
 from embridge.errors import InvalidInput, SettingsError, StoreError
 from embridge.space import Space
 from embridge.stores import STORES, Declaration, Place, Store, open_store
+from embridge.stores._postgres_sessions import Sessions
+from embridge.stores.urls import parse_url
 from embridge.testing import ForeignTable, check_adopted_store, check_store
 
 SPACE = Space("toy", "1", 3)
@@ -355,3 +357,10 @@ def test_a_forked_process_uses_connections_of_its_own(make):
     store.upsert(rows(3))
     assert exit_code(lambda: store.upsert(rows(3, start=10))) == 0
     assert store.count(SPACE) == 6
+
+
+@pytest.mark.parametrize("secret", ["ab", "a(", "abcd"])
+def test_passwords_however_short_are_not_shown(secret):
+    sessions = Sessions(parse_url(f"postgresql://me:{quote(secret)}@127.0.0.1:9/shop?table=items"))
+    text = f"me:{secret}@db:9, me:{secret}@other: password '{secret}' is not that of table abc"
+    assert sessions._line(text) == "me:***@db:9, me:***@other: password '***' is not that of table abc"

@@ -12,12 +12,13 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.datasets.captions import read_all_captions
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder, LazyEncoder
-from embridge.errors import InvalidInput, SettingsError
+from embridge.errors import InvalidInput, SettingsError, StoreError
 from embridge.jobs._places import open_index
 from embridge.jobs._queries import holds_vectors
 from embridge.jobs._rollout_search import gallery_of, gallery_search
 from embridge.jobs.models import Models, with_lora
 from embridge.nearest import Hits
+from embridge.query.arrays import hits_of
 from embridge.settings import ModelSettings
 from embridge.space import Space
 from embridge.stores import Filter, Store
@@ -25,7 +26,7 @@ from embridge.vector_files import read_chunks
 
 __all__ = ["Found", "SearchOptions", "search_queries", "search_store"]
 
-_BATCH_ROWS = 256
+_BATCH_ROWS, _ATTEMPTS = 256, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +252,29 @@ def _as_named_before(model: str | ModelSettings, expected: Iterable[Space]) -> L
 
 
 def _found(store: Store, asked: Sequence[str], queries: Embeddings, options: SearchOptions) -> Iterator[Found]:
-    """The hits of some queries, whose payload is fetched once."""
+    """The hits of some queries, whose payload is fetched once; fewer where some are deleted meanwhile."""
     hits = store.search(queries, options.k, filter=options.filter)
-    ids = list(dict.fromkeys(name for found in hits.ids for name in found))
-    yield from _listed(asked, hits, store.payload(queries.space, ids) if ids else {}, None)
+    there, payload = _payload(store, queries.space, list(dict.fromkeys(name for found in hits.ids for name in found)))
+    yield from _listed(asked, _among(hits, set(there)), payload, None)
+
+
+def _payload(store: Store, space: Space, ids: list[str]) -> tuple[list[str], dict[str, list[Any]]]:
+    """The hits that nobody has deleted since they were found, and their columns."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return ids, store.payload(space, ids) if ids else {}
+        except InvalidInput:
+            held = set(store.fetch(space, ids).ids)
+            ids = [name for name in ids if name in held]
+    raise StoreError("hits are being deleted faster than their payload can be read; search when the store is quieter")
+
+
+def _among(hits: Hits, there: set[str]) -> Hits:
+    kept = [
+        [(name, score) for name, score in zip(names, scores, strict=False) if name in there]
+        for names, scores in zip(hits.ids, hits.scores.tolist(), strict=True)
+    ]
+    return hits_of([tuple(name for name, _ in one) for one in kept], [[score for _, score in one] for one in kept])
 
 
 def _listed(asked: Sequence[str], hits: Hits, payload: dict[str, list[Any]], served: str | None) -> Iterator[Found]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -15,7 +16,7 @@ __all__ = ["ChromaClient"]
 
 _T = TypeVar("_T")
 _TOKEN, _PORTS = "CHROMA_TOKEN", {"http": 8000, "https": 443}
-_PAGE, _PATIENCE_SECONDS = 500, 20
+_PAGE, _PATIENCE_SECONDS, _BUSY_SECONDS = 500, 20, 300  # to connect; to answer, which a large write may take
 _LONGEST = 400  # of a message
 
 
@@ -106,7 +107,14 @@ class ChromaClient:
         self._ask(lambda: self._require_server(f"{place.scheme}://{host}:{port}"))
         settings = self._chroma.config.Settings(anonymized_telemetry=False)
         make = self._chroma.HttpClient
-        return self._ask(lambda: make(host, port, place.scheme == "https", _headers(), settings, **self._database))
+        made = self._ask(lambda: make(host, port, place.scheme == "https", _headers(), settings, **self._database))
+        with suppress(
+            AttributeError
+        ):  # where a later release keeps its session elsewhere: it waits for ever, as it is made
+            made._server._session.timeout = require("httpx", extra="chroma").Timeout(
+                _BUSY_SECONDS, connect=_PATIENCE_SECONDS
+            )
+        return made
 
     def _folder(self, folder: Path, *, create: bool) -> Any:
         if not create and not (folder / "chroma.sqlite3").is_file():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +16,7 @@ __all__ = ["DOCUMENTS", "LanceDocuments", "made_once"]
 
 DOCUMENTS = "embridge_documents"
 _ATTEMPTS = 100
+_TIDIED_EVERY, _KEPT = 64, timedelta(minutes=10)  # every change leaves a version of the table, with three files
 
 
 @final
@@ -52,6 +54,8 @@ class LanceDocuments:
                 return False
             values = {"version": version + 1, "documents": json.dumps(documents | {name: dict(new)})}
             if table.update(where=f"version = {version}", values=values).rows_updated == 1:
+                if (version + 1) % _TIDIED_EVERY == 0:
+                    _tidy(table)
                 return True  # not one, where another document of the row was changed meanwhile, or this one
         raise StoreError(f"{DOCUMENTS}: documents were changed by others {_ATTEMPTS} times in a row; try again")
 
@@ -68,6 +72,12 @@ class LanceDocuments:
         pa = require("pyarrow", extra="lancedb")
         first = pa.table({"version": pa.array([0], pa.int64()), "documents": ["{}"]})
         return made_once(self._database, DOCUMENTS, first)
+
+
+def _tidy(table: Any) -> None:
+    """Delete the versions of the table that nobody can still be reading; one that fails is for the next to do."""
+    with suppress(ValueError, RuntimeError, OSError):
+        table.optimize(cleanup_older_than=_KEPT)
 
 
 def made_once(database: Any, name: str, rows: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -187,6 +188,10 @@ class Sessions:
         for secret in sorted({written, unquote(written), os.environ.get("PGPASSWORD", "")}, key=len, reverse=True):
             if len(secret) >= _LEAST_SECRET:
                 line = line.replace(secret, "***")
+            elif secret:  # anywhere else it may be a part of any word
+                line = re.sub(
+                    rf"(?<=:){re.escape(secret)}(?=@)|(?<=password ['\"]){re.escape(secret)}(?=['\"])", "***", line
+                )
         return line
 
 

@@ -123,7 +123,8 @@ class ChromaStore:
         self._undeclare(space)
 
     def add_space(self, space: Space) -> None:
-        if space in self._fresh():
+        declared = self._fresh().get(space)
+        if declared is not None and declared.adopted:
             return
         place = Place(f"{self.name}--embridge_{space.id}")
         self._client.make(place.table, space=_WORDS[space.metric], again=True)
@@ -131,10 +132,9 @@ class ChromaStore:
         self._declared = change_declarations(self.documents, lambda declared: {space: added} | declared)
 
     def drop_space(self, space: Space) -> None:
-        place = self._place(space, "drop_space")
-        self._undeclare(space)
-        self._client.drop(place.table)
+        self._client.drop(self._place(space, "drop_space").table)
         self._remember(space, None)
+        self._undeclare(space)  # last, so that what was interrupted can be done again
 
     def count(self, space: Space) -> int:
         return int(self._client.on(self._name(space, "count"), lambda one: one.count()))

@@ -149,8 +149,8 @@ class FaissStore:
     def drop_space(self, space: Space) -> None:
         declared = self.declaration(space)
         files = self._files_of(declared.place.table)
-        change_declarations(self.documents, lambda present: _without(present, space))
         self._cache.remove(files, ids=not declared.adopted)
+        change_declarations(self.documents, lambda present: _without(present, space))  # last: a kill leaves what to do
 
     def count(self, space: Space) -> int:
         return len(self._held(space, "count"))

@@ -50,7 +50,7 @@ from embridge.stores.checks import (
     require_payload,
     require_present,
 )
-from embridge.stores.documents import STATE, Documents, change_declarations
+from embridge.stores.documents import STATE, Documents, change_declarations, declarations
 from embridge.stores.places import Declaration, IndexState, Place, RawRows, Table, checked_parts, checked_records
 from embridge.stores.urls import StoreUrl
 
@@ -134,7 +134,8 @@ class LanceStore:
         self._declare(lambda held: with_declaration(held, declaration))
 
     def forget(self, space: Space) -> None:
-        if not self._source(space, "forget").declaration.adopted:
+        if space not in self._asked(lambda: declarations(self.documents)):
+            self._source(space, "forget")
             raise StoreError(f"{space} was not adopted; drop_space deletes its vectors")
         self._declare(lambda held: {one: held[one] for one in held if one != space})
 
@@ -144,11 +145,13 @@ class LanceStore:
             self._asked(self._refresh)
 
     def drop_space(self, space: Space) -> None:
-        source = self._source(space, "drop_space")
-        if source.declaration.adopted:
-            self._declare(lambda held: {one: held[one] for one in held if one != space})
-            self._asked(lambda: ended(lambda: source.table.drop_columns([source.place.vector])))
+        if space in self._asked(lambda: declarations(self.documents)):
+            if space in self.spaces():  # the vectors stand, and are not what an interrupted call left of them
+                adopted = self._sources[space]
+                self._asked(lambda: ended(lambda: adopted.table.drop_columns([adopted.place.vector])))
+            self.forget(space)
             return
+        source = self._source(space, "drop_space")
         self._asked(lambda: ended(lambda: self._database.connection.drop_table(source.place.table)))
         del self._sources[space]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from embridge.embeddings import Embeddings
 from embridge.errors import SpaceMismatch, StoreError
 from embridge.space import Metric, Space
 from embridge.stores.base import Condition, Store
-from embridge.stores.documents import Documents, FileDocuments
+from embridge.stores.documents import Documents, FileDocuments, declarations
 from embridge.stores.memory import MemoryStore
 from embridge.stores.places import Declaration, Place
 from embridge.testing._expect import expect, expect_close, expect_equal, expect_refusal
@@ -75,6 +76,7 @@ def check_adopted_store(make_foreign: MakeForeign) -> list[str]:
     - count, ids, scan, fetch, payload, search and filters say what `MemoryStore` says of the same rows, for ids of text, whole
       numbers and UUIDs, and for all metrics;
     - a new space stands beside the adopted one, is filled row by row, and leaves the user's rows as they were;
+    - dropping the vectors, interrupted before or after the declaration changes, is done by doing it again;
     - rows that are written and deleted through the store are so for everyone;
     - a declaration may stand in a file of one's own instead of the database.
 
@@ -106,6 +108,8 @@ def check_adopted_store(make_foreign: MakeForeign) -> list[str]:
             _check_adopting(table, next(locations).with_suffix(".json"))
             _check_reading(table, ids, "cosine")
             _check_writing(table, ids)
+            if len(made) == 1:
+                _check_interrupted_dropping(make_foreign, ids, locations)
         for metric in ("dot", "l2") if made else ():
             ids = _IDS[made[0]]
             table = _made(make_foreign, ids, metric, next(locations))
@@ -253,3 +257,41 @@ def _check_writing(table: ForeignTable, ids: Sequence[Any]) -> None:
     expect_equal([new], alone.spaces(), "spaces after the adopted vectors were dropped")
     expect_equal((names[5],), alone.search(rows.take([5]), 1).ids[0], "search after the adopted vectors were dropped")
     expect_equal(2, alone.count(new), "count of the new space after the adopted vectors were dropped")
+
+
+class _Interrupted(Documents):
+    """Documents whose writer is stopped, just before or just after a change."""
+
+    def __init__(self, documents: Documents, *, late: bool) -> None:
+        self._documents, self._late = documents, late
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        return self._documents.read(name)
+
+    def swap(self, name: str, expected: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        if self._late:
+            self._documents.swap(name, expected, new)
+        raise KeyboardInterrupt
+
+
+def _check_interrupted_dropping(make: MakeForeign, ids: Sequence[Any], locations: Iterator[Path]) -> None:
+    space = _space()
+    for late in (False, True):
+        table = _made(make, ids, "cosine", next(locations))
+        documents = FileDocuments(next(locations).with_suffix(".json"))
+        if table is None:
+            return
+        table.open(documents).adopt(Declaration(space, table.place))
+        try:
+            table.open(_Interrupted(documents, late=late)).drop_space(space)
+        except StoreError:  # not every database can take vectors out of a table
+            return
+        except KeyboardInterrupt:
+            pass
+        if declarations(documents):
+            table.open(documents).drop_space(space)
+        expect_equal({}, declarations(documents), "declarations after a drop that was interrupted and done again")
+        with suppress(StoreError):  # the table may have gone with its vectors
+            left = [each for each in table.open(documents).tables() if each.name == table.place.table]
+            held = [name for each in left for name in each.vectors]
+            expect(table.place.vector not in held, f"vectors after an interrupted drop: expected none, came {held}")
