@@ -3,6 +3,7 @@
 from benchmarks.record import FOLDER
 from benchmarks.rendering.markdown import Row, result, table
 
+_SCANNED = 1_000_000
 _HEAD = ["database", "insert", "scan", "fetch", "search, ms", "the client's", "scan's memory, MB more"]
 
 
@@ -16,8 +17,10 @@ def _line(name: str, rows: list[Row]) -> list[str]:
     by = {(row["setting"]["task"], row["method"], row["metric"]): row for row in rows}
     ratios = [by[task, "embridge", "speed_over_client"] for task in ("insert", "scan", "fetch")]
     searches = [by["search", method, "p50_seconds"]["value"] * 1e3 for method in ("embridge", "client")]
-    peaks = [by[key]["value"] for key in (("memory", one, "peak_bytes") for one in ("embridge", "client")) if key in by]
-    memory = f"{(peaks[0] - peaks[1]) / 1e6:.0f}" if peaks else "not measured"
+    peaks = [by[key] for key in (("memory", one, "peak_bytes") for one in ("embridge", "client")) if key in by]
+    memory = f"{(peaks[0]['value'] - peaks[1]['value']) / 1e6:.0f}" if peaks else "not measured"
+    if peaks and (rows_scanned := peaks[0]["setting"]["rows"]) != _SCANNED:
+        memory += f" (of {rows_scanned:,} rows)"
     return [
         name,
         *(f"{row['value']:.2f} ({row['low']:.2f} … {row['high']:.2f})" for row in ratios),
