@@ -107,6 +107,7 @@ def test_new_rows_are_noted_and_deleted_ones_take_everything_along(store, connec
 def test_a_generated_column_changes_with_those_that_it_is_made_of(store, connection):
     queue = begun(store, "words")
     connection.execute(f'UPDATE {NAME} SET "a title" = \'one\' WHERE "the id" = 1')
+    connection.execute(f'UPDATE {NAME} SET "a title" = \'two\' WHERE "the id" = 1')  # which is noted once
     connection.execute(f'UPDATE {NAME} SET price = 9 WHERE "the id" = 2')  # who knows what it is made of
     assert noted(queue) == ["1", "2"]
     assert store.missing(NEW, OLD, limit=9) == ["1", "2"]

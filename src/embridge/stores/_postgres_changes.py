@@ -95,6 +95,7 @@ class PostgresChanges:
         lacks = f"NEW.{quoted(self._old)} IS NOT NULL AND NEW.{new} IS NULL"
         insert, update = _TRIGGERS
         changed = f"{_row('OLD', self._columns)} OPERATOR(pg_catalog.*<>) {_row('NEW', self._columns)}"
+        known = f"(OLD.{new} IS NOT NULL OR OLD.{quoted(self._old)} IS NULL)"  # others are in the queue, or come in their turn
         kept = f"{_row('OLD', [self._new])} OPERATOR(pg_catalog.*=) {_row('NEW', [self._new])}"
         note = f"INSERT INTO {self._queue} (id) VALUES (NEW.{id}::pg_catalog.text);"
         body = f"BEGIN IF TG_OP = 'UPDATE' THEN NEW.{new} := NULL; END IF; {note} RETURN NEW; END"
@@ -107,7 +108,7 @@ class PostgresChanges:
             f"CREATE TRIGGER {insert} AFTER INSERT ON {table} FOR EACH ROW WHEN ({lacks}) "
             f"EXECUTE FUNCTION {self._function}()",
             f"DROP TRIGGER IF EXISTS {update} ON {table}",
-            f"CREATE TRIGGER {update} BEFORE UPDATE ON {table} FOR EACH ROW WHEN ({kept} AND {changed}) "
+            f"CREATE TRIGGER {update} BEFORE UPDATE ON {table} FOR EACH ROW WHEN ({known} AND {kept} AND {changed}) "
             f"EXECUTE FUNCTION {self._function}()",
         )
 
