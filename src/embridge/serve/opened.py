@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,11 +62,12 @@ class Opened:
             self.galleries.close()
 
 
-def open_served(settings: ServeSettings) -> Opened:
+def open_served(settings: ServeSettings, encoders: Mapping[str, Encoder] | None = None) -> Opened:
     """Open what is to be served; models are loaded, so that the first request finds them.
 
     Args:
         settings: The settings.
+        encoders: The models, ``new`` and perhaps ``old``, where they are at hand; else those that the settings name.
 
     Returns:
         All of it.
@@ -85,7 +87,7 @@ def open_served(settings: ServeSettings) -> Opened:
     upgrade = Upgrade.load(settings.upgrade)
     if upgrade.direction != "backward":
         raise WrongDirection(f"{settings.upgrade}: old rows are served as they are, which needs a backward upgrade")
-    encoders = _encoders(settings, upgrade, Models())
+    encoders = _of_the_upgrade(upgrade, _named_encoders(settings, upgrade) if encoders is None else dict(encoders))
     batchers = {
         side: Batcher(
             encoder.encode, settings.batch_items, settings.limits.waiting, refuse_long=settings.too_long == "refuse"
@@ -101,20 +103,23 @@ def open_served(settings: ServeSettings) -> Opened:
     return Opened(settings, upgrade, models, batchers, galleries, keys, operator_keys)
 
 
-def _encoders(settings: ServeSettings, upgrade: Upgrade, models: Models) -> dict[str, Encoder]:
+def _named_encoders(settings: ServeSettings, upgrade: Upgrade) -> dict[str, Encoder]:
     """The new model, and the old one where it is at hand, with their weights in memory."""
+    models = Models()
     new = _encoder(settings.new, upgrade.provenance.encoders.get("new"), models)
     if new is None:
         raise SettingsError("the upgrade does not say which model is the new one; name it in new")
-    found: dict[str, Encoder] = {"new": with_lora(new, upgrade.lora)}
     old = _old_encoder(settings, upgrade, models)
-    if old is not None:
-        found["old"] = old
-    for side, encoder in found.items():
+    return {"new": with_lora(new, upgrade.lora)} | ({} if old is None else {"old": old})
+
+
+def _of_the_upgrade(upgrade: Upgrade, encoders: dict[str, Encoder]) -> dict[str, Encoder]:
+    """The same, of the upgrade's spaces."""
+    for side, encoder in encoders.items():
         space = upgrade.new_space if side == "new" else upgrade.old_space
         if encoder.space != space:
             raise SpaceMismatch(f"the upgrade is of {space}, and the {side} model gives {encoder.space}")
-    return found
+    return encoders
 
 
 def _old_encoder(settings: ServeSettings, upgrade: Upgrade, models: Models) -> Encoder | None:
