@@ -90,4 +90,6 @@ def test_alerts_go_by_metrics_that_there_are():
     for rule in rules:
         assert set(re.findall(r"\b(?:embridge|gen_ai)_\w+", rule["expr"])) <= names
         assert f"`{rule['alert']}`" in page
-    assert {name for name, _ in kinds if not name.endswith("_created")} == set(re.findall(r"`((?:embridge|gen_ai)_\w+)`", page))
+    assert {name for name, _ in kinds if not name.endswith("_created")} == set(
+        re.findall(r"`((?:embridge|gen_ai)_\w+)`", page)
+    )
