@@ -19,6 +19,7 @@ from embridge.rollout.gallery import Answer, Gallery
 from embridge.rollout.journal import current_state
 from embridge.rollout.state import RolloutState, Serving, serving
 from embridge.settings.serve import ServeSettings
+from embridge.space import Space
 from embridge.stores import Filter, Store, open_store
 
 __all__ = ["Galleries", "Question", "Side"]
@@ -99,7 +100,10 @@ class Galleries:
     def close(self) -> None:
         """Close all connections, each when it comes back."""
         for _ in self._stores:
-            self._free.get().close()
+            store = self._free.get()
+            if id(store) in self._galleries:
+                self._galleries.pop(id(store)).close()
+            store.close()
 
     def state(self) -> RolloutState | None:
         """Where the rollout stands, a moment old at most; None before it begins."""
@@ -125,14 +129,14 @@ class Galleries:
                 answer = gallery.search(
                     vectors, question.k, filter=question.filter, client=question.client, draw=question.draw
                 )
-            return answer, _payload(store, self.upgrade, answer.hits)
+            return answer, _payload(store, self.upgrade.old_space, gallery, answer.hits)
 
     def by_item(self, name: str, question: Question) -> tuple[Answer, dict[str, list[Any]]]:
         """The items most like one that is there, itself left out.
 
         Its old row asks old rows, which are complete as long as there are any; its new row the others.
         """
-        with self._borrowed() as (store, _):
+        with self._borrowed() as (store, gallery):
             held = store.spaces()
             space = self.upgrade.old_space if self.upgrade.old_space in held else self.upgrade.head.target
             row = store.fetch(space, [name])
@@ -143,7 +147,7 @@ class Galleries:
             state = current_state(store.documents)
             served: Serving = "old" if space == self.upgrade.old_space else "new"
             answer = Answer(hits, served, 0 if state is None else state.version)
-            return answer, _payload(store, self.upgrade, hits)
+            return answer, _payload(store, space, gallery, hits)
 
     def write(
         self, ids: Sequence[str], items: Sequence[Any], payload: dict[str, list[Any]], modality: Modality
@@ -197,13 +201,19 @@ def new_draw() -> float:
     return random.random()  # noqa: S311
 
 
-def _payload(store: Store, upgrade: Upgrade, hits: Hits) -> dict[str, list[Any]]:
+def _payload(store: Store, space: Space, gallery: Gallery | None, hits: Hits) -> dict[str, list[Any]]:
+    """The payload of all hits; an item that was deleted since has None everywhere."""
     ids = list(dict.fromkeys(name for found in hits.ids for name in found))
     if not ids or not store.capabilities.payload:
         return {}
-    held = store.spaces()
-    space = upgrade.old_space if upgrade.old_space in held else upgrade.head.target
-    return {column: list(values) for column, values in store.payload(space, ids).items()}
+    if gallery is not None:
+        return gallery.payload(ids)
+    there = store.fetch(space, ids).ids
+    columns = store.payload(space, there) if there else {}
+    row_of = {name: row for row, name in enumerate(there)}
+    return {
+        column: [values[row_of[name]] if name in row_of else None for name in ids] for column, values in columns.items()
+    }
 
 
 def _without(hits: Hits, name: str, k: int) -> Hits:
