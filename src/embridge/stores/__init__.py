@@ -42,7 +42,7 @@ STORES: dict[str, StoreRecord] = {
         "embridge.stores.lancedb",
         "LanceStore",
         "open_lance",
-        Capabilities(exact=True, filter=True, persistent=True, adopt=True),
+        Capabilities(exact=True, filter=True, persistent=True, adopt=True, foreign_writes="scan"),
         extra="lancedb",
     ),
     "postgresql": StoreRecord(
@@ -81,14 +81,14 @@ STORES: dict[str, StoreRecord] = {
         "embridge.stores.chroma",
         "ChromaStore",
         "open_chroma",
-        Capabilities(exact=False, filter=True, persistent=True, adopt=True, keeps_lengths=False),
+        Capabilities(exact=False, filter=True, persistent=True, adopt=True, keeps_lengths=False, foreign_writes="scan"),
         extra="chroma",
     ),
     "faiss": StoreRecord(
         "embridge.stores.faiss",
         "FaissStore",
         "open_faiss",
-        Capabilities(exact=True, filter=False, persistent=True, payload=False, adopt=True),
+        Capabilities(exact=True, filter=False, persistent=True, payload=False, adopt=True, foreign_writes="scan"),
         extra="faiss",
     ),
 }

@@ -77,7 +77,7 @@ class ChromaStore:
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        exact=False, filter=True, persistent=True, adopt=True, keeps_lengths=False
+        exact=False, filter=True, persistent=True, adopt=True, keeps_lengths=False, foreign_writes="scan"
     )
 
     def __init__(self, url: StoreUrl, *, create: bool = False, documents: Documents | None = None) -> None:

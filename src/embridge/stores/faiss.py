@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -48,6 +49,8 @@ from embridge.stores.urls import StoreUrl
 __all__ = ["FaissStore", "open_faiss"]
 
 _Declared = dict[Space, Declaration]
+
+_ABLE = Capabilities(exact=True, filter=False, persistent=True, payload=False, adopt=True, foreign_writes="scan")
 
 
 @final
@@ -95,9 +98,7 @@ class FaissStore:
     def capabilities(self) -> Capabilities:
         held = [self._held(space) for space in self.spaces()]
         exact, exact_scores = all(one.exact for one in held), all(one.exact_scores for one in held)
-        return Capabilities(
-            exact=exact, filter=False, persistent=True, exact_scores=exact_scores, payload=False, adopt=True
-        )
+        return replace(_ABLE, exact=exact, exact_scores=exact_scores)
 
     def tables(self) -> list[Table]:
         tables = []

@@ -112,7 +112,7 @@ class LanceStore:
     def capabilities(self) -> Capabilities:
         sources = list(self._sources.items())
         exact = self._asked(lambda: not any(is_approximate(source, space.metric) for space, source in sources))
-        return Capabilities(exact=exact, filter=True, persistent=True, adopt=True)
+        return Capabilities(exact=exact, filter=True, persistent=True, adopt=True, foreign_writes="scan")
 
     def tables(self) -> list[Table]:
         return self._asked(self._database.tables)
