@@ -97,8 +97,7 @@ class FaissStore:
     @property
     def capabilities(self) -> Capabilities:
         held = [self._held(space) for space in self.spaces()]
-        exact, exact_scores = all(one.exact for one in held), all(one.exact_scores for one in held)
-        return replace(_ABLE, exact=exact, exact_scores=exact_scores)
+        return replace(_ABLE, exact=all(one.exact for one in held), exact_scores=all(one.exact_scores for one in held))
 
     def tables(self) -> list[Table]:
         tables = []
