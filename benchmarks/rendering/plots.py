@@ -10,6 +10,7 @@ from html import escape
 from math import log10
 from statistics import mean
 
+from benchmarks.backfill_on_read.reading import at, curve
 from benchmarks.rendering.markdown import result
 from benchmarks.rendering.summary_page import GAINS, figures, gap_closed
 
@@ -156,6 +157,35 @@ def _scatter(points: Sequence[tuple[float, float, str]], label: str, top: float)
     return parts
 
 
+def backfill() -> str:
+    """Quality over that of the full backfill, by the share encoded, for three orders."""
+    left, right, top, high, height = 44, 336, 88, 190, 322
+    parts = [
+        _text(14, 22, "What people look for first", size=14, weight=600),
+        _text(14, 40, "Recall@10 over a full backfill's, by the share encoded (Flickr8k)", size=11),
+    ]
+    drawn = [(NEW, "opened most"), (BRIDGE, "as opened"), (PROCRUSTES, "as found"), (OLD, "random")]
+    parts += _key(drawn, 14, 62)
+
+    def point(share: float, quality: float) -> str:
+        return f"{left + share * (right - left):.1f} {top + high * (1 - (quality - 0.2) / 0.9):.1f}"
+
+    for tick in (0.2, 0.4, 0.6, 0.8, 1.0):
+        y = float(point(0, tick).split()[1])
+        parts.append(f'<path d="M{left} {y:g}H{right}" stroke="{FAINT}"/>')
+        parts.append(_text(left - 6, y + 4, f"{tick * 100:.0f} %", size=11, anchor="end"))
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        x = left + tick * (right - left)
+        parts.append(_text(x, top + high + 16, f"{tick * 100:.0f} %", size=11, anchor="middle"))
+    for (colour, _), order in zip(drawn, ("popularity", "opened", "found", "random"), strict=True):
+        values = curve(order)
+        shares = sorted({share for _, share in values})
+        path = "L".join(point(share, at(values, share)) for share in shares)
+        parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
+    parts.append(_text(180, height - 10, "encoded by the new model", size=11, anchor="middle"))
+    return _svg(height, "What people look for first", parts)
+
+
 def _key(entries: Sequence[tuple[str, str]], x: float, y: float) -> list[str]:
     parts = []
     for colour, label in entries:
@@ -184,4 +214,9 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> str:
     return "\n".join([head, *body, "</svg>", ""])
 
 
-PLOTS: dict[str, Callable[[], str]] = {"gain.svg": gain, "captions.svg": captions, "agreement.svg": agreement}
+PLOTS: dict[str, Callable[[], str]] = {
+    "gain.svg": gain,
+    "captions.svg": captions,
+    "agreement.svg": agreement,
+    "backfill.svg": backfill,
+}

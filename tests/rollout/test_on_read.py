@@ -84,6 +84,16 @@ def test_a_query_has_the_best_items_of_the_bridge_encoded_and_keeps_their_vector
     assert Backfill(store, OLD, NEW, source(store), encode).run().rows == 8
 
 
+def test_an_item_that_somebody_opens_is_encoded_at_once(store):
+    gallery = opened(store)
+    gallery.opened(["item 07"])
+    assert store.count(NEW) == 0
+    backfilling(store)
+    gallery.opened(["item 07", "nobody", "item 07"])
+    assert store.fetch(NEW, ["item 07"]).vectors.tolist() == [[5, 0, 7]]
+    assert (store.count(NEW), gallery.new.texts) == (1, ["5 0 7"])
+
+
 def test_only_a_backfill_that_runs_encodes_on_read(store):
     gallery = opened(store)
     go(store, lambda state: on_read(state, 4))

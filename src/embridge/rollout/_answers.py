@@ -14,10 +14,11 @@ from embridge.nearest import Hits
 from embridge.query.arrays import Search, hits_of
 from embridge.query.merging import Merge, comparable
 from embridge.query.mixed import MixedSearch
+from embridge.rollout.state import RolloutState, Serving
 
 __all__ = ["Answering"]
 
-_DEPTH = 20  # times k
+Encode = Callable[[list[str]], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,18 @@ class Answering:
     merge: Merge
     renewed: Callable[[Sequence[str]], Embeddings]
     depths: deque[int] = field(default_factory=deque)
+
+    def hits(self, served: Serving, state: RolloutState, asked: Embeddings, k: int, encode: Encode) -> Hits:
+        """What is served in a state; ``encode`` gives rows a new vector."""
+        if served == "old":
+            return self.search(asked, k)
+        if served == "bridge":
+            return self.bridged(asked, k)
+        if served == "new":
+            return self.new(asked, k)
+        if served == "cascade":
+            return self.cascade(asked, k, state.on_read, encode)
+        return self.remainder(asked, k) if state.phase == "complete" else self.mixed(asked, k)
 
     def bridged(self, asked: Embeddings, k: int) -> Hits:
         """Old rows, through the bridge."""
@@ -64,7 +77,7 @@ class Answering:
         old = self.bridged(asked, k)
         return self._with(self._lacking(old), old, asked, k)
 
-    def cascade(self, asked: Embeddings, k: int, items: int, encode: Callable[[list[str]], None]) -> Hits:
+    def cascade(self, asked: Embeddings, k: int, items: int, encode: Encode) -> Hits:
         """The bridge's best items, of which those without a new row get one first; then new rows, and what is left of these."""
         candidates = self.bridged(asked, max(k, items))
         if lacking := self._lacking(candidates):

@@ -116,6 +116,10 @@ class AsyncGallery:
         """Delete items, with all their rows; see `Gallery.delete`."""
         await self._called(partial(self.gallery.delete, ids))
 
+    async def opened(self, ids: Sequence[str]) -> None:
+        """Say which items somebody opened; see `Gallery.opened`."""
+        await self._called(partial(self.gallery.opened, ids))
+
     async def payload(self, ids: Sequence[str]) -> dict[str, list[Any]]:
         """The payload of some items; see `Gallery.payload`."""
         return await self._called(partial(self.gallery.payload, ids))

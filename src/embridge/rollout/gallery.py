@@ -60,8 +60,7 @@ class Answer:
 class Gallery:
     """A store on its way from one model to another, for applications that stay open all the while.
 
-    It reads the rollout's state and follows it: every call goes by a state that is at most ``follow_seconds`` old. Many
-    threads may use it at once.
+    Every call goes by a state that is at most ``follow_seconds`` old. Many threads may use it at once.
 
     Attributes:
         store: The store. Its state says where the rollout stands; see `embridge.rollout.state`.
@@ -228,8 +227,6 @@ class Gallery:
     ) -> None:
         """Write items, new ones and changed ones, with the rows that the state asks for.
 
-        An item gets its old vector from the old model where that is at hand, and by the bridge otherwise.
-
         Args:
             ids: Of the items.
             items: Texts or images, or their vectors of the new model, or of the old one in states in which it alone writes.
@@ -242,9 +239,7 @@ class Gallery:
         """
         write = partial(self._writing.write, ids=tuple(ids), items=items, payload=payload, modality=modality)
         asked = self._by_state(write)
-        if (
-            writes(self.state(fresh=True)).new and not asked.new
-        ):  # the rollout moved meanwhile; its backfill may be past these
+        if writes(self.state(fresh=True)).new and not asked.new:  # it moved, and its backfill may be past these
             self._by_state(write)
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -254,6 +249,16 @@ class Gallery:
             ids: Of the items; those that are not there change nothing.
         """
         self.store.delete(ids)
+
+    def opened(self, ids: Sequence[str]) -> None:
+        """Say which items somebody opened: while queries encode what they find, these are encoded at once too.
+
+        Args:
+            ids: Of the items; those that have a new vector, or are not there, change nothing.
+        """
+        view = self._following.view()
+        if self._served(view, serving(view.state, client="new", draw=0.0)) == "cascade":
+            self._on_read.encode(view.sides, view.state, list(dict.fromkeys(ids)))
 
     def payload(self, ids: Sequence[str]) -> dict[str, list[Any]]:
         """The payload of some items, such as hits, in that order; an item that was deleted since has None everywhere.
@@ -285,16 +290,7 @@ class Gallery:
         return "mixed" if served == "cascade" and not able else served
 
     def _hits(self, view: View, served: Serving, asked: Embeddings, k: int, filter: Filter) -> Hits:
-        search = partial(self.store.search, filter=filter)
-        if served == "old":
-            return search(asked, k)
-        state, sides = view.state, view.sides
-        renewed = partial(self.store.fetch, state.new)
-        answering = Answering(search, sides.upgrade, self.merge, renewed, deque() if filter else self._depths)
-        if served == "bridge":
-            return answering.bridged(asked, k)
-        if served == "new":
-            return answering.new(asked, k)
-        if served == "cascade":
-            return answering.cascade(asked, k, state.on_read, partial(self._on_read.encode, sides, state))
-        return answering.remainder(asked, k) if state.phase == "complete" else answering.mixed(asked, k)
+        state, sides, depths = view.state, view.sides, deque() if filter else self._depths
+        search, renewed = partial(self.store.search, filter=filter), partial(self.store.fetch, state.new)
+        answering = Answering(search, sides.upgrade, self.merge, renewed, depths)
+        return answering.hits(served, state, asked, k, partial(self._on_read.encode, sides, state))
