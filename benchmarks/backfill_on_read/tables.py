@@ -1,6 +1,6 @@
 """When a backfill is as good as its end, by the order in which items are encoded again."""
 
-from benchmarks.backfill_on_read.reading import ORDERS, at, curve, reached
+from benchmarks.rendering.backfill import ORDERS, at, curve, reached
 from benchmarks.rendering.markdown import result, summary, table
 
 

@@ -10,7 +10,7 @@ from html import escape
 from math import log10
 from statistics import mean
 
-from benchmarks.backfill_on_read.reading import at, curve
+from benchmarks.rendering.backfill import at, curve
 from benchmarks.rendering.markdown import result
 from benchmarks.rendering.summary_page import GAINS, figures, gap_closed
 
