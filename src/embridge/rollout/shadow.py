@@ -130,9 +130,13 @@ class Shadow:
                 if (call := self._calls.get_nowait()) is not None:
                     self._count(call.upgrade_id, dropped=len(call.queries))
                 self._calls.task_done()
-        if self._thread is not None:
-            self._calls.put_nowait(None)
-            self._thread.join(_LAST_SECONDS)
+        with self._lock:
+            thread, self._thread = self._thread, None
+        atexit.unregister(self.close)
+        if thread is not None:
+            with suppress(Full):  # others ask on, whose queries it has to take
+                self._calls.put_nowait(None)
+                thread.join(_LAST_SECONDS)
 
     def _start(self) -> None:
         with self._lock:
