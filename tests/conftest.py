@@ -19,12 +19,12 @@ if (
 import pytest
 import shape_checker
 from hypothesis import settings
-from jaxtyping import config, install_import_hook
+from jaxtyping import config
 
 gc.disable()  # until all is imported, below
 sys.dont_write_bytecode = False  # or each of many processes compiles the library again
 
-install_import_hook(shape_checker.modules_with_shapes(), "shape_checker.check")
+shape_checker.check_calls()
 
 pytest_plugins = ["run_summary", "demo_run", "warm_commands", "postgres_server", "chroma_server"]
 

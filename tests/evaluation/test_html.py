@@ -586,26 +586,24 @@ def pages(summary, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def opened(browser, pages, request):
-    """Open a page; whatever it asks for, says or shows up is kept."""
-    closing = []
+@pytest.fixture(scope="module")
+def opened(browser, pages):
+    """Open a page, in one tab for all; whatever it asks for, says or shows up is kept."""
+    tab, heard = browser.new_page(), []
+    tab.on("request", lambda r: heard.append(r.url) if not r.url.startswith("data:image/") else None)
+    tab.on("console", lambda message: heard.append(message.text))
+    tab.on("pageerror", lambda error: heard.append(str(error)))
+    tab.on("dialog", lambda dialog: (heard.append(dialog.message), dialog.dismiss()))
 
     def open_page(name, width, scheme="light"):
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        closing.append(page)
-        heard = []
-        page.on("request", lambda r: heard.append(r.url) if not r.url.startswith("data:image/") else None)
-        page.on("console", lambda message: heard.append(message.text))
-        page.on("pageerror", lambda error: heard.append(str(error)))
-        page.on("dialog", lambda dialog: (heard.append(dialog.message), dialog.dismiss()))
+        heard.clear()
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.emulate_media(media="screen", color_scheme=scheme)
         address = (pages / f"{name}.html").as_uri()
-        page.goto(address)
-        return page, [thing for thing in heard if thing != address]
+        tab.goto(address)
+        return tab, [thing for thing in heard if thing != address]
 
-    yield open_page
-    for page in closing:
-        page.close()
+    return open_page
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from labelled_glyphs import QUICK
 from PIL import Image
 
 from embridge.backbones.resnet import SmallResNet
+from embridge.encoders.squares import square_pixels
 from embridge.training.compatible.augment import Augment
 from embridge.training.compatible.held_out_items import nearest_is_right
 from embridge.training.compatible.image_data import ImageArrays
@@ -42,7 +43,8 @@ def cifar(classes=10, each=40, part="train"):
         cols = int(columns) if columns.ndim == 0 else int(columns[c])
         tiles = mosaic.reshape(-1, 32, cols, 32, 3).transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3)
         images.append(tiles[:each])
-    return ImageArrays(np.concatenate(images), np.repeat(np.arange(classes), each), names, 16)
+    small = square_pixels(np.concatenate(images), 16).transpose(0, 2, 3, 1)  # once, not in every step
+    return ImageArrays(small, np.repeat(np.arange(classes), each), names)
 
 
 def fashion(each=40, classes=8):
