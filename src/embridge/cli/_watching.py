@@ -62,6 +62,7 @@ def watch_status(statuses: Iterable[RolloutStatus], *, as_json: bool = False, pa
                 live.update(table, refresh=True)
             elif status.to_dict() != last:
                 console.print(table)
+                sys.stdout.flush()
             last = status.to_dict()
 
 
