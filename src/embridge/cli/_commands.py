@@ -24,7 +24,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole job on built-in data: index, fit, measure, search. No download."""
-    from embridge.cli._terminal import print_lines, print_summary, progress_bars
+    from embridge.cli._terminal import print_lines, print_summary, print_table, progress_bars
     from embridge.jobs.demo import run_demo
 
     with progress_bars() as progress:
@@ -33,6 +33,7 @@ def demo(
         print_json(result.to_dict())
         return
     print_summary(result.summary, brief=True)
+    print_table(*result.live.table())
     files = [f"{what:9} {path}" for what, path in result.files.items()]
     print_lines("", *files, f"seconds   {result.seconds:.1f}")
 

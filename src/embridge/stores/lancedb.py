@@ -285,7 +285,7 @@ class LanceStore:
             return nearest_of_parts(checked_parts(parts, queries.space, what=str(self._database)), queries, k)
         metrics = self._asked(lambda: index_metrics(source.table, source.place.vector))
         index = None if not metrics else queries.space.metric in metrics
-        return [self._asked(partial(nearest, source, queries.take([i]), k, where, index)) for i in range(len(queries))]
+        return self._asked(partial(nearest, source, queries, k, where, index))
 
 
 def open_lance(url: StoreUrl, *, create: bool, documents: Documents | None) -> LanceStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BASE", "REPORT"]
+__all__ = ["BASE", "CHART", "REPORT"]
 
 BASE = """
 :root {
@@ -37,7 +37,25 @@ tbody th { text-align: left } thead th { text-align: center }
 """
 """What every page shares: colours as variables, type, tables."""
 
-REPORT = """
+CHART = """
+.chart { display: block; width: 100%; height: auto; overflow: visible }
+svg text { font: 12px system-ui, sans-serif; fill: var(--soft) } svg .name { font-weight: 600; font-size: 13px; fill: var(--ink) }
+svg .middle { text-anchor: middle } svg .end { text-anchor: end }
+svg text.right { fill: var(--right) } svg text.wrong { fill: var(--wrong) }
+svg .label { fill: var(--ink); paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round }
+svg .grid { stroke: var(--line) } svg .frame { stroke: var(--soft) }
+svg .level { stroke: var(--ink); stroke-dasharray: 1 4; stroke-linecap: round; stroke-width: 1.5 }
+svg .line { fill: none; stroke-width: 2.25; stroke-linejoin: round; stroke-linecap: round } svg .band { opacity: .16 }
+svg .line.series-0 { stroke: var(--series-0) } svg .band.series-0 { fill: var(--series-0) }
+svg .line.series-1 { stroke: var(--series-1); stroke-dasharray: 7 5 } svg .band.series-1 { fill: var(--series-1) }
+svg .line.series-2 { stroke: var(--series-2); stroke-dasharray: 1 5 } svg .band.series-2 { fill: var(--series-2) }
+svg .line.series-3 { stroke: var(--series-3); stroke-dasharray: 9 5 1 5 } svg .band.series-3 { fill: var(--series-3) }
+"""
+"""What a page with drawings adds."""
+
+REPORT = (
+    CHART
+    + """
 main { max-width: 70rem }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .4rem } h3 { font-size: 1rem; margin: 1.2rem 0 .4rem }
 section section:first-child > h3, .beside-figures h3 { margin-top: .4rem }
@@ -78,23 +96,11 @@ dl { margin: .8rem 0 } dt { font-weight: 600 } dd { margin: 0; color: var(--soft
 .ratios { display: grid; gap: .8rem 1.2rem; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); max-width: 64rem }
 .ratios dt { font-size: .85rem } dd.big { color: var(--ink); font-size: 1.35rem; line-height: 1.3 }
 figure { margin: .5rem 0 1rem } figcaption { font-size: .85rem; color: var(--soft); max-width: 46rem }
-.chart { display: block; width: 100%; height: auto; overflow: visible }
 .beside-figures { display: grid; gap: 0 2rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 30rem)) }
 .panels { display: grid; gap: 1rem 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)) }
 .panels .chart { max-width: 26rem }
 .orders { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem }
 .orders li { display: flex; gap: .4rem; align-items: center; min-width: 0 } .orders svg { flex: none }
-svg text { font: 12px system-ui, sans-serif; fill: var(--soft) } svg .name { font-weight: 600; font-size: 13px; fill: var(--ink) }
-svg .middle { text-anchor: middle } svg .end { text-anchor: end }
-svg text.right { fill: var(--right) } svg text.wrong { fill: var(--wrong) }
-svg .label { fill: var(--ink); paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round }
-svg .grid { stroke: var(--line) } svg .frame { stroke: var(--soft) }
-svg .level { stroke: var(--ink); stroke-dasharray: 1 4; stroke-linecap: round; stroke-width: 1.5 }
-svg .line { fill: none; stroke-width: 2.25; stroke-linejoin: round; stroke-linecap: round } svg .band { opacity: .16 }
-svg .line.series-0 { stroke: var(--series-0) } svg .band.series-0 { fill: var(--series-0) }
-svg .line.series-1 { stroke: var(--series-1); stroke-dasharray: 7 5 } svg .band.series-1 { fill: var(--series-1) }
-svg .line.series-2 { stroke: var(--series-2); stroke-dasharray: 1 5 } svg .band.series-2 { fill: var(--series-2) }
-svg .line.series-3 { stroke: var(--series-3); stroke-dasharray: 9 5 1 5 } svg .band.series-3 { fill: var(--series-3) }
 svg .bars { opacity: .85 } svg .bars.right { fill: var(--right) } svg .bars.wrong { fill: var(--wrong) }
 svg .span { stroke: var(--ink); stroke-width: 2 } svg .dot { fill: var(--ink) }
 .flip-columns { display: grid; gap: 0 2rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)) }
@@ -129,4 +135,5 @@ svg .span { stroke: var(--ink); stroke-width: 2 } svg .dot { fill: var(--ink) }
   .heat td, svg, .verdict { print-color-adjust: exact; -webkit-print-color-adjust: exact }
 }
 """
+)
 """What a report's page adds."""

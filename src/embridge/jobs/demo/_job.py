@@ -23,6 +23,7 @@ from embridge.errors import InvalidInput, require
 from embridge.evaluation import Relevance, Report, Scope, Side, Summary, evaluate
 from embridge.evaluation.render.html import Picture, save_html
 from embridge.evaluation.report_files import save_report
+from embridge.jobs.demo._live import LIVE, SETTINGS, Held, Live, go_live
 from embridge.jobs.demo._page import Model, Savings, pictures, write_page
 from embridge.jobs.demo._searches import example_searches
 from embridge.methods import Pairs, make
@@ -32,12 +33,13 @@ from embridge.stores import Store, open_store
 __all__ = ["DemoResult", "run_demo"]
 
 _SCHEMA = "embridge.demo/1"
-_STAGES = 6
+_STAGES = 7
 _BATCH = 256
 _PART = 8_192  # pictures before progress is told: a multiple of the batch
 _REPORT = "report.json"
 _MARKER = "embridge-demo.json"
-_WRITTEN = {"store", "upgrade", "searches.html", "report.html", "report.parquet", _REPORT, _MARKER}
+_PAGES = {"searches.html", "report.html"}
+_WRITTEN = {"store", "upgrade", LIVE, SETTINGS, *_PAGES, "report.parquet", _REPORT, _MARKER}
 _SLICE_NAMES = 30
 # A fifth of the time of the defaults, and level with them on the validation characters: Recall@10 .645 each, the mean of both
 # directions. Of twelve smaller trainings it is the quickest of which that holds.
@@ -57,24 +59,28 @@ class DemoResult:
 
     Attributes:
         summary: The report's figures and verdict.
+        live: What a small live index answered on its way through the upgrade and back.
         folder: Where everything was written.
         seconds: How long it took.
 
     Examples:
         >>> sorted(DemoResult.__dataclass_fields__)
-        ['folder', 'seconds', 'summary']
+        ['folder', 'live', 'seconds', 'summary']
     """
 
     summary: Summary
+    live: Live
     folder: Path
     seconds: float
 
     @property
     def files(self) -> dict[str, Path]:
-        """The store, the upgrade, the page of searches, and the report with the values of every query and its page."""
+        """The stores, the upgrade, the rollout's settings, the page of searches, and the report with its values and page."""
         names = {
             "store": "store",
             "upgrade": "upgrade",
+            "live": LIVE,
+            "rollout": SETTINGS,
             "searches": "searches.html",
             "report": _REPORT,
             "values": "report.parquet",
@@ -85,14 +91,15 @@ class DemoResult:
     def to_dict(self) -> dict[str, Any]:
         """What ``embridge demo --json`` prints."""
         files = {what: str(path) for what, path in self.files.items()}
-        return {"schema": _SCHEMA} | self.summary.headline() | {"seconds": round(self.seconds, 1)} | files
+        live = {"live_steps": self.live.to_dict()}
+        return {"schema": _SCHEMA} | self.summary.headline() | {"seconds": round(self.seconds, 1)} | files | live
 
 
 def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
     """Run the whole job on built-in data, into a folder that appears whole or not at all.
 
     It indexes 54,652 pictures with an old model, fits a bridge from 5,861 names, measures it on 1,000 held-out
-    characters, and searches the untouched index with the new model.
+    characters, takes an index of these through a rollout and back, and searches the untouched index with the new model.
 
     Args:
         out: The folder. One of an earlier demo is replaced.
@@ -119,9 +126,9 @@ def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
         raise InvalidInput(
             f"{out} holds other things ({foreign[0]}) and is not overwritten; choose a new or an empty folder"
         )
-    with _one_thread(), atomic_folder(out, marker=_MARKER, own=("store",)) as folder:
-        summary = _run(folder, progress)
-    return DemoResult(summary, out, perf_counter() - start)
+    with _one_thread(), atomic_folder(out, marker=_MARKER, own=("store", LIVE)) as folder:
+        summary, live = _run(folder, out, progress)
+    return DemoResult(summary, live, out, perf_counter() - start)
 
 
 @contextmanager
@@ -136,16 +143,18 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _run(folder: Path, progress: Progress) -> Summary:
-    """All stages, into a folder that is there and empty."""
+def _run(folder: Path, out: Path, progress: Progress) -> tuple[Summary, Live]:
+    """All stages, into a folder that is there and empty, and will be ``out``."""
     old, new = _load(progress)
     store, rows = _index(folder / "store", old, progress)
     start = perf_counter()
     upgrade, control = _fit(_names(old, new, progress), progress)
     fit_seconds = perf_counter() - start
     upgrade.save(folder / "upgrade")
-    report, pictures_per_second = _measure((old, new), upgrade, control, progress)
-    title = _stage(6, "search before and after, and write the pages")
+    report, pictures_per_second, held = _measure((old, new), upgrade, control, progress)
+    title = _stage(6, f"take an index of {len(held.names):,} pictures through the upgrade, and back")
+    live = go_live(folder, out / "upgrade", held, (old, new), _titled(progress, title))
+    title = _stage(7, "search before and after, and write the pages")
     progress(0, 3, title)
     examples = example_searches(report.task("t2i").query_ids, store, (old, new), upgrade)
     progress(1, 3, title)
@@ -153,11 +162,11 @@ def _run(folder: Path, progress: Progress) -> Summary:
     (folder / _MARKER).write_text(json.dumps({"schema": _SCHEMA}), encoding="utf-8")
     models = [_model(side, encoder) for side, encoder in (("old", old), ("new", new))]
     savings = Savings(rows, rows / pictures_per_second, fit_seconds)
-    write_page(folder / "searches.html", summary, examples, models=models, savings=savings)
+    write_page(folder / "searches.html", summary, examples, models=models, savings=savings, live=live)
     progress(2, 3, title)
     save_html(folder / "report.html", summary, show=_shown(summary))
     progress(3, 3, title)
-    return summary
+    return summary, live
 
 
 def _stage(number: int, title: str) -> str:
@@ -234,7 +243,7 @@ def _fit(pairs: Pairs, progress: Progress) -> tuple[Upgrade, Upgrade]:
 
 def _measure(
     encoders: tuple[ClipEncoder, ClipEncoder], upgrade: Upgrade, control: Upgrade, progress: Progress
-) -> tuple[Report, float]:
+) -> tuple[Report, float, Held]:
     """On the 1,000 held-out characters, one rendering each; and how many pictures a second the new model encodes."""
     held_out = glyphs.render(glyphs.split()["test"], one_each=True)
     names = held_out.captions
@@ -264,7 +273,7 @@ def _measure(
         ),
         progress=_titled(progress, title),
     )
-    return report, per_second
+    return report, per_second, Held(held_out.images, names, (old_images, texts[0]), (new_images, texts[1]))
 
 
 def _first_words(names: Sequence[str], ids: Sequence[str]) -> dict[str, str]:

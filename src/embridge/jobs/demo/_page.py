@@ -14,9 +14,11 @@ from embridge.datasets import glyphs
 from embridge.errors import require
 from embridge.evaluation import Summary, measure
 from embridge.evaluation.render._markup import Markup, element, joined, style_sheet
-from embridge.evaluation.render._style import BASE
+from embridge.evaluation.render._style import BASE, CHART
 from embridge.evaluation.render._tables import cell_legend, wide
 from embridge.evaluation.report import CEILING
+from embridge.jobs.demo._live import Live
+from embridge.jobs.demo._live_section import live_section
 from embridge.jobs.demo._searches import Example, Hit
 
 __all__ = ["Model", "Savings", "pictures", "write_page"]
@@ -45,7 +47,7 @@ class Savings:
 
 
 def write_page(
-    path: Path, summary: Summary, examples: Sequence[Example], *, models: Sequence[Model], savings: Savings
+    path: Path, summary: Summary, examples: Sequence[Example], *, models: Sequence[Model], savings: Savings, live: Live
 ) -> None:
     """Write the page; the report's page is expected beside it."""
     drawn = pictures(name for e in examples for name, _ in (*e.before, *e.after, *e.right))
@@ -64,6 +66,7 @@ def write_page(
             " ones show the character of the query.",
         ),
         *(_search(example, uris) for example in examples),
+        live_section(live),
         element("h2", "Measured on 1,000 held-out characters"),
         _table(summary),
         element(
@@ -86,7 +89,7 @@ def _head() -> Markup:
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("title", "Embridge: the same index, before and after"),
-        style_sheet(BASE + _STYLE),
+        style_sheet(BASE + CHART + _STYLE),
     )
 
 
@@ -204,5 +207,7 @@ img { width: 100%; height: auto; background: #fff; border: 1px solid var(--line)
 tr.aside > * { color: var(--soft); font-weight: normal }
 .legend { font-size: .85rem; margin: .8rem 0 } .legend > div { display: flex; gap: .75rem; margin: .15rem 0 }
 .legend dt { flex: 0 0 8rem; font-weight: 600 } .legend dd { margin: 0; color: var(--soft) }
+.live { display: grid; gap: 0 2rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); align-items: start }
+.live figure { margin: .5rem 0 1rem } .live figcaption { font-size: .85rem; color: var(--soft) } td.words { text-align: left }
 img.right { outline: 3px solid var(--right); outline-offset: -2px } span.right { color: var(--right); font-weight: 600 }
 """
