@@ -702,7 +702,7 @@ def test_an_interrupted_fit_ends_with_130_and_leaves_the_earlier_upgrade(project
 @pytest.mark.slow
 def test_an_interrupted_demo_ends_with_130_and_leaves_nothing(tmp_path, start):
     process = start("demo", "--out", tmp_path / "demo")
-    wait_for(process, "2/6 index")  # whose store is written, or has been
+    wait_for(process, "2/7 index")  # whose store is written, or has been
     process.send_signal(signal.SIGINT)
     stdout, _ = process.communicate()
     assert (process.returncode, stdout) == (130, "")

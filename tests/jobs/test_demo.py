@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import closing
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +12,7 @@ from embridge.cli import app
 from embridge.datasets import glyph_models, glyphs
 from embridge.encoders import load
 from embridge.evaluation import load_report, summarise
+from embridge.jobs.rollout import open_rollout
 from embridge.stores import open_store
 
 pytestmark = pytest.mark.slow
@@ -30,7 +32,7 @@ def test_it_says_what_it_wrote_and_how_far_it_is(demo, demo_run):
         assert set(cells) == {"old/old", "new/new", "naive"} | bridged
         assert all(set(c) == {"recall_at_1", "recall_at_5", "recall_at_10"} for c in cells.values())
     files = {"store": "store", "searches": "searches.html", "report": "report.json", "page": "report.html"}
-    files["values"] = "report.parquet"
+    files |= {"values": "report.parquet", "live": "live", "rollout": "rollout.yaml"}
     for what, name in files.items():
         assert figures[what] == str(out / name)
         assert (out / name).exists()
@@ -38,11 +40,11 @@ def test_it_says_what_it_wrote_and_how_far_it_is(demo, demo_run):
     assert figures["seconds"] > 0
     assert "new/old" in demo_run.stdout
     assert figures["verdict"].split(":")[0] in demo_run.stdout
-    stages = [f"{i}/6 " for i in range(1, 7)]
+    stages = [f"{i}/7 " for i in range(1, 8)]
     told = [line[:4] for line in demo_run.stderr.splitlines()]
     assert sorted({*told}) == stages
     assert told == sorted(told)
-    assert "2/6 index 54,652 pictures with the old model: " in demo_run.stderr
+    assert "2/7 index 54,652 pictures with the old model: " in demo_run.stderr
 
 
 def test_stdout_is_the_result_and_nothing_else(demo_run, monkeypatch):
@@ -105,6 +107,42 @@ def test_the_page_stands_alone_and_shows_five_searches(demo):
     for cell in demo[1]["cells"]["t2i"]:
         assert f"<dt>{cell}</dt>" in page
     assert page.count('<tr class="aside"><th>ceiling</th>') == 1
+
+
+def test_a_live_index_gets_better_with_every_part_that_is_encoded_and_goes_back(demo, demo_run):
+    steps = demo[1]["live_steps"]
+    assert [(one["state"], one["served"], one["encoded"]) for one in steps] == [
+        ("prepared", "old", 0),
+        ("bridged", "bridge", 0),
+        ("backfilling", "mixed", 100),
+        ("backfilling", "mixed", 200),
+        ("backfilling", "mixed", 300),
+        ("rolled back", "old", 300),
+    ]
+    reached = [one["recall_at_10"] for one in steps]
+    assert reached[0] == reached[-1]
+    assert reached[:-1] == sorted(reached[:-1])
+    cells = demo[1]["cells"]["t2i"]
+    assert reached[0] == pytest.approx(cells["old/old"]["recall_at_10"], abs=0.06)
+    assert reached[1] == pytest.approx(cells["new/old"]["recall_at_10"], abs=0.06)
+    page = (demo[0] / "searches.html").read_text()
+    section = page[page.index("The same upgrade on a live index, and back") :].partition(
+        "Measured on 1,000 held-out characters"
+    )[0]
+    assert "Every old vector is the same as before, bit by bit." in section
+    for one in steps:
+        row = rf"<th>{one['state']}</th>.*?<td>{one['encoded'] // 10}%</td><td>{one['recall_at_10']:.3f}"
+        assert re.search(row, section)
+        line = rf"^ *{one['state']} .* {one['encoded'] // 10}% +{one['recall_at_10']:.3f}"
+        assert re.search(line, demo_run.stdout, re.MULTILINE)
+    assert section.count("<polyline") == 1
+
+
+def test_the_live_index_can_go_on_to_the_end(demo):
+    with closing(open_rollout(demo[0] / "rollout.yaml")) as opened:
+        assert (opened.state.phase, opened.state.upgrade) == ("rolled back", str(demo[0] / "upgrade"))
+        (name,) = opened.store.missing(opened.new, opened.old, limit=1)
+        assert opened.items_of([name])[1] == {}
 
 
 def test_the_page_names_the_models_and_what_was_saved(demo):

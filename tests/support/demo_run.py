@@ -1,6 +1,7 @@
 """The demo as the README tells one to run it, once for all tests, whichever of their processes asks first."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ import pytest
 from filelock import FileLock
 
 from embridge import load_report, summarise
+from embridge.evaluation.statistics import Interval
 from embridge.jobs.demo import DemoResult
+from embridge.jobs.demo._live import ANSWERED_BY, Live, Step
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,18 @@ class DemoRun:
     def result(self):
         """What it found, from what it wrote."""
         (seconds,) = (line.split()[1] for line in self.stdout.splitlines() if line.startswith("seconds "))
-        return DemoResult(summarise(load_report(self.out / "report.json")), self.out, float(seconds))
+        return DemoResult(summarise(load_report(self.out / "report.json")), self.live, self.out, float(seconds))
+
+    @property
+    def live(self):
+        """The way of the live index, as the terminal has it: three digits, and no intervals."""
+        served = {words: name for name, words in ANSWERED_BY.items()}
+        row = rf"^ *(prepared|bridged|backfilling|rolled back) +({'|'.join(served)}) +(\d+)% +([\d.]+) *$"
+        steps = [
+            Step(state, served[words], 10 * int(percent), Interval(*[float(value)] * 3))
+            for state, words, percent, value in re.findall(row, self.stdout, re.MULTILINE)
+        ]
+        return Live(1_000, 400, tuple(steps), Interval(0, 0, 0), 0)
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,18 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.nearest import Hits
 from embridge.query.arrays import Search, hits_of
-from embridge.query.merging import Merge, comparable
+from embridge.query.merging import Merge
 from embridge.query.mixed import MixedSearch
 from embridge.rollout.state import RolloutState, Serving
 
 __all__ = ["Answering"]
 
 Encode = Callable[[list[str]], None]
+_Best = tuple[tuple[str, ...], np.ndarray]
+
+_RRF_K = 60
+_DEEPER, _DEEPEST = 2, 20  # times k, of the old rows that are looked at
+_HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,11 +65,20 @@ class Answering:
         return self.search(self.upgrade.head(asked), k)
 
     def mixed(self, asked: Embeddings, k: int) -> Hits:
-        """Old rows without a new one, and new rows."""
-        parts = self.search, self.search, self.upgrade, self.merge
-        return MixedSearch(*parts, backfilled=lambda names: self.renewed(names).ids, depths=self.depths).search(
-            asked, k
-        )
+        """Old rows without a new one, and new rows.
+
+        By rank, each takes the place that it would have if all rows were new. So the few new rows of a backfill that has just
+        begun crowd out no better old ones, and nothing is read deep. By value, the first old rows alone are looked at, for
+        the same reasons.
+        """
+        if self.merge != "rrf":
+            renewed, deepest = (lambda names: self.renewed(names).ids), _DEEPEST * k
+            parts = self.search, self.search, self.upgrade, self.merge
+            return MixedSearch(*parts, renewed, most_fetched=deepest, depths=self.depths).search(asked, k)
+        old = self.bridged(asked, _DEEPER * k)
+        left, new = set(self._lacking(old)), self.new(asked, k)
+        merged = [_by_place(a, b, left.difference(a), k) for a, b in zip(new.ids, old.ids, strict=True)]
+        return hits_of([names for names, _ in merged], [values for _, values in merged])
 
     def remainder(self, asked: Embeddings, k: int) -> Hits:
         """New rows, and the few old ones that have none.
@@ -99,11 +113,27 @@ class Answering:
         return hits_of([names for names, _ in merged], [values for _, values in merged])
 
 
-def _by_rank(new: tuple[str, ...], old: tuple[str, ...], left: set[str], k: int) -> tuple[tuple[str, ...], np.ndarray]:
-    """The k best by reciprocal rank; of one rank, the new one comes first."""
+def _by_place(new: tuple[str, ...], old: tuple[str, ...], left: set[str], k: int) -> _Best:
+    """The k best by the places that they would have among all rows, if all were new.
+
+    Before a new row come those that are before it among the new ones. How many others would, its place among the old rows
+    says, and the share of the rows that are new: the lower of both counts.
+    """
+    place_of = {name: place for place, name in enumerate(old)}
+    ranks, share = np.arange(len(new)), max(sum(name not in left for name in old), _HALF) / max(len(old), 1)
+    known = np.array([place_of.get(name, np.inf) for name in new], np.float64)
+    return _best(new, np.minimum((ranks + _HALF) / share - _HALF, np.maximum(ranks, known)), old, left, k)
+
+
+def _by_rank(new: tuple[str, ...], old: tuple[str, ...], left: set[str], k: int) -> _Best:
+    """The k best, each by its rank in its own list."""
+    return _best(new, np.arange(len(new), dtype=np.float64), old, left, k)
+
+
+def _best(new: tuple[str, ...], ranks: np.ndarray, old: tuple[str, ...], left: set[str], k: int) -> _Best:
+    """The k best of new rows, by these ranks, and of old ones by theirs; of one rank, the new one comes first."""
     places = [place for place, name in enumerate(old) if name in left]
     names = [*new, *(old[place] for place in places)]
-    ranks = np.concatenate([np.arange(len(new)), np.array(places, np.int64)]).astype(np.int64)
-    values = comparable("rrf", "old", np.zeros(len(names)), ranks)
+    values = 1 / (_RRF_K + 1 + np.concatenate([ranks, np.array(places, np.float64)]))
     best = np.argsort(-values, kind="stable")[:k]
     return tuple(names[place] for place in best.tolist()), values[best]

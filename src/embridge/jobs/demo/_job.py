@@ -103,7 +103,7 @@ def run_demo(out: Path | str, *, progress: Progress = silent) -> DemoResult:
 
     Args:
         out: The folder. One of an earlier demo is replaced.
-        progress: Told the stage, ``2/6 index 54,652 pictures with the old model``, and how far it is.
+        progress: Told the stage, ``2/7 index 54,652 pictures with the old model``, and how far it is.
 
     Returns:
         The figures, and where the files are.
@@ -152,7 +152,7 @@ def _run(folder: Path, out: Path, progress: Progress) -> tuple[Summary, Live]:
     fit_seconds = perf_counter() - start
     upgrade.save(folder / "upgrade")
     report, pictures_per_second, held = _measure((old, new), upgrade, control, progress)
-    title = _stage(6, f"take an index of {len(held.names):,} pictures through the upgrade, and back")
+    title = _stage(6, "take a live index to the new model and back")
     live = go_live(folder, out / "upgrade", held, (old, new), _titled(progress, title))
     title = _stage(7, "search before and after, and write the pages")
     progress(0, 3, title)

@@ -38,16 +38,11 @@ upgrade: upgrade
 items: {{image: picture}}
 order: random
 """
-ANSWERED_BY = {
-    "old": "old model, old rows",
-    "bridge": "new model, old rows",
-    "mixed": "new model, both rows",
-    "new": "new model, new rows",
-}
+ANSWERED_BY = {"old": "old model", "bridge": "the bridge", "mixed": "mixed search", "new": "new model"}
 """What answers, in words."""
 
 _SHARES = (0.1, 0.2, 0.3)
-_ASKED = 250
+_ASKED = 400
 _K = 10
 
 
@@ -109,7 +104,7 @@ class Live:
             [one.state, ANSWERED_BY[one.served], f"{one.encoded / self.rows:.0%}", f"{one.recall.value:.3f}"]
             for one in self.steps
         ]
-        return ["live index", "who answers", "encoded", "R@10"], rows
+        return ["live index", "answers", "encoded", "R@10"], rows
 
     def to_dict(self) -> list[dict[str, Any]]:
         """As JSON."""

@@ -13,12 +13,13 @@ __all__ = ["live_section"]
 def live_section(live: Live) -> Markup:
     """The section."""
     return element(
-        "section",
+        "div",
         element("h2", "The same upgrade on a live index, and back"),
         element(
             "p",
-            f"An index of {live.rows:,} of these pictures was searched by {live.queries} names all the while: before the "
-            "upgrade, through the bridge, while pictures were encoded again in random order, and after the rollback. ",
+            f"An index of {live.rows:,} pictures, one a held-out character, was asked for {live.queries} names at every step: "
+            "before the upgrade, through the bridge, while pictures were encoded again in random order, and after the "
+            "rollback. ",
             element("strong", _unchanged(live)),
         ),
         element("div", _chart(live), _table(live), class_="live"),
@@ -51,7 +52,7 @@ def _chart(live: Live) -> Markup:
 
 
 def _table(live: Live) -> Markup:
-    head = element("tr", *(element("th", name) for name in ("state", "who answers", "encoded", "R@10")))
+    head = element("tr", *(element("th", name) for name in ("state", "answers", "encoded", "R@10")))
     rows = [_row(step, live) for step in live.steps]
     return wide(element("table", element("thead", head), element("tbody", *rows)), "steps of the live index")
 
