@@ -1,6 +1,7 @@
 """Tables that LanceDB's own client made: adopted, read and written beside, and left as they are."""
 
 import datetime
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -310,3 +311,21 @@ def test_damaged_documents_are_a_store_error(tmp_path):
     lancedb.connect(str(tmp_path)).open_table("embridge_documents").update(values={"documents": "{"})
     with pytest.raises(StoreError, match="the table embridge_documents is damaged"):
         LanceStore(tmp_path, table="docs")
+
+
+def test_two_writers_that_insert_the_same_new_ids_at_once_leave_one_row_each(tmp_path):
+    space, start = Space("toy", "1", 4), threading.Barrier(2)
+    made(tmp_path, ["a"], np.ones((1, 4), np.float32), {})
+    LanceStore(tmp_path, table="docs").adopt(Declaration(space, Place("docs", VECTOR, ID)))
+    stores = [LanceStore(tmp_path, table="docs") for _ in range(2)]
+
+    def write(number):
+        for turn in range(6):
+            rows = Embeddings(tuple(f"{turn} {i}" for i in range(3)), np.full((3, 4), number + 1, np.float32), space)
+            start.wait()
+            stores[number].upsert(rows)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, range(2)))
+    ids = lancedb.connect(str(tmp_path)).open_table("docs").to_arrow()[ID].to_pylist()
+    assert sorted(ids) == [*(f"{turn} {i}" for turn in range(6) for i in range(3)), "a"]

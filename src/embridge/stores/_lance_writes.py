@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, TypeVar
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.stores._lance_columns import as_table, ready
-from embridge.stores._lance_rows import Source
+from embridge.stores._lance_rows import Source, texts_of
 
 __all__ = ["ended", "written"]
 
@@ -36,11 +36,14 @@ def ended(write: Callable[[], _T]) -> _T:
 
 def written(source: Source, rows: Embeddings, columns: dict[str, list[Any]]) -> None:
     """Write rows in one commit, replacing those of the same id; again, where another writer changed the columns meanwhile."""
+    there = _row_ids(source, rows.ids) if source.declaration.adopted else {}
     for attempt in range(_ATTEMPTS):
         try:
             data = as_table(rows, ready(source, columns), source)
             merge = source.table.merge_insert(source.place.id)
             merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
+            if source.declaration.adopted:
+                _drop_repeats(source, [name for name in rows.ids if name not in there])
             return
         except InvalidInput:
             raise
@@ -48,3 +51,24 @@ def written(source: Source, rows: Embeddings, columns: dict[str, list[Any]]) -> 
             overtaken = "conflict" in str(error) or "already exists" in str(error)
             if not overtaken or attempt == _ATTEMPTS - 1:
                 raise
+
+
+def _drop_repeats(source: Source, new: Sequence[str]) -> None:
+    """Keep one row of each new id: in a table of others LanceDB lets two writers insert the same one at the same moment.
+
+    Both keep the row that was in first, so that whoever looks later finds nothing to do.
+    """
+    later = [row for rows in _row_ids(source, new).values() for row in sorted(rows)[1:]] if new else []
+    if later:
+        source.table.delete(f"_rowid IN ({', '.join(map(str, later))})")
+
+
+def _row_ids(source: Source, ids: Sequence[str]) -> dict[str | None, list[int]]:
+    """LanceDB's own numbers of the rows of those ids, by id."""
+    select = source.table.search().where(source.among(ids)).select([source.place.id])
+    found = select.with_row_id(True).to_arrow()
+    names = [name for chunk in found[source.place.id].chunks for name in texts_of(chunk)]
+    rows: dict[str | None, list[int]] = {}
+    for name, row in zip(names, found["_rowid"].to_pylist(), strict=True):
+        rows.setdefault(name, []).append(row)
+    return rows
