@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save_file as save_tensors
 
 from embridge._plain_text import markdown_text, one_line
-from embridge.adapters._companions import CARD, REPORT, changed_by_others, hashes_of
+from embridge.adapters._companions import CARD, REPORT, hashes_of
+from embridge.adapters._hub import fetch_folder, push_folder
+from embridge.adapters._upgrade_files import (
+    LORA,
+    MANIFEST,
+    OWN_FILES,
+    SCHEMA,
+    WEIGHTS,
+    companions_to_keep,
+    fingerprint,
+    read_manifest,
+    read_weights,
+    seal,
+    weights_hash,
+)
 from embridge.adapters.base import Adapter
 from embridge.adapters.composed import adapter_from_parts, adapter_to_config
 from embridge.adapters.linear import Identity
-from embridge.adapters.lora_folder import LORA_FILES, check_lora, copy_lora
+from embridge.adapters.lora_folder import check_lora, copy_lora
 from embridge.atomic_write import atomic_folder, whole_folder
 from embridge.embeddings import Embeddings
 from embridge.errors import ArtefactError, EmbridgeError, WrongDirection
 from embridge.provenance import Provenance
 from embridge.space import Space, require_same
 
-__all__ = ["MANIFEST", "OWN_FILES", "SCHEMA", "Direction", "Upgrade", "companions_to_keep", "fingerprint"]
+__all__ = ["MANIFEST", "OWN_FILES", "SCHEMA", "Direction", "Upgrade", "companions_to_keep", "fingerprint", "seal"]
 
 Direction = Literal["backward", "forward"]
-SCHEMA = "embridge.upgrade/1"
-MANIFEST, _WEIGHTS, _LORA = "upgrade.json", "weights.safetensors", "lora"
-OWN_FILES = (MANIFEST, _WEIGHTS, CARD, REPORT, *(f"{_LORA}/{name}" for name in LORA_FILES))
-"""What an upgrade's folder holds, where it holds no more than was written."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,9 +150,9 @@ class Upgrade:
         if report is not None:
             texts[REPORT] = json.dumps(report, indent=2)
         with atomic_folder(path, marker=MANIFEST, own=OWN_FILES, keep=companions_to_keep(path)) as folder:
-            save_tensors(self._tensors(), folder / _WEIGHTS)
-            written = {"weights_sha256": _weights_hash(folder), "written": hashes_of(texts)}
-            lora = {} if self.lora is None else {"lora_sha256": copy_lora(self.lora, folder / _LORA, self.new_space)}
+            save_tensors(self._tensors(), folder / WEIGHTS)
+            written = {"weights_sha256": weights_hash(folder), "written": hashes_of(texts)}
+            lora = {} if self.lora is None else {"lora_sha256": copy_lora(self.lora, folder / LORA, self.new_space)}
             texts[MANIFEST] = json.dumps(self._manifest(written | lora), indent=2)
             for name, text in texts.items():
                 (folder / name).write_text(text, encoding="utf-8")
@@ -171,8 +179,8 @@ class Upgrade:
             'prefix'
         """
         with whole_folder(path) as folder:
-            manifest = _read_manifest(folder)
-            weights = _read_weights(folder, manifest["weights_sha256"])
+            manifest = read_manifest(folder)
+            weights = read_weights(folder, manifest["weights_sha256"])
             try:
                 upgrade = cls(
                     head=adapter_from_parts(manifest["head"], _own(weights, "head.")),
@@ -180,7 +188,7 @@ class Upgrade:
                     provenance=Provenance(**manifest["provenance"]),
                     direction=manifest["direction"],
                     uncertainty=_optional(manifest, weights, "uncertainty"),
-                    lora=folder / _LORA if "lora_sha256" in manifest else None,
+                    lora=folder / LORA if "lora_sha256" in manifest else None,
                 )
                 if upgrade.lora is not None:
                     check_lora(upgrade.lora, manifest["lora_sha256"], upgrade.new_space)
@@ -191,6 +199,56 @@ class Upgrade:
                 raise ArtefactError(f"{folder}: {error}") from error
             except (KeyError, TypeError, ValueError, RecursionError) as error:
                 raise ArtefactError(f"{folder / MANIFEST} lacks or misnames {error}; fit the upgrade again") from error
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        report: Mapping[str, Any] | None = None,
+        card: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Publish the upgrade on the Hugging Face hub, as one commit. Needs the extra ``hub``.
+
+        What is published is what `save` writes: ``upgrade.json`` names models and captions as the settings did, paths too.
+
+        Args:
+            repo: ``OWNER/NAME``; the repository is made where there is none.
+            report: The content of ``report.json``; its figures become the card's ``model-index``.
+            card: Markdown to add to the card.
+            private: Whether a new repository is; the account's default where None.
+            token: Of the hub; None for the one that ``hf auth login`` stored.
+
+        Returns:
+            The commit's address.
+
+        Raises:
+            InvalidInput: The repository's name or the report cannot be meant.
+            ServiceError: The hub refuses, or is not reached.
+        """
+        with tempfile.TemporaryDirectory(prefix="embridge-") as folder:
+            saved = self.save(Path(folder) / "upgrade", report=report, card=card)
+            return push_folder(saved, repo, report=report, private=private, token=token)
+
+    @classmethod
+    def from_hub(cls, repo: str, *, revision: str | None = None, token: str | None = None) -> Upgrade:
+        """Load an upgrade that `push_to_hub` published. Needs the extra ``hub``.
+
+        Args:
+            repo: ``OWNER/NAME``.
+            revision: A branch, tag or commit; name a commit where it must not change.
+            token: As in `push_to_hub`.
+
+        Returns:
+            The upgrade.
+
+        Raises:
+            InvalidInput: The repository's name cannot be meant.
+            ServiceError: The hub refuses, or is not reached.
+            ArtefactError: What is there is no upgrade.
+        """
+        return cls.load(fetch_folder(repo, revision=revision, token=token))
 
     def _tensors(self) -> dict[str, np.ndarray]:
         return {f"{part}.{name}": a for part, adapter in self._parts().items() for name, a in adapter.weights().items()}
@@ -215,81 +273,13 @@ class Upgrade:
         cells = {text(n): text(f"{v:.4g}" if isinstance(v, float) else str(v)) for n, v in plain.items()}
         rows = "".join(f"| {name} | {value} |\n" for name, value in cells.items())
         new, old = text(str(self.new_space)), text(str(self.old_space))
-        lora = "" if self.lora is None else f", with the LoRA in `{_LORA}` attached (peft's format)"
+        lora = "" if self.lora is None else f", with the LoRA in `{LORA}` attached (peft's format)"
         method = one_line(self.provenance.method).replace("`", "'")
         return (
             f"# {text(self.new_space.model)} on an index of {text(self.old_space.model)}\n\n"
             f"A {self.direction} upgrade made with `{method}` by embridge.\n\n"
             f"- new: {new}{lora}\n- old: {old}\n\n| figure | value |\n|---|---|\n{rows}"
         )
-
-
-def fingerprint(path: Path | str) -> str:
-    """Tell an upgrade from others that are saved under the same name later.
-
-    Args:
-        path: Its folder.
-
-    Returns:
-        A hash, the same after another card or report is put beside the upgrade.
-
-    Raises:
-        ArtefactError: The folder holds no upgrade.
-
-    Examples:
-        >>> fingerprint("nowhere")
-        Traceback (most recent call last):
-        embridge.errors.ArtefactError: nowhere is not an upgrade: expected upgrade.json and weights.safetensors in it
-    """
-    with whole_folder(path) as folder:
-        return seal({name: value for name, value in _read_manifest(folder).items() if name != "written"})
-
-
-def companions_to_keep(path: Path | str) -> list[str]:
-    """Card and report of an upgrade's folder, if there is one, as far as somebody else wrote or changed them."""
-    with whole_folder(path) as folder:
-        try:
-            return changed_by_others(folder, _read_manifest(folder))
-        except ArtefactError:
-            return changed_by_others(folder, {})
-
-
-def _weights_hash(folder: Path) -> str:
-    return hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    file = folder / MANIFEST
-    if not file.is_file():
-        raise ArtefactError(f"{folder} is not an upgrade: expected {MANIFEST} and {_WEIGHTS} in it")
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        schema, _ = manifest["schema"], manifest["weights_sha256"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtefactError(f"{file} is truncated or altered ({error!r}); fit the upgrade again") from error
-    if schema != SCHEMA:
-        raise ArtefactError(f"{file}: expected schema {SCHEMA}, came {schema!r}; a newer embridge may read it")
-    if manifest.pop("sha256", None) != seal(manifest):
-        raise ArtefactError(f"{file} does not match its own sha256: it was altered; fit the upgrade again")
-    return dict(manifest)
-
-
-def seal(manifest: Mapping[str, Any]) -> str:
-    """The hash that ``upgrade.json`` carries of the rest of itself: it shows alterations, not who made the file."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _read_weights(folder: Path, digest: str) -> dict[str, np.ndarray]:
-    file = folder / _WEIGHTS
-    if not file.is_file():
-        raise ArtefactError(f"{folder} lacks {_WEIGHTS}; copy the whole folder")
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise ArtefactError(f"{file} is not the file {MANIFEST} was written with: truncated, altered or replaced")
-    try:
-        return dict(load_tensors(content))
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ArtefactError(f"{file} is not a safetensors file: {error}; pickles are never read") from error
 
 
 def _optional(manifest: Mapping[str, Any], weights: Mapping[str, np.ndarray], part: str) -> Adapter | None:

@@ -18,15 +18,12 @@ from embridge.serve._errors import Refusal
 from embridge.serve._images import image_of
 from embridge.serve._metrics import Metrics
 from embridge.serve._models import ServedModel, UnknownModel
+from embridge.serve._tokens import are_tokens, text_of_tokens
 from embridge.settings.serve import LimitSettings
 
 __all__ = ["EmbeddingsRequest", "embeddings_routes"]
 
 _RAW = "application/octet-stream"
-_TOKENS = (
-    "input: expected text, came numbers of tokens, which only the model's own client can make; of LangChain's OpenAIEmbeddings, "
-    "set check_embedding_ctx_length=False"
-)
 
 
 class EmbeddingsRequest(BaseModel):
@@ -34,7 +31,7 @@ class EmbeddingsRequest(BaseModel):
 
     Attributes:
         model: The name of a model; see ``/v1/models``.
-        input: A text or several; data URLs where the modality is image.
+        input: A text or several, or their tokens; data URLs where the modality is image.
         encoding_format: How vectors come: lists of numbers, or base64 of float32, little-endian.
         dimensions: The model's own, or left out.
         user: Passed over.
@@ -134,16 +131,18 @@ def _items(body: EmbeddingsRequest, limits: LimitSettings) -> tuple[Modality, li
         raise Refusal(400, "expected either input or messages", param="input")
     if body.messages is not None:
         return _of_message(body.messages, limits)
-    given = [body.input] if isinstance(body.input, str) else list(body.input or ())
+    one = isinstance(body.input, str) or (body.input and are_tokens(body.input))
+    given = [body.input] if one else list(body.input or ())
     if not given:
         raise Refusal(400, "input: expected a text at least, came none", param="input")
     if len(given) > limits.inputs:
         raise Refusal(400, f"input: at most {limits.inputs:,} at once, came {len(given):,}", param="input")
     if body.modality == "image":
         return "image", [image_of(_text(one), pixels=limits.image_pixels) for one in given]
-    for row, text in enumerate(given):
+    texts = [text_of_tokens(text) if are_tokens(text) else text for text in given]
+    for row, text in enumerate(texts):
         _require_text(text, row, limits.characters)
-    return "text", given
+    return "text", texts
 
 
 def _of_message(messages: list[dict[str, Any]], limits: LimitSettings) -> tuple[Modality, list[Any]]:
@@ -169,10 +168,7 @@ def _text(value: Any) -> str:
 
 def _require_text(text: Any, row: int, most: int) -> None:
     if not isinstance(text, str):
-        numbers = isinstance(text, int) or (isinstance(text, list) and all(isinstance(one, int) for one in text))
-        raise Refusal(
-            400, _TOKENS if numbers else f"input {row}: expected a text, came {type(text).__name__}", param="input"
-        )
+        raise Refusal(400, f"input {row}: expected a text, came {type(text).__name__}", param="input")
     if not text.strip():
         raise Refusal(400, f"input {row}: the text is empty", param="input")
     if len(text) > most:
