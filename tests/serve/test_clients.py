@@ -84,7 +84,7 @@ def test_openai_asks_many_at_once_and_each_gets_its_own(server):
         ({"input": []}, openai.BadRequestError, "invalid_value", "came none"),
         ({"input": ["cat"] * 9}, openai.BadRequestError, "invalid_value", "at most 8 at once, came 9"),
         ({"input": "cat " * 16}, openai.BadRequestError, "context_length_exceeded", "at most 60 characters, came 64"),
-        ({"input": "cat " * 1200}, openai.APIStatusError, "body_too_large", "4,096 bytes"),
+        ({"input": "cat " * 1200}, openai.APIStatusError, "too_large", "4,096 bytes"),
         ({"dimensions": 2}, openai.BadRequestError, "invalid_value", "has 4 dimensions"),
         ({"encoding_format": "int8"}, openai.BadRequestError, "invalid_value", "encoding_format"),
         ({"extra_body": {"stream": True}}, openai.BadRequestError, "invalid_value", "stream"),

@@ -50,7 +50,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer({"url": f"{hub.url}/{repo}"})
         repo, action = path.removeprefix("/api/models/").rsplit("/", 2)[:2]
         if action == "preupload":
-            files = [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in json.loads(body)["files"]]
+            files = [
+                {"path": one["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for one in json.loads(body)["files"]
+            ]
             return self.answer({"files": files})
         return self.answer(self.commit(repo, [json.loads(line) for line in body.splitlines()]))
 
@@ -81,7 +84,8 @@ class Handler(BaseHTTPRequestHandler):
         etag = {"ETag": f'"{described(name, content)["oid"]}"', "X-Repo-Commit": sha_of(files)}
         return self.answer(content, headers=etag)
 
-    do_HEAD = do_GET
+    def do_HEAD(self):
+        self.do_GET()
 
     def answer(self, body, status=200, headers=()):
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

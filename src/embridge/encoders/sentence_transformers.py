@@ -81,6 +81,10 @@ class SentenceTransformerEncoder:
         """The prompts that the model's own files have, by name, whether they are used or not."""
         return {str(name): words for name, words in self.model.prompts.items() if words}
 
+    def prompt(self, role: Role) -> str:
+        """What is put before each text of a role; nothing where it has none."""
+        return self._prompts[role]
+
     def encode(
         self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document"
     ) -> Float32[np.ndarray, "n d"]:
