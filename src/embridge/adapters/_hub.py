@@ -77,9 +77,7 @@ def _told_apart(hub: Any, repo: str) -> Iterator[None]:
     except hub.errors.HFValidationError as error:
         raise InvalidInput(f"expected a repository as OWNER/NAME, came {repo!r}: {one_line(str(error))}") from error
     except Exception as error:
-        raise ServiceError(
-            f"{repo} on the Hugging Face hub: {type(error).__name__}: {one_line(str(error))}"
-        ) from error
+        raise ServiceError(f"{repo} on the Hugging Face hub: {type(error).__name__}: {one_line(str(error))}") from error
 
 
 def _metadata(hub: Any, repo: str, report: Mapping[str, Any] | None) -> str:

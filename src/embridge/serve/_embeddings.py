@@ -132,7 +132,7 @@ def _items(body: EmbeddingsRequest, limits: LimitSettings) -> tuple[Modality, li
     if body.messages is not None:
         return _of_message(body.messages, limits)
     one = isinstance(body.input, str) or (body.input and are_tokens(body.input))
-    given = [body.input] if one else list(body.input or ())
+    given: list[Any] = [body.input] if one else list(body.input or ())
     if not given:
         raise Refusal(400, "input: expected a text at least, came none", param="input")
     if len(given) > limits.inputs:
