@@ -11,9 +11,18 @@ from planted_rollout import save_upgrade
 
 from embridge.encoders import PROVIDERS
 from embridge.errors import InvalidInput
-from embridge.jobs.rollout import apply_plan, change_phase, drop_old_rows, filling, open_rollout, plan_rollout
+from embridge.jobs.rollout import (
+    apply_plan,
+    change_phase,
+    drop_old_rows,
+    filling,
+    open_rollout,
+    plan_rollout,
+    rollout_status,
+)
 from embridge.rollout.plan import read_plan, write_plan
 from embridge.stores import Declaration, Place, open_store
+from embridge.stores.postgres import PostgresStore
 
 pytestmark = pytest.mark.slow
 ROWS = 48
@@ -187,3 +196,15 @@ def test_a_plan_lists_what_the_database_is_told_or_says_why_it_is_not(shop, post
     assert not any("TRIGGER" in statement for statement in planned.statements)
     assert "since this user may make no trigger (GRANT TRIGGER on the table" in planned.foreign_writes
     assert "what others write" in {row[0] for row in planned.table()[1]}
+
+
+def test_a_kill_between_the_old_vectors_and_their_declaration_is_gone_on_from(shop, monkeypatch):
+    apply_plan(shop.plan)
+    with monkeypatch.context() as patch:
+        patch.setattr(PostgresStore, "_undeclare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            drop_old_rows(shop.settings)
+    assert (rollout_status(shop.settings).rows, rollout_status(shop.settings).encoded) == (ROWS, ROWS)
+    assert drop_old_rows(shop.settings).old_dropped
+    with closing(open_rollout(shop.settings)) as opened:
+        assert opened.store.spaces() == [opened.new]

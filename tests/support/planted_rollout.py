@@ -11,7 +11,7 @@ from embridge.adapters import Linear
 from embridge.adapters.linear import Identity
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
-from embridge.jobs.rollout import open_rollout, plan_rollout
+from embridge.jobs.rollout import open_rollout, plan_rollout, rollout_status
 from embridge.provenance import Provenance
 from embridge.rollout.journal import entries
 from embridge.rollout.plan import write_plan
@@ -96,13 +96,17 @@ class Project:
             assert (state is None) == (not moves)
             assert state is None or state == moves[-1].state
             rows = {}
+            ended = (
+                state is not None and state.old_dropped
+            )  # nobody reads old rows from then on; a kill may leave half of them
             for space in (OLD, NEW):
-                parts = list(store.scan(space)) if space in store.spaces() else []
+                parts = list(store.scan(space)) if space in store.spaces() and not (ended and space == OLD) else []
                 pairs = [
                     (name, row.tolist()) for part in parts for name, row in zip(part.ids, part.vectors, strict=True)
                 ]
                 rows[space.model] = dict(sorted(pairs))
                 assert len(pairs) == len(rows[space.model])
+        rollout_status(self.folder / "rollout.yaml")
         self._expect_right(rows, state)
         standing = None if state is None else [state.phase, state.canary, state.paused, state.old_dropped]
         return {"rows": rows, "standing": standing}

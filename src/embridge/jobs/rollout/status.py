@@ -141,12 +141,14 @@ def watch_rollout(
 
 
 def _status(opened: OpenRollout) -> RolloutStatus:
-    documents, held = opened.store.documents, opened.store.spaces()
+    documents, state = opened.store.documents, opened.state
+    ended = state is not None and state.old_dropped  # a kill may have left the declaration of old rows that are gone
+    held = [space for space in opened.store.spaces() if not (ended and space == opened.old)]
     failures = read_failures(documents)
     rows, encoded = (opened.store.count(space) if space in held else 0 for space in (opened.old, opened.new))
     return RolloutStatus(
         str(parse_url(opened.settings.store)),
-        opened.state,
+        state,
         rows if opened.old in held else encoded,
         encoded,
         failures.count,
