@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
@@ -21,6 +22,7 @@ import yaml
 from fenced_blocks import PAGES, README, ROOT, all_blocks, blocks, label, pages_with, prose, run
 from pydantic import BaseModel
 from sentences import mean_length, sentences
+from served import listening
 from typer.testing import CliRunner
 
 from embridge import errors, evaluation
@@ -34,6 +36,8 @@ from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
 from embridge.evaluation.verdict import Decision
 from embridge.methods import configured, make
 from embridge.rollout.shadow_log import read_log
+from embridge.serve.app import create_app
+from embridge.serve.opened import open_served
 from embridge.settings import (
     EvaluateSettings,
     FitSettings,
@@ -47,7 +51,7 @@ from embridge.settings import (
 )
 from embridge.settings.reading import read_settings
 from embridge.settings.rollout import RolloutSettings, ShadowSettings
-from embridge.settings.serve import LimitSettings, ServeSettings
+from embridge.settings.serve import LimitSettings, ServeSettings, load_serve_settings
 from embridge.settings.training import BackboneSettings, DataSettings, OldSettings
 from embridge.stores import STORES, open_store
 from embridge.training.compatible.trainer import CompatibleTraining
@@ -58,6 +62,7 @@ DOCS = ROOT / "docs"
 SETTINGS_PAGE = DOCS / "settings.md"
 TRAINING_PAGE = DOCS / "training-settings.md"
 ROLLOUT, ROLLOUT_PAGE = DOCS / "how-to" / "rollout.md", DOCS / "rollout-settings.md"
+SERVE, LANGCHAIN = DOCS / "how-to" / "serve.md", DOCS / "how-to" / "langchain.md"
 SHADOW = DOCS / "how-to" / "shadow.md"
 OWN_MODELS = DOCS / "how-to" / "own-models.md"
 GATES = DOCS / "how-to" / "gates.md"
@@ -70,6 +75,7 @@ ROLLOUT_POSTGRES = DOCS / "how-to" / "rollout-postgres.md"
 ARCHITECTURE = DOCS / "explanation" / "architecture.md"
 EVALUATION = DOCS / "explanation" / "evaluation.md"
 SLOW = ("tutorial", "lancedb", "query-time")
+SHOWN_ADDRESS = "http://127.0.0.1:8000"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULTILINE)
 
@@ -88,6 +94,8 @@ REFERENCE = re.compile(r"\]\[(embridge[\w.]*)\]|^::: (embridge[\w.]*)$", re.MULT
             TRAIN,
             ROLLOUT,
             SHADOW,
+            SERVE,
+            LANGCHAIN,
             FROM_STORE,
             POSTGRES,
             ROLLOUT_POSTGRES,
@@ -187,6 +195,38 @@ def test_the_page_about_a_shadow_runs_whole(tmp_path, monkeypatch):
     log = read_log(names["store"].documents, "sampled", upgrade_id=fingerprint("upgrade"))
     assert log.compared + log.dropped == 60
     assert "60" in Path("shadow.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [SERVE, LANGCHAIN], ids=label)
+def test_the_pages_about_serving_run_whole(page, tmp_path, monkeypatch):
+    """The command that serves runs in a thread, on a free port in the place of the one that is shown."""
+    monkeypatch.chdir(tmp_path)
+    names, answers, address = {"__name__": "__page__"}, [], SHOWN_ADDRESS
+    with ExitStack() as stack:
+        for language, shown in all_blocks(page):
+            text = shown.replace(SHOWN_ADDRESS, address)
+            if language == "python":
+                exec(compile(text, label(page), "exec"), names)
+            elif text.startswith("embridge serve"):
+                served = create_app(open_served(load_serve_settings(text.split()[2])))
+                address = stack.enter_context(listening(served))
+            else:
+                answers.append(subprocess.run(["bash", "-c", text], capture_output=True, check=True).stdout)
+    assert address != SHOWN_ADDRESS
+    assert names["upgrade"].old_space == names["old"].space
+    assert all(len(json.loads(answer)["data"]) == 1 for answer in answers)
+    if page == SERVE:
+        names["store"].close()
+
+
+def test_the_codes_of_a_server_are_listed():
+    listed = set(
+        re.findall(r"`(\w+)`", "".join(re.findall(r"^\| \d+ \|([^|]*)\|", section(SERVE, "Errors"), re.MULTILINE)))
+    )
+    sources = "".join(file.read_text() for file in (ROOT / "src" / "embridge" / "serve").rglob("*.py"))
+    assert all(f'"{code}"' in sources for code in listed)
+    assert len(listed) == 9
 
 
 def test_every_settings_key_of_serving_is_explained():
