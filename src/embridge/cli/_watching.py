@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -16,32 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from embridge._plain_text import visible
+from embridge.jobs.rollout.pace import Pace
 
 if TYPE_CHECKING:
     from embridge.jobs.rollout import RolloutStatus
 
 __all__ = ["Pace", "watch_status"]
-
-
-class Pace:
-    """How fast rows get their new vector, from one look to the next.
-
-    Args:
-        clock: Gives seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._seen: list[tuple[float, int]] = []
-
-    def told(self, status: RolloutStatus) -> str:
-        """Rows a second since the oldest of the last ten looks, and the time that is left; nothing where nothing moves."""
-        self._seen = [*self._seen[-9:], (self._clock(), status.encoded)]
-        (began, before), (now, done) = self._seen[0], self._seen[-1]
-        rate = (done - before) / (now - began) if now > began else 0.0
-        if rate <= 0:
-            return ""
-        return f"{rate:,.0f} rows a second, {(status.rows - done) / rate:,.0f} s left"
 
 
 def watch_status(statuses: Iterable[RolloutStatus], *, as_json: bool = False, pace: Pace | None = None) -> None:

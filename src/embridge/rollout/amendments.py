@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from embridge.errors import InvalidInput
+from embridge.rollout import moves
 from embridge.rollout.state import RolloutState
 
-__all__ = ["bridge_rows", "on_read"]
+__all__ = ["bridge_rows", "change_canary", "on_read"]
 
 
 def on_read(state: RolloutState, items: int, *, most_encoded: int = 0) -> RolloutState:
@@ -59,3 +60,27 @@ def bridge_rows(state: RolloutState, count: int) -> RolloutState:
             f"bridge rows: the rollout is {state.phase}; others search old rows through the bridge anyway"
         )
     return replace(state, version=state.version + 1, bridged_rows=count)
+
+
+def change_canary(state: RolloutState, share: float) -> RolloutState:
+    """Let the new model answer another share of the new clients' queries.
+
+    Args:
+        state: Bridged or backfilling.
+        share: Of the queries, above 0.
+
+    Returns:
+        The next state.
+
+    Raises:
+        InvalidInput: The new model does not answer yet, or answers everything by now; or it is no share.
+
+    Examples:
+        >>> from embridge import Space
+        >>> state = RolloutState(Space("mini", "1", 2), Space("mini", "2", 2), "upgrade", "a1b2", phase="bridged", canary=1.0)
+        >>> change_canary(state, 0.1).canary
+        0.1
+    """
+    if state.phase not in ("bridged", "backfilling"):
+        raise InvalidInput(f"canary: the rollout is {state.phase}; this fits one that is bridged or backfilling")
+    return moves.bridge(state, share)

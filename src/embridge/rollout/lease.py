@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
@@ -14,7 +14,7 @@ from typing import Any
 from embridge.errors import EmbridgeError, StoreError
 from embridge.stores.documents import Documents
 
-__all__ = ["Lease", "is_gone", "this_process"]
+__all__ = ["Lease", "current_holder", "is_gone", "this_process"]
 
 _NAME = "lease"
 
@@ -53,7 +53,7 @@ class Lease:
     def __enter__(self) -> Lease:
         """Take it; raises `StoreError` where another holds it."""
         found = self.documents.read(_NAME)
-        if found and found["holder"] and found["until_seconds"] > self.clock() and not is_gone(found["holder"]):
+        if found and _holds(found, self.clock()):
             left = found["until_seconds"] - self.clock()
             raise StoreError(
                 f"{found['holder']} runs this rollout, and holds it for {left:.0f} more seconds; wait until it ends, or "
@@ -97,6 +97,28 @@ class Lease:
         return True
 
 
+def current_holder(documents: Documents) -> str:
+    """Which controller runs the rollout now.
+
+    Args:
+        documents: Of the store.
+
+    Returns:
+        Its name; empty where none does.
+
+    Examples:
+        >>> from embridge.stores.documents import MemoryDocuments
+        >>> documents = MemoryDocuments()
+        >>> with Lease(documents, "host:17"):
+        ...     current_holder(documents)
+        'host:17'
+        >>> current_holder(documents)
+        ''
+    """
+    found = documents.read(_NAME)
+    return found["holder"] if found and _holds(found, time.time()) else ""
+
+
 def this_process() -> str:
     """A name of this process, to tell controllers apart.
 
@@ -133,3 +155,7 @@ def is_gone(holder: str) -> bool:
     except OSError:
         return False
     return False
+
+
+def _holds(lease: Mapping[str, Any], now: float) -> bool:
+    return bool(lease["holder"]) and lease["until_seconds"] > now and not is_gone(lease["holder"])

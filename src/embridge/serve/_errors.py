@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from embridge._plain_text import one_line
-from embridge.errors import EmbridgeError, InvalidInput, ServiceError, SpaceMismatch, StoreError
+from embridge.errors import EmbridgeError, GateRefused, InvalidInput, ServiceError, SpaceMismatch, StoreError
 from embridge.serve._batching import Busy, TooLong
 from embridge.serve._models import UnknownModel
 from embridge.stores.urls import without_passwords
@@ -20,6 +20,7 @@ _KINDS: tuple[tuple[type[Exception], int, str], ...] = (
     (TooLong, 400, "context_length_exceeded"),
     (Busy, 503, "overloaded"),
     (SpaceMismatch, 409, "space_mismatch"),
+    (GateRefused, 409, "gate_refused"),
     (InvalidInput, 400, "invalid_value"),
     (ServiceError, 502, "upstream_failed"),
     (StoreError, 503, "store_unavailable"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import LifoQueue
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
@@ -25,6 +25,7 @@ from embridge.stores import Filter, Store, open_store
 __all__ = ["Galleries", "Question", "Side"]
 
 Side = Literal["old", "new"]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,14 @@ class Galleries:
         """Delete items, with all their rows."""
         with self._borrowed() as (store, gallery):
             (store if gallery is None else gallery).delete(ids)
+
+    def with_store(self, call: Callable[[Store], _T]) -> _T:
+        """What a call gives that borrows the store, whichever rollout it is on."""
+        store = self._free.get()
+        try:
+            return call(store)
+        finally:
+            self._free.put(store)
 
     def ping(self) -> None:
         """Ask the store for anything; raises `StoreError` where it does not answer."""

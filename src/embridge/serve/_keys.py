@@ -41,9 +41,13 @@ class Keys:
         if not self.digests:
             return True
         scheme, _, key = (authorization or "").partition(" ")
-        digest = _digest(key.strip())
+        return self.number(key.strip()) > 0 and scheme.lower() == "bearer"
+
+    def number(self, key: str) -> int:
+        """Which of them a key is, from 1 on; 0 for none."""
+        digest = _digest(key)
         equal = [hmac.compare_digest(digest, one) for one in self.digests]  # all of them, whichever fits
-        return scheme.lower() == "bearer" and any(equal)
+        return equal.index(True) + 1 if any(equal) else 0
 
 
 def read_keys(file: Path | None, variable: str | None = None) -> Keys:

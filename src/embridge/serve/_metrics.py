@@ -68,9 +68,13 @@ class Metrics:
 
     def text(self) -> tuple[bytes, str]:
         """All of it as Prometheus reads it, and its content type."""
-        registry = self._registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            require("prometheus_client.multiprocess", extra="serve")
-            registry = self._library.CollectorRegistry()
-            self._library.multiprocess.MultiProcessCollector(registry)
-        return self._library.generate_latest(registry), self._library.CONTENT_TYPE_LATEST
+        return self._library.generate_latest(self.registry()), self._library.CONTENT_TYPE_LATEST
+
+    def registry(self) -> Any:
+        """The counters and times, of all workers."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return self._registry
+        require("prometheus_client.multiprocess", extra="serve")
+        registry = self._library.CollectorRegistry()
+        self._library.multiprocess.MultiProcessCollector(registry)
+        return registry

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from embridge import __version__
 from embridge.errors import EmbridgeError
+from embridge.serve._dashboard._routes import dashboard_routes
 from embridge.serve._embeddings import embeddings_routes
 from embridge.serve._errors import Refusal, error_body, refusal_of
 from embridge.serve._limits import Entrance
@@ -58,9 +59,11 @@ def create_app(opened: Opened) -> Entrance:
         docs_url=None,  # these load scripts from elsewhere
         redoc_url=None,
     )
+    own = _own_models(opened)
     app.include_router(embeddings_routes(opened.models, limits, metrics))
     if opened.galleries is not None:
-        app.include_router(search_routes(opened.galleries, _own_models(opened), limits, metrics))
+        app.include_router(search_routes(opened.galleries, own, limits, metrics))
+    app.include_router(dashboard_routes(opened, own, metrics))
     app.include_router(page_routes(app, opened, metrics))
     _answer_errors(app)
     return Entrance(app, opened.keys, limits, metrics, local=is_loopback(opened.settings.host))

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
-from embridge.evaluation.figures import Curve, Histogram
+from embridge.evaluation.figures import Asked, Curve, Histogram
+from embridge.evaluation.measures import measure
 from embridge.evaluation.render._figures import number, signed
 from embridge.evaluation.render._markup import Markup, element
+from embridge.evaluation.report import BACKFILLED, OLD
 from embridge.evaluation.statistics import Interval
+from embridge.evaluation.summary import Summary
 
-__all__ = ["SERIES", "curve_chart", "histogram_chart", "interval_bar", "swatch", "ticks"]
+__all__ = ["SERIES", "curve_chart", "curve_figure", "histogram_chart", "interval_bar", "swatch", "ticks"]
 
 SERIES = 4
 """How many lines look different: each has a colour and a dash pattern of its own in the style sheet."""
@@ -74,6 +77,25 @@ def curve_chart(
         for c in curves
     )
     return _drawing(_CURVE, title, f"{metric}; {told}", body)
+
+
+def curve_figure(summary: Summary, asked: Asked) -> Markup:
+    """The backfill curves of one direction with their legend; nothing where there are none."""
+    curves = [curve for curve in summary.curves if curve.direction == asked.direction]
+    if not curves:
+        return Markup("")
+    levels = {
+        f.cell: f.interval.value
+        for f in summary.figures
+        if (f.direction, f.metric) == (asked.direction, summary.main) and f.cell in (OLD, BACKFILLED)
+    }
+    label, title = measure(summary.main).label, f"Backfill curve, {asked.title}"
+    drawn = curve_chart(curves, label, title=title, old=levels.get(OLD), new=levels.get(BACKFILLED))
+    legend = [
+        element("li", swatch(i, curve.order), element("span", f"{curve.order}: AUC {number(curve.auc)}"))
+        for i, curve in enumerate(curves)
+    ]
+    return element("figure", drawn, element("figcaption", element("ul", *legend, class_="orders")))
 
 
 def histogram_chart(histogram: Histogram, *, tallest: int, title: str) -> Markup:

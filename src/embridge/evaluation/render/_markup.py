@@ -8,7 +8,7 @@ from html import escape
 
 __all__ = ["Markup", "element", "joined", "style_sheet"]
 
-_VOID = frozenset({"br", "col", "img", "meta"})
+_VOID = frozenset({"br", "col", "img", "input", "link", "meta"})
 # control characters, lone surrogates and non-characters are in no XML document; marks that turn the direction of writing would
 # make a page show another text than it holds. Ids may hold all of them
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")

@@ -11,14 +11,13 @@ from embridge.atomic_write import atomic_file, refuse_foreign_file
 from embridge.evaluation.compatibility import FEWEST_CHANGED
 from embridge.evaluation.figures import Asked, Ratios
 from embridge.evaluation.measures import measure
-from embridge.evaluation.render._charts import curve_chart, histogram_chart, swatch
+from embridge.evaluation.render._charts import histogram_chart
 from embridge.evaluation.render._figures import NONE, number
 from embridge.evaluation.render._flips import flip_columns
 from embridge.evaluation.render._markup import Markup, element, joined, style_sheet
 from embridge.evaluation.render._style import BASE, REPORT
 from embridge.evaluation.render._tables import cell_legend, cell_table, gate_table, slice_table, threshold_table, wide
 from embridge.evaluation.render.pictures import Picture, Show, pictures_from
-from embridge.evaluation.report import BACKFILLED, OLD
 from embridge.evaluation.summary import Summary
 from embridge.evaluation.verdict import Decision
 
@@ -72,7 +71,7 @@ def report_html(summary: Summary, *, show: Show | None = None) -> str:
         _gates(summary),
         _section("Cells", summary, _cells, after=_legend(summary)),
         _cautions(summary.cautions),
-        _section("Backfill", summary, _curves, before=_text(_WHAT["Backfill"]), class_="beside-figures"),
+        _section("Backfill", summary, curve_figure, before=_text(_WHAT["Backfill"]), class_="beside-figures"),
         _section("Scores", summary, _scores, before=_text(_WHAT["Scores"])),
         _section("Slices", summary, _slices, before=_text(_WHAT["Slices"])),
         _section("Queries lost and won", summary, _flips(seen), before=_text(_WHAT["Queries lost and won"])),
@@ -220,24 +219,6 @@ def _legend(summary: Summary) -> Markup:
         f"{label} counts as found under old/old and not here (−); won: the reverse (+)."
     )
     return joined([_text(told), cell_legend(cells)])
-
-
-def _curves(summary: Summary, asked: Asked) -> Markup:
-    curves = [curve for curve in summary.curves if curve.direction == asked.direction]
-    if not curves:
-        return Markup("")
-    levels = {
-        f.cell: f.interval.value
-        for f in summary.figures
-        if (f.direction, f.metric) == (asked.direction, summary.main) and f.cell in (OLD, BACKFILLED)
-    }
-    label, title = measure(summary.main).label, f"Backfill curve, {asked.title}"
-    drawn = curve_chart(curves, label, title=title, old=levels.get(OLD), new=levels.get(BACKFILLED))
-    legend = [
-        element("li", swatch(i, curve.order), element("span", f"{curve.order}: AUC {number(curve.auc)}"))
-        for i, curve in enumerate(curves)
-    ]
-    return element("figure", drawn, element("figcaption", element("ul", *legend, class_="orders")))
 
 
 def _scores(summary: Summary, asked: Asked) -> Markup:

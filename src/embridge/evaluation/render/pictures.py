@@ -7,10 +7,11 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from embridge.errors import InvalidInput, MissingExtra, require
 
-__all__ = ["Picture", "Show", "pictures_from"]
+__all__ = ["Picture", "Show", "pictures_from", "small_picture"]
 
 _MEDIA_TYPES = {
     ".gif": "image/gif",
@@ -107,19 +108,38 @@ def _picture(path: Path) -> Picture | None:
         return Picture(path.read_bytes(), _MEDIA_TYPES[path.suffix.lower()])
 
 
+def small_picture(image: Any) -> Picture:
+    """Make a picture of at most 128 pixels a side, upright. Needs the extra ``clip``.
+
+    Args:
+        image: A PIL image.
+
+    Returns:
+        The picture: JPEG, or PNG where parts of it may be transparent.
+
+    Raises:
+        OSError: The image is damaged.
+
+    Examples:
+        >>> from PIL import Image
+        >>> small_picture(Image.new("RGB", (300, 200))).media_type
+        'image/jpeg'
+    """
+    image.thumbnail((_SIDE, _SIDE))
+    upright = require("PIL.ImageOps", extra="clip").exif_transpose(image)
+    opaque, stream = upright.mode in ("L", "RGB", "CMYK", "YCbCr"), io.BytesIO()
+    if opaque:
+        upright.convert("RGB").save(stream, "JPEG", quality=85, optimize=True)
+    else:
+        upright.convert("RGBA").save(stream, "PNG", optimize=True)
+    return Picture(stream.getvalue(), "image/jpeg" if opaque else "image/png")
+
+
 def _small(path: Path) -> Picture | None:
-    """At most 128 pixels a side, upright; None where the file is no image that Pillow reads."""
-    image_module, operations = require("PIL.Image", extra="clip"), require("PIL.ImageOps", extra="clip")
+    """The small picture of a file; None where it is no image that Pillow reads."""
+    image_module = require("PIL.Image", extra="clip")
     try:
         with image_module.open(path) as opened:
-            opened.thumbnail((_SIDE, _SIDE))
-            image = operations.exif_transpose(opened)
-            opaque = image.mode in ("L", "RGB", "CMYK", "YCbCr")
-            stream = io.BytesIO()
-            if opaque:
-                image.convert("RGB").save(stream, "JPEG", quality=85, optimize=True)
-            else:
-                image.convert("RGBA").save(stream, "PNG", optimize=True)
+            return small_picture(opened)
     except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError):
         return None
-    return Picture(stream.getvalue(), "image/jpeg" if opaque else "image/png")

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from embridge.errors import InvalidInput, StoreError
+from embridge.jobs.rollout.gating import checked_gates
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.rollout import moves
+from embridge.rollout.amendments import change_canary
 from embridge.rollout.failures import read_failures
+from embridge.rollout.gates import require_rollout_gates
 from embridge.rollout.journal import record_move
 from embridge.rollout.lease import Lease, this_process
 from embridge.rollout.state import RolloutState
 
-__all__ = ["change_phase", "drop_old_rows", "moved"]
+__all__ = ["change_phase", "drop_old_rows", "move_canary", "move_phase", "moved"]
 
 _ATTEMPTS = 20
 _MOVES: dict[str, Callable[[RolloutState], RolloutState]] = {
@@ -46,7 +49,56 @@ def change_phase(settings: Path | str, move: str) -> RolloutState:
         embridge.errors.SettingsError: nowhere.yaml ...
     """
     with closing(open_rollout(settings)) as opened:
-        return moved(opened, move, _MOVES[move])
+        return move_phase(opened, move)
+
+
+def move_phase(opened: OpenRollout, move: str, *, by: str | None = None) -> RolloutState:
+    """The same of a rollout that is open.
+
+    Args:
+        opened: The rollout.
+        move: ``pause``, ``resume`` or ``rollback``.
+        by: Who does it, for the journal; this process where None.
+
+    Returns:
+        The state that it led to.
+
+    Raises:
+        InvalidInput: The move does not fit the state.
+        StoreError: No rollout has begun, or the store cannot be reached.
+
+    Examples:
+        >>> move_phase.__name__
+        'move_phase'
+    """
+    return moved(opened, move, _MOVES[move], by=by)
+
+
+def move_canary(opened: OpenRollout, share: float, *, by: str | None = None) -> RolloutState:
+    """Change the share of new clients' queries that the new model answers; where it rises, the gates have to hold.
+
+    Args:
+        opened: The rollout.
+        share: Of the queries, above 0.
+        by: Who does it, for the journal; this process where None.
+
+    Returns:
+        The state that it led to.
+
+    Raises:
+        GateRefused: The share rises, and a gate of the settings is not met.
+        InvalidInput: The rollout is neither bridged nor backfilling, or it is no share.
+        StoreError: No rollout has begun, or the store cannot be reached.
+
+    Examples:
+        >>> move_canary.__name__
+        'move_canary'
+    """
+    state = opened.state
+    gates = checked_gates(opened) if state is not None and share > state.canary else ()
+    require_rollout_gates(gates)
+    why = {"gates": [gate.to_dict() for gate in gates]} if gates else {}
+    return moved(opened, "canary", lambda held: change_canary(held, share), why, by=by)
 
 
 def drop_old_rows(settings: Path | str, *, drop_unreadable: bool = False) -> RolloutState:
@@ -108,6 +160,8 @@ def moved(
     name: str,
     move: Callable[[RolloutState], RolloutState],
     why: Mapping[str, Any] | None = None,
+    *,
+    by: str | None = None,
 ) -> RolloutState:
     """Make a move, again from the new state where another was first.
 
@@ -116,6 +170,7 @@ def moved(
         name: What the journal calls it.
         move: From a state to the next.
         why: Figures that led to it, for the journal.
+        by: Who makes it; this process where None.
 
     Returns:
         The state that it led to.
@@ -132,7 +187,7 @@ def moved(
         if state is None:
             raise StoreError(f"{opened.path}: no rollout has begun in this store; embridge plan and apply begin one")
         following = move(state)
-        entry = {"move": name, "by": this_process(), "at_seconds": time.time(), "why": dict(why or {})}
+        entry = {"move": name, "by": by or this_process(), "at_seconds": time.time(), "why": dict(why or {})}
         if record_move(opened.store.documents, state, following, entry=entry):
             return following
     raise StoreError(f"{opened.path}: others changed the rollout {_ATTEMPTS} times in a row; try again")

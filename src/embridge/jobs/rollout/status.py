@@ -16,7 +16,7 @@ from embridge.rollout.shadow_figures import ShadowFigures, shadow_figures
 from embridge.rollout.state import RolloutState
 from embridge.stores import parse_url
 
-__all__ = ["RolloutStatus", "rollout_status", "watch_rollout"]
+__all__ = ["RolloutStatus", "rollout_status", "status_of", "watch_rollout"]
 
 _SHOWN = 5
 
@@ -106,7 +106,7 @@ def rollout_status(settings: Path | str) -> RolloutStatus:
         embridge.errors.SettingsError: nowhere.yaml ...
     """
     with closing(open_rollout(settings)) as opened:
-        return _status(opened)
+        return status_of(opened)
 
 
 def watch_rollout(
@@ -133,14 +133,29 @@ def watch_rollout(
     """
     with closing(open_rollout(settings)) as opened:
         while True:
-            status = _status(opened)
+            status = status_of(opened)
             yield status
             if status.state is not None and status.state.phase == "complete":
                 return
             wait(every_seconds)
 
 
-def _status(opened: OpenRollout) -> RolloutStatus:
+def status_of(opened: OpenRollout) -> RolloutStatus:
+    """Say where a rollout stands that is open. Changes nothing.
+
+    Args:
+        opened: The rollout.
+
+    Returns:
+        The status.
+
+    Raises:
+        StoreError: The store cannot be read, or its journal was changed.
+
+    Examples:
+        >>> status_of.__name__
+        'status_of'
+    """
     documents, state = opened.store.documents, opened.state
     ended = state is not None and state.old_dropped  # a kill may have left the declaration of old rows that are gone
     held = [space for space in opened.store.spaces() if not (ended and space == opened.old)]

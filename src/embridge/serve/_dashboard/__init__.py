@@ -1,0 +1,1 @@
+"""The dashboard: one page for people, about the rollout that is served."""
