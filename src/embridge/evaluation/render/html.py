@@ -11,7 +11,7 @@ from embridge.atomic_write import atomic_file, refuse_foreign_file
 from embridge.evaluation.compatibility import FEWEST_CHANGED
 from embridge.evaluation.figures import Asked, Ratios
 from embridge.evaluation.measures import measure
-from embridge.evaluation.render._charts import histogram_chart
+from embridge.evaluation.render._charts import curve_figure, histogram_chart
 from embridge.evaluation.render._figures import NONE, number
 from embridge.evaluation.render._flips import flip_columns
 from embridge.evaluation.render._markup import Markup, element, joined, style_sheet

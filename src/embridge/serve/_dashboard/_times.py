@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["RouteTimes", "route_times", "searches_by_answer"]
 
-_OWN = ("none", "/assets/", "/dashboard.json", "/docs", "/health", "/metrics", "/openapi.json", "/ready")
+_OWN = ("none", "/assets/", "/dashboard", "/docs", "/health", "/metrics", "/openapi.json", "/ready")
 
 
 @dataclass(frozen=True, slots=True)
