@@ -17,6 +17,7 @@ __all__ = ["ended", "written"]
 
 _T = TypeVar("_T")
 _ATTEMPTS = 5
+_OVERTAKEN = ("conflict", "already exists", "Too many concurrent writers")
 
 
 def ended(write: Callable[[], _T]) -> _T:
@@ -48,7 +49,7 @@ def written(source: Source, rows: Embeddings, columns: dict[str, list[Any]]) -> 
         except InvalidInput:
             raise
         except (ValueError, RuntimeError, OSError) as error:
-            overtaken = "conflict" in str(error) or "already exists" in str(error)
+            overtaken = any(words in str(error) for words in _OVERTAKEN)
             if not overtaken or attempt == _ATTEMPTS - 1:
                 raise
 
