@@ -11,6 +11,8 @@ from embridge import ArtefactError, InvalidInput, ServiceError, Space, Upgrade
 from embridge.adapters import Identity, Provenance
 from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import fingerprint
+from embridge.evaluation import Cell, Report, Task, summarise
+from embridge.evaluation.report_files import summary_to_dict
 
 NEW, OLD = Space("new", "1", 3), Space("old", "1", 2)
 REPORT = {
@@ -53,6 +55,19 @@ def test_the_card_has_the_figures_as_metadata(hub):
     assert text.strip().startswith("# new on an index of old")
     assert text.strip().endswith("Tried on *cats*.")
     assert json.loads(files["report.json"]) == REPORT
+
+
+def test_the_report_of_an_evaluation_is_such_a_report(hub):
+    rows, gains = np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32)
+    task = Task("", ("q",), ("g", "h"), 2, np.array([1]), gains)
+    cells = tuple(Cell("", name, rows, gains, gains) for name in ("old/old", "new/old", "new/new", "naive"))
+    report = summary_to_dict(summarise(Report((task,), cells, ("recall_at_1",))))
+    upgrade().push_to_hub("me/new-on-old", report=report)
+    (result,) = yaml.safe_load(hub.files("me/new-on-old")["README.md"].decode().split("---")[1])["model-index"][0][
+        "results"
+    ]
+    shown = {metric["name"]: metric["value"] for metric in result["metrics"]}
+    assert shown == {f"recall_at_1 of {cell.name}": 1.0 for cell in cells}
 
 
 def test_a_later_upgrade_replaces_all_of_an_earlier_one_in_one_commit(hub):

@@ -76,6 +76,7 @@ def test_queries_go_through_the_bridge_and_documents_through_the_old_model(encod
 
 def test_rows_are_mapped_as_the_encoder_would_have_given_them():
     module = BridgeModule(UPGRADE)  # of a space that compares by cosine
+    assert module.get_embedding_dimension() == module.get_sentence_embedding_dimension() == 2
     half = torch.tensor([[3, 4, 0, 12]], dtype=torch.bfloat16, requires_grad=True)
     mapped = module({"sentence_embedding": half, "attention_mask": None})
     assert mapped["sentence_embedding"].tolist() == [pytest.approx([0.6, 0.8])]

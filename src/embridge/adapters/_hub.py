@@ -40,7 +40,7 @@ def push_folder(
     card = folder / CARD
     card.write_text(_metadata(hub, repo, report) + card.read_text(encoding="utf-8"), encoding="utf-8")
     files = [name for name in OWN_FILES if (folder / name).is_file()]
-    with _told_apart(hub, repo):
+    with _told_apart(repo):
         api = hub.HfApi(token=token, library_name="embridge")
         api.create_repo(repo, private=private, exist_ok=True)
         left = sorted({*api.list_repo_files(repo)} & {*OWN_FILES} - {*files})
@@ -65,16 +65,17 @@ def fetch_folder(repo: str, *, revision: str | None, token: str | None) -> Path:
         ServiceError: The hub refuses or is not reached, and the cache has nothing.
     """
     hub = require("huggingface_hub", extra="hub")
-    with _told_apart(hub, repo):
+    with _told_apart(repo):
         return Path(hub.snapshot_download(repo, revision=revision, token=token, allow_patterns=list(OWN_FILES)))
 
 
 @contextmanager
-def _told_apart(hub: Any, repo: str) -> Iterator[None]:
+def _told_apart(repo: str) -> Iterator[None]:
     """The hub's errors as ours: it passes on those of the HTTP client that its version happens to use."""
+    errors = require("huggingface_hub.errors", extra="hub")
     try:
         yield
-    except hub.errors.HFValidationError as error:
+    except errors.HFValidationError as error:
         raise InvalidInput(f"expected a repository as OWNER/NAME, came {repo!r}: {one_line(str(error))}") from error
     except Exception as error:
         raise ServiceError(f"{repo} on the Hugging Face hub: {type(error).__name__}: {one_line(str(error))}") from error

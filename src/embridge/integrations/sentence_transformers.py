@@ -69,6 +69,10 @@ class BridgeModule(_modules().Module):  # type: ignore[misc]
         """How long the vectors are."""
         return self.upgrade.old_space.dim
 
+    def get_sentence_embedding_dimension(self) -> int:
+        """The same, by the name that releases 5 ask for."""
+        return self.upgrade.old_space.dim
+
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
         """Write the upgrade into the module's folder."""
         self.upgrade.save(Path(output_path) / _FOLDER)

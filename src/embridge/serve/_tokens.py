@@ -74,8 +74,11 @@ def _cached_file() -> Path | None:
 
 @lru_cache(maxsize=1)
 def _table(file: Path | None) -> Mapping[int, bytes] | None:
-    """The bytes of each token; None where the file is not there, or is not the one that was published."""
-    content = b"" if file is None else file.read_bytes()
+    """The bytes of each token; None where the file is not there, cannot be read, or is another than was published."""
+    try:
+        content = b"" if file is None else file.read_bytes()
+    except OSError:
+        return None
     if hashlib.sha256(content).hexdigest() != _SHA256:
         return None
     lines = (line.split() for line in content.splitlines() if line)
