@@ -209,6 +209,6 @@ tr.aside > * { color: var(--soft); font-weight: normal }
 .legend dt { flex: 0 0 8rem; font-weight: 600 } .legend dd { margin: 0; color: var(--soft) }
 .live { display: grid; gap: 0 2rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); align-items: start }
 .live figure { margin: .5rem 0 1rem } .live figcaption { font-size: .85rem; color: var(--soft) } td.words { text-align: left }
-@media (max-width: 40rem) { .live th, .live td { padding: .3rem .4rem } }
+@media (max-width: 40rem) { .live th, .live td { padding: .3rem .4rem } .live .half { display: none } }
 img.right { outline: 3px solid var(--right); outline-offset: -2px } span.right { color: var(--right); font-weight: 600 }
 """
