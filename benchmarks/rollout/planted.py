@@ -55,6 +55,7 @@ class Planted:
         for side in sides:
             side.flush()
         planted = Planted(folder, dim)
+        PROVIDERS["table"] = Provider(__name__, "TableEncoder", "", frozenset({"text"}), "a table of vectors")
         provenance = replace(Provenance("planted"), encoders={"new": f"table:{folder}"})
         bridge = Linear(planted.new, planted.old, turn)
         Upgrade(Identity(planted.new, planted.new), bridge, provenance).save(planted.upgrade)
@@ -86,5 +87,3 @@ def names_of(n: int) -> list[str]:
     """Ids of the rows that are there from the first."""
     return [f"item {i:07d}" for i in range(n)]
 
-
-PROVIDERS["table"] = Provider(__name__, "TableEncoder", "", frozenset({"text"}), "a table of vectors")

@@ -201,7 +201,7 @@ def test_the_commands_say_what_they_do(project, monkeypatch):
     def run(*words, code=0):
         outcome = CliRunner().invoke(app, list(words))
         assert outcome.exit_code == code, outcome.output
-        return outcome.stdout if "--json" in words else outcome.output
+        return outcome.stdout if "--json" in words else " ".join(outcome.output.split())
 
     assert "no query was compared yet" in run("shadow", "rollout.yaml")
     assert "60 rows" not in run("plan", "rollout.yaml", "--assume-rows", "1e9", "--workers", "64")

@@ -42,7 +42,7 @@ def look(where: str, space: Space | None, parts: Iterable[Part], *, drawn: RowSa
         seen.odd_examples += odd[: _SHOWN - len(seen.odd_examples)]
         if not len(vectors):
             continue
-        names = np.array(ids if ids is not None else [None] * len(vectors), object)
+        names = np.array([None] * len(vectors) if ids is None else [str(name) for name in ids], object)
         if drawn is not None:
             drawn.offer(names, vectors)
         seen.take(names, vectors, named=ids is not None)
