@@ -205,7 +205,7 @@ PUBLIC = {
     "embridge.jobs.report": "Comparison compare_reports show_report",
     "embridge.jobs.rollout.apply": "Applied apply_plan",
     "embridge.jobs.rollout.filling": "completed filled filled_at_the_end",
-    "embridge.jobs.rollout.gating": "checked_gates",
+    "embridge.jobs.rollout.gating": "checked_gates named_report",
     "embridge.jobs.rollout.moving": "change_phase drop_old_rows move_canary move_phase moved",
     "embridge.jobs.rollout.opened": "OpenRollout open_rollout",
     "embridge.jobs.rollout.ordering": "order_of",

@@ -11,9 +11,14 @@ from PIL import Image
 from served import NEW, Answering, opened, stocked
 
 from embridge import Embeddings
+from embridge.errors import StoreError
+from embridge.evaluation import Interval, Summary
+from embridge.evaluation.figures import Asked, Curve
+from embridge.evaluation.verdict import Verdict
 from embridge.rollout.failures import record_failures
 from embridge.rollout.journal import current_state, entries
-from embridge.serve._dashboard._looks import Look
+from embridge.serve._dashboard._looks import Look, Required
+from embridge.serve._dashboard._parts import parts_of
 from embridge.serve._dashboard._times import RouteTimes, route_times, searches_by_answer
 from embridge.serve._dashboard._words import advice_of, possible_moves
 from embridge.serve._metrics import Metrics
@@ -100,6 +105,39 @@ def test_a_look_is_shared_until_it_is_too_old_or_the_rollout_moves(tmp_path, mon
     assert len(counts) == 2
     assert ask.post("/rollout/pause", {}, headers={"embridge-operator-key": OPERATORS[0]}).status_code == 200
     assert ask("GET", "/dashboard.json").json()["title"] == "Backfilling, paused"
+
+
+def test_a_report_that_cannot_be_read_is_said_and_ends_no_look(tmp_path):
+    data = asked(operated(begun("bridged"), tmp_path, rollout="report: nowhere.json\n"))(
+        "GET", "/dashboard.json"
+    ).json()
+    assert data["title"] == "Bridged"
+    assert "cannot be checked" in data["parts"]["gates"]
+    assert "nowhere.json does not exist" in data["parts"]["gates"]
+
+
+def test_a_report_has_its_curve_on_the_page():
+    asked = Asked("t2i", "text <to> image", 9, 9, "judged pairs", ("old/old", "new/old"))
+    curve = Curve("t2i", "random", (0.0, 1.0), (Interval(0.4, 0.3, 0.5), Interval(0.6, 0.5, 0.7)), 0.5)
+    nothing = dict.fromkeys(("ratios", "slices", "flips", "histograms", "shifts", "gates", "cautions", "figures"), ())
+    verdict, metrics = Verdict("upgrade", "Upgrade."), ("recall_at_1",)
+    summary = Summary(verdict, metrics, seed=0, asked=(asked,), curves=(curve,), about={}, **nothing)
+    part = parts_of(Look(None, required=Required(True, (), summary)), advice_of(Look(None)), {}, [], {})["curve"]
+    assert "<h3>Text &lt;to&gt; image</h3>" in part
+    assert "AUC 0.500" in part
+
+
+def test_a_store_that_does_not_answer_leaves_the_page(tmp_path, monkeypatch):
+    store = begun("bridged")
+    ask = asked(operated(store, tmp_path))
+
+    def fails(_, name):
+        raise StoreError("the store is away")
+
+    monkeypatch.setattr(type(store.documents), "read", fails)
+    assert ask("GET", "/").status_code == 200
+    answer = ask("GET", "/dashboard.json")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (503, "the store is away")
 
 
 def test_an_operator_moves_the_rollout_and_the_journal_says_who(tmp_path):

@@ -26,6 +26,9 @@ _CELLS = {
 }
 
 
+_COUNTS = 10.0  # from here on, whole numbers are counts
+
+
 def wide(table: Markup, label: str) -> Markup:
     """A box of its own for a table, in which it scrolls where the page is narrow."""
     return element("div", table, class_="wide", role="region", aria_label=label, tabindex="0")
@@ -73,12 +76,17 @@ def gate_table(gates: Sequence[GateResult]) -> Markup:
             element("td", *_result(gate.passed), class_="left"),
             _row_head(gate.gate, class_="code"),
             element("td", gate.where, class_="words"),
-            element("td", number(gate.value), *([" ", element("small", gate.end, class_="stack")] if gate.end else [])),
-            element("td", number(gate.bound)),
+            element("td", _value(gate.value), *([" ", element("small", gate.end, class_="stack")] if gate.end else [])),
+            element("td", _value(gate.bound)),
         )
         for gate in sorted(gates, key=lambda gate: gate.passed)
     ]
     return wide(_table("What was required of the upgrade", head, rows), "gates")
+
+
+def _value(value: float) -> str:
+    """A share with its decimals, and a count without."""
+    return f"{value:,.0f}" if abs(value) >= _COUNTS and value.is_integer() else number(value)
 
 
 def threshold_table(shifts: Sequence[ScoreShift], title: str, queries: int) -> Markup:

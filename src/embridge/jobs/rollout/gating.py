@@ -9,7 +9,7 @@ from embridge.jobs.rollout.opened import OpenRollout
 from embridge.rollout.gates import RolloutGate, check_rollout_gates, needs_report
 from embridge.rollout.shadow_figures import shadow_figures
 
-__all__ = ["checked_gates"]
+__all__ = ["checked_gates", "named_report"]
 
 
 def checked_gates(opened: OpenRollout) -> tuple[RolloutGate, ...]:
@@ -33,14 +33,31 @@ def checked_gates(opened: OpenRollout) -> tuple[RolloutGate, ...]:
     gates = opened.settings.gates
     if not gates:
         return ()
-    report = _report(opened) if any(map(needs_report, gates)) else None
+    report = named_report(opened) if any(map(needs_report, gates)) else None
     shadows = shadow_figures(opened.store.documents, upgrade_id=opened.upgrade_id)
     return check_rollout_gates(gates, shadows, report)
 
 
-def _report(opened: OpenRollout) -> Report:
+def named_report(opened: OpenRollout) -> Report | None:
+    """Read the report that the settings name.
+
+    Args:
+        opened: The rollout.
+
+    Returns:
+        The report; None where they name none.
+
+    Raises:
+        SettingsError: The report is of other models.
+        ArtefactError: The report cannot be read.
+
+    Examples:
+        >>> named_report.__name__
+        'named_report'
+    """
     path = opened.settings.report
-    assert path is not None  # the settings require it
+    if path is None:
+        return None
     report = load_report(path)
     for side, space in (("old", opened.old), ("new", opened.upgrade.new_space)):
         if report.about.get(side) != str(space):

@@ -11,14 +11,15 @@ from typing import Any, Generic, TypeVar
 
 from embridge.adapters.upgrade import fingerprint
 from embridge.errors import ArtefactError, EmbridgeError
-from embridge.evaluation.report_files import load_report
+from embridge.evaluation.report import Report
 from embridge.evaluation.summarise import summarise
 from embridge.evaluation.summary import Summary
 from embridge.jobs.rollout import OpenRollout, Pace, RolloutStatus, status_of
-from embridge.jobs.rollout.gating import checked_gates
-from embridge.rollout.gates import RolloutGate
+from embridge.jobs.rollout.gating import named_report
+from embridge.rollout.gates import RolloutGate, check_rollout_gates
 from embridge.rollout.journal import current_state
 from embridge.rollout.lease import current_holder
+from embridge.rollout.shadow_figures import shadow_figures
 from embridge.serve.opened import Opened
 from embridge.settings.rollout import RolloutSettings, load_rollout_settings
 from embridge.stores import Store
@@ -111,6 +112,8 @@ class Looks:
         self._opened, self._pace = opened, Pace()
         self._looks = _Kept(self._read, _FRESH_SECONDS)
         self._required = _Kept(self._read_required, _GATES_SECONDS)
+        self._stamp: tuple[Path, int] | None = None
+        self._report: tuple[Report | None, Summary | None] = (None, None)
 
     def now(self) -> Look:
         """Where the rollout stands, a few seconds old at most; raises `StoreError` where the store does not answer."""
@@ -135,15 +138,26 @@ class Looks:
 
     def _read_required(self) -> Required:
         """Gates and report; what is wrong with them ends no look."""
-        galleries, path = self._opened.galleries, self._opened.settings.rollout
-        if galleries is None or path is None:
+        galleries = self._opened.galleries
+        if galleries is None or self._opened.settings.rollout is None:
             return Required()
         try:
-            settings = load_rollout_settings(path)
-            gates = galleries.with_store(lambda store: checked_gates(opened_rollout(self._opened, store)))
-            return Required(True, gates, None if settings.report is None else summarise(load_report(settings.report)))
+            rollout = galleries.with_store(lambda store: opened_rollout(self._opened, store))
+            report, summary = self._reported(rollout)
+            shadows = galleries.with_store(lambda store: shadow_figures(store.documents, upgrade_id=rollout.upgrade_id))
+            return Required(True, check_rollout_gates(rollout.settings.gates, shadows, report), summary)
         except EmbridgeError as error:
             return Required(True, problem=str(error))
+
+    def _reported(self, rollout: OpenRollout) -> tuple[Report | None, Summary | None]:
+        """The report of the settings, read again where its file changed."""
+        path = rollout.settings.report
+        stamp = None if path is None or not path.exists() else (path, path.stat().st_mtime_ns)
+        if stamp is None or stamp != self._stamp:
+            report = named_report(rollout)
+            self._report = (report, None if report is None else summarise(report))
+            self._stamp = stamp
+        return self._report
 
 
 def opened_rollout(opened: Opened, store: Store) -> OpenRollout:

@@ -123,9 +123,11 @@ def _shadow(status: RolloutStatus | None) -> Markup:
 
 def _curve(required: Required) -> Markup:
     summary = required.summary
-    drawn = [] if summary is None else [curve_figure(summary, asked) for asked in summary.asked]
-    if any(drawn):
-        return joined(drawn)
+    asked = () if summary is None else summary.asked
+    drawn = [(one.title, curve_figure(summary, one)) for one in asked if summary is not None]
+    drawn = [(title, figure) for title, figure in drawn if figure]
+    if drawn:
+        return joined(joined([element("h3", title.capitalize()), figure]) for title, figure in drawn)
     return _nothing("No report with a backfill curve is named in the rollout’s settings.", "report: report.json")
 
 
@@ -152,8 +154,8 @@ def _times(times: Sequence[RouteTimes], searches: Mapping[str, int]) -> Markup:
             one.route,
             f"{one.requests:,}",
             f"{one.failed:,}",
-            _milliseconds(one.median_seconds),
-            _milliseconds(one.p95_seconds),
+            _time(one.median_seconds),
+            _time(one.p95_seconds),
         ]
         for one in times
     ]
@@ -249,8 +251,8 @@ def _nothing(sentence: str, command: str = "") -> Markup:
     return element("p", sentence, *([" ", element("code", command)] if command else []), class_="note")
 
 
-def _milliseconds(seconds: float) -> str:
-    return f"{1e3 * seconds:,.3g} ms"
+def _time(seconds: float) -> str:
+    return f"{seconds:,.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
 
 
 def _duration(seconds: float) -> str:

@@ -70,7 +70,8 @@
       show(data);
       find("unlock").hidden = true;
       find("content").hidden = false;
-      find("fresh").textContent = new Date().toLocaleTimeString();
+      find("fresh").textContent = `updated ${new Date().toLocaleTimeString()}`;
+      find("fresh").title = "";
       find("fresh").classList.remove("stale");
       wait = REFRESH;
     } catch (error) {
