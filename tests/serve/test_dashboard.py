@@ -116,6 +116,17 @@ def test_a_report_that_cannot_be_read_is_said_and_ends_no_look(tmp_path):
     assert "nowhere.json does not exist" in data["parts"]["gates"]
 
 
+def test_settings_of_a_rollout_that_broke_stop_the_canary_alone(tmp_path):
+    made = operated(begun("backfilling", canary=0.5), tmp_path)
+    ask, operator = asked(made), {"embridge-operator-key": OPERATORS[0]}
+    made.settings.rollout.write_text("gates: [what >= ever]\n")
+    part = ask("GET", "/dashboard.json").json()["parts"]["gates"]
+    assert "cannot be checked" in part
+    assert "store: Field required" in part
+    assert "rollout.yaml" in ask.post("/rollout/canary", {"share": 0.9}, headers=operator).json()["error"]["message"]
+    assert ask.post("/rollout/rollback", {}, headers=operator).json()["phase"] == "rolled back"
+
+
 def test_a_report_has_its_curve_on_the_page():
     asked = Asked("t2i", "text <to> image", 9, 9, "judged pairs", ("old/old", "new/old"))
     curve = Curve("t2i", "random", (0.0, 1.0), (Interval(0.4, 0.3, 0.5), Interval(0.6, 0.5, 0.7)), 0.5)

@@ -12,7 +12,7 @@ from embridge.errors import EmbridgeError
 from embridge.evaluation.render.pictures import Picture, small_picture
 from embridge.items import ItemSource, read_items
 from embridge.rollout._sides import ITEMS
-from embridge.serve._dashboard._looks import opened_rollout
+from embridge.serve._dashboard._looks import opened_rollout, rollout_settings
 from embridge.serve._models import ServedModel
 from embridge.serve.opened import Opened
 from embridge.space import Space
@@ -189,7 +189,9 @@ def _pictures(opened: Opened, store: Store, names: Sequence[str]) -> dict[str, P
 def _source(opened: Opened, store: Store) -> ItemSource:
     """Where items are: as the rollout wrote it into the store, its settings say, or the store declares."""
     written = store.documents.read(ITEMS)
-    return ItemSource.from_dict(written) if written else opened_rollout(opened, store).source()
+    return (
+        ItemSource.from_dict(written) if written else opened_rollout(opened, store, rollout_settings(opened)).source()
+    )
 
 
 def _space(opened: Opened, store: Store) -> Space:

@@ -24,7 +24,7 @@ from embridge.serve.opened import Opened
 from embridge.settings.rollout import RolloutSettings, load_rollout_settings
 from embridge.stores import Store
 
-__all__ = ["Look", "Looks", "Required", "opened_rollout"]
+__all__ = ["Look", "Looks", "Required", "opened_rollout", "rollout_settings"]
 
 _T = TypeVar("_T")
 _FRESH_SECONDS, _GATES_SECONDS = 2.0, 30.0
@@ -142,7 +142,8 @@ class Looks:
         if galleries is None or self._opened.settings.rollout is None:
             return Required()
         try:
-            rollout = galleries.with_store(lambda store: opened_rollout(self._opened, store))
+            settings = rollout_settings(self._opened)
+            rollout = galleries.with_store(lambda store: opened_rollout(self._opened, store, settings))
             report, summary = self._reported(rollout)
             shadows = galleries.with_store(lambda store: shadow_figures(store.documents, upgrade_id=rollout.upgrade_id))
             return Required(True, check_rollout_gates(rollout.settings.gates, shadows, report), summary)
@@ -160,17 +161,19 @@ class Looks:
         return self._report
 
 
-def opened_rollout(opened: Opened, store: Store) -> OpenRollout:
-    """The rollout of a store that is served, by its settings where the server's name them.
-
-    Raises `SettingsError` where these cannot be read.
-    """
-    path, upgrade, state = opened.settings.rollout, opened.upgrade, current_state(store.documents)
-    named: dict[str, Any] = {"store": opened.settings.store or "memory:", "upgrade": opened.settings.upgrade}
-    settings = RolloutSettings(**named) if path is None else load_rollout_settings(path)
+def opened_rollout(opened: Opened, store: Store, settings: RolloutSettings | None = None) -> OpenRollout:
+    """The rollout of a store that is served: from where to where it leads, and its settings where they are given."""
+    upgrade, state = opened.upgrade, current_state(store.documents)
+    served: dict[str, Any] = {"store": opened.settings.store or "memory:", "upgrade": opened.settings.upgrade}
     old, new = (upgrade.old_space, upgrade.head.target) if state is None else (state.old, state.new)
     upgrade_id = _fingerprint(opened) if state is None else state.upgrade_id
-    return OpenRollout(path or Path("the store"), settings, store, upgrade, upgrade_id, old, new)
+    path = opened.settings.rollout or Path("the store")
+    return OpenRollout(path, settings or RolloutSettings(**served), store, upgrade, upgrade_id, old, new)
+
+
+def rollout_settings(opened: Opened) -> RolloutSettings | None:
+    """The rollout's settings as they are now, where the server's name them; raises `SettingsError` for a broken file."""
+    return None if opened.settings.rollout is None else load_rollout_settings(opened.settings.rollout)
 
 
 def _fingerprint(opened: Opened) -> str:

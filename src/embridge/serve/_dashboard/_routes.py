@@ -18,7 +18,7 @@ from embridge.jobs.rollout import move_canary, move_phase
 from embridge.rollout.lease import this_process
 from embridge.rollout.state import RolloutState
 from embridge.serve._dashboard._comparison import compare, vectors_of
-from embridge.serve._dashboard._looks import Looks, opened_rollout
+from embridge.serve._dashboard._looks import Looks, opened_rollout, rollout_settings
 from embridge.serve._dashboard._page import dashboard_page
 from embridge.serve._dashboard._parts import comparison_part, parts_of
 from embridge.serve._dashboard._times import route_times, searches_by_answer
@@ -173,7 +173,8 @@ def _add_moves(routes: APIRouter, opened: Opened, looks: Looks) -> None:
     @routes.post("/rollout/canary", tags=["rollout"])
     async def canary(body: Canary, by: str = Depends(operator)) -> dict[str, Any]:
         """Change the share of new clients' queries that the new model answers; gates have to hold where it rises."""
-        return await moved(lambda store: move_canary(opened_rollout(opened, store), body.share, by=by))
+        settings = rollout_settings(opened)
+        return await moved(lambda store: move_canary(opened_rollout(opened, store, settings), body.share, by=by))
 
     @routes.post("/rollout/{move}", tags=["rollout"])
     async def phase(move: Literal["pause", "resume", "rollback"], by: str = Depends(operator)) -> dict[str, Any]:

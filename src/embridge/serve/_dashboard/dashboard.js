@@ -77,6 +77,8 @@
     } catch (error) {
       if (mine !== latest) return;
       if (keyed && error.code === "invalid_api_key") return lock("The server does not know this key.");
+      if (find("content").hidden) find("key-error").textContent = error.message;
+      if (wait === REFRESH) find("live").textContent = `The server does not answer: ${error.message}`;
       find("fresh").textContent = "no answer, trying again";
       find("fresh").classList.add("stale");
       find("fresh").title = error.message;
