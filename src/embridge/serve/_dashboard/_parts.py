@@ -221,7 +221,7 @@ def _item(found: Answered, item: Item) -> Markup:
 
 
 def _place(old_rank: int | None) -> str:
-    return "new in the list" if old_rank is None else f"old rank {old_rank}"
+    return "new here" if old_rank is None else f"old rank {old_rank}"
 
 
 def _short(text: str) -> str:
