@@ -99,6 +99,7 @@ def test_options_stand_in_place_of_the_files(tmp_path):
         ("localhost:8000", 200),
         ("127.0.0.1:80", 200),
         ("[::1]:80", 200),
+        ("127.0.0.2", 200),
         ("evil.example", 403),
         ("", 403),
     ],
@@ -107,9 +108,26 @@ def test_a_name_of_another_site_reaches_no_local_server(host, status):
     assert asking()("GET", "/state", headers={"host": host}).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 200),
+        ("http://[::1]:80", 200),
+        ("http://evil.example", 403),
+        ("http://localhost.evil.example", 403),
+        ("null", 403),
+    ],
+)
+def test_a_page_of_another_site_writes_nothing_into_a_local_server(origin, status):
+    item = {"items": [{"id": "z", "text": "1 2 3 4"}]}
+    answer = asking().post("/items", item, headers={"origin": origin})
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["error"]["code"] == "wrong_origin"
+
+
 def test_a_server_for_others_answers_to_any_name():
     ask = asking(keys=[KEY], host="0.0.0.0", keys_variable="KEYS")
-    headers = {"host": "shop.example", "authorization": f"Bearer {KEY}"}
+    headers = {"host": "shop.example", "origin": "https://shop.example", "authorization": f"Bearer {KEY}"}
     assert ask("GET", "/state", headers=headers).status_code == 200
 
 
@@ -156,6 +174,17 @@ def test_logs_and_answers_repeat_no_text_and_no_key(caplog):
     assert len(records) == 1
     assert records[0].startswith("POST failed: RuntimeError in ")
     assert not any(word in records[0] for word in (KEY, "forged", "1 2", "\n"))
+
+
+@pytest.mark.slow
+def test_the_web_server_logs_no_text_of_a_failure_either(caplog, capsys):
+    with caplog.at_level(logging.DEBUG), listening(create_app(opened(encoders={"new": Broken(NEW)}))) as url:
+        answer = httpx.post(f"{url}/v1/embeddings", json=QUERY)
+    assert answer.status_code == 500
+    assert [record.name for record in caplog.records if "failed: RuntimeError" in record.getMessage()] == [
+        "embridge.serve"
+    ]
+    assert KEY not in caplog.text + capsys.readouterr().err
 
 
 def test_names_and_addresses_from_outside_make_no_series_and_no_headers():

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from embridge.embeddings import Embeddings
 from embridge.encoders.base import Modality, Role
+from embridge.serve._bodies import Body, require_text
 from embridge.serve._errors import Refusal
 from embridge.serve._images import image_of
 from embridge.serve._metrics import Metrics
@@ -26,7 +27,7 @@ __all__ = ["EmbeddingsRequest", "embeddings_routes"]
 _RAW = "application/octet-stream"
 
 
-class EmbeddingsRequest(BaseModel):
+class EmbeddingsRequest(Body):
     """What OpenAI's clients send, with what others add for images and roles.
 
     Attributes:
@@ -44,8 +45,6 @@ class EmbeddingsRequest(BaseModel):
         'float'
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     model: str
     input: str | list[Any] | None = None
     encoding_format: Literal["float", "base64"] = "float"
@@ -53,7 +52,7 @@ class EmbeddingsRequest(BaseModel):
     user: str | None = None
     modality: Modality | None = None
     input_type: Role = "document"
-    messages: list[dict[str, Any]] | None = Field(None, max_length=1)
+    messages: list[dict[str, Any]] | None = Field(None, max_length=1, fail_fast=True)
 
 
 def embeddings_routes(models: Mapping[str, ServedModel], limits: LimitSettings, metrics: Metrics) -> APIRouter:
@@ -141,7 +140,7 @@ def _items(body: EmbeddingsRequest, limits: LimitSettings) -> tuple[Modality, li
         return "image", [image_of(_text(one), pixels=limits.image_pixels) for one in given]
     texts = [text_of_tokens(text) if are_tokens(text) else text for text in given]
     for row, text in enumerate(texts):
-        _require_text(text, row, limits.characters)
+        require_text(text, f"input {row}", limits.characters, param="input")
     return "text", texts
 
 
@@ -156,7 +155,7 @@ def _of_message(messages: list[dict[str, Any]], limits: LimitSettings) -> tuple[
         url = part.get("image_url")
         url = url.get("url") if isinstance(url, dict) else url
         return "image", [image_of(_text(url), pixels=limits.image_pixels)]
-    _require_text(part.get("text"), 0, limits.characters)
+    require_text(part.get("text"), "messages", limits.characters, param="messages")
     return "text", [part["text"]]
 
 
@@ -164,20 +163,6 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise Refusal(400, f"input: an image is a data URL, came {type(value).__name__}", param="input")
     return value
-
-
-def _require_text(text: Any, row: int, most: int) -> None:
-    if not isinstance(text, str):
-        raise Refusal(400, f"input {row}: expected a text, came {type(text).__name__}", param="input")
-    if not text.strip():
-        raise Refusal(400, f"input {row}: the text is empty", param="input")
-    if len(text) > most:
-        raise Refusal(
-            400,
-            f"input {row}: at most {most:,} characters, came {len(text):,}",
-            param="input",
-            code="context_length_exceeded",
-        )
 
 
 def _answer(rows: Embeddings, model: str, encoding: str) -> bytes:

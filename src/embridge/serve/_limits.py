@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from embridge.serve._errors import Refusal, error_body
+from embridge.serve._errors import Refusal, error_body, refusal_of
 from embridge.serve._keys import Keys
 from embridge.serve._metrics import Metrics
-from embridge.settings.serve import LimitSettings
+from embridge.settings.serve import LimitSettings, is_loopback
 
 __all__ = ["Entrance"]
 
@@ -22,7 +22,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _OPEN = frozenset({"/health", "/ready"})
 _PAGES = frozenset({"/", "/docs"})
-_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "testserver"})
+_DIGITS = 18  # of a length that can be meant
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -77,6 +77,9 @@ class Entrance:
             )
         except Refusal as refusal:
             await answer.refuse(refusal)
+        except Exception as error:  # logged and answered; whoever gets it next would log its text
+            if not answer.begun:
+                await answer.refuse(refusal_of(error))
         finally:
             self.metrics.count_request(_route(scope), scope["method"], answer.status, time.perf_counter() - began)
 
@@ -86,10 +89,13 @@ class Entrance:
     def _require_admission(self, scope: Scope) -> None:
         headers = dict(reversed(scope["headers"]))
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if self.local and host.rsplit(":", 1)[0] not in _LOCAL_NAMES and host not in _LOCAL_NAMES:
+        if self.local and not _is_this_machine(host):
             raise Refusal(403, "this server answers requests to localhost alone", code="wrong_host")
+        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        if self.local and origin and not _is_this_machine(origin.partition("://")[2]):
+            raise Refusal(403, "this server answers no page of another site", code="wrong_origin")
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self.limits.body_bytes:
+        if length.isdigit() and (len(length) > _DIGITS or int(length) > self.limits.body_bytes):
             raise self._too_large()
         free = scope["path"] in _OPEN or (scope["path"] in _PAGES or scope["path"].startswith("/assets/"))
         authorization = headers.get(b"authorization")
@@ -122,19 +128,19 @@ class _Answer:
     """What goes out; knows whether an answer has begun. What is said of half a body is kept back."""
 
     def __init__(self, send: Send, body: _Body) -> None:
-        self._send, self._body, self.status, self._begun = send, body, 499, False
+        self._send, self._body, self.status, self.begun = send, body, 499, False
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
-        if self._body.over and not self._begun:
+        if self._body.over and not self.begun:
             return
         if message["type"] == "http.response.start":
-            self._begun, self.status = True, message["status"]
+            self.begun, self.status = True, message["status"]
             message["headers"] = [*message.get("headers", ()), *_SECURITY]
         await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:
-        if self._begun:  # too late to say anything: the connection ends
-            raise refusal
+        if self.begun:  # too late to say anything: the connection ends
+            raise refusal from None
         body = error_body(refusal)
         headers = [
             (b"content-type", b"application/json"),
@@ -143,9 +149,19 @@ class _Answer:
         ]
         if refusal.status in (401, 403, 413):  # a body may still be on its way, and is not read
             headers.append((b"connection", b"close"))
-        self._begun, self.status = True, refusal.status
+        self.begun, self.status = True, refusal.status
         await self._send({"type": "http.response.start", "status": refusal.status, "headers": [*headers, *_SECURITY]})
         await self._send({"type": "http.response.body", "body": body})
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a host, perhaps with a port, is this machine by a name that nobody else can give to it.
+
+    >>> [_is_this_machine(host) for host in ("localhost:80", "127.0.0.2", "[::1]:80", "evil.example", "")]
+    [True, True, True, False, False]
+    """
+    name, bracket, _ = host.removeprefix("[").partition("]")
+    return is_loopback(name if bracket else host.partition(":")[0])
 
 
 def _route(scope: Scope) -> str:

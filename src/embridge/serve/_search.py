@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from starlette.concurrency import run_in_threadpool
 
 from embridge.embeddings import Embeddings
 from embridge.encoders.base import Modality
 from embridge.errors import InvalidInput, SpaceMismatch
 from embridge.rollout.gallery import Answer
+from embridge.serve._bodies import Body, require_text
 from embridge.serve._errors import Refusal
 from embridge.serve._galleries import Galleries, Question, Side, new_draw
 from embridge.serve._images import image_of
@@ -25,23 +26,29 @@ from embridge.stores import Condition
 
 __all__ = ["ItemsRequest", "SearchRequest", "search_routes"]
 
+_VALUES = 10_000  # of a condition
 _TRIES = 3  # a rollout moves on between a query's encoding and its search, but not again and again
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Condition(_Body):
+class _Condition(Body):
     column: str
     operator: Literal["==", "!=", "<", "<=", ">", ">=", "in"] = "=="
     value: str | bool | int | float | list[str | bool | int | float]
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _is_plain(cls, value: Any) -> Any:
+        if isinstance(value, list) and not all(isinstance(one, str | bool | int | float) for one in value):
+            raise ValueError("expected texts, numbers, true or false")
+        if isinstance(value, list) and len(value) > _VALUES:
+            raise ValueError(f"at most {_VALUES:,} values, came {len(value):,}")
+        return value
 
     def condition(self) -> Condition:
         return Condition(self.column, self.operator, tuple(self.value) if isinstance(self.value, list) else self.value)
 
 
-class SearchRequest(_Body):
+class SearchRequest(Body):
     """One query.
 
     Attributes:
@@ -61,10 +68,10 @@ class SearchRequest(_Body):
 
     text: str | None = None
     image: str | None = None
-    vector: list[float] | None = None
+    vector: list[float] | None = Field(None, fail_fast=True)
     id: str | None = None
     k: int = Field(10, ge=1)
-    filter: list[_Condition] = Field(default_factory=list, max_length=32)
+    filter: list[_Condition] = Field(default_factory=list, max_length=32, fail_fast=True)
     client: Side = "new"
     user: str | None = None
 
@@ -72,19 +79,25 @@ class SearchRequest(_Body):
     def _has_one(self) -> SearchRequest:
         if sum(value is not None for value in (self.text, self.image, self.vector, self.id)) != 1:
             raise ValueError("expected one of text, image, vector and id")
-        if self.text is not None and not self.text.strip():
-            raise ValueError("the text is empty")
         return self
 
 
-class _Item(_Body):
+class _Item(Body):
     id: str = Field(min_length=1)
     text: str | None = None
     image: str | None = None
     payload: dict[str, str | bool | int | float | None] = Field(default_factory=dict)
 
+    @field_validator("payload", mode="before")
+    @classmethod
+    def _is_plain(cls, values: Any) -> Any:
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if not isinstance(value, str | bool | int | float | None):
+                raise ValueError(f"{name[:80]}: expected a text, a number, true, false or null")
+        return values
 
-class ItemsRequest(_Body):
+
+class ItemsRequest(Body):
     """Items to write, all texts or all images.
 
     Attributes:
@@ -95,7 +108,7 @@ class ItemsRequest(_Body):
         1
     """
 
-    items: list[_Item] = Field(min_length=1)
+    items: list[_Item] = Field(min_length=1, fail_fast=True)
 
 
 def search_routes(
@@ -124,6 +137,8 @@ def search_routes(
         if body.k > limits.hits:
             raise Refusal(400, f"k: at most {limits.hits:,}, came {body.k:,}", param="k")
         conditions = tuple(one.condition() for one in body.filter)
+        if body.text is not None:
+            require_text(body.text, "text", limits.characters, param="text")
         question = Question(body.k, conditions, body.client, _draw(body.user))
         if body.id is not None:
             answer, payload = await run_in_threadpool(galleries.by_item, body.id, question)
@@ -203,6 +218,8 @@ def _items(items: Sequence[_Item], limits: LimitSettings) -> tuple[Modality, lis
     if len(kinds) != 1 or next(iter(kinds)) not in ((True, False), (False, True)):
         raise Refusal(400, "items: expected either a text for each or an image for each", param="items")
     if items[0].image is None:
+        for row, one in enumerate(items):
+            require_text(one.text, f"items {row}", limits.characters, param="items")
         return "text", [str(one.text) for one in items]
     return "image", [image_of(str(one.image), pixels=limits.image_pixels) for one in items]
 

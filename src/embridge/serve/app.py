@@ -82,6 +82,8 @@ def _answer_errors(app: FastAPI) -> None:
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return _response(Refusal(400, f"the body is no JSON: {first['ctx']['error']}"))
         where = ".".join(str(part) for part in first["loc"][1:])
         message = f"{where}: {first['msg'].removeprefix('Value error, ')}" if where else str(first["msg"])
         return _response(Refusal(400, message, param=where or None))
@@ -89,7 +91,9 @@ def _answer_errors(app: FastAPI) -> None:
     async def missing(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         message = {404: "there is no such address here", 405: "this address does not take that method"}
-        return _response(Refusal(error.status_code, message.get(error.status_code, str(error.detail)), code="no_route"))
+        if error.status_code not in message:
+            return _response(Refusal(error.status_code, str(error.detail)))
+        return _response(Refusal(error.status_code, message[error.status_code], code="no_route"))
 
     async def failed(request: Request, error: Exception) -> Response:
         frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
 from embridge.encoders.base import Modality
@@ -17,6 +17,7 @@ from embridge.evaluation.render._style import BASE, REPORT
 from embridge.jobs.rollout import move_canary, move_phase
 from embridge.rollout.lease import this_process
 from embridge.rollout.state import RolloutState
+from embridge.serve._bodies import Body, require_text
 from embridge.serve._dashboard._comparison import compare, vectors_of
 from embridge.serve._dashboard._looks import Looks, opened_rollout, rollout_settings
 from embridge.serve._dashboard._page import dashboard_page
@@ -36,11 +37,7 @@ _PRIVATE = {"cache-control": "no-store"}
 _MOST_HITS, _REASONS = 20, 20
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Query(_Body):
+class Query(Body):
     """A query to ask three ways: a text, or an image as a data URL."""
 
     text: str | None = None
@@ -49,12 +46,12 @@ class Query(_Body):
 
     @model_validator(mode="after")
     def _has_one(self) -> Query:
-        if (self.text is None) == (self.image is None) or (self.text is not None and not self.text.strip()):
+        if (self.text is None) == (self.image is None):
             raise ValueError("expected a text or an image")
         return self
 
 
-class Canary(_Body):
+class Canary(Body):
     """The share of new clients' queries that the new model answers."""
 
     share: float = Field(gt=0, le=1)
@@ -148,8 +145,8 @@ def _add_search(routes: APIRouter, opened: Opened, models: Mapping[Any, ServedMo
     @routes.post("/dashboard/search", tags=["store"])
     async def search(body: Query) -> JSONResponse:
         """One query by the old model, through the bridge, and by the new model, whatever the state of the rollout."""
-        if body.text is not None and len(body.text) > limits.characters:
-            raise Refusal(400, f"text: at most {limits.characters:,} characters, came {len(body.text):,}", param="text")
+        if body.text is not None:
+            require_text(body.text, "text", limits.characters, param="text")
         modality: Modality = "text" if body.image is None else "image"
         item = body.text if body.image is None else image_of(body.image, pixels=limits.image_pixels)
         vectors = await vectors_of(models, modality, item)
