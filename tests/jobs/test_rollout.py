@@ -175,6 +175,11 @@ def test_a_spend_cap_stops_with_what_was_written(project):
     with pytest.raises(GateRefused, match="spend cap of 20"):
         apply_plan(project / "plan.json")
     assert rollout_status(settings).encoded == 32
+    settings.write_text(settings.read_text().replace("spend_cap: 20", "spend_cap: 0.1\nbackfill_on_read: 4"))
+    planned(project)
+    with pytest.raises(GateRefused, match=r"spend cap of 0\.1"):  # below the price of one item
+        apply_plan(project / "plan.json")
+    assert rollout_status(settings).state.on_read == 0
 
 
 def test_items_that_cannot_be_had_are_found_through_the_bridge_for_ever(project):

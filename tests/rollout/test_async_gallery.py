@@ -77,3 +77,5 @@ def test_what_cannot_be_opened_is_refused_as_by_the_gallery(store):
         asyncio.run(AsyncGallery.open(MemoryStore(OLD), UPGRADE))
     with pytest.raises(InvalidInput, match="threads is at least 1, came 0"):
         AsyncGallery(Gallery(store, UPGRADE), threads=0)
+    with pytest.raises(InvalidInput, match="threads is at least 1, came 0"):  # before anything is opened
+        asyncio.run(AsyncGallery.open("memory:", threads=0))

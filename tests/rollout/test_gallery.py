@@ -109,7 +109,9 @@ def test_an_item_that_changes_after_a_rollback_is_encoded_again(store):
     go(store, lambda state: moves.bridge(state, 1.0))
     go(store, moves.backfill)
     opened = gallery(store)
-    opened.write(list(TEXTS), list(TEXTS.values()), {"kind": list(TEXTS.values())})
+    for space in (OLD, NEW):
+        vectors = NumbersEncoder(space).encode(list(TEXTS.values()), modality="text")
+        store.upsert(Embeddings(tuple(TEXTS), vectors, space), {"kind": list(TEXTS.values())})
     go(store, moves.roll_back)
     opened.write(["up"], ["0 0 7"], {"kind": ["0 0 7"]})
     assert store.fetch(NEW, ["up"]).vectors.tolist() == [[0, 0, 1]]
@@ -237,3 +239,16 @@ def test_a_gallery_of_another_upgrade_or_without_a_rollout_is_refused(store):
         Gallery(store, UPGRADE, new=NumbersEncoder(OLD))
     with pytest.raises(StoreError, match="no rollout has begun in this store"):
         Gallery(MemoryStore(OLD), UPGRADE)
+
+
+def test_the_payload_of_an_item_that_is_deleted_while_it_is_read_is_none(store):
+    opened, fetch = gallery(store), store.fetch
+
+    def deleting(space, ids):
+        found = fetch(space, ids)
+        if space == OLD:
+            store.delete(["east"])
+        return found
+
+    store.fetch = deleting
+    assert opened.payload(["east", "far north"]) == {"kind": [None, "b"]}

@@ -7,11 +7,12 @@ from numbers_encoder import NumbersEncoder
 from embridge.adapters import Identity, Prefix, Provenance
 from embridge.adapters.upgrade import Upgrade, fingerprint
 from embridge.embeddings import Embeddings
-from embridge.errors import InvalidInput
+from embridge.errors import GateRefused, InvalidInput
 from embridge.items import ItemSource
 from embridge.rollout import moves
+from embridge.rollout._open_writes import encoded_before, encoded_on_read
 from embridge.rollout.amendments import bridge_rows, on_read
-from embridge.rollout.backfill import Backfill
+from embridge.rollout.backfill import Backfill, BackfillLimits
 from embridge.rollout.gallery import Gallery
 from embridge.rollout.journal import current_state, record_move
 from embridge.rollout.state import RolloutState
@@ -234,3 +235,63 @@ def test_an_open_gallery_follows_to_the_next_upgrade_and_refuses_a_changed_one(s
         Gallery.open(store, tmp_path / "first")
     with pytest.raises(InvalidInput, match=r"cannot be loaded from .*; open the gallery with upgrade=FOLDER"):
         Gallery.open(store, tmp_path / "nowhere")
+
+
+def test_a_backfill_that_runs_counts_what_queries_encode_meanwhile(store):
+    backfilling(store, most=6)
+    gallery, read = opened(store), source(store)
+
+    def asking(ids):
+        if encoded_before(store.documents, NEW) == 2:
+            gallery.search("1 0 9", 2)  # which encodes four items
+        return read(ids)
+
+    order = [f"item {number:02}" for number in range(11, 3, -1)]
+    limits = BackfillLimits(batch_rows=2, price=1.0, spend_cap=6.0)
+    with pytest.raises(GateRefused, match=r"more than the spend cap of 6 \(6 were encoded for 6\)"):
+        Backfill(store, OLD, NEW, asking, encode).run(order=order, limits=limits)
+    assert (encoded_before(store.documents, NEW), encoded_on_read(store.documents), store.count(NEW)) == (2, 4, 6)
+
+
+def test_queries_leave_what_a_backfill_has_taken_since(store):
+    """Both look at the spend cap, and then both note what they take."""
+    backfilling(store, most=6)
+    documents, swap = store.documents, store.documents.swap
+
+    def taken_between(name, expected, new):
+        if name == "open writes":
+            swap("backfill", documents.read("backfill"), {"old": OLD.id, "ids": [], "encoded": {NEW.id: 4}})
+        return swap(name, expected, new)
+
+    documents.swap = taken_between
+    assert opened(store).search("1 0 9", 2).served == "cascade"
+    assert store.count(NEW) == 0
+
+
+def test_an_item_that_changed_and_cannot_be_had_is_asked_for_again_by_the_next_backfill(store):
+    go(store, moves.backfill)
+    Backfill(store, OLD, NEW, source(store), encode).run()
+    go(store, moves.roll_back)
+    opened(store, old=NumbersEncoder(OLD)).write(["item 03"], ["9 9 9"], {"text": ["9 9 9"]})
+    assert Backfill(store, OLD, NEW, source(store, ["item 03"]), encode).run().failed == {"item 03": "gone"}
+    assert store.fetch(NEW, ["item 03"]).vectors.tolist() == [[9, 0, 3]]
+    for _ in range(2):  # the second time, nothing is left
+        result = Backfill(store, OLD, NEW, source(store), encode).run()
+    assert (result.encoded, store.fetch(NEW, ["item 03"]).vectors.tolist()) == (0, [[9, 9, 9]])
+
+
+def test_a_writer_that_is_killed_beside_a_backfill_leaves_no_former_vector(store):
+    go(store, moves.backfill)
+    gallery, upsert = opened(store, old=NumbersEncoder(OLD)), store.upsert
+
+    def dies(rows, payload=None):
+        store.upsert = upsert
+        Backfill(store, OLD, NEW, source(store), encode).run()  # of the former content
+        upsert(rows, payload)
+        raise Killed
+
+    store.upsert = dies
+    with pytest.raises(Killed):
+        gallery.write(["item 03"], ["9 9 9"], {"text": ["9 9 9"]})
+    Backfill(store, OLD, NEW, source(store), encode).run()
+    assert store.fetch(NEW, ["item 03"]).vectors.tolist() == [[9, 9, 9]]

@@ -183,8 +183,9 @@ def search_queries(
         gallery = gallery_of(opened) if options.upgrade is None and options.encoder is None else None
         if gallery is not None:
             found = gallery_search(gallery, queries, k=options.k, image=options.image, filter=options.filter)
-            for names, answer, payload in found:
-                yield from _listed(names, answer.hits, payload, answer.served)
+            with gallery:  # its shadow ends before the store does
+                for names, answer, payload in found:
+                    yield from _listed(names, answer.hits, payload, answer.served)
             return
         if isinstance(queries, Path) and holds_vectors(queries):
             space = (

@@ -11,7 +11,7 @@ from typing import Any
 from embridge.embeddings import Embeddings
 from embridge.errors import GateRefused
 from embridge.items import read_items
-from embridge.rollout._open_writes import OpenWrites, encoded_before
+from embridge.rollout._open_writes import OpenWrites, encoded_before, encoded_on_read
 from embridge.rollout._renewal import Renewal
 from embridge.rollout._sides import Sides
 from embridge.rollout.state import RolloutState
@@ -64,9 +64,14 @@ class OnRead:
 
     def _kept(self, state: RolloutState, renewal: Renewal, items: Mapping[str, object]) -> bool:
         """False where the spend cap would be passed."""
-        most = state.most_encoded - encoded_before(self.store.documents, state.new) if state.most_encoded else None
+        documents, most = self.store.documents, None
+        if state.most_encoded:
+            most = state.most_encoded - encoded_before(documents, state.new)
         try:
             with self.open_writes.noted(list(items), encoded=len(items), most=most):
+                left = state.most_encoded - encoded_before(documents, state.new) - encoded_on_read(documents)
+                if most is not None and left < 0:  # the backfill took them since
+                    return False
                 renewal.run(items)
         except GateRefused:
             return False

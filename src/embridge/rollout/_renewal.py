@@ -12,6 +12,7 @@ import numpy as np
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.rollout.foreign import delete_revived
+from embridge.rollout.stale import note_stale
 from embridge.space import Space
 from embridge.stores.base import Payload, Store
 from embridge.stores.changes import NotesChanges
@@ -60,7 +61,9 @@ class Renewal:
             self._write(self.encode(names, [items[name] for name in names]))
             self.encoded += len(names)
             self.written.update(names)
-            again, _reasons = self.source(names)
+            again, lost = self.source(names)
+            if lost:  # changed into what cannot be had: their vectors are of a former content
+                note_stale(self.store.documents, list(lost))
             gone = self.written.difference(self.store.fetch(self.old, sorted(self.written)).ids)
             delete_revived(self.store, gone)
             self.written -= gone

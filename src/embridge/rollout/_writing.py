@@ -9,15 +9,18 @@ from typing import Any
 
 from embridge.embeddings import Embeddings
 from embridge.encoders.base import Modality
-from embridge.errors import SpaceMismatch, StoreError
+from embridge.errors import InvalidInput, SpaceMismatch, StoreError
 from embridge.rollout._following import View
 from embridge.rollout._open_writes import OpenWrites
 from embridge.rollout._sides import Client, Sides
 from embridge.rollout.stale import note_stale
 from embridge.rollout.state import RolloutState, Writes, writes
+from embridge.space import Space
 from embridge.stores.base import Payload, Store
 
 __all__ = ["Writing", "payload_of"]
+
+_ATTEMPTS = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -57,8 +60,11 @@ class Writing:
         return asked
 
     def _noted(self, state: RolloutState, ids: tuple[str, ...]) -> AbstractContextManager[None]:
-        """Rows that have a new vector, of a former content if the writer is killed now."""
-        changed = self.store.fetch(state.new, ids).ids
+        """Rows that have a new vector, of a former content if the writer is killed now, or that a backfill may give one."""
+        held = self.store.spaces()
+        changed = sorted(
+            {name for space in (state.new, state.old) if space in held for name in self.store.fetch(space, ids).ids}
+        )
         return self.open_writes.noted(changed) if changed else nullcontext()
 
     def _upsert(self, rows: Embeddings, payload: Payload | None, state: RolloutState) -> None:
@@ -105,9 +111,20 @@ def payload_of(store: Store, state: RolloutState, ids: Sequence[str]) -> dict[st
     names: dict[str, None] = {}
     for space in (state.new, state.old):
         left = [name for name in dict.fromkeys(ids) if name not in values]
-        if space in held and left and (there := store.fetch(space, left).ids):
-            columns = store.payload(space, there)
+        if space in held and left:
+            there, columns = _there(store, space, left)
             names |= dict.fromkeys(columns)
             for row, name in enumerate(there):
                 values[name] = {column: columns[column][row] for column in columns}
     return {column: [values.get(name, {}).get(column) for name in ids] for column in names}
+
+
+def _there(store: Store, space: Space, ids: Sequence[str]) -> tuple[Sequence[str], Payload]:
+    """Of some rows, those that are there, and their payload; again where one is deleted in between."""
+    for _ in range(_ATTEMPTS):
+        there = store.fetch(space, ids).ids
+        try:
+            return there, store.payload(space, there) if there else {}
+        except InvalidInput:
+            ids = there
+    raise StoreError("rows are being deleted faster than their payload can be read; ask again")

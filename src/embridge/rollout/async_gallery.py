@@ -44,8 +44,7 @@ class AsyncGallery:
     """
 
     def __init__(self, gallery: Gallery, *, threads: int = _THREADS) -> None:
-        if threads < 1:
-            raise InvalidInput(f"threads is at least 1, came {threads}")
+        _require_threads(threads)
         self.gallery = gallery
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embridge gallery")
 
@@ -74,6 +73,7 @@ class AsyncGallery:
             InvalidInput: The upgrade cannot be loaded, or is another than the rollout's.
             SpaceMismatch: A model is of another space than the rollout.
         """
+        _require_threads(threads)
         opening = asyncio.ensure_future(asyncio.to_thread(partial(Gallery.open, store, upgrade, **options)))
         try:
             return cls(await asyncio.shield(opening), threads=threads)
@@ -137,6 +137,11 @@ class AsyncGallery:
 
     async def _called(self, call: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+
+def _require_threads(threads: int) -> None:
+    if threads < 1:
+        raise InvalidInput(f"threads is at least 1, came {threads}")
 
 
 def _closed(opening: asyncio.Future[Gallery]) -> None:

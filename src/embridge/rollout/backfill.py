@@ -13,7 +13,7 @@ from embridge.progress import Progress, silent
 from embridge.rollout._open_writes import BACKFILL, encoded_before, encoded_on_read, forget_abandoned, open_rows
 from embridge.rollout._renewal import Encode, Renewal, Source
 from embridge.rollout.foreign import delete_revived
-from embridge.rollout.stale import forget_stale, stale_rows
+from embridge.rollout.stale import forget_stale, note_stale, stale_rows
 from embridge.space import Space
 from embridge.stores.base import Store
 from embridge.stores.changes import ChangeQueue
@@ -90,7 +90,6 @@ class _Tally:
     rows: int = 0
     encoded: int = 0
     before: int = 0
-    on_read: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     noted: dict[str, Any] | None = None
 
@@ -160,8 +159,8 @@ class Backfill:
         for batch in self._batches(order, limits, tally):
             if not goes_on():
                 return _result(tally, limits, "paused")
-            _require_money(len(batch), limits, tally)
-            self._fill(batch, tally)
+            self._require_money(len(batch), limits, tally)
+            self._fill(batch, limits, tally)
             if limits.most_failed is not None and len(tally.failed) > limits.most_failed:
                 return _result(tally, limits, "failures")
             progress(tally.rows + len(tally.failed), total, "rows encoded by the new model")
@@ -172,8 +171,7 @@ class Backfill:
 
     def _tally(self) -> _Tally:
         documents = self.store.documents
-        noted, before = documents.read(BACKFILL), encoded_before(documents, self.new)
-        return _Tally(before=before, on_read=encoded_on_read(documents), noted=noted)
+        return _Tally(before=encoded_before(documents, self.new), noted=documents.read(BACKFILL))
 
     def _batches(self, order: Iterable[str], limits: BackfillLimits, tally: _Tally) -> Iterator[list[str]]:
         """What is missing, in order, until nothing is: rows that others write meanwhile too."""
@@ -189,7 +187,7 @@ class Backfill:
         stale = sorted({*stale_rows(documents), *open_rows(documents)})
         yield from _parts(list(self.store.fetch(self.old, stale).ids), limits, tally)
         if stale and _size(limits, tally):
-            forget_stale(documents, stale)
+            forget_stale(documents, sorted(set(stale) - tally.failed.keys()))
             forget_abandoned(documents, now=began)
         ordered = iter(order)
         while (size := _size(limits, tally)) and (names := list(islice(ordered, size))):
@@ -222,11 +220,18 @@ class Backfill:
         there = set(self.store.fetch(self.old, names).ids) - set(self.store.fetch(self.new, names).ids)
         return [name for name in dict.fromkeys(names) if name in there - tally.failed.keys()]
 
-    def _fill(self, ids: list[str], tally: _Tally) -> None:
+    def _fill(self, ids: list[str], limits: BackfillLimits, tally: _Tally) -> None:
         """Encode and write some rows, and look at them again, until none of their items changed meanwhile."""
         items, reasons = self.source(ids)
         tally.failed.update(reasons)
+        if reasons and (former := self.store.fetch(self.new, list(reasons)).ids):
+            note_stale(self.store.documents, former)  # until their items can be had
         self._note(list(items), tally)
+        try:
+            self._require_money(len(items), limits, tally)  # queries pay too, by what was noted a moment ago
+        except GateRefused:
+            self._note([], tally)
+            raise
         renewal = Renewal(self.store, self.old, self.new, self.source, self.encode)
         renewal.run(items)
         tally.encoded += renewal.encoded
@@ -241,6 +246,16 @@ class Backfill:
             raise StoreError("another backfill runs in this store; stop one of the two")
         tally.noted = noted
 
+    def _require_money(self, count: int, limits: BackfillLimits, tally: _Tally) -> None:
+        if limits.spend_cap is None:
+            return
+        encoded = tally.before + encoded_on_read(self.store.documents) + tally.encoded
+        if (encoded + count) * limits.price > limits.spend_cap:
+            raise GateRefused(
+                f"the next {count} items would cost more than the spend cap of {limits.spend_cap:g} "
+                f"({encoded:,} were encoded for {encoded * limits.price:g}); raise it to go on"
+            )
+
 
 def _size(limits: BackfillLimits, tally: _Tally) -> int:
     """Rows of the next batch; 0 where no more are wanted."""
@@ -252,15 +267,6 @@ def _parts(names: list[str], limits: BackfillLimits, tally: _Tally) -> Iterator[
     while names and (size := _size(limits, tally)):
         yield names[:size]
         names = names[size:]
-
-
-def _require_money(count: int, limits: BackfillLimits, tally: _Tally) -> None:
-    encoded = tally.before + tally.on_read + tally.encoded
-    if limits.spend_cap is not None and (encoded + count) * limits.price > limits.spend_cap:
-        raise GateRefused(
-            f"the next {count} items would cost more than the spend cap of {limits.spend_cap:g} "
-            f"({encoded:,} were encoded for {encoded * limits.price:g}); raise it to go on"
-        )
 
 
 def _result(tally: _Tally, limits: BackfillLimits, ended: str) -> BackfillResult:

@@ -159,7 +159,8 @@ class Shadow:
             idle = time.monotonic() - asked_at > _IDLE_SECONDS
             slower = min(_SLOWEST, 1 + self._written // _MANY)
             if ended or idle or time.monotonic() - written_at > slower * self.write_seconds:
-                self._write_or_count()
+                with suppress(Exception):  # it is nobody's but the shadow's, and counted
+                    self._write()
                 written_at = time.monotonic()
             with self._lock:
                 if idle and self._calls.empty():
@@ -196,19 +197,20 @@ class Shadow:
             tally.failed += failed or Counter()
 
     def _write(self) -> None:
+        """Write what was compared; what the store does not take is lost, and counted in the next batch."""
         with self._lock:
             tallies, self._tallies = self._tallies, {}
+        errors = []
         for upgrade_id, tally in tallies.items():
             samples = tuple(tally.samples)
             batch = ShadowLog(upgrade_id, samples, len(samples), tally.empty, tally.dropped, dict(tally.failed))
-            add_to_log(self.documents, batch)
+            try:
+                add_to_log(self.documents, batch)
+            except Exception as error:
+                failed = tally.failed + Counter({type(error).__name__: len(samples)})
+                self._count(upgrade_id, empty=tally.empty, dropped=tally.dropped, failed=failed)
+                errors.append(error)
+                continue
             self._written += len(samples)
-
-    def _write_or_count(self) -> None:
-        """What a store does not take is lost, and counted in the next batch."""
-        lost = {name: len(tally.samples) for name, tally in self._tallies.items()}
-        try:
-            self._write()
-        except Exception as error:
-            for upgrade_id, count in lost.items():
-                self._count(upgrade_id, failed=Counter({type(error).__name__: count}))
+        if errors:
+            raise errors[0]

@@ -145,8 +145,10 @@ def _amended(opened: OpenRollout, state: RolloutState) -> RolloutState:
     settings, documents = opened.settings, opened.store.documents
     if settings.backfill_on_read and documents.read(ITEMS) != (items := opened.source().to_dict()):
         documents.swap(ITEMS, documents.read(ITEMS), items)
+    capped = bool(settings.spend_cap and settings.price)
     most = math.floor(settings.spend_cap / settings.price) if settings.spend_cap and settings.price else 0
-    wanted = (settings.backfill_on_read, most if settings.backfill_on_read else 0)
+    read = 0 if capped and not most else settings.backfill_on_read  # a cap below one item lets none be encoded
+    wanted = (read, most if read else 0)
     if state.phase not in ("bridged", "backfilling") or (state.on_read, state.most_encoded) == wanted:
         return state
     return moved(opened, "on read", lambda held: on_read(held, wanted[0], most_encoded=wanted[1]))
