@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from contextlib import closing
 
 import numpy as np
@@ -99,9 +100,14 @@ def test_a_store_goes_along_a_plan_and_back(project):
     assert (whole.served, [ids[0] for ids in whole.hits.ids]) == ("new", NAMES[:20])
     late = opened.store.fetch(opened.old, NAMES[:1])
     opened.store.upsert(Embeddings(("late",), late.vectors, late.space), {"title": NAMES[:1]})
-    with pytest.raises(InvalidInput, match="row 'late' and perhaps others have no new vector, and would be lost"):
+    with pytest.raises(InvalidInput, match="row 'late' and perhaps others have no new vector of their newest"):
         drop_old_rows(settings)
     assert apply_plan(project / "plan.json").result.rows == 1
+    killed = {"holder": f"{socket.gethostname()}:{2**30}", "ids": NAMES[1:2], "at_seconds": 0.0}
+    assert opened.store.documents.swap("open writes", None, {"encoded": 0, "of": {"a": killed}})
+    with pytest.raises(InvalidInput, match=f"row '{NAMES[1]}' and perhaps others"):
+        drop_old_rows(settings)
+    assert apply_plan(project / "plan.json").result.encoded == 1
     assert drop_old_rows(settings).old_dropped
     assert drop_old_rows(settings).old_dropped
     moves = [one.move for one in entries(opened.store.documents)]

@@ -10,7 +10,7 @@ from embridge.embeddings import Embeddings
 from embridge.errors import GateRefused, InvalidInput
 from embridge.items import ItemSource
 from embridge.rollout import moves
-from embridge.rollout._open_writes import encoded_before, encoded_on_read
+from embridge.rollout._open_writes import encoded_before, encoded_on_read, open_rows
 from embridge.rollout.amendments import bridge_rows, on_read
 from embridge.rollout.backfill import Backfill, BackfillLimits
 from embridge.rollout.gallery import Gallery
@@ -293,5 +293,10 @@ def test_a_writer_that_is_killed_beside_a_backfill_leaves_no_former_vector(store
     store.upsert = dies
     with pytest.raises(Killed):
         gallery.write(["item 03"], ["9 9 9"], {"text": ["9 9 9"]})
+    gallery.close()  # nothing is struck out that was not written
     Backfill(store, OLD, NEW, source(store), encode).run()
     assert store.fetch(NEW, ["item 03"]).vectors.tolist() == [[9, 9, 9]]
+    with opened(store, old=NumbersEncoder(OLD)) as gallery:
+        gallery.write(["item 04"], ["7 7 7"], {"text": ["7 7 7"]})
+        assert "item 04" in open_rows(store.documents)
+    assert "item 04" not in open_rows(store.documents)

@@ -16,7 +16,15 @@ from embridge.rollout.lease import is_gone, this_process
 from embridge.space import Space
 from embridge.stores.documents import Documents
 
-__all__ = ["BACKFILL", "OpenWrites", "encoded_before", "encoded_on_read", "forget_abandoned", "open_rows"]
+__all__ = [
+    "BACKFILL",
+    "OpenWrites",
+    "abandoned_rows",
+    "encoded_before",
+    "encoded_on_read",
+    "forget_abandoned",
+    "open_rows",
+]
 
 BACKFILL = "backfill"
 """The document of the backfill's own open rows."""
@@ -42,6 +50,7 @@ class OpenWrites:
     clock: Callable[[], float] = time.time
     _key: str = field(default_factory=lambda: uuid4().hex, init=False, repr=False)
     _ids: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+    _lingering: bool = field(default=False, init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @contextmanager
@@ -70,7 +79,14 @@ class OpenWrites:
         yield
         with self._lock:
             self._ids.subtract(ids)
+            self._lingering = True
             if encoded:
+                self._write(0, None)
+
+    def settle(self) -> None:
+        """Strike out what was written, as the next write would."""
+        with self._lock:
+            if self._lingering:
                 self._write(0, None)
 
     def _write(self, encoded: int, most: int | None) -> None:
@@ -85,6 +101,7 @@ class OpenWrites:
                 of[self._key] = {"holder": this_process(), "ids": sorted(self._ids), "at_seconds": self.clock()}
             new = {"encoded": written["encoded"] + encoded, "of": of}
             if new == present or self.documents.swap(_NAME, present, new):
+                self._lingering = False
                 return
         raise StoreError("others wrote at every attempt; write again")
 
@@ -93,6 +110,14 @@ def open_rows(documents: Documents) -> list[str]:
     """The rows that somebody is writing, or was writing when he was killed, in order."""
     present = documents.read(_NAME) or {"of": {}}
     return sorted({name for one in present["of"].values() for name in one["ids"]})
+
+
+def abandoned_rows(documents: Documents, old: Space) -> set[str]:
+    """The rows that somebody was writing when he was killed, and nobody made again; the backfill's own too, if none runs."""
+    of = (documents.read(_NAME) or {"of": {}})["of"].values()
+    names = {name for one in of if is_gone(one["holder"]) for name in one["ids"]}
+    backfill = documents.read(BACKFILL) or {}
+    return names.union(backfill["ids"] if backfill.get("old") == old.id else ())
 
 
 def forget_abandoned(documents: Documents, *, now: float) -> None:

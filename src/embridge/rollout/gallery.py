@@ -6,6 +6,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.encoders.base import Encoder, Modality
-from embridge.errors import SpaceMismatch, StoreError
+from embridge.errors import EmbridgeError, SpaceMismatch, StoreError
 from embridge.items import ItemSource
 from embridge.nearest import Hits
 from embridge.query.merging import Merge
@@ -155,6 +156,8 @@ class Gallery:
     def close(self) -> None:
         """Let go of a store that `open` opened; one that was given stays open."""
         self._shadow.close()
+        with suppress(EmbridgeError):  # what stays noted is encoded once more
+            self._on_read.open_writes.settle()
         if self._owned:
             self.store.close()
 

@@ -12,11 +12,13 @@ from embridge.errors import InvalidInput, StoreError
 from embridge.jobs.rollout.gating import checked_gates
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.rollout import moves
+from embridge.rollout._open_writes import abandoned_rows
 from embridge.rollout.amendments import change_canary
 from embridge.rollout.failures import read_failures
 from embridge.rollout.gates import require_rollout_gates
 from embridge.rollout.journal import record_move
 from embridge.rollout.lease import Lease, this_process
+from embridge.rollout.stale import stale_rows
 from embridge.rollout.state import RolloutState
 
 __all__ = ["change_phase", "drop_old_rows", "move_canary", "move_phase", "moved"]
@@ -139,12 +141,15 @@ def _require_none_missing(opened: OpenRollout, state: RolloutState | None, drop_
     """Refuse to drop rows that have no other vector: what came in since, and what cannot be read unless that is meant."""
     if state is None or state.phase != "complete":
         return
-    missing, failures = opened.missing(), read_failures(opened.store.documents)
+    documents = opened.store.documents
+    former = abandoned_rows(documents, opened.old).union(stale_rows(documents))
+    missing = opened.missing().union(opened.store.fetch(opened.old, sorted(former)).ids)
+    failures = read_failures(documents)
     unreadable = missing & failures.all_ids
     if late := missing - unreadable:
         raise InvalidInput(
-            f"{opened.path}: row {min(late)!r} and perhaps others have no new vector, and would be lost; call embridge "
-            "apply again, which encodes them"
+            f"{opened.path}: row {min(late)!r} and perhaps others have no new vector of their newest content, and would be "
+            "lost; call embridge apply again, which encodes them"
         )
     if unreadable and not drop_unreadable:
         name = min(unreadable)
