@@ -137,8 +137,14 @@ def _asking(port: int) -> Callable[..., bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def ask(path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> bytes:
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"} | dict(headers or {}))
-        answer = connection.getresponse()
+        sent = {"Content-Type": "application/json"} | dict(headers or {})
+        try:
+            connection.request("POST", path, json.dumps(body), sent)
+            answer = connection.getresponse()
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):  # it was idle for too long
+            connection.close()
+            connection.request("POST", path, json.dumps(body), sent)
+            answer = connection.getresponse()
         content = answer.read()
         assert answer.status == 200, content[:300]
         return content
