@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from embridge.serve._errors import Refusal
 
-__all__ = ["Body", "require_text"]
+__all__ = ["Body", "are_plain_texts", "require_text"]
 
 
 class Body(BaseModel):
@@ -32,6 +33,16 @@ class Body(BaseModel):
             if key not in cls.model_fields:
                 raise Refusal(400, f"{key[:80]}: there is no such key here", param=key[:80])
         return values
+
+
+def are_plain_texts(texts: Sequence[Any], most: int) -> bool:
+    """Whether `require_text` takes each of them; it is asked of all at once, which is quicker for many."""
+    return (
+        set(map(type, texts)) == {str}
+        and all(map(str.strip, texts))
+        and max(map(len, texts)) <= most
+        and "".join(texts).isascii()
+    )
 
 
 def require_text(text: Any, where: str, most: int, *, param: str) -> None:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from embridge.embeddings import Embeddings
 from embridge.encoders.base import Modality, Role
-from embridge.serve._bodies import Body, require_text
+from embridge.serve._bodies import Body, are_plain_texts, require_text
 from embridge.serve._errors import Refusal
 from embridge.serve._images import image_of
 from embridge.serve._metrics import Metrics
@@ -138,6 +138,8 @@ def _items(body: EmbeddingsRequest, limits: LimitSettings) -> tuple[Modality, li
         raise Refusal(400, f"input: at most {limits.inputs:,} at once, came {len(given):,}", param="input")
     if body.modality == "image":
         return "image", [image_of(_text(one), pixels=limits.image_pixels) for one in given]
+    if are_plain_texts(given, limits.characters):
+        return "text", given
     texts = [text_of_tokens(text) if are_tokens(text) else text for text in given]
     for row, text in enumerate(texts):
         require_text(text, f"input {row}", limits.characters, param="input")

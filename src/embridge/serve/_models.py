@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from embridge.adapters.linear import Identity
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
 from embridge.encoders.base import Encoder, Modality, Role
@@ -91,10 +92,11 @@ def served_models(
         raise InvalidInput(f"both models are called {new_name}; name them with new_name and old_name")
     kinds = encoder.modalities
     head, source = upgrade.head, upgrade.new_space
+    own = None if isinstance(head, Identity) else head
     bridged = f"{new_name}@{old_name}"
     kept = f"the new model in the space of {old_name}: for an index that keeps its vectors"
     models = [
-        ServedModel(new_name, head.target, source, kinds, batcher, head, None, "the new model"),
+        ServedModel(new_name, head.target, source, kinds, batcher, own, None, "the new model"),
         ServedModel(bridged, upgrade.old_space, source, kinds, batcher, upgrade.to_index_space, None, kept),
     ]
     if "old" in sides:
