@@ -19,8 +19,6 @@ from embridge.space import Space
 from embridge.stores import Store, open_store
 
 _DEADLINE_SECONDS = 60
-_UNINDEXED = ("large", "large_bare")  # a scan needs no graph, and one of a million rows takes hours to build
-_LATE = 10_000_000  # rows after which Chroma begins with the graph
 
 
 @contextmanager
@@ -42,35 +40,18 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def store(place: str, name: str, space: Space) -> Store:
-    url = f"chroma:http://{place}/{name}"
-    opened = open_store(url, create=True)
+    opened = open_store(f"chroma:http://{place}/{name}", create=True)
     opened.add_space(space)
-    if name not in _UNINDEXED or opened.count(space):
-        return opened
-    table = opened.declaration(space).place.table  # made anew, as the benchmark wants it
-    opened.close()
-    made = _server(place).get_collection(table, embedding_function=None).metadata
-    _server(place).delete_collection(table)
-    _server(place).create_collection(table, configuration=_settings(name), metadata=made, embedding_function=None)
-    return open_store(url)
+    return opened
 
 
 def client(place: str, name: str, space: Space) -> ChromaClient:  # noqa: ARG001
-    return ChromaClient(_collection(place, name))
-
-
-def _collection(place: str, name: str) -> Any:
-    return _server(place).get_or_create_collection(name, embedding_function=None, configuration=_settings(name))
-
-
-def _settings(name: str) -> Any:
-    late = {"sync_threshold": _LATE, "batch_size": _LATE} if name in _UNINDEXED else {}
-    return {"hnsw": {"space": "cosine"} | late}
-
-
-def _server(place: str) -> Any:
     host, _, port = place.partition(":")
-    return chromadb.HttpClient(host, int(port))
+    return ChromaClient(
+        chromadb.HttpClient(host, int(port)).get_or_create_collection(
+            name, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+        )
+    )
 
 
 class ChromaClient:

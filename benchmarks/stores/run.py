@@ -113,7 +113,6 @@ def _check(store: Store, client: Client, chosen: list[str], space: Space, asked:
 
 def _memory(name: str, place: str, config: Config) -> Rows:
     """The most memory that a process holds which scans many rows, by each way; both open what the parent wrote."""
-    config = config | {"dim": config.get("memory_dim", config["dim"])}
     of, space, n = vendor(name), Space("benchmark", "1", config["dim"]), config["memory_rows"]
     store, client = of.store(place, "large", space), of.client(place, "large_bare", space)
     every = _ids(n)
