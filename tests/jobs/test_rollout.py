@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 from contextlib import closing
 
 import numpy as np
@@ -20,7 +19,7 @@ from embridge.methods import Pairs, make
 from embridge.provenance import Provenance
 from embridge.rollout.gallery import Gallery
 from embridge.rollout.journal import entries
-from embridge.rollout.lease import Lease
+from embridge.rollout.lease import Lease, this_process
 from embridge.rollout.plan import read_plan, write_plan
 from embridge.stores import Declaration, Place, open_store
 
@@ -103,7 +102,7 @@ def test_a_store_goes_along_a_plan_and_back(project):
     with pytest.raises(InvalidInput, match="row 'late' and perhaps others have no new vector of their newest"):
         drop_old_rows(settings)
     assert apply_plan(project / "plan.json").result.rows == 1
-    killed = {"holder": f"{socket.gethostname()}:{2**30}", "ids": NAMES[1:2], "at_seconds": 0.0}
+    killed = {"holder": f"{this_process().rpartition(':')[0]}:{2**30}", "ids": NAMES[1:2], "at_seconds": 0.0}
     assert opened.store.documents.swap("open writes", None, {"encoded": 0, "of": {"a": killed}})
     with pytest.raises(InvalidInput, match=f"row '{NAMES[1]}' and perhaps others"):
         drop_old_rows(settings)

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -123,13 +125,13 @@ def this_process() -> str:
     """A name of this process, to tell controllers apart.
 
     Returns:
-        Host and process id.
+        Host, a mark of its boot and of the container where there is one, and process id.
 
     Examples:
         >>> this_process().endswith(str(os.getpid()))
         True
     """
-    return f"{socket.gethostname()}:{os.getpid()}"
+    return f"{_place()}:{os.getpid()}"
 
 
 def is_gone(holder: str) -> bool:
@@ -145,8 +147,8 @@ def is_gone(holder: str) -> bool:
         >>> is_gone(this_process())
         False
     """
-    host, _, number = holder.rpartition(":")
-    if os.name != "posix" or host != socket.gethostname() or not number.isdigit():
+    place, _, number = holder.rpartition(":")
+    if os.name != "posix" or place != _place() or not number.isdigit():
         return False  # elsewhere the question would be a signal
     try:
         os.kill(int(number), 0)
@@ -155,6 +157,16 @@ def is_gone(holder: str) -> bool:
     except OSError:
         return False
     return False
+
+
+def _place() -> str:
+    """Where process ids are of the same processes: hosts and containers may share a name."""
+    try:
+        namespace = Path("/proc/self/ns/pid").readlink()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except (OSError, ValueError):  # no Linux
+        return socket.gethostname()
+    return f"{socket.gethostname()}-{sha256(f'{boot}{namespace}'.encode()).hexdigest()[:6]}"
 
 
 def _holds(lease: Mapping[str, Any], now: float) -> bool:
