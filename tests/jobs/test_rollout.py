@@ -103,7 +103,7 @@ def test_a_store_goes_along_a_plan_and_back(project):
         drop_old_rows(settings)
     assert apply_plan(project / "plan.json").result.rows == 1
     killed = {"holder": f"{this_process().rpartition(':')[0]}:{2**30}", "ids": NAMES[1:2], "at_seconds": 0.0}
-    assert opened.store.documents.swap("open writes", None, {"encoded": 0, "of": {"a": killed}})
+    assert opened.store.documents.swap("open writes", None, {"encoded": {}, "of": {"a": killed}})
     with pytest.raises(InvalidInput, match=f"row '{NAMES[1]}' and perhaps others"):
         drop_old_rows(settings)
     assert apply_plan(project / "plan.json").result.encoded == 1

@@ -250,7 +250,22 @@ def test_a_backfill_that_runs_counts_what_queries_encode_meanwhile(store):
     limits = BackfillLimits(batch_rows=2, price=1.0, spend_cap=6.0)
     with pytest.raises(GateRefused, match=r"more than the spend cap of 6 \(6 were encoded for 6\)"):
         Backfill(store, OLD, NEW, asking, encode).run(order=order, limits=limits)
-    assert (encoded_before(store.documents, NEW), encoded_on_read(store.documents), store.count(NEW)) == (2, 4, 6)
+    assert (encoded_before(store.documents, NEW), encoded_on_read(store.documents, NEW), store.count(NEW)) == (2, 4, 6)
+
+
+def test_what_a_rollout_paid_is_not_counted_for_the_next_one(store):
+    backfilling(store)
+    opened(store).search("1 0 9", 2)
+    Backfill(store, OLD, NEW, source(store), encode).run()
+    third, before = Space("third", "1", 3, "dot"), (encoded_before(store.documents, NEW), 4)
+    store.add_space(third)
+
+    def encode_third(ids, texts):
+        return Embeddings(tuple(ids), NumbersEncoder(third).encode(texts, modality="text"), third)
+
+    limits = BackfillLimits(price=1.0, spend_cap=12.0)
+    assert Backfill(store, OLD, third, source(store), encode_third).run(limits=limits).rows == 12
+    assert (encoded_before(store.documents, NEW), encoded_on_read(store.documents, NEW)) == before == (8, 4)
 
 
 def test_queries_leave_what_a_backfill_has_taken_since(store):

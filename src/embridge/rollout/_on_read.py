@@ -68,8 +68,8 @@ class OnRead:
         if state.most_encoded:
             most = state.most_encoded - encoded_before(documents, state.new)
         try:
-            with self.open_writes.noted(list(items), encoded=len(items), most=most):
-                left = state.most_encoded - encoded_before(documents, state.new) - encoded_on_read(documents)
+            with self.open_writes.noted(list(items), encoded=len(items), new=state.new, most=most):
+                left = state.most_encoded - encoded_before(documents, state.new) - encoded_on_read(documents, state.new)
                 if most is not None and left < 0:  # the backfill took them since
                     return False
                 renewal.run(items)

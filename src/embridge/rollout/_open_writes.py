@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -54,7 +54,9 @@ class OpenWrites:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @contextmanager
-    def noted(self, ids: Sequence[str], *, encoded: int = 0, most: int | None = None) -> Iterator[None]:
+    def noted(
+        self, ids: Sequence[str], *, encoded: int = 0, new: Space | None = None, most: int | None = None
+    ) -> Iterator[None]:
         """Within, the ids are noted; they stay noted where it ends with an error.
 
         Where nothing was encoded for them, they are struck out with the next ones: a commit costs more than to make a row
@@ -63,6 +65,7 @@ class OpenWrites:
         Args:
             ids: Of the rows.
             encoded: Items that will be encoded for them, which are paid for.
+            new: The space of their vectors.
             most: Items that may have been encoded by then; None for any number.
 
         Raises:
@@ -72,7 +75,7 @@ class OpenWrites:
         with self._lock:
             self._ids.update(ids)
             try:
-                self._write(encoded, most)
+                self._write({new.id: encoded} if new is not None else {}, most)
             except BaseException:
                 self._ids.subtract(ids)
                 raise
@@ -81,25 +84,26 @@ class OpenWrites:
             self._ids.subtract(ids)
             self._lingering = True
             if encoded:
-                self._write(0, None)
+                self._write({}, None)
 
     def settle(self) -> None:
         """Strike out what was written, as the next write would."""
         with self._lock:
             if self._lingering:
-                self._write(0, None)
+                self._write({}, None)
 
-    def _write(self, encoded: int, most: int | None) -> None:
+    def _write(self, encoded: Mapping[str, int], most: int | None) -> None:
         self._ids = +self._ids
         for _ in range(_ATTEMPTS):
             present = self.documents.read(_NAME)
-            written: dict[str, Any] = present or {"encoded": 0, "of": {}}
-            if most is not None and written["encoded"] + encoded > most:
+            written: dict[str, Any] = present or {"encoded": {}, "of": {}}
+            after = {name: written["encoded"].get(name, 0) + count for name, count in encoded.items()}
+            if most is not None and any(count > most for count in after.values()):
                 raise GateRefused("no more items may be encoded: the spend cap would be passed")
             of = {name: value for name, value in written["of"].items() if name != self._key}
             if self._ids:
                 of[self._key] = {"holder": this_process(), "ids": sorted(self._ids), "at_seconds": self.clock()}
-            new = {"encoded": written["encoded"] + encoded, "of": of}
+            new = {"encoded": written["encoded"] | after, "of": of}
             if new == present or self.documents.swap(_NAME, present, new):
                 self._lingering = False
                 return
@@ -140,6 +144,6 @@ def encoded_before(documents: Documents, new: Space) -> int:
     return int((documents.read(BACKFILL) or {}).get("encoded", {}).get(new.id, 0))
 
 
-def encoded_on_read(documents: Documents) -> int:
+def encoded_on_read(documents: Documents, new: Space) -> int:
     """How many items queries have encoded."""
-    return int((documents.read(_NAME) or {"encoded": 0})["encoded"])
+    return int((documents.read(_NAME) or {"encoded": {}})["encoded"].get(new.id, 0))

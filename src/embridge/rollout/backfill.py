@@ -240,7 +240,8 @@ class Backfill:
 
     def _note(self, ids: Sequence[str], tally: _Tally) -> None:
         """Say of which rows a kill would leave open whether their items changed meanwhile."""
-        encoded = {self.new.id: tally.before + tally.encoded + len(ids)}
+        others = (tally.noted or {}).get("encoded", {})
+        encoded = others | {self.new.id: tally.before + tally.encoded + len(ids)}
         noted = {"old": self.old.id, "ids": list(ids), "encoded": encoded}
         if not self.store.documents.swap(BACKFILL, tally.noted, noted):
             raise StoreError("another backfill runs in this store; stop one of the two")
@@ -249,7 +250,7 @@ class Backfill:
     def _require_money(self, count: int, limits: BackfillLimits, tally: _Tally) -> None:
         if limits.spend_cap is None:
             return
-        encoded = tally.before + encoded_on_read(self.store.documents) + tally.encoded
+        encoded = tally.before + encoded_on_read(self.store.documents, self.new) + tally.encoded
         if (encoded + count) * limits.price > limits.spend_cap:
             raise GateRefused(
                 f"the next {count} items would cost more than the spend cap of {limits.spend_cap:g} "
