@@ -86,4 +86,3 @@ class TableEncoder:
 def names_of(n: int) -> list[str]:
     """Ids of the rows that are there from the first."""
     return [f"item {i:07d}" for i in range(n)]
-

@@ -11,7 +11,7 @@ from numbers_encoder import NumbersEncoder
 
 from embridge import Embeddings, Space, Upgrade
 from embridge.adapters import Identity, Prefix, Provenance
-from embridge.serve._batching import Batcher
+from embridge.serve._batching import Batcher, InTurn
 from embridge.serve._galleries import Galleries
 from embridge.serve._keys import Keys
 from embridge.serve._models import served_models
@@ -57,7 +57,8 @@ def opened(store=None, *, encoders=None, keys=(), **settings):
     models = served_models(
         UPGRADE, {"new": "new", "old": "old"}, {side: (encoders[side], batchers[side]) for side in encoders}
     )
-    galleries = Galleries([store or stocked()], UPGRADE, encoders)
+    in_turn = {side: InTurn(encoders[side], batchers[side]) for side in encoders}
+    galleries = Galleries([store or stocked()], UPGRADE, in_turn)
     return Opened(settings, UPGRADE, models, batchers, galleries, Keys.of(keys), Keys())
 
 

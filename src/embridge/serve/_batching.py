@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from embridge.encoders._cut_texts import counted_cuts
-from embridge.encoders.base import Modality, Role
+from embridge.encoders.base import Encoder, Modality, Role
 from embridge.errors import EmbridgeError, InvalidInput
+from embridge.space import Space
 
-__all__ = ["Batcher", "Busy", "TooLong"]
+__all__ = ["Batcher", "Busy", "InTurn", "TooLong", "refused_cuts"]
 
 Encode = Callable[..., np.ndarray]
+_refusing: ContextVar[bool] = ContextVar("whether a text that would be cut is refused", default=False)
 
 
 class Busy(EmbridgeError):
@@ -99,6 +103,11 @@ class Batcher:
             self._running = asyncio.create_task(self._run())
         return await request.vectors
 
+    def now(self, items: Sequence[Any] | np.ndarray, modality: Modality, role: Role) -> np.ndarray:
+        """The same for a thread, which waits: the model is never asked by two threads at once."""
+        encode = self._rows if _refusing.get() else self.encode
+        return self._thread.submit(encode, items, modality=modality, role=role).result()
+
     def close(self) -> None:
         """Let go of the thread, when it has done what it is at."""
         self._thread.shutdown(wait=True, cancel_futures=True)
@@ -148,11 +157,52 @@ class Batcher:
     def _encoded(self, batch: Sequence[_Request]) -> list[np.ndarray]:
         modality, role = batch[0].kind
         items = [item for request in batch for item in request.items]
+        rows = self._rows(items, modality=modality, role=role)
+        ends = np.cumsum([len(request.items) for request in batch])
+        return np.split(rows, ends[:-1])
+
+    def _rows(self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role) -> np.ndarray:
         with counted_cuts() as cuts:
             rows = self.encode(items, modality=modality, role=role)
         if cuts.cut and self.refuse_long:
             raise TooLong(
                 f"{cuts.cut} of {cuts.texts} texts are longer than the {cuts.limit} tokens that the model takes"
             )
-        ends = np.cumsum([len(request.items) for request in batch])
-        return np.split(rows, ends[:-1])
+        return rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InTurn:
+    """An encoder for threads beside the batches, which takes its turn among them.
+
+    Attributes:
+        encoder: The model.
+        batcher: Its batches.
+    """
+
+    encoder: Encoder
+    batcher: Batcher
+
+    @property
+    def space(self) -> Space:
+        """Where the vectors lie."""
+        return self.encoder.space
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """What is taken."""
+        return self.encoder.modalities
+
+    def encode(self, items: Sequence[Any] | np.ndarray, *, modality: Modality, role: Role = "document") -> np.ndarray:
+        """See `Encoder`."""
+        return self.batcher.now(items, modality, role)
+
+
+@contextmanager
+def refused_cuts() -> Iterator[None]:
+    """Within, `InTurn` refuses a text that is longer than the model takes, if its batcher does."""
+    token = _refusing.set(True)
+    try:
+        yield
+    finally:
+        _refusing.reset(token)

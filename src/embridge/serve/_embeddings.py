@@ -16,7 +16,7 @@ from embridge.embeddings import Embeddings
 from embridge.encoders.base import Modality, Role
 from embridge.serve._bodies import Body, are_plain_texts, require_text
 from embridge.serve._errors import Refusal
-from embridge.serve._images import image_of
+from embridge.serve._images import Pictures
 from embridge.serve._metrics import Metrics
 from embridge.serve._models import ServedModel, UnknownModel
 from embridge.serve._tokens import are_tokens, text_of_tokens
@@ -55,20 +55,24 @@ class EmbeddingsRequest(Body):
     messages: list[dict[str, Any]] | None = Field(None, max_length=1, fail_fast=True)
 
 
-def embeddings_routes(models: Mapping[str, ServedModel], limits: LimitSettings, metrics: Metrics) -> APIRouter:
+def embeddings_routes(
+    models: Mapping[str, ServedModel], limits: LimitSettings, metrics: Metrics, pictures: Pictures
+) -> APIRouter:
     """The routes of the embeddings API.
 
     Args:
         models: By name.
         limits: Up to what a request is answered.
         metrics: Where requests are counted.
+        pictures: Those of all requests.
 
     Returns:
         The routes.
 
     Examples:
         >>> from embridge.serve._metrics import Metrics
-        >>> len(embeddings_routes({}, LimitSettings(), Metrics()).routes)
+        >>> limits = LimitSettings()
+        >>> len(embeddings_routes({}, limits, Metrics(), Pictures(limits)).routes)
         3
     """
     routes = APIRouter(prefix="/v1", tags=["embeddings"])
@@ -78,12 +82,13 @@ def embeddings_routes(models: Mapping[str, ServedModel], limits: LimitSettings, 
         """Vectors of texts or images. With ``Accept: application/octet-stream`` as raw float32 [n, d], little-endian."""
         began = time.perf_counter()
         model = _model(models, body.model)
-        modality, items = _items(body, limits)
+        modality, given = _items(body, limits)
         if body.dimensions not in (None, model.space.dim):
             raise Refusal(
                 400, f"{model.name} has {model.space.dim} dimensions, and takes no other number", param="dimensions"
             )
-        rows = await model.embeddings(items, modality, body.input_type)
+        async with pictures.decoded(modality, given) as items:
+            rows = await model.embeddings(items, modality, body.input_type)
         metrics.count_embeddings(model.name, modality, len(rows), time.perf_counter() - began)
         if _RAW in request.headers.get("accept", ""):
             shape = {"embridge-rows": str(len(rows)), "embridge-dim": str(rows.space.dim)}
@@ -125,7 +130,7 @@ def _described(model: ServedModel) -> dict[str, Any]:
 
 
 def _items(body: EmbeddingsRequest, limits: LimitSettings) -> tuple[Modality, list[Any]]:
-    """What is to be encoded, checked."""
+    """What is to be encoded, checked; images as their data URLs."""
     if (body.input is None) == (body.messages is None):
         raise Refusal(400, "expected either input or messages", param="input")
     if body.messages is not None:
@@ -137,7 +142,7 @@ def _items(body: EmbeddingsRequest, limits: LimitSettings) -> tuple[Modality, li
     if len(given) > limits.inputs:
         raise Refusal(400, f"input: at most {limits.inputs:,} at once, came {len(given):,}", param="input")
     if body.modality == "image":
-        return "image", [image_of(_text(one), pixels=limits.image_pixels) for one in given]
+        return "image", [_text(one) for one in given]
     if are_plain_texts(given, limits.characters):
         return "text", given
     texts = [text_of_tokens(text) if are_tokens(text) else text for text in given]
@@ -156,7 +161,7 @@ def _of_message(messages: list[dict[str, Any]], limits: LimitSettings) -> tuple[
     if part.get("type") == "image_url":
         url = part.get("image_url")
         url = url.get("url") if isinstance(url, dict) else url
-        return "image", [image_of(_text(url), pixels=limits.image_pixels)]
+        return "image", [_text(url)]
     require_text(part.get("text"), "messages", limits.characters, param="messages")
     return "text", [part["text"]]
 

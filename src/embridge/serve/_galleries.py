@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import LifoQueue
-from typing import Any, Literal, TypeVar
+from functools import partial
+from queue import Empty, LifoQueue
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings
@@ -18,6 +21,7 @@ from embridge.nearest import Hits
 from embridge.rollout.gallery import Answer, Gallery
 from embridge.rollout.journal import current_state
 from embridge.rollout.state import RolloutState, Serving, serving
+from embridge.serve._batching import refused_cuts
 from embridge.settings.serve import ServeSettings
 from embridge.space import Space
 from embridge.stores import Filter, Store, open_store
@@ -26,6 +30,8 @@ __all__ = ["Galleries", "Question", "Side"]
 
 Side = Literal["old", "new"]
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Galleries:
     def __init__(self, stores: Sequence[Store], upgrade: Upgrade, encoders: Mapping[str, Encoder]) -> None:
         self.upgrade, self._encoders, self._stores = upgrade, encoders, tuple(stores)
         self._free: LifoQueue[Store] = LifoQueue()
+        self._threads = ThreadPoolExecutor(len(self._stores), thread_name_prefix="store")
         self._galleries: dict[int, Gallery] = {}
         for store in self._stores:
             self._free.put(store)
@@ -99,12 +106,20 @@ class Galleries:
             raise
 
     def close(self) -> None:
-        """Close all connections, each when it comes back."""
+        """Close the connections when they come back; a store that does not answer gets no more than a few seconds."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         for _ in self._stores:
-            store = self._free.get()
+            try:
+                store = self._free.get(timeout=_PATIENCE_SECONDS)
+            except Empty:
+                return
             if id(store) in self._galleries:
                 self._galleries.pop(id(store)).close()
             store.close()
+
+    async def run(self, call: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
+        """A call in a thread, of which there are as many as connections: where the store hangs, no other thread waits for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(call, *args, **options))
 
     def state(self) -> RolloutState | None:
         """Where the rollout stands, a moment old at most; None before it begins."""
@@ -154,7 +169,7 @@ class Galleries:
         self, ids: Sequence[str], items: Sequence[Any], payload: dict[str, list[Any]], modality: Modality
     ) -> None:
         """Write items, with the rows that the state asks for."""
-        with self._borrowed() as (store, gallery):
+        with self._borrowed() as (store, gallery), refused_cuts():
             if gallery is not None:
                 gallery.write(ids, items, payload or None, modality=modality)
                 return

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import HTMLResponse
-from starlette.concurrency import run_in_threadpool
 
 from embridge.serve._metrics import Metrics
 from embridge.serve.opened import Opened
@@ -34,15 +33,15 @@ def page_routes(app: FastAPI, opened: Opened, metrics: Metrics) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/health", tags=["state"])
-    def health() -> dict[str, str]:
-        """The process lives."""
+    async def health() -> dict[str, str]:
+        """The process lives: needs no thread, which requests may hold all."""
         return {"status": "ok"}
 
     @routes.get("/ready", tags=["state"])
     async def ready() -> dict[str, str]:
         """Models are loaded, and the store answers; status 503 where it does not."""
         if opened.galleries is not None:
-            await run_in_threadpool(opened.galleries.ping)
+            await opened.galleries.run(opened.galleries.ping)
         return {"status": "ready"}
 
     @routes.get("/metrics", tags=["state"])

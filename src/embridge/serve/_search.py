@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 from fastapi import APIRouter
 from pydantic import Field, field_validator, model_validator
-from starlette.concurrency import run_in_threadpool
 
 from embridge.embeddings import Embeddings
 from embridge.encoders.base import Modality
@@ -18,7 +17,7 @@ from embridge.rollout.gallery import Answer
 from embridge.serve._bodies import Body, require_text
 from embridge.serve._errors import Refusal
 from embridge.serve._galleries import Galleries, Question, Side, new_draw
-from embridge.serve._images import image_of
+from embridge.serve._images import Pictures
 from embridge.serve._metrics import Metrics
 from embridge.serve._models import ServedModel
 from embridge.settings.serve import LimitSettings
@@ -112,7 +111,11 @@ class ItemsRequest(Body):
 
 
 def search_routes(
-    galleries: Galleries, models: Mapping[Side, ServedModel], limits: LimitSettings, metrics: Metrics
+    galleries: Galleries,
+    models: Mapping[Side, ServedModel],
+    limits: LimitSettings,
+    metrics: Metrics,
+    pictures: Pictures,
 ) -> APIRouter:
     """The routes of searches and writes.
 
@@ -121,6 +124,7 @@ def search_routes(
         models: The encoders' own models by side.
         limits: Up to what a request is answered.
         metrics: Where queries are counted.
+        pictures: Those of all requests.
 
     Returns:
         The routes.
@@ -141,9 +145,10 @@ def search_routes(
             require_text(body.text, "text", limits.characters, param="text")
         question = Question(body.k, conditions, body.client, _draw(body.user))
         if body.id is not None:
-            answer, payload = await run_in_threadpool(galleries.by_item, body.id, question)
+            answer, payload = await galleries.run(galleries.by_item, body.id, question)
         else:
-            answer, payload = await _answered(galleries, models, body, question, limits)
+            async with pictures.decoded(*_query(body)) as items:
+                answer, payload = await _answered(galleries, models, body, question, items)
         metrics.count_searches(answer.served, 1)
         return _hits(answer, payload)
 
@@ -152,23 +157,24 @@ def search_routes(
         """Write items, with the rows that the state of the rollout asks for."""
         if len(body.items) > limits.inputs:
             raise Refusal(400, f"items: at most {limits.inputs:,} at once, came {len(body.items):,}", param="items")
-        modality, items = _items(body.items, limits)
+        modality, given = _items(body.items, limits)
         names = {name for one in body.items for name in one.payload}
         payload = {name: [one.payload.get(name) for one in body.items] for name in sorted(names)}
         ids = [one.id for one in body.items]
-        await run_in_threadpool(galleries.write, ids, items, payload, modality)
+        async with pictures.decoded(modality, given) as items:
+            await galleries.run(galleries.write, ids, items, payload, modality)
         return {"written": len(ids)}
 
     @routes.delete("/items/{name:path}")
     async def delete(name: str) -> dict[str, Any]:
         """Delete an item; one that is not there changes nothing."""
-        await run_in_threadpool(galleries.delete, [name])
+        await galleries.run(galleries.delete, [name])
         return {"deleted": name}
 
     @routes.get("/state")
     async def state() -> dict[str, Any]:
         """Where the rollout stands; its phase is null before it begins."""
-        found = await run_in_threadpool(galleries.state)
+        found = await galleries.run(galleries.state)
         return {"phase": None} if found is None else found.to_dict()
 
     return routes
@@ -179,14 +185,14 @@ async def _answered(
     models: Mapping[Side, ServedModel],
     body: SearchRequest,
     question: Question,
-    limits: LimitSettings,
+    items: Sequence[Any],
 ) -> tuple[Answer, dict[str, list[Any]]]:
     """The answer by the model whose turn it is, which may have changed when the query is encoded."""
     for tried in range(_TRIES):
-        side = await run_in_threadpool(galleries.side, question)
-        vectors = await _vectors(models, side, body, limits)
+        side = await galleries.run(galleries.side, question)
+        vectors = await _vectors(models, side, body, items)
         try:
-            return await run_in_threadpool(galleries.search, vectors, question)
+            return await galleries.run(galleries.search, vectors, question)
         except SpaceMismatch:
             if body.vector is not None or tried + 1 == _TRIES:
                 raise
@@ -194,7 +200,7 @@ async def _answered(
 
 
 async def _vectors(
-    models: Mapping[Side, ServedModel], side: Side, body: SearchRequest, limits: LimitSettings
+    models: Mapping[Side, ServedModel], side: Side, body: SearchRequest, items: Sequence[Any]
 ) -> Embeddings:
     model = models.get(side)
     if model is None:
@@ -207,10 +213,14 @@ async def _vectors(
         with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused
             numbers = np.array([body.vector]).astype(np.float32)
         return Embeddings.of(numbers, model.source)
-    modality, item = (
-        ("text", body.text) if body.image is None else ("image", image_of(body.image, pixels=limits.image_pixels))
-    )
-    return await model.encoded([item], modality, "query")  # type: ignore[arg-type]
+    return await model.encoded(items, _query(body)[0], "query")
+
+
+def _query(body: SearchRequest) -> tuple[Modality, list[str]]:
+    """What a model has to encode; nothing where the query is a vector."""
+    if body.image is not None:
+        return "image", [body.image]
+    return "text", [] if body.text is None else [body.text]
 
 
 def _items(items: Sequence[_Item], limits: LimitSettings) -> tuple[Modality, list[Any]]:
@@ -221,7 +231,7 @@ def _items(items: Sequence[_Item], limits: LimitSettings) -> tuple[Modality, lis
         for row, one in enumerate(items):
             require_text(one.text, f"items {row}", limits.characters, param="items")
         return "text", [str(one.text) for one in items]
-    return "image", [image_of(str(one.image), pixels=limits.image_pixels) for one in items]
+    return "image", [str(one.image) for one in items]
 
 
 def _draw(user: str | None) -> float:

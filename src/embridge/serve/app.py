@@ -18,6 +18,7 @@ from embridge.errors import EmbridgeError
 from embridge.serve._dashboard._routes import dashboard_routes
 from embridge.serve._embeddings import embeddings_routes
 from embridge.serve._errors import Refusal, error_body, refusal_of
+from embridge.serve._images import Pictures
 from embridge.serve._limits import Entrance
 from embridge.serve._metrics import Metrics
 from embridge.serve._models import ServedModel
@@ -45,11 +46,13 @@ def create_app(opened: Opened) -> Entrance:
         'create_app'
     """
     metrics, limits = Metrics(), opened.settings.limits
+    pictures = Pictures(limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await run_in_threadpool(opened.close)
+        pictures.close()
 
     app = FastAPI(
         title="Embridge",
@@ -60,10 +63,10 @@ def create_app(opened: Opened) -> Entrance:
         redoc_url=None,
     )
     own = _own_models(opened)
-    app.include_router(embeddings_routes(opened.models, limits, metrics))
+    app.include_router(embeddings_routes(opened.models, limits, metrics, pictures))
     if opened.galleries is not None:
-        app.include_router(search_routes(opened.galleries, own, limits, metrics))
-    app.include_router(dashboard_routes(opened, own, metrics))
+        app.include_router(search_routes(opened.galleries, own, limits, metrics, pictures))
+    app.include_router(dashboard_routes(opened, own, metrics, pictures))
     app.include_router(page_routes(app, opened, metrics))
     _answer_errors(app)
     return Entrance(app, opened.keys, limits, metrics, local=is_loopback(opened.settings.host))

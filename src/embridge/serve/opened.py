@@ -10,7 +10,7 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.encoders import Encoder
 from embridge.errors import EmbridgeError, SettingsError, SpaceMismatch, WrongDirection
 from embridge.jobs.models import Models, with_lora
-from embridge.serve._batching import Batcher
+from embridge.serve._batching import Batcher, InTurn
 from embridge.serve._galleries import Galleries
 from embridge.serve._keys import Keys, read_keys
 from embridge.serve._models import ServedModel, served_models
@@ -56,10 +56,10 @@ class Opened:
 
     def close(self) -> None:
         """Let go of models and store."""
-        for batcher in self.batchers.values():
-            batcher.close()
         if self.galleries is not None:
             self.galleries.close()
+        for batcher in self.batchers.values():
+            batcher.close()
 
 
 def open_served(settings: ServeSettings, encoders: Mapping[str, Encoder] | None = None) -> Opened:
@@ -99,7 +99,8 @@ def open_served(settings: ServeSettings, encoders: Mapping[str, Encoder] | None 
         "old": settings.old_name or upgrade.old_space.model,
     }
     models = served_models(upgrade, names, {side: (encoders[side], batchers[side]) for side in encoders})
-    galleries = None if settings.store is None else Galleries.opened(settings, upgrade, encoders)
+    in_turn = {side: InTurn(encoders[side], batchers[side]) for side in encoders}
+    galleries = None if settings.store is None else Galleries.opened(settings, upgrade, in_turn)
     return Opened(settings, upgrade, models, batchers, galleries, keys, operator_keys)
 
 

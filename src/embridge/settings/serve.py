@@ -23,6 +23,7 @@ class LimitSettings(Strict):
         inputs: Texts or images of a request.
         characters: Of a text.
         image_pixels: Of an image, looked at before it is decoded.
+        pixels: Of all images that requests hold at once; one alone has status 400 beyond them, several have 503.
         hits: That a query may ask for.
         seconds: Of a request, from its headers to the answer's last byte.
         header_seconds: Until a connection has sent its headers.
@@ -38,6 +39,7 @@ class LimitSettings(Strict):
     inputs: int = Field(2048, ge=1)
     characters: int = Field(100_000, ge=1)
     image_pixels: int = Field(40_000_000, ge=1)
+    pixels: int = Field(400_000_000, ge=1)
     hits: int = Field(1_000, ge=1)
     seconds: float = Field(60.0, gt=0)
     header_seconds: float = Field(10.0, gt=0)

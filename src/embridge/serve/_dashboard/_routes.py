@@ -9,7 +9,6 @@ from typing import Any, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import Field, model_validator
-from starlette.concurrency import run_in_threadpool
 
 from embridge.encoders.base import Modality
 from embridge.errors import EmbridgeError
@@ -25,7 +24,7 @@ from embridge.serve._dashboard._parts import comparison_part, parts_of
 from embridge.serve._dashboard._times import route_times, searches_by_answer
 from embridge.serve._dashboard._words import advice_of, possible_moves
 from embridge.serve._errors import Refusal
-from embridge.serve._images import image_of
+from embridge.serve._images import Pictures
 from embridge.serve._metrics import Metrics
 from embridge.serve._models import ServedModel
 from embridge.serve.opened import Opened
@@ -57,13 +56,16 @@ class Canary(Body):
     share: float = Field(gt=0, le=1)
 
 
-def dashboard_routes(opened: Opened, models: Mapping[Any, ServedModel], metrics: Metrics) -> APIRouter:
+def dashboard_routes(
+    opened: Opened, models: Mapping[Any, ServedModel], metrics: Metrics, pictures: Pictures
+) -> APIRouter:
     """The routes of the dashboard.
 
     Args:
         opened: What is served.
         models: The encoders' own models by side.
         metrics: Of this server.
+        pictures: Those of all requests.
 
     Returns:
         The routes.
@@ -72,7 +74,7 @@ def dashboard_routes(opened: Opened, models: Mapping[Any, ServedModel], metrics:
     _add_page(routes, opened, models, looks, metrics)
     _add_assets(routes)
     if opened.galleries is not None:
-        _add_search(routes, opened, models)
+        _add_search(routes, opened, models, pictures)
         _add_moves(routes, opened, looks)
     return routes
 
@@ -138,7 +140,7 @@ def _add_assets(routes: APIRouter) -> None:
         return Response(script, media_type="text/javascript")
 
 
-def _add_search(routes: APIRouter, opened: Opened, models: Mapping[Any, ServedModel]) -> None:
+def _add_search(routes: APIRouter, opened: Opened, models: Mapping[Any, ServedModel], pictures: Pictures) -> None:
     galleries, limits = opened.galleries, opened.settings.limits
     assert galleries is not None
 
@@ -148,9 +150,9 @@ def _add_search(routes: APIRouter, opened: Opened, models: Mapping[Any, ServedMo
         if body.text is not None:
             require_text(body.text, "text", limits.characters, param="text")
         modality: Modality = "text" if body.image is None else "image"
-        item = body.text if body.image is None else image_of(body.image, pixels=limits.image_pixels)
-        vectors = await vectors_of(models, modality, item)
-        found = await run_in_threadpool(galleries.with_store, lambda store: compare(opened, store, vectors, body.k))
+        async with pictures.decoded(modality, [body.text if body.image is None else body.image]) as items:
+            vectors = await vectors_of(models, modality, items[0])
+        found = await galleries.run(galleries.with_store, lambda store: compare(opened, store, vectors, body.k))
         return JSONResponse(found.to_dict() | {"html": comparison_part(found)}, headers=_PRIVATE)
 
 
@@ -163,7 +165,7 @@ def _add_moves(routes: APIRouter, opened: Opened, looks: Looks) -> None:
         return _operator(opened, request.headers.get("embridge-operator-key"))
 
     async def moved(move: Any) -> dict[str, Any]:
-        state: RolloutState = await run_in_threadpool(galleries.with_store, move)
+        state: RolloutState = await galleries.run(galleries.with_store, move)
         looks.forget()
         return state.to_dict()
 
