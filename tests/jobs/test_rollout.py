@@ -15,6 +15,7 @@ from embridge.embeddings import Embeddings
 from embridge.encoders import load
 from embridge.errors import GateRefused, InvalidInput, SettingsError, SpaceMismatch, StoreError
 from embridge.jobs.rollout import apply_plan, change_phase, drop_old_rows, open_rollout, plan_rollout, rollout_status
+from embridge.jobs.rollout.moving import move_canary
 from embridge.methods import Pairs, make
 from embridge.provenance import Provenance
 from embridge.rollout.gallery import Gallery
@@ -173,6 +174,25 @@ def test_a_pause_holds_until_it_is_applied_again(project):
         apply_plan(project / "plan.json", until="half")
 
 
+def test_a_canary_that_others_lower_at_that_moment_rises_by_gates_alone(project):
+    planned(project)
+    apply_plan(project / "plan.json", until="bridged")
+    settings = project / "rollout.yaml"
+    settings.write_text(settings.read_text() + "gates: [shadow_queries >= 5]\n")
+    with closing(open_rollout(settings)) as opened, closing(open_rollout(settings)) as other:
+        documents, swap = opened.store.documents, opened.store.documents.swap
+
+        def after_another(*values):
+            documents.swap = swap
+            move_canary(other, 0.1)
+            return swap(*values)
+
+        documents.swap = after_another
+        with pytest.raises(GateRefused, match="shadow_queries >= 5"):
+            move_canary(opened, 0.5)
+        assert opened.state.canary == 0.1
+
+
 def test_a_spend_cap_stops_with_what_was_written(project):
     settings = project / "rollout.yaml"
     settings.write_text(settings.read_text() + "spend_cap: 20\n")
@@ -226,6 +246,11 @@ def test_items_that_cannot_be_had_are_found_through_the_bridge_for_ever(project)
     [
         ("store: mysql://a/b\nupgrade: upgrade\n", SettingsError, "is no store's URL"),
         ("store: lancedb:shop\nupgrade: nowhere\n", SettingsError, "upgrade: .*nowhere does not exist"),
+        (
+            "store: lancedb:shop\nupgrade: upgrade\nspend_cap: .inf\n",
+            SettingsError,
+            "spend_cap: Input should be a finite",
+        ),
         ("store: lancedb:shop\nupgrade: upgrade\norder: popularity\n", SettingsError, "name it in log"),
         ("store: lancedb:shop\nupgrade: upgrade\nitems: {texts: title}\n", SettingsError, "items are written with"),
         ("store: lancedb:shop\nupgrade: upgrade\nold: abc\n", SpaceMismatch, "the store holds: none"),

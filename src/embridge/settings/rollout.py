@@ -94,9 +94,9 @@ class RolloutSettings(Strict):
     clusters: int = Field(100, ge=1)
     seed: Seed = 0
     batch_rows: int = Field(256, ge=1)
-    rows_per_second: float | None = Field(None, gt=0)
-    price: float = Field(0.0, ge=0)
-    spend_cap: float | None = Field(None, gt=0)
+    rows_per_second: float | None = Field(None, gt=0, allow_inf_nan=False)
+    price: float = Field(0.0, ge=0, allow_inf_nan=False)
+    spend_cap: float | None = Field(None, gt=0, allow_inf_nan=False)
     most_failed: float = Field(0.05, ge=0, le=1)
     backfill_on_read: int = Field(0, ge=0)
     canary: float = Field(1.0, gt=0, le=1)

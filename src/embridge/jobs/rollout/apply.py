@@ -29,6 +29,7 @@ from embridge.rollout.state import RolloutState
 
 __all__ = ["Applied", "apply_plan"]
 
+_ANY_NUMBER = 2.0**53
 _STAGES = {"shadow": 0.0, "bridged": 0.0, "complete": 1.0}
 
 
@@ -145,9 +146,10 @@ def _amended(opened: OpenRollout, state: RolloutState) -> RolloutState:
     settings, documents = opened.settings, opened.store.documents
     if settings.backfill_on_read and documents.read(ITEMS) != (items := opened.source().to_dict()):
         documents.swap(ITEMS, documents.read(ITEMS), items)
-    capped = bool(settings.spend_cap and settings.price)
-    most = math.floor(settings.spend_cap / settings.price) if settings.spend_cap and settings.price else 0
-    read = 0 if capped and not most else settings.backfill_on_read  # a cap below one item lets none be encoded
+    read, most = settings.backfill_on_read, 0
+    if settings.spend_cap and settings.price:
+        most = math.floor(min(settings.spend_cap / settings.price, _ANY_NUMBER))
+        read = read if most else 0  # a cap below the price of one item lets none be encoded
     wanted = (read, most if read else 0)
     if state.phase not in ("bridged", "backfilling") or (state.on_read, state.most_encoded) == wanted:
         return state

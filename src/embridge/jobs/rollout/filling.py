@@ -27,7 +27,9 @@ _LAST_ROWS = (
 _FOLLOWED_SECONDS = 1.0  # after which every gallery goes by a new state
 
 
-def filled(opened: OpenRollout, share: float, lease: Lease, progress: Progress) -> BackfillResult:
+def filled(
+    opened: OpenRollout, share: float, lease: Lease, progress: Progress, *, ordered: bool = True
+) -> BackfillResult:
     """Encode until that share of the rows has a new vector, and record what cannot be read.
 
     Args:
@@ -35,6 +37,7 @@ def filled(opened: OpenRollout, share: float, lease: Lease, progress: Progress) 
         share: Of the rows; 1 for all.
         lease: The controller's.
         progress: Hears how many rows are done.
+        ordered: Whether the order of the settings counts, which is made of all rows; for the last few it does not.
 
     Returns:
         What was done.
@@ -52,7 +55,7 @@ def filled(opened: OpenRollout, share: float, lease: Lease, progress: Progress) 
         return BackfillResult(0, {}, 0, 0.0, "limit")
     most_failed = math.floor(opened.settings.most_failed * rows)
     result = opened.backfill(opened.encoder(progress)).run(
-        order=opened.order(),
+        order=opened.order() if ordered else (),
         limits=opened.limits(most_rows=None if share == 1 else wanted, most_failed=most_failed),
         goes_on=_goes_on(opened, lease),
         progress=progress,
@@ -98,7 +101,7 @@ def completed(opened: OpenRollout, first: BackfillResult, lease: Lease, progress
         missing = opened.missing()
         if result.ended != "done" or not missing.difference(result.failed):
             break
-        result = _sum(result, filled(opened, 1.0, lease, progress))
+        result = _sum(result, filled(opened, 1.0, lease, progress, ordered=False))
     if result.ended != "done":
         return result  # paused, or gone back
     unreadable = len(result.failed.keys() & missing)
@@ -132,7 +135,7 @@ def filled_at_the_end(opened: OpenRollout, lease: Lease, progress: Progress) -> 
         'filled_at_the_end'
     """
     try:
-        return filled(opened, 1.0, lease, progress)
+        return filled(opened, 1.0, lease, progress, ordered=False)
     finally:
         state = opened.state
         left = len(opened.missing())

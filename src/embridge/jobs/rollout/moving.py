@@ -96,11 +96,16 @@ def move_canary(opened: OpenRollout, share: float, *, by: str | None = None) -> 
         >>> move_canary.__name__
         'move_canary'
     """
-    state = opened.state
-    gates = checked_gates(opened) if state is not None and share > state.canary else ()
-    require_rollout_gates(gates)
-    why = {"gates": [gate.to_dict() for gate in gates]} if gates else {}
-    return moved(opened, "canary", lambda held: change_canary(held, share), why, by=by)
+    why: dict[str, Any] = {}
+
+    def changed(held: RolloutState) -> RolloutState:
+        following, gates = change_canary(held, share), checked_gates(opened) if share > held.canary else ()
+        require_rollout_gates(gates)
+        why.clear()
+        why.update({"gates": [gate.to_dict() for gate in gates]} if gates else {})
+        return following
+
+    return moved(opened, "canary", changed, why, by=by)
 
 
 def drop_old_rows(settings: Path | str, *, drop_unreadable: bool = False) -> RolloutState:
