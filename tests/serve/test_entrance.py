@@ -145,7 +145,10 @@ def test_a_body_is_refused_by_its_length_and_by_what_comes():
 
 
 class Slow(NumbersEncoder):
+    begun = 0
+
     def encode(self, items, *, modality, role="document"):
+        self.begun += len(items)
         time.sleep(0.3)
         return super().encode(items, modality=modality, role=role)
 
@@ -272,18 +275,21 @@ def test_a_thousand_open_connections_keep_nobody_out():
 @pytest.mark.slow
 def test_what_was_begun_is_answered_when_the_server_stops():
     """Requests are on their way when the server is told to stop; every one gets its vectors."""
+    encoder = Slow(NEW)
+    made = opened(encoders={"new": encoder})
 
     async def asked(url, began):
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             tasks = [asyncio.create_task(client.post("/v1/embeddings", json=QUERY)) for _ in range(4)]
-            await asyncio.sleep(0.1)
+            while encoder.begun + made.batchers["new"].depth < 4:
+                await asyncio.sleep(0.01)
             began.set()
             return await asyncio.gather(*tasks)
 
     import threading
 
     began, answers = threading.Event(), []
-    with listening(create_app(opened(encoders={"new": Slow(NEW)}))) as url:
+    with listening(create_app(made)) as url:
         thread = threading.Thread(target=lambda: answers.extend(asyncio.run(asked(url, began))))
         thread.start()
         assert began.wait(30)

@@ -2,6 +2,9 @@
 
 import asyncio
 import base64
+import os
+import subprocess
+import sys
 import threading
 from io import BytesIO
 
@@ -134,3 +137,29 @@ def test_pictures_of_requests_that_are_at_work_count_until_they_are_answered():
     assert (second.status_code, second.json()["error"]["code"]) == (503, "overloaded")
     assert third.status_code == 200
     made.close()
+
+
+@pytest.mark.slow
+def test_the_queues_of_all_workers_are_counted_and_none_of_a_worker_that_ended(tmp_path):
+    """Prometheus's library chooses its files when it is imported, so this takes a process of its own."""
+    program = """
+import os, subprocess, sys
+from embridge.serve._metrics import Metrics
+metrics = Metrics()
+metrics.watch("new", lambda: 3)
+metrics.count_request("/search", "POST", 200, 0.1)
+if len(sys.argv) == 1:
+    subprocess.run([sys.executable, __file__, "ends"], check=True)
+    waiting = [line for line in metrics.text()[0].decode().splitlines() if line.startswith("embridge_waiting")]
+    print(*waiting, sep=";")
+"""
+    (tmp_path / "program.py").write_text(program)
+    (tmp_path / "metrics").mkdir()
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py"],
+        env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == 'embridge_waiting_items{side="new"} 3.0\n'

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from embridge.errors import require
@@ -28,6 +31,7 @@ class Metrics:
     def __init__(self) -> None:
         self._library: Any = require("prometheus_client", extra="serve")
         self._registry = self._library.CollectorRegistry()
+        self._queues: dict[str, Callable[[], int]] = {}
         make, registry = self._library, {"registry": self._registry}
         self._requests = make.Counter(
             "embridge_requests_total", "Requests answered", ["route", "method", "status"], **registry
@@ -52,6 +56,7 @@ class Metrics:
         """Count one request, and its time."""
         self._requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+        self._note_waiting()  # another worker may be asked for the metrics next
 
     def count_embeddings(self, model: str, modality: str, items: int, seconds: float) -> None:
         """Count what a model encoded for a request."""
@@ -62,19 +67,37 @@ class Metrics:
         """Count queries by what answered them."""
         self._served.labels(served).inc(queries)
 
-    def note_waiting(self, side: str, items: int) -> None:
-        """Say how many items wait for a model."""
-        self._waiting.labels(side).set(items)
+    def watch(self, side: str, waiting: Callable[[], int]) -> None:
+        """Say by what call it is known how many items wait for a model."""
+        self._queues[side] = waiting
 
     def text(self) -> tuple[bytes, str]:
         """All of it as Prometheus reads it, and its content type."""
+        self._note_waiting()
         return self._library.generate_latest(self.registry()), self._library.CONTENT_TYPE_LATEST
 
     def registry(self) -> Any:
         """The counters and times, of all workers."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return self._registry
-        require("prometheus_client.multiprocess", extra="serve")
+        multiprocess: Any = require("prometheus_client.multiprocess", extra="serve")
+        _forget_dead(multiprocess, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         registry = self._library.CollectorRegistry()
-        self._library.multiprocess.MultiProcessCollector(registry)
+        multiprocess.MultiProcessCollector(registry)
         return registry
+
+    def _note_waiting(self) -> None:
+        for side, waiting in self._queues.items():
+            self._waiting.labels(side).set(waiting())
+
+
+def _forget_dead(library: Any, folder: Path) -> None:
+    """Nothing waits in a worker that has ended, whatever it wrote last."""
+    for process in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            with suppress(FileNotFoundError):  # another worker was quicker
+                library.mark_process_dead(process, str(folder))
+        except PermissionError:
+            continue

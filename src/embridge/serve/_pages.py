@@ -47,8 +47,6 @@ def page_routes(app: FastAPI, opened: Opened, metrics: Metrics) -> APIRouter:
     @routes.get("/metrics", tags=["state"])
     def show_metrics() -> Response:
         """Counters and times, for Prometheus."""
-        for side, batcher in opened.batchers.items():
-            metrics.note_waiting(side, batcher.depth)
         content, kind = metrics.text()
         return Response(content, media_type=kind)
 

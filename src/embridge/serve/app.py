@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -47,6 +48,8 @@ def create_app(opened: Opened) -> Entrance:
     """
     metrics, limits = Metrics(), opened.settings.limits
     pictures = Pictures(limits)
+    for side, batcher in opened.batchers.items():
+        metrics.watch(side, partial(getattr, batcher, "depth"))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
