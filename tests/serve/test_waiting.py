@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from numbers_encoder import NumbersEncoder
 from PIL import Image
-from served import NEW, OLD, asking, opened, stocked
+from served import NEW, OLD, asking, listening, opened, stocked
 
 from embridge.encoders._cut_texts import CutTexts, note_cuts
 from embridge.serve import _galleries
@@ -137,6 +138,19 @@ def test_pictures_of_requests_that_are_at_work_count_until_they_are_answered():
     assert (second.status_code, second.json()["error"]["code"]) == (503, "overloaded")
     assert third.status_code == 200
     made.close()
+
+
+@pytest.mark.slow
+def test_a_client_that_reads_no_answer_is_given_up():
+    body = b'{"model": "new", "input": [%s]}' % b", ".join([b'"1.2345678 2.3456789 3.4567891 4.5678912"'] * 2048)
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    app = create_app(opened(limits={"seconds": 1.0}))
+    with listening(app) as url, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(20)
+        client.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+        with pytest.raises(ConnectionError):
+            client.sendall((head % len(body) + body) * 200)
 
 
 @pytest.mark.slow
