@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -185,7 +186,16 @@ def check_gates(report: Report, gates: Sequence[str]) -> tuple[GateResult, ...]:
     return tuple(results)
 
 
-def require_gates(results: Sequence[GateResult]) -> None:
+class _Checked(Protocol):
+    @property
+    def gate(self) -> str: ...
+    @property
+    def told(self) -> str: ...
+    @property
+    def passed(self) -> bool: ...
+
+
+def require_gates(results: Sequence[_Checked]) -> None:
     """Refuse an upgrade that does not meet its gates.
 
     Args:

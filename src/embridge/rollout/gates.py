@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from embridge.errors import GateRefused, SettingsError
-from embridge.evaluation.gates import check_gates, parse_gate
+from embridge.errors import SettingsError
+from embridge.evaluation.gates import check_gates, parse_gate, require_gates
 from embridge.evaluation.report import Report
 from embridge.evaluation.statistics import Interval
 from embridge.evaluation.summarise import summarise
@@ -154,9 +154,7 @@ def require_rollout_gates(results: Sequence[RolloutGate]) -> None:
         Traceback (most recent call last):
         embridge.errors.GateRefused: 1 of 1 gate checks failed: retention >= 0.9 (report, search: 0.8000, bound 0.9000)
     """
-    failed = [f"{one.gate} ({one.told})" for one in results if not one.passed]
-    if failed:
-        raise GateRefused(f"{len(failed)} of {len(results)} gate checks failed: {'; '.join(failed)}")
+    require_gates(results)
 
 
 def _of_shadows(gate: str, shadows: Sequence[ShadowFigures]) -> list[RolloutGate]:

@@ -134,6 +134,7 @@ def search_routes(
         'search_routes'
     """
     routes = APIRouter(tags=["store"])
+    _add_writes(routes, galleries, limits, pictures)
 
     @routes.post("/search")
     async def search(body: SearchRequest) -> dict[str, Any]:
@@ -152,6 +153,16 @@ def search_routes(
         metrics.count_searches(answer.served, 1)
         return _hits(answer, payload)
 
+    @routes.get("/state")
+    async def state() -> dict[str, Any]:
+        """Where the rollout stands; its phase is null before it begins."""
+        found = await galleries.run(galleries.state)
+        return {"phase": None} if found is None else found.to_dict()
+
+    return routes
+
+
+def _add_writes(routes: APIRouter, galleries: Galleries, limits: LimitSettings, pictures: Pictures) -> None:
     @routes.post("/items")
     async def write(body: ItemsRequest) -> dict[str, Any]:
         """Write items, with the rows that the state of the rollout asks for."""
@@ -170,14 +181,6 @@ def search_routes(
         """Delete an item; one that is not there changes nothing."""
         await galleries.run(galleries.delete, [name])
         return {"deleted": name}
-
-    @routes.get("/state")
-    async def state() -> dict[str, Any]:
-        """Where the rollout stands; its phase is null before it begins."""
-        found = await galleries.run(galleries.state)
-        return {"phase": None} if found is None else found.to_dict()
-
-    return routes
 
 
 async def _answered(
