@@ -129,7 +129,7 @@ PUBLIC = {
     "embridge.encoders.trained": "TrainedEncoder",
     "embridge.errors": (
         "ArtefactError EmbridgeError GateRefused InvalidInput MissingExtra MissingSetting ServiceError SettingsError "
-        "SpaceMismatch StoreError WrongDirection require"
+        "SpaceMismatch StoreError WorkerError WrongDirection require"
     ),
     "embridge.evaluation.agreement": "NeighbourAgreement neighbour_agreement_at_k",
     "embridge.evaluation.backfill_curve": "Mixed backfill_auc backfill_curve backfilled cut_offs",
@@ -286,6 +286,10 @@ PUBLIC = {
     "embridge.rollout.shadow_log": "SOURCES ShadowLog ShadowSample add_to_log compare_hits read_log write_log",
     "embridge.rollout.stale": "forget_stale note_stale stale_rows",
     "embridge.rollout.state": "Phase RolloutState Serving Writes serving writes",
+    "embridge.scale.engine": "Engine SerialEngine",
+    "embridge.scale.engines": "EngineSettings open_engine",
+    "embridge.scale.local": "LocalEngine",
+    "embridge.scale.ray": "RayEngine open_ray",
     "embridge.serve.app": "create_app",
     "embridge.serve.opened": "Opened open_served",
     "embridge.serve.server": "application run",

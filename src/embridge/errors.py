@@ -11,6 +11,7 @@ EmbridgeError                 exit code 1
 ├── ArtefactError             a saved upgrade or report that is truncated, altered or foreign
 ├── ServiceError              a model behind HTTP that refuses, stays silent, or answers with something else
 ├── StoreError                a vector store that cannot be opened, read or written
+├── WorkerError               workers that end more often than may be, or that nobody gives
 └── MissingExtra              an optional dependency is not installed (also an ImportError)
 ```
 
@@ -34,6 +35,7 @@ __all__ = [
     "SettingsError",
     "SpaceMismatch",
     "StoreError",
+    "WorkerError",
     "WrongDirection",
     "require",
 ]
@@ -85,6 +87,10 @@ class ServiceError(EmbridgeError):
 
 class StoreError(EmbridgeError):
     """A vector store cannot be opened, read or written."""
+
+
+class WorkerError(EmbridgeError):
+    """Workers that do shards of work end more often than may be, or there is no place for them."""
 
 
 class MissingExtra(EmbridgeError, ImportError):
