@@ -72,9 +72,10 @@ def test_of_many_controllers_at_once_one_moves(documents):
         (lambda d: d | {"by": "someone"}, "entry 2 of the journal was changed: its hash is not its own"),
         (
             lambda d: {name: value for name, value in d.items() if name != "by"},
-            "an entry of the journal is damaged: 'by'",
+            "entry 2 of the journal is damaged: it lacks 'by'",
         ),
-        (lambda d: d | {"state": {}}, "an entry of the journal is damaged: expected a rollout's state"),
+        (lambda d: d | {"why": 5}, "entry 2 of the journal is damaged: its why is 5"),
+        (lambda d: d | {"state": {}}, "entry 2 of the journal is damaged: expected a rollout's state"),
     ],
 )
 def test_a_changed_entry_is_found(spoil, message):

@@ -5,7 +5,7 @@ from threading import Event, active_count
 import pytest
 
 from embridge.errors import StoreError
-from embridge.rollout.lease import Lease, this_process
+from embridge.rollout.lease import Lease, current_holder, may_be_gone, this_process
 from embridge.stores.documents import FileDocuments, MemoryDocuments
 
 
@@ -67,7 +67,7 @@ def test_a_clock_that_went_back_keeps_nobody_out_for_ever(documents):
     with Lease(documents, "a", 60, clock) as lease:
         clock.now -= 500
         assert lease.renew()
-        assert documents.read("lease")["until_seconds"] <= 1_060
+        assert documents.read("lease")["until_seconds"] == 560
 
 
 def test_a_process_of_this_machine_that_has_ended_holds_it_no_longer(documents):
@@ -83,6 +83,7 @@ def test_a_process_of_this_machine_that_has_ended_holds_it_no_longer(documents):
         (this_process(), False),
     ):
         assert documents.swap("lease", documents.read("lease"), {"holder": holder, "until_seconds": 1_060.0})
+        assert may_be_gone(holder) == (free or holder.startswith(namesake))
         if free:
             with Lease(documents, "a", 60, clock):
                 pass
@@ -145,8 +146,33 @@ def test_a_clock_that_is_ahead_takes_a_lease_and_the_other_controller_stops(docu
     with Lease(documents, "a", 60, here) as slow, Lease(documents, "b", 60, ahead) as lease:
         assert not slow.renew()
         assert lease.renew()
-        with pytest.raises(StoreError, match="b runs this rollout"), Lease(documents, "a", 60, here):
+
+        def while_it_is_renewed(seconds):
+            ahead.now += seconds
+            lease.renew()
+
+        watching = Lease(documents, "a", 60, here, while_it_is_renewed)
+        with pytest.raises(StoreError, match="b runs this rollout, and holds it for 60 more seconds"), watching:
             raise AssertionError("two hold it")
+
+
+def test_a_lease_by_a_clock_that_is_ahead_ends_when_nobody_renews_it(documents):
+    here, waited = Clock(), []
+    assert documents.swap("lease", None, {"holder": "elsewhere:1", "until_seconds": 1e12})
+    with Lease(documents, "a", 60, here, waited.append) as lease:
+        assert sum(waited) == 60
+        assert lease.renew()
+    assert documents.read("lease")["holder"] == ""
+
+
+@pytest.mark.parametrize(
+    "written", [{"holder": 3, "until_seconds": 1e12}, {"x": 1}, {"holder": "a", "until_seconds": "soon"}]
+)
+def test_a_lease_that_was_damaged_is_held_by_nobody(documents, written):
+    assert documents.swap("lease", None, written)
+    assert current_holder(documents) == ""
+    with Lease(documents, "a", 60, Clock()) as lease:
+        assert lease.renew()
 
 
 def test_what_ended_a_rollout_is_told_even_if_the_lease_cannot_be_let_go():

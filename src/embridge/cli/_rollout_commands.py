@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from embridge.cli._app import Json, app, print_json
-from embridge.errors import SettingsError
+from embridge.errors import SettingsError, StoreError
 
 __all__: list[str] = []
 
@@ -92,7 +92,7 @@ def shadow(
 def status(
     settings: RolloutConfig,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every second, until it is complete or Ctrl-C.")
+        bool, typer.Option("--watch", help="Look again every second, until it is complete or rolled back, or Ctrl-C.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -109,9 +109,11 @@ def status(
     found = rollout_status(settings)
     if as_json:
         print_json(found.to_dict())
-        return
-    columns, rows = found.table()
-    print_table(columns, rows)
+    else:
+        columns, rows = found.table()
+        print_table(columns, rows)
+    if found.fault:
+        raise StoreError(found.fault)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from embridge._plain_text import visible
+from embridge.errors import StoreError
 from embridge.jobs.rollout.pace import Pace
 
 if TYPE_CHECKING:
@@ -24,15 +25,27 @@ __all__ = ["Pace", "watch_status"]
 
 
 def watch_status(statuses: Iterable[RolloutStatus], *, as_json: bool = False, pace: Pace | None = None) -> None:
-    """Show each status in place of the one before; in a file or a pipe, where it changed; as JSON, such a one a line."""
-    pace = pace or Pace()
+    """Show each status in place of the one before; in a file or a pipe, where it changed; as JSON, such a one a line.
+
+    Raises:
+        StoreError: The last one tells of a fault.
+    """
+    last = _shown_as_json(statuses) if as_json else _shown(statuses, pace or Pace())
+    if fault := last.get("fault"):
+        raise StoreError(fault)
+
+
+def _shown_as_json(statuses: Iterable[RolloutStatus]) -> dict[str, Any]:
     last: dict[str, Any] = {}
-    if as_json:
-        for status in statuses:
-            if status.to_dict() != last:
-                print(json.dumps(status.to_dict(), default=str), flush=True)
-            last = status.to_dict()
-        return
+    for status in statuses:
+        if status.to_dict() != last:
+            print(json.dumps(status.to_dict(), default=str), flush=True)
+        last = status.to_dict()
+    return last
+
+
+def _shown(statuses: Iterable[RolloutStatus], pace: Pace) -> dict[str, Any]:
+    last: dict[str, Any] = {}
     console = Console(file=sys.stdout)
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         for status in statuses:
@@ -43,6 +56,7 @@ def watch_status(statuses: Iterable[RolloutStatus], *, as_json: bool = False, pa
                 console.print(table)
                 sys.stdout.flush()
             last = status.to_dict()
+    return last
 
 
 def _table(status: RolloutStatus, pace: str) -> Table:

@@ -12,7 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 from embridge.errors import GateRefused, StoreError
-from embridge.rollout.lease import is_gone, this_process
+from embridge.rollout._notes import checked_ids, damaged_note, require_kinds
+from embridge.rollout.lease import is_gone, may_be_gone, this_process
 from embridge.space import Space
 from embridge.stores.documents import Documents
 
@@ -20,6 +21,7 @@ __all__ = [
     "BACKFILL",
     "OpenWrites",
     "abandoned_rows",
+    "backfilling_rows",
     "encoded_before",
     "encoded_on_read",
     "forget_abandoned",
@@ -96,7 +98,7 @@ class OpenWrites:
         self._ids = +self._ids
         for _ in range(_ATTEMPTS):
             present = self.documents.read(_NAME)
-            written: dict[str, Any] = present or {"encoded": {}, "of": {}}
+            written = _checked(present)
             after = {name: written["encoded"].get(name, 0) + count for name, count in encoded.items()}
             if most is not None and any(count > most for count in after.values()):
                 raise GateRefused("no more items may be encoded: the spend cap would be passed")
@@ -112,16 +114,20 @@ class OpenWrites:
 
 def open_rows(documents: Documents) -> list[str]:
     """The rows that somebody is writing, or was writing when he was killed, in order."""
-    present = documents.read(_NAME) or {"of": {}}
-    return sorted({name for one in present["of"].values() for name in one["ids"]})
+    return sorted({name for one in _checked(documents.read(_NAME))["of"].values() for name in one["ids"]})
 
 
-def abandoned_rows(documents: Documents, old: Space) -> set[str]:
-    """The rows that somebody was writing when he was killed, and nobody made again; the backfill's own too, if none runs."""
-    of = (documents.read(_NAME) or {"of": {}})["of"].values()
-    names = {name for one in of if is_gone(one["holder"]) for name in one["ids"]}
-    backfill = documents.read(BACKFILL) or {}
-    return names.union(backfill["ids"] if backfill.get("old") == old.id else ())
+def abandoned_rows(documents: Documents, old: Space, *, now: float) -> set[str]:
+    """The rows of writers that were killed, or may have been, which nobody made again; the backfill's own too."""
+    writers = _checked(documents.read(_NAME))["of"].values()
+    names = {name for one in writers if _is_silent(one, now) or may_be_gone(one["holder"]) for name in one["ids"]}
+    return names.union(backfilling_rows(documents, old))
+
+
+def backfilling_rows(documents: Documents, old: Space) -> list[str]:
+    """The rows that the backfill is writing, or was writing when it was killed."""
+    written = documents.read(BACKFILL) or {}
+    return checked_ids(written, BACKFILL) if written.get("old") == old.id else []
 
 
 def forget_abandoned(documents: Documents, *, now: float) -> None:
@@ -130,20 +136,44 @@ def forget_abandoned(documents: Documents, *, now: float) -> None:
         present = documents.read(_NAME)
         if present is None:
             return
-        kept = {
-            key: one
-            for key, one in present["of"].items()
-            if not is_gone(one["holder"]) and now - one["at_seconds"] < _SILENT_SECONDS
-        }
-        if kept == present["of"] or documents.swap(_NAME, present, present | {"of": kept}):
+        written = _checked(present)["of"]
+        kept = {key: one for key, one in written.items() if not _is_silent(one, now)}
+        if kept == written or documents.swap(_NAME, present, present | {"of": kept}):
             return
 
 
 def encoded_before(documents: Documents, new: Space) -> int:
     """How many items the backfill encoded, in all runs."""
-    return int((documents.read(BACKFILL) or {}).get("encoded", {}).get(new.id, 0))
+    if not (written := documents.read(BACKFILL)):
+        return 0
+    require_kinds(written, BACKFILL, {"encoded": dict})
+    return _count(written["encoded"], new, BACKFILL)
 
 
 def encoded_on_read(documents: Documents, new: Space) -> int:
     """How many items queries have encoded."""
-    return int((documents.read(_NAME) or {"encoded": {}})["encoded"].get(new.id, 0))
+    return _count(_checked(documents.read(_NAME))["encoded"], new, _NAME)
+
+
+def _is_silent(writer: Mapping[str, Any], now: float) -> bool:
+    """Whether a writer has ended, or wrote nothing for so long that it may have; clocks differ."""
+    return is_gone(writer["holder"]) or abs(now - writer["at_seconds"]) >= _SILENT_SECONDS
+
+
+def _checked(written: dict[str, Any] | None) -> dict[str, Any]:
+    if not written:
+        return {"encoded": {}, "of": {}}
+    require_kinds(written, _NAME, {"encoded": dict, "of": dict})
+    for one in written["of"].values():
+        kinds = {"holder": str, "at_seconds": int | float}
+        if not isinstance(one, dict) or not all(isinstance(one.get(name), kind) for name, kind in kinds.items()):
+            raise damaged_note(_NAME, f"a writer is {one!r:.80}")
+        checked_ids(one, _NAME)
+    return written
+
+
+def _count(encoded: Mapping[str, Any], new: Space, name: str) -> int:
+    count = encoded.get(new.id, 0)
+    if type(count) is not int or count < 0:
+        raise damaged_note(name, f"so many items were encoded: {count!r:.80}")
+    return count

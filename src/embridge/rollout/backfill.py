@@ -10,7 +10,14 @@ from typing import Any
 
 from embridge.errors import GateRefused, InvalidInput, StoreError
 from embridge.progress import Progress, silent
-from embridge.rollout._open_writes import BACKFILL, encoded_before, encoded_on_read, forget_abandoned, open_rows
+from embridge.rollout._open_writes import (
+    BACKFILL,
+    backfilling_rows,
+    encoded_before,
+    encoded_on_read,
+    forget_abandoned,
+    open_rows,
+)
 from embridge.rollout._renewal import Encode, Renewal, Source
 from embridge.rollout.foreign import delete_revived
 from embridge.rollout.stale import forget_stale, note_stale, stale_rows
@@ -175,8 +182,7 @@ class Backfill:
 
     def _batches(self, order: Iterable[str], limits: BackfillLimits, tally: _Tally) -> Iterator[list[str]]:
         """What is missing, in order, until nothing is: rows that others write meanwhile too."""
-        noted = tally.noted or {}
-        open_ids = noted.get("ids", []) if noted.get("old") == self.old.id else []
+        open_ids = backfilling_rows(self.store.documents, self.old)
         kept = list(self.store.fetch(self.old, open_ids).ids)
         delete_revived(self.store, set(open_ids).difference(kept))  # which a killed run may have written again
         if kept:  # one batch, and whole, or the note of some would be lost; they count where they had no new vector yet
@@ -185,7 +191,8 @@ class Backfill:
             tally.rows = max(0, tally.rows - had)
         documents, began = self.store.documents, time.time()
         stale = sorted({*stale_rows(documents), *open_rows(documents)})
-        yield from _parts(list(self.store.fetch(self.old, stale).ids), limits, tally)
+        for start in range(0, len(stale), _PAGE_ROWS):
+            yield from _parts(list(self.store.fetch(self.old, stale[start : start + _PAGE_ROWS]).ids), limits, tally)
         if stale and _size(limits, tally):
             forget_stale(documents, sorted(set(stale) - tally.failed.keys()))
             forget_abandoned(documents, now=began)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from embridge.errors import StoreError
+from embridge.rollout._notes import listed_ids, require_kinds, write_pages
 from embridge.stores.documents import Documents
 
 __all__ = ["Failures", "read_failures", "record_failures"]
 
 _NAME = "failures"
-_REASONS, _IDS, _ATTEMPTS = 1_000, 100_000, 50
+_REASONS, _ATTEMPTS = 1_000, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Failures:
     Attributes:
         count: All of them.
         reasons: Why, by id, of the first thousand.
-        ids: Of the others, up to a hundred thousand.
+        ids: Of the others.
 
     Examples:
         >>> "a" in Failures(2, {"a": "it is gone"}, frozenset({"b"})).all_ids
@@ -47,13 +48,18 @@ def read_failures(documents: Documents) -> Failures:
     Returns:
         The failures; none where nothing was recorded.
 
+    Raises:
+        StoreError: The record was damaged.
+
     Examples:
         >>> from embridge.stores.documents import MemoryDocuments
         >>> read_failures(MemoryDocuments()).count
         0
     """
-    written = documents.read(_NAME) or {"count": 0, "reasons": {}}
-    return Failures(int(written["count"]), dict(written["reasons"]), frozenset(written.get("ids", ())))
+    if not (written := documents.read(_NAME)):
+        return Failures()
+    require_kinds(written, _NAME, {"count": int, "reasons": dict})
+    return Failures(written["count"], written["reasons"], frozenset(listed_ids(documents, _NAME)))
 
 
 def record_failures(documents: Documents, reasons: Mapping[str, str]) -> None:
@@ -77,7 +83,8 @@ def record_failures(documents: Documents, reasons: Mapping[str, str]) -> None:
     new = {
         "count": len(names),
         "reasons": {name: reasons[name] for name in names[:_REASONS]},
-        "ids": names[_REASONS:_IDS],
+        "ids": [],
+        "pages": write_pages(documents, _NAME, names[_REASONS:]),
     }
     for _ in range(_ATTEMPTS):
         present = documents.read(_NAME)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from embridge.errors import InvalidInput, StoreError
-from embridge.rollout.state import RolloutState
+from embridge.rollout.state import SCHEMA, RolloutState
 from embridge.stores.documents import STATE, Documents
 
 __all__ = ["Entry", "current_state", "entries", "record_move"]
 
 _START = "0" * 64
+_KINDS = {"move": str, "by": str, "at_seconds": int | float, "why": Mapping, "before": str}
+_MOST_LOST = 100  # entries at the end that are written again; a state by which more are lost is wrong itself
+STILL_POSSIBLE = "embridge rollback leads back to the old model all the same, and embridge apply begins anew from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,7 @@ class Entry:
     @property
     def hash(self) -> str:
         """Sha256 of all of it."""
-        text = json.dumps(self._fields(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self._fields())
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -56,20 +60,7 @@ class Entry:
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> Entry:
         """The inverse of `to_dict`; raises `StoreError` for an entry that was changed."""
-        try:
-            entry = Entry(
-                document["move"],
-                document["by"],
-                document["at_seconds"],
-                document["why"],
-                RolloutState.from_dict(document["state"]),
-                document["before"],
-            )
-        except (KeyError, TypeError, InvalidInput) as error:
-            raise StoreError(f"an entry of the journal is damaged: {error}") from error
-        if entry.hash != document.get("hash"):
-            raise StoreError(f"entry {entry.state.version} of the journal was changed: its hash is not its own")
-        return entry
+        return _entry(document, "an entry")
 
     def _fields(self) -> dict[str, Any]:
         return {
@@ -100,9 +91,8 @@ def entries(documents: Documents) -> Iterator[Entry]:
         []
     """
     before, number = _START, 1
-    while (document := documents.read(_name(number))) is not None:
-        entry = Entry.from_dict(document)
-        if entry.before != before or entry.state.version != number:
+    while (entry := entry_at(documents, number)) is not None:
+        if entry.before != before:
             raise StoreError(
                 f"entry {number} of the journal does not follow the one before it; the journal was changed"
             )
@@ -110,8 +100,25 @@ def entries(documents: Documents) -> Iterator[Entry]:
         before, number = entry.hash, number + 1
 
 
+def last_of(documents: Documents) -> Entry | None:
+    """The last move, after all before it were looked at; raises `StoreError` as `entries` does."""
+    return next(iter(deque(entries(documents), maxlen=1)), None)
+
+
+def entry_at(documents: Documents, number: int) -> Entry | None:
+    """The entry of a number, whether or not it follows the one before; None where there is none.
+
+    Raises:
+        StoreError: It was changed.
+    """
+    document = documents.read(_name(number))
+    return None if document is None else _entry(document, f"entry {number}", number)
+
+
 def current_state(documents: Documents) -> RolloutState | None:
     """The state. A move that a killed controller had written to the journal is brought to its end.
+
+    Where the state is damaged, the journal says what it is.
 
     Args:
         documents: Of the store.
@@ -120,7 +127,8 @@ def current_state(documents: Documents) -> RolloutState | None:
         The state; None where no rollout has begun.
 
     Raises:
-        StoreError: The state and the journal contradict each other.
+        StoreError: The state is damaged, and the journal does not tell it.
+        InvalidInput: Another release wrote the state.
 
     Examples:
         >>> from embridge.stores.documents import MemoryDocuments
@@ -128,16 +136,13 @@ def current_state(documents: Documents) -> RolloutState | None:
         None
     """
     document = documents.read(STATE)
-    state = None if document is None else RolloutState.from_dict(document)
-    following = documents.read(_name(1 if state is None else state.version + 1))
-    while following is not None:
-        entry = Entry.from_dict(following)
-        documents.swap(STATE, document, entry.state.to_dict())  # or another brought it there
-        document = documents.read(STATE)
-        if document is None:
-            raise StoreError("the rollout's state cannot be written, though its journal can")
-        state = RolloutState.from_dict(document)
-        following = documents.read(_name(state.version + 1))
+    state = first = None if document is None else _stated(documents, document)
+    number = 1 if state is None else state.version + 1
+    while (following := _following(documents, number, state)) is not None:
+        state, number = following.state, number + 1
+    if state is not None and state is not first:
+        with suppress(StoreError):  # who may only read goes by the journal; another may have brought it there
+            documents.swap(STATE, document, state.to_dict())
     return state
 
 
@@ -145,6 +150,8 @@ def record_move(
     documents: Documents, before: RolloutState | None, after: RolloutState, *, entry: Mapping[str, Any]
 ) -> bool:
     """Write a move: to the journal, which decides who wins, and then to the state.
+
+    A move that leads back to the old model can be made whatever was done to the journal.
 
     Args:
         documents: Of the store.
@@ -157,7 +164,7 @@ def record_move(
 
     Raises:
         InvalidInput: The new state does not follow the former.
-        StoreError: The journal is damaged.
+        StoreError: The end of the journal is damaged, or contradicts the state.
 
     Examples:
         >>> from embridge import Space
@@ -171,26 +178,62 @@ def record_move(
     number = 1 if before is None else before.version + 1
     if after.version != number:
         raise InvalidInput(f"a move leads to version {number} of the state, came {after.version}")
-    last = _START if before is None else _last_hash(documents, before, entry)
+    back = after.phase == "rolled back"
+    last = _START if before is None else _last_hash(documents, before, entry, back=back)
     written = Entry(**entry, state=after, before=last)
-    if not documents.swap(_name(number), None, written.to_dict()):
-        current_state(documents)  # whoever was first may have been killed
-        return False
+    won = documents.swap(_name(number), _in_its_place(documents, number, back=back), written.to_dict())
+    _settle(documents, after if won else None)
+    return won
+
+
+def _following(documents: Documents, number: int, state: RolloutState | None) -> Entry | None:
+    """The next entry; one that is damaged led nowhere, as long as there is a state."""
+    try:
+        return entry_at(documents, number)
+    except StoreError:
+        if state is None:
+            raise
+        return None
+
+
+def _in_its_place(documents: Documents, number: int, *, back: bool) -> Mapping[str, Any] | None:
+    """What stands where the next entry is to be written: nothing, or what only the way back replaces."""
+    try:
+        entry_at(documents, number)
+    except StoreError as error:
+        if not back:
+            raise StoreError(f"{error}; {STILL_POSSIBLE}") from error
+        return documents.read(_name(number))
+    return None
+
+
+def _settle(documents: Documents, state: RolloutState | None) -> None:
+    """Bring the state to where the journal is, also one that is damaged; whoever was first may have been killed."""
+    document = documents.read(STATE)
+    try:
+        RolloutState.from_dict(document or {})
+    except InvalidInput:
+        if state is not None:
+            documents.swap(STATE, document, state.to_dict())
     current_state(documents)
-    return True
 
 
-def _last_hash(documents: Documents, before: RolloutState, entry: Mapping[str, Any]) -> str:
+def _last_hash(documents: Documents, before: RolloutState, entry: Mapping[str, Any], *, back: bool) -> str:
     """The hash of the entry that led to a state.
 
     Where the journal lost its last entries, the state is whole all the same, and a rollback must stay possible. So entries are
-    written in their place, which say that they are no witnesses.
+    written in their place, which say that they are no witnesses. Where the last one was changed, only the way back is open.
     """
-    number = before.version + 1
-    while number > 1 and (document := documents.read(_name(number - 1))) is None:
+    number = before.version
+    while number > before.version - _MOST_LOST and number and documents.read(_name(number)) is None:
         number -= 1
-    last = _START if number == 1 else Entry.from_dict(document or {}).hash
-    for lost in range(number, before.version + 1):
+    try:
+        last = _hash_at(documents, number, before)
+    except StoreError as error:
+        if not back:
+            raise StoreError(f"{error}; {STILL_POSSIBLE}") from error
+        last = _digest(documents.read(_name(number)))
+    for lost in range(number + 1, before.version + 1):
         why = {"lost": "the journal had lost this entry; it was written from the state when the next move was made"}
         stated = replace(before, version=lost)
         found = Entry("lost", entry["by"], entry["at_seconds"], why, stated, last)
@@ -198,6 +241,52 @@ def _last_hash(documents: Documents, before: RolloutState, entry: Mapping[str, A
             raise StoreError("another controller moves this rollout at this moment; try again")
         last = found.hash
     return last
+
+
+def _hash_at(documents: Documents, number: int, state: RolloutState) -> str:
+    """The hash of the last entry that is there, which says what the state does if none is lost."""
+    if number == 0:
+        return _START
+    if (entry := entry_at(documents, number)) is None:
+        raise StoreError(f"the state is of version {state.version:,}, which the journal does not reach")
+    if number == state.version and entry.state != state:
+        raise StoreError(f"the rollout's state is not what entry {number} of the journal led to: it was changed")
+    return entry.hash
+
+
+def _entry(document: Mapping[str, Any], name: str, number: int | None = None) -> Entry:
+    try:
+        values = {key: document[key] for key in _KINDS}
+        for key, kind in _KINDS.items():
+            if not isinstance(values[key], kind):
+                raise InvalidInput(f"its {key} is {values[key]!r:.80}")
+        entry = Entry(**values, state=RolloutState.from_dict(document["state"]))
+    except KeyError as error:
+        raise StoreError(f"{name} of the journal is damaged: it lacks {error}") from error
+    except InvalidInput as error:
+        raise StoreError(f"{name} of the journal is damaged: {error}") from error
+    if entry.hash != document.get("hash"):
+        raise StoreError(f"{name} of the journal was changed: its hash is not its own")
+    if number not in (None, entry.state.version):
+        raise StoreError(f"{name} of the journal is of version {entry.state.version}; the journal was changed")
+    return entry
+
+
+def _stated(documents: Documents, document: Mapping[str, Any]) -> RolloutState:
+    """The state, which the journal tells where the document is damaged."""
+    try:
+        return RolloutState.from_dict(document)
+    except InvalidInput as error:
+        if document.get("schema", SCHEMA) != SCHEMA:
+            raise
+        if (last := last_of(documents)) is None:
+            raise StoreError(f"{error}; the journal is empty too: restore both from a copy of the database") from error
+        return last.state
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _name(number: int) -> str:

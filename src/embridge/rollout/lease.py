@@ -19,6 +19,7 @@ from embridge.stores.documents import Documents
 __all__ = ["Lease", "current_holder", "is_gone", "this_process"]
 
 _NAME = "lease"
+_LOOKS = 12
 
 
 @dataclass(slots=True, eq=False)
@@ -27,13 +28,15 @@ class Lease:
 
     It ends unless it is renewed. A thread does that for as long as the controller holds it, however long a batch takes.
     Whoever held it and was silent for too long, such as a laptop that slept, finds another's document when it renews, and
-    stops: so a clock that is wrong costs a pause, not a row.
+    stops: so a clock that is wrong costs a pause, not a row. A lease that ends later than any right clock could say is
+    watched instead: whoever does not renew it in its time has ended.
 
     Attributes:
         documents: Of the store.
         holder: A name of the controller, unique to its process, as `this_process` gives it.
         seconds: For how long it holds without being renewed.
         clock: Gives Unix time.
+        wait: Waits for some seconds.
 
     Examples:
         >>> from embridge.stores.documents import MemoryDocuments
@@ -47,6 +50,7 @@ class Lease:
     holder: str
     seconds: float = 60.0
     clock: Callable[[], float] = time.time
+    wait: Callable[[float], object] = time.sleep
     _written: dict[str, Any] | None = field(default=None, init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
     _ended: Event = field(default_factory=Event, init=False, repr=False)
@@ -55,8 +59,8 @@ class Lease:
     def __enter__(self) -> Lease:
         """Take it; raises `StoreError` where another holds it."""
         found = self.documents.read(_NAME)
-        if found and _holds(found, self.clock()):
-            left = found["until_seconds"] - self.clock()
+        if found and _holds(found, self.clock()) and not self._fell_silent(found):
+            left = min(found["until_seconds"] - self.clock(), self.seconds)
             raise StoreError(
                 f"{found['holder']} runs this rollout, and holds it for {left:.0f} more seconds; wait until it ends, or "
                 "pause it there"
@@ -80,9 +84,19 @@ class Lease:
         """Hold it for longer, where a third of the time has passed; False where it is another's by now."""
         with self._lock:
             assert self._written is not None
-            if self._written["until_seconds"] - self.clock() > 2 / 3 * self.seconds:
+            if 2 / 3 * self.seconds < self._written["until_seconds"] - self.clock() <= self.seconds:
                 return self.documents.read(_NAME) == self._written
             return self._write(self._written, self.holder)
+
+    def _fell_silent(self, lease: Mapping[str, Any]) -> bool:
+        """Whether one that no right clock could have written is not renewed either."""
+        if lease["until_seconds"] - self.clock() <= 2 * self.seconds:
+            return False
+        for _ in range(_LOOKS):
+            self.wait(self.seconds / _LOOKS)
+            if self.documents.read(_NAME) != lease:
+                return False
+        return True
 
     def _keep(self) -> None:
         """Renew until it is let go, or is another's."""
@@ -159,6 +173,23 @@ def is_gone(holder: str) -> bool:
     return False
 
 
+def may_be_gone(holder: str) -> bool:
+    """Whether a holder has ended, or was of a machine of this name that was started anew, or of another container.
+
+    Args:
+        holder: As `this_process` names it.
+
+    Returns:
+        False for a process that runs here, and where nothing speaks for its end.
+
+    Examples:
+        >>> may_be_gone(this_process())
+        False
+    """
+    place = holder.rpartition(":")[0]
+    return is_gone(holder) or (place != _place() and place.rpartition("-")[0] == socket.gethostname())
+
+
 def _place() -> str:
     """Where process ids are of the same processes: hosts and containers may share a name."""
     try:
@@ -170,4 +201,8 @@ def _place() -> str:
 
 
 def _holds(lease: Mapping[str, Any], now: float) -> bool:
-    return bool(lease["holder"]) and lease["until_seconds"] > now and not is_gone(lease["holder"])
+    """Whether it is held; one that was damaged is not, and whoever wrote it stops when it is renewed."""
+    holder, until = lease.get("holder"), lease.get("until_seconds")
+    if not isinstance(holder, str) or not isinstance(until, int | float):
+        return False
+    return bool(holder) and until > now and not is_gone(holder)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from embridge.errors import StoreError
+from embridge.rollout._notes import add_ids, listed_ids, remove_ids
 from embridge.stores.documents import Documents
 
 __all__ = ["forget_stale", "note_stale", "stale_rows"]
 
 _NAME = "stale"
-_MOST = 100_000
-_ATTEMPTS = 50
 
 
 def note_stale(documents: Documents, ids: Sequence[str]) -> None:
@@ -22,7 +20,7 @@ def note_stale(documents: Documents, ids: Sequence[str]) -> None:
         ids: The rows, before they are written.
 
     Raises:
-        StoreError: Others note rows again and again.
+        StoreError: Others note rows at every attempt, or the list was damaged.
 
     Examples:
         >>> from embridge.stores.documents import MemoryDocuments
@@ -31,16 +29,7 @@ def note_stale(documents: Documents, ids: Sequence[str]) -> None:
         >>> stale_rows(documents)
         ['a', 'b']
     """
-    for _ in range(_ATTEMPTS):
-        present = documents.read(_NAME)
-        names = sorted({*(present or {}).get("ids", []), *ids})
-        if len(names) > _MOST:
-            raise StoreError(
-                f"more than {_MOST:,} rows were written by the old model alone while new ones are there; drop the new space"
-            )
-        if (present or {}).get("ids") == names or documents.swap(_NAME, present, {"ids": names}):
-            return
-    raise StoreError("others wrote at every attempt; write again")
+    add_ids(documents, _NAME, ids)
 
 
 def stale_rows(documents: Documents) -> list[str]:
@@ -57,7 +46,7 @@ def stale_rows(documents: Documents) -> list[str]:
         >>> stale_rows(MemoryDocuments())
         []
     """
-    return list((documents.read(_NAME) or {}).get("ids", []))
+    return sorted(set(listed_ids(documents, _NAME)))
 
 
 def forget_stale(documents: Documents, ids: Sequence[str]) -> None:
@@ -75,8 +64,4 @@ def forget_stale(documents: Documents, ids: Sequence[str]) -> None:
         >>> stale_rows(documents)
         ['b']
     """
-    for _ in range(_ATTEMPTS):
-        present = documents.read(_NAME)
-        left = sorted(set((present or {}).get("ids", [])).difference(ids))
-        if present is None or documents.swap(_NAME, present, {"ids": left}):
-            return
+    remove_ids(documents, _NAME, ids)

@@ -16,8 +16,9 @@ Serving = Literal["old", "bridge", "mixed", "cascade", "new"]
 """What answers a query: the old model on old rows; the new one through the bridge on old rows, or on both kinds of rows; the
 same with the bridge's best items encoded at once; or the new one on new rows."""
 
-_SCHEMA = "embridge.rollout/1"
+SCHEMA = "embridge.rollout/1"
 _SERVED: dict[Phase, Serving] = {"bridged": "bridge", "backfilling": "mixed", "complete": "new"}
+_KINDS = {"upgrade": str, "upgrade_id": str, "paused": bool, "old_dropped": bool}
 _LATER = ("on_read", "most_encoded", "bridged_rows")  # written where they are not 0: the hashes of journals stay
 
 
@@ -68,38 +69,51 @@ class RolloutState:
             raise InvalidInput(f"a rollout leads from one space to another, came {self.old} twice")
         if self.phase not in get_args(Phase):
             raise InvalidInput(f"a rollout's phase is one of {', '.join(get_args(Phase))}; came {self.phase!r}")
+        self._require_kinds()
+        if type(self.version) is not int or self.version < 1:
+            raise InvalidInput(f"a state's version is a whole number from 1 on, came {self.version!r}")
+        if self.old_dropped and self.phase != "complete":
+            raise InvalidInput(f"old rows are dropped when a rollout is complete, not when it is {self.phase}")
+
+    def _require_kinds(self) -> None:
         for name in ("canary", "shadow"):
             share = getattr(self, name)
             if not _is_number(share) or not 0 <= share <= 1:
                 raise InvalidInput(f"{name} is a share between 0 and 1, came {share!r}")
-        if type(self.version) is not int or self.version < 1:
-            raise InvalidInput(f"a state's version is a whole number from 1 on, came {self.version!r}")
         for name in _LATER:
             count = getattr(self, name)
             if type(count) is not int or count < 0:
                 raise InvalidInput(f"{name} is a whole number from 0 on, came {count!r}")
-        if self.old_dropped and self.phase != "complete":
-            raise InvalidInput(f"old rows are dropped when a rollout is complete, not when it is {self.phase}")
+        for name, kind in _KINDS.items():
+            if type(getattr(self, name)) is not kind:
+                raise InvalidInput(f"a state's {name} is {kind.__name__}, came {getattr(self, name)!r:.80}")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         spaces = {"old": self.old.to_dict(), "new": self.new.to_dict()}
         written = {name: value for name, value in asdict(self).items() if value or name not in _LATER}
-        return {"schema": _SCHEMA} | written | spaces
+        return {"schema": SCHEMA} | written | spaces
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> RolloutState:
         """The inverse of `to_dict`; raises `InvalidInput` for anything else."""
         names = {field.name for field in fields(RolloutState)} | {"schema"}
-        whole = isinstance(document, Mapping) and names - set(_LATER) <= set(document) <= names
-        if not whole or document["schema"] != _SCHEMA:
-            raise InvalidInput(f"expected a rollout's state ({_SCHEMA}), came {document!r:.200}")
+        if not isinstance(document, Mapping):
+            raise InvalidInput(f"expected a rollout's state ({SCHEMA}), came {document!r:.80}")
+        schema, strange = document.get("schema"), sorted(set(document) - names)
+        if schema != SCHEMA or strange:
+            what = f"its schema is {schema!r}" if schema != SCHEMA else f"it says {', '.join(strange)}"
+            raise InvalidInput(
+                f"expected a rollout's state ({SCHEMA}); {what}: another release of embridge wrote it, or it was changed"
+            )
+        if lacking := sorted(names - set(_LATER) - set(document)):
+            raise InvalidInput(f"expected a rollout's state ({SCHEMA}); it lacks {', '.join(lacking)}")
         try:
             values = {name: value for name, value in document.items() if name != "schema"}
             spaces = {name: Space.from_dict(values[name]) for name in ("old", "new")}
             return RolloutState(**values | spaces)
         except TypeError as error:
-            raise InvalidInput(f"a rollout's state is damaged ({error}); the journal has the last whole one") from error
+            raise InvalidInput(f"a rollout's state is damaged ({error})") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from embridge.rollout.state import RolloutState
 
 __all__ = ["change_phase", "drop_old_rows", "move_canary", "move_phase", "moved"]
 
-_ATTEMPTS = 20
+_ATTEMPTS, _PAGE_ROWS = 20, 10_000
 _MOVES: dict[str, Callable[[RolloutState], RolloutState]] = {
     "pause": moves.pause,
     "resume": moves.resume,
@@ -147,8 +147,10 @@ def _require_none_missing(opened: OpenRollout, state: RolloutState | None, drop_
     if state is None or state.phase != "complete":
         return
     documents = opened.store.documents
-    former = abandoned_rows(documents, opened.old).union(stale_rows(documents))
-    missing = opened.missing().union(opened.store.fetch(opened.old, sorted(former)).ids)
+    former = sorted(abandoned_rows(documents, opened.old, now=time.time()).union(stale_rows(documents)))
+    missing = opened.missing()
+    for start in range(0, len(former), _PAGE_ROWS):
+        missing.update(opened.store.fetch(opened.old, former[start : start + _PAGE_ROWS]).ids)
     failures = read_failures(documents)
     unreadable = missing & failures.all_ids
     if late := missing - unreadable:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
+from embridge.rollout._journal_checks import journal_fault, last_entries
 from embridge.rollout.failures import read_failures
-from embridge.rollout.journal import Entry, entries
+from embridge.rollout.journal import Entry
 from embridge.rollout.shadow_figures import ShadowFigures, shadow_figures
 from embridge.rollout.state import RolloutState
 from embridge.stores import parse_url
@@ -19,6 +20,7 @@ from embridge.stores import parse_url
 __all__ = ["RolloutStatus", "rollout_status", "status_of", "watch_rollout"]
 
 _SHOWN = 5
+_ENDS = ("complete", "rolled back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class RolloutStatus:
         journal: Its last moves.
         place: Where the old vectors stand, in words.
         shadow: How far both ways to ask agreed, where queries were asked both ways.
+        fault: What is wrong with the state or the journal, in words; empty where all is well, or where nobody looked.
 
     Examples:
         >>> RolloutStatus("memory:", None, 4, 1, 0, {}, ()).share
@@ -50,6 +53,7 @@ class RolloutStatus:
     journal: tuple[Entry, ...]
     place: str = ""
     shadow: tuple[ShadowFigures, ...] = ()
+    fault: str = ""
 
     @property
     def share(self) -> float:
@@ -68,6 +72,7 @@ class RolloutStatus:
             "failures": {"count": self.failures, "reasons": self.reasons},
             "shadow": {one.source: one.to_dict() for one in self.shadow},
             "journal": [entry.to_dict() for entry in self.journal],
+            "fault": self.fault,
         }
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -84,11 +89,12 @@ class RolloutStatus:
             rows.append(["rows found through the bridge", f"{state.bridged_rows:,}"])
         rows += [[f"shadow, {one.title}", _agreement(one)] for one in self.shadow]
         rows += [[f"move {one.state.version}", f"{one.move} by {one.by}"] for one in self.journal]
+        rows += [["fault", self.fault]] if self.fault else []
         return ["", ""], rows
 
 
 def rollout_status(settings: Path | str) -> RolloutStatus:
-    """Say where a rollout stands. Changes nothing.
+    """Say where a rollout stands, and whether its journal is whole. Changes nothing.
 
     Args:
         settings: The rollout's settings file.
@@ -98,7 +104,7 @@ def rollout_status(settings: Path | str) -> RolloutStatus:
 
     Raises:
         SettingsError: The file does not say what it must.
-        StoreError: The store cannot be read, or its journal was changed.
+        StoreError: The store cannot be read.
 
     Examples:
         >>> rollout_status("nowhere.yaml")
@@ -106,13 +112,15 @@ def rollout_status(settings: Path | str) -> RolloutStatus:
         embridge.errors.SettingsError: nowhere.yaml ...
     """
     with closing(open_rollout(settings)) as opened:
-        return status_of(opened)
+        return replace(status_of(opened), fault=journal_fault(opened.store.documents))
 
 
 def watch_rollout(
     settings: Path | str, *, every_seconds: float = 1.0, wait: Callable[[float], object] = time.sleep
 ) -> Iterator[RolloutStatus]:
-    """Say where a rollout stands, again and again until it is complete. Changes nothing.
+    """Say where a rollout stands, again and again until it is complete or rolled back. Changes nothing.
+
+    The whole journal is looked at once, at the end.
 
     Args:
         settings: The rollout's settings file.
@@ -124,7 +132,7 @@ def watch_rollout(
 
     Raises:
         SettingsError: The file does not say what it must.
-        StoreError: The store cannot be read, or its journal was changed.
+        StoreError: The store cannot be read.
 
     Examples:
         >>> next(watch_rollout("nowhere.yaml"))
@@ -134,14 +142,15 @@ def watch_rollout(
     with closing(open_rollout(settings)) as opened:
         while True:
             status = status_of(opened)
-            yield status
-            if status.state is not None and status.state.phase == "complete":
+            if status.state is not None and status.state.phase in _ENDS:
+                yield replace(status, fault=journal_fault(opened.store.documents))
                 return
+            yield status
             wait(every_seconds)
 
 
 def status_of(opened: OpenRollout) -> RolloutStatus:
-    """Say where a rollout stands that is open. Changes nothing.
+    """Say where a rollout stands that is open. Changes nothing, and looks at the last moves alone.
 
     Args:
         opened: The rollout.
@@ -150,7 +159,7 @@ def status_of(opened: OpenRollout) -> RolloutStatus:
         The status.
 
     Raises:
-        StoreError: The store cannot be read, or its journal was changed.
+        StoreError: The store cannot be read.
 
     Examples:
         >>> status_of.__name__
@@ -168,7 +177,7 @@ def status_of(opened: OpenRollout) -> RolloutStatus:
         encoded,
         failures.count,
         dict(failures.reasons),
-        tuple(entries(documents))[-_SHOWN:],
+        last_entries(documents, state, _SHOWN),
         _place(opened) if opened.old in held else "",
         shadow_figures(documents, upgrade_id=opened.upgrade_id),
     )
