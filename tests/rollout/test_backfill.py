@@ -1,4 +1,6 @@
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 
 from embridge.embeddings import Embeddings
 from embridge.errors import GateRefused, InvalidInput, StoreError
+from embridge.rollout._batch import Filling
 from embridge.rollout.backfill import Backfill, BackfillLimits
 from embridge.space import Space
 from embridge.stores import MemoryStore
@@ -46,8 +49,10 @@ class World:
             self.meanwhile.pop(name, lambda: None)()
         return Embeddings(tuple(ids), vectors, NEW)
 
-    def backfill(self):
-        return Backfill(self.store, OLD, NEW, self.source, self.encode)
+    def backfill(self, workers=0):
+        filling = Filling(self.store, OLD, NEW, self.source, self.encode)
+        spread = partial(side_by_side, filling, workers) if workers else None
+        return Backfill(self.store, OLD, NEW, self.source, self.encode, spread=spread)
 
     def texts(self):
         names = self.store.ids(OLD, limit=1_000)
@@ -59,6 +64,17 @@ class World:
     def expect_whole(self):
         expected = {n: [float(x) for x in t.split()] for n, t in self.texts().items() if n not in self.unreadable}
         assert self.new_vectors() == expected
+
+
+def side_by_side(filling, workers, batches):
+    """As workers do it: as many batches as there are workers are handed out, and the last of them is done first."""
+    under_way, batches = [], iter(batches)
+    while True:
+        under_way += islice(batches, workers - len(under_way))
+        if not under_way:
+            return
+        batch = under_way.pop()
+        yield batch, filling(batch)
 
 
 def test_every_row_gets_a_new_vector_and_the_old_ones_stay():
@@ -193,6 +209,33 @@ def encode_ones(ids, items):
     return Embeddings(tuple(ids), np.ones((len(items), 3), np.float32), NEW)
 
 
+def test_batches_that_are_under_way_count_for_every_limit():
+    world = World(12)
+    world.unreadable = {"item 1"}
+    seen = []
+    noted = [lambda: seen.append(sorted(world.store.documents.read("backfill")["ids"]))]
+    world.meanwhile = {f"item {n}": noted[0] for n in range(12)}
+    result = world.backfill(3).run(order=["item 1", "item 2"], limits=BackfillLimits(batch_rows=2, most_rows=7))
+    assert (result.rows, result.encoded, result.ended) == (7, 7, "limit")
+    assert max(map(len, seen)) == 6
+    limits = BackfillLimits(batch_rows=2, price=1, spend_cap=10)
+    world.unreadable.clear()
+    with pytest.raises(GateRefused, match=r"the next 2 items .* \(9 were encoded for 9\)"):
+        world.backfill(3).run(limits=limits)
+    assert len(world.new_vectors()) == 9
+    assert world.store.documents.read("backfill")["ids"] == []
+    world.backfill(3).run()
+    world.expect_whole()
+
+
+def test_batches_that_are_under_way_end_before_a_pause():
+    world = World(12)
+    asked = iter([True, True, True, False])
+    result = world.backfill(2).run(limits=BackfillLimits(batch_rows=2), goes_on=lambda: next(asked))
+    assert (result.rows, result.ended) == (6, "paused")
+    assert world.store.documents.read("backfill")["ids"] == []
+
+
 def test_a_pause_comes_between_batches():
     world = World(10)
     asked = iter([True, True, False])
@@ -228,8 +271,13 @@ CHANGES = st.dictionaries(
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(changes=CHANGES, size=st.integers(1, 5), order=st.lists(st.integers(0, 14), max_size=8))
-def test_whoever_writes_or_kills_meanwhile_all_rows_end_with_their_newest_content(changes, size, order):
+@given(
+    changes=CHANGES,
+    size=st.integers(1, 5),
+    order=st.lists(st.integers(0, 14), max_size=8),
+    workers=st.integers(0, 3),
+)
+def test_whoever_writes_or_kills_meanwhile_all_rows_end_with_their_newest_content(changes, size, order, workers):
     world = World(12)
     deleted = []
 
@@ -252,7 +300,7 @@ def test_whoever_writes_or_kills_meanwhile_all_rows_end_with_their_newest_conten
     world.meanwhile = {f"item {n}": lambda n=n, change=change: happens(n, change) for n, change in changes.items()}
     for _ in range(len(changes) + 1):
         try:
-            world.backfill().run(order=[f"item {n}" for n in order], limits=BackfillLimits(batch_rows=size))
+            world.backfill(workers).run(order=[f"item {n}" for n in order], limits=BackfillLimits(batch_rows=size))
         except Killed:
             continue
         break

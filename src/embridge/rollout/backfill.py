@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 
-from embridge.errors import GateRefused, InvalidInput, StoreError
+from embridge.errors import GateRefused, InvalidInput
 from embridge.progress import Progress, silent
-from embridge.rollout._open_writes import (
-    BACKFILL,
-    backfilling_rows,
-    encoded_before,
-    encoded_on_read,
-    forget_abandoned,
-    open_rows,
-)
-from embridge.rollout._renewal import Encode, Renewal, Source
-from embridge.rollout.foreign import delete_revived
-from embridge.rollout.stale import forget_stale, note_stale, stale_rows
+from embridge.rollout._batch import Batch, Filled, Filling, Spread
+from embridge.rollout._renewal import Encode, Source
+from embridge.rollout._tally import Tally
+from embridge.rollout._work_list import WorkList
 from embridge.space import Space
 from embridge.stores.base import Store
 from embridge.stores.changes import ChangeQueue
 
 __all__ = ["Backfill", "BackfillLimits", "BackfillResult", "Source"]
-
-_PASSES = 20
-_PAGE_ROWS = 10_000  # of the work list; some databases read all ids for a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +25,7 @@ class BackfillLimits:
     """How fast and how far a backfill goes.
 
     Attributes:
-        batch_rows: Rows that are encoded and written at once: what a kill can cost.
+        batch_rows: Rows that are encoded and written at once: what a kill can cost, for each batch that is under way.
         rows_per_second: At most; None for as many as go.
         most_rows: Rows after which it ends; None for all.
         price: Of an item, in whatever currency; 0 where nothing is paid.
@@ -92,15 +81,6 @@ class BackfillResult:
     ended: str
 
 
-@dataclass(slots=True)
-class _Tally:
-    rows: int = 0
-    encoded: int = 0
-    before: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    noted: dict[str, Any] | None = None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Backfill:
     """Gives rows that have no new vector one, batch by batch, beside readers and writers.
@@ -117,6 +97,7 @@ class Backfill:
         source: Reads items by id.
         encode: From ids and their items to vectors of the new space.
         queue: What others write meanwhile, where the database notes it; without it, passes go on until none finds a row.
+        spread: Has batches filled by others, several at once; this process does them one by one where None.
 
     Examples:
         >>> import numpy as np
@@ -138,6 +119,7 @@ class Backfill:
     source: Source
     encode: Encode
     queue: ChangeQueue | None = None
+    spread: Spread | None = None
 
     def run(
         self,
@@ -161,121 +143,56 @@ class Backfill:
         Raises:
             GateRefused: The next batch would pass the spend cap; what was written stays.
         """
-        limits, tally = limits or BackfillLimits(), self._tally()
-        total, began = self.store.count(self.old), time.monotonic()
-        for batch in self._batches(order, limits, tally):
-            if not goes_on():
-                return _result(tally, limits, "paused")
-            self._require_money(len(batch), limits, tally)
-            self._fill(batch, limits, tally)
-            if limits.most_failed is not None and len(tally.failed) > limits.most_failed:
-                return _result(tally, limits, "failures")
-            progress(tally.rows + len(tally.failed), total, "rows encoded by the new model")
-            if limits.rows_per_second is not None:
-                time.sleep(max(0.0, began + tally.encoded / limits.rows_per_second - time.monotonic()))
+        limits = limits or BackfillLimits()
+        tally = self._tally(limits)
+        total, began, run = self.store.count(self.old), time.monotonic(), _Run(tally, goes_on)
+        for page in WorkList(self.store, self.old, self.new, self.queue, tally).pages(order):
+            with closing(self._spread(run.handed_out(page))) as done:
+                for batch, filled in done:
+                    tally.take(batch, filled)
+                    if limits.most_failed is not None and len(tally.failed) > limits.most_failed:
+                        run.ended = "failures"
+                    progress(tally.rows + len(tally.failed), total, "rows encoded by the new model")
+                    if limits.rows_per_second is not None:
+                        time.sleep(max(0.0, began + tally.encoded / limits.rows_per_second - time.monotonic()))
+            if run.ended:
+                break
+        tally.settle()
+        if run.refused is not None:
+            raise run.refused
         ended = "limit" if limits.most_rows is not None and tally.rows >= limits.most_rows else "done"
-        return _result(tally, limits, ended)
+        spent = tally.encoded * limits.price
+        return BackfillResult(tally.rows, dict(tally.failed), tally.encoded, spent, run.ended or ended)
 
-    def _tally(self) -> _Tally:
-        documents = self.store.documents
-        return _Tally(before=encoded_before(documents, self.new), noted=documents.read(BACKFILL))
+    def _spread(self, batches: Iterable[Batch]) -> Generator[tuple[Batch, Filled], None, None]:
+        if self.spread is not None:
+            return self.spread(batches)
+        return Filling(self.store, self.old, self.new, self.source, self.encode).one_by_one(batches)
 
-    def _batches(self, order: Iterable[str], limits: BackfillLimits, tally: _Tally) -> Iterator[list[str]]:
-        """What is missing, in order, until nothing is: rows that others write meanwhile too."""
-        open_ids = backfilling_rows(self.store.documents, self.old)
-        kept = list(self.store.fetch(self.old, open_ids).ids)
-        delete_revived(self.store, set(open_ids).difference(kept))  # which a killed run may have written again
-        if kept:  # one batch, and whole, or the note of some would be lost; they count where they had no new vector yet
-            had = len(self.store.fetch(self.new, kept).ids)
-            yield kept
-            tally.rows = max(0, tally.rows - had)
-        documents, began = self.store.documents, time.time()
-        stale = sorted({*stale_rows(documents), *open_rows(documents)})
-        for start in range(0, len(stale), _PAGE_ROWS):
-            yield from _parts(list(self.store.fetch(self.old, stale[start : start + _PAGE_ROWS]).ids), limits, tally)
-        if stale and _size(limits, tally):
-            forget_stale(documents, sorted(set(stale) - tally.failed.keys()))
-            forget_abandoned(documents, now=began)
-        ordered = iter(order)
-        while (size := _size(limits, tally)) and (names := list(islice(ordered, size))):
-            yield from _parts(self._lacking(names, tally), limits, tally)
-        for _ in range(_PASSES):
-            after, found = None, False
-            while (size := _size(limits, tally)) and (
-                names := self.store.missing(self.new, self.old, after=after, limit=max(size, _PAGE_ROWS))
-            ):
-                after = names[-1]
-                for batch in _parts([name for name in names if name not in tally.failed], limits, tally):
-                    found = True
-                    yield batch
-            yield from self._noted(limits, tally)
-            if not found or self.queue is not None:
+    def _tally(self, limits: BackfillLimits) -> Tally:
+        spending = (limits.price, limits.spend_cap)
+        return Tally(self.store.documents, self.old, self.new, limits.batch_rows, limits.most_rows, *spending)
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """What ends a run: batches that are under way come to their end."""
+
+    tally: Tally
+    goes_on: Callable[[], bool]
+    ended: str = ""
+    refused: GateRefused | None = None
+
+    def handed_out(self, page: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches of a page, each noted before somebody begins with it."""
+        for batch in page:
+            if not self.ended and not self.goes_on():
+                self.ended = "paused"
+            if self.ended:
                 return
-
-    def _noted(self, limits: BackfillLimits, tally: _Tally) -> Iterator[list[str]]:
-        """What others wrote meanwhile, where the database notes it: behind the place where a pass is, too."""
-        for _ in range(_PASSES if self.queue is not None else 0):
-            assert self.queue is not None
-            changes = self.queue.read(limit=_PAGE_ROWS)
-            yield from _parts(self._lacking([name for _, name in changes], tally), limits, tally)
-            if not changes or not _size(limits, tally):
+            try:
+                self.tally.hand_out(batch)
+            except GateRefused as error:
+                self.ended, self.refused = "refused", error
                 return
-            self.queue.forget([number for number, _ in changes])
-
-    def _lacking(self, names: Sequence[str], tally: _Tally) -> list[str]:
-        """Of some rows, those without a new vector that could have one."""
-        there = set(self.store.fetch(self.old, names).ids) - set(self.store.fetch(self.new, names).ids)
-        return [name for name in dict.fromkeys(names) if name in there - tally.failed.keys()]
-
-    def _fill(self, ids: list[str], limits: BackfillLimits, tally: _Tally) -> None:
-        """Encode and write some rows, and look at them again, until none of their items changed meanwhile."""
-        items, reasons = self.source(ids)
-        tally.failed.update(reasons)
-        if reasons and (former := self.store.fetch(self.new, list(reasons)).ids):
-            note_stale(self.store.documents, former)  # until their items can be had
-        self._note(list(items), tally)
-        try:
-            self._require_money(len(items), limits, tally)  # queries pay too, by what was noted a moment ago
-        except GateRefused:
-            self._note([], tally)
-            raise
-        renewal = Renewal(self.store, self.old, self.new, self.source, self.encode)
-        renewal.run(items)
-        tally.encoded += renewal.encoded
-        self._note([], tally)
-        tally.rows += len(renewal.written)
-
-    def _note(self, ids: Sequence[str], tally: _Tally) -> None:
-        """Say of which rows a kill would leave open whether their items changed meanwhile."""
-        others = (tally.noted or {}).get("encoded", {})
-        encoded = others | {self.new.id: tally.before + tally.encoded + len(ids)}
-        noted = {"old": self.old.id, "ids": list(ids), "encoded": encoded}
-        if not self.store.documents.swap(BACKFILL, tally.noted, noted):
-            raise StoreError("another backfill runs in this store; stop one of the two")
-        tally.noted = noted
-
-    def _require_money(self, count: int, limits: BackfillLimits, tally: _Tally) -> None:
-        if limits.spend_cap is None:
-            return
-        encoded = tally.before + encoded_on_read(self.store.documents, self.new) + tally.encoded
-        if (encoded + count) * limits.price > limits.spend_cap:
-            raise GateRefused(
-                f"the next {count} items would cost more than the spend cap of {limits.spend_cap:g} "
-                f"({encoded:,} were encoded for {encoded * limits.price:g}); raise it to go on"
-            )
-
-
-def _size(limits: BackfillLimits, tally: _Tally) -> int:
-    """Rows of the next batch; 0 where no more are wanted."""
-    left = limits.batch_rows if limits.most_rows is None else limits.most_rows - tally.rows
-    return max(0, min(limits.batch_rows, left))
-
-
-def _parts(names: list[str], limits: BackfillLimits, tally: _Tally) -> Iterator[list[str]]:
-    while names and (size := _size(limits, tally)):
-        yield names[:size]
-        names = names[size:]
-
-
-def _result(tally: _Tally, limits: BackfillLimits, ended: str) -> BackfillResult:
-    return BackfillResult(tally.rows, dict(tally.failed), tally.encoded, tally.encoded * limits.price, ended)
+            yield batch

@@ -1,0 +1,114 @@
+"""What a backfill has to do: rows without a new vector, in an order, until there are none, those of others included."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from embridge.rollout._batch import Batch
+from embridge.rollout._open_writes import forget_abandoned, open_rows
+from embridge.rollout._tally import Tally
+from embridge.rollout.foreign import delete_revived
+from embridge.rollout.stale import forget_stale, stale_rows
+from embridge.space import Space
+from embridge.stores.base import Store
+from embridge.stores.changes import ChangeQueue
+
+__all__ = ["WorkList"]
+
+_PASSES = 20
+_PAGE_ROWS = 10_000  # of the work list; some databases read all ids for a page
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkList:
+    """The batches of a backfill, in pages: those of one page may be under way at once, and a page is asked for after it."""
+
+    store: Store
+    old: Space
+    new: Space
+    queue: ChangeQueue | None
+    tally: Tally
+
+    def pages(self, order: Iterable[str]) -> Iterator[Iterator[Batch]]:
+        """All there is to do; rows that others write meanwhile too."""
+        yield from self._left_open()
+        yield from self._stale()
+        ordered = iter(order)
+        while (size := self.tally.size) and (names := list(islice(ordered, size))):
+            yield self._in_order(names, ordered)
+        for _ in range(_PASSES):
+            found: list[str] = []
+            self.tally.cut = False
+            yield self._missing(found)
+            cut = self.tally.cut
+            yield from self._noted()
+            if not found or (self.queue is not None and not cut):
+                return
+
+    def _left_open(self) -> Iterator[Iterator[Batch]]:
+        """All rows that a kill left open, whatever the limit; they count where they had no new vector yet."""
+        left = self.tally.left_open
+        kept = list(self.store.fetch(self.old, left).ids)
+        delete_revived(self.store, set(left).difference(kept))  # which a killed run may have written again
+        if not kept:
+            return
+        self.tally.open.update(dict.fromkeys(kept))
+        had, size = len(self.store.fetch(self.new, kept).ids), self.tally.batch_rows
+        yield (Batch(tuple(kept[start : start + size])) for start in range(0, len(kept), size))
+        self.tally.rows = max(0, self.tally.rows - had)
+
+    def _stale(self) -> Iterator[Iterator[Batch]]:
+        """Rows whose new vectors are of a former content, as far as that was noted."""
+        documents, began = self.store.documents, time.time()
+        stale = sorted({*stale_rows(documents), *open_rows(documents)})
+        if not stale:
+            return
+        self.tally.cut = False
+        pages = (self.store.fetch(self.old, stale[n : n + _PAGE_ROWS]).ids for n in range(0, len(stale), _PAGE_ROWS))
+        yield (batch for page in pages for batch in self._parts(list(page)))
+        if not self.tally.cut:
+            forget_stale(documents, sorted(set(stale) - self.tally.failed.keys()))
+            forget_abandoned(documents, now=began)
+
+    def _in_order(self, names: list[str], ordered: Iterator[str]) -> Iterator[Batch]:
+        while names:
+            yield from self._parts(self._lacking(names))
+            names = list(islice(ordered, self.tally.size))
+
+    def _missing(self, found: list[str]) -> Iterator[Batch]:
+        """One pass over what is missing, in the store's order; a row that could have a vector is named in ``found``."""
+        after = None
+        while (size := self.tally.size) and (
+            names := self.store.missing(self.new, self.old, after=after, limit=max(size, _PAGE_ROWS))
+        ):
+            after, left = names[-1], [name for name in names if name not in self.tally.failed]
+            found[:] = found or left[:1]
+            yield from self._parts(left)
+        self.tally.cut |= not size
+
+    def _noted(self) -> Iterator[Iterator[Batch]]:
+        """What others wrote meanwhile, where the database notes it: behind the place where a pass is, too."""
+        for _ in range(_PASSES if self.queue is not None else 0):
+            assert self.queue is not None
+            changes = self.queue.read(limit=_PAGE_ROWS)
+            self.tally.cut = False
+            yield self._parts(self._lacking([name for _, name in changes]))
+            if not changes or not self.tally.size:
+                return
+            if not self.tally.cut:
+                self.queue.forget([number for number, _ in changes])
+
+    def _lacking(self, names: Sequence[str]) -> list[str]:
+        """Of some rows, those without a new vector that could have one, and that nobody is at."""
+        there = set(self.store.fetch(self.old, names).ids) - set(self.store.fetch(self.new, names).ids)
+        out = self.tally.failed.keys() | self.tally.open.keys()
+        return [name for name in dict.fromkeys(names) if name in there and name not in out]
+
+    def _parts(self, names: list[str]) -> Iterator[Batch]:
+        while names and (size := self.tally.size):
+            yield Batch(tuple(names[:size]))
+            names = names[size:]
+        self.tally.cut |= bool(names)
