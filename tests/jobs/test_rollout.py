@@ -170,7 +170,7 @@ def test_a_pause_holds_until_it_is_applied_again(project):
     planned(project)
     applied = apply_plan(project / "plan.json", until="0.1")
     assert (applied.state.phase, applied.state.canary) == ("backfilling", 0.2)
-    with pytest.raises(InvalidInput, match="--until is shadow, bridged, complete, or a share"):
+    with pytest.raises(SettingsError, match="--until is shadow, bridged, complete, or a share"):
         apply_plan(project / "plan.json", until="half")
 
 

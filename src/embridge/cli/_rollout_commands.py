@@ -13,6 +13,9 @@ from embridge.errors import SettingsError, StoreError
 
 __all__: list[str] = []
 
+_UNCHANGED = "a dry run: nothing was changed"
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
 RolloutConfig = Annotated[Path, typer.Argument(help="The rollout's settings file.", show_default=False)]
 
 
@@ -27,19 +30,14 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a rollout will do, how long it takes and what it costs. Changes nothing in the store."""
-    from embridge.cli._terminal import print_lines, print_table, progress_bars
+    from embridge.cli._terminal import progress_bars
     from embridge.jobs.rollout import plan_rollout
     from embridge.rollout.plan import write_plan
 
     with progress_bars() as progress:
         planned = plan_rollout(settings, assume_rows=_whole(assume_rows), workers=workers, progress=progress)
     write_plan(planned, out)
-    if as_json:
-        print_json(planned.to_dict())
-        return
-    columns, rows = planned.table()
-    print_table(columns, rows, title=planned.store)
-    print_lines("", f"plan  {out}", f"next  {planned.following.replace('PLAN', str(out))}")
+    _print_plan(planned, as_json, ["", f"plan  {out}", f"next  {planned.following.replace('PLAN', str(out))}"])
 
 
 @app.command()
@@ -48,12 +46,16 @@ def apply(
     until: Annotated[
         str, typer.Option(help="shadow; bridged; a share of the gallery to encode, such as 0.3; or complete.")
     ] = "complete",
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Take the store along a plan. Stopped or killed, it goes on where it was when it is called again."""
     from embridge.cli._terminal import print_lines, progress_bars
-    from embridge.jobs.rollout import apply_plan
+    from embridge.jobs.rollout import apply_plan, check_plan
 
+    if dry_run:
+        _print_plan(check_plan(plan, until=until), as_json, ["", _UNCHANGED])
+        return
     with progress_bars() as progress:
         applied = apply_plan(plan, until=until, progress=progress)
     if as_json:
@@ -117,21 +119,21 @@ def status(
 
 
 @app.command()
-def pause(settings: RolloutConfig, as_json: Json = False) -> None:
+def pause(settings: RolloutConfig, dry_run: DryRun = False, as_json: Json = False) -> None:
     """Let a backfill stand still after its batch; queries are answered as before."""
-    _moved(settings, "pause", as_json)
+    _moved(settings, "pause", dry_run, as_json)
 
 
 @app.command()
-def resume(settings: RolloutConfig, as_json: Json = False) -> None:
+def resume(settings: RolloutConfig, dry_run: DryRun = False, as_json: Json = False) -> None:
     """Take a pause back; embridge apply goes on."""
-    _moved(settings, "resume", as_json)
+    _moved(settings, "resume", dry_run, as_json)
 
 
 @app.command()
-def rollback(settings: RolloutConfig, as_json: Json = False) -> None:
+def rollback(settings: RolloutConfig, dry_run: DryRun = False, as_json: Json = False) -> None:
     """Answer everything with the old model again, at any moment before the old rows are dropped."""
-    _moved(settings, "rollback", as_json)
+    _moved(settings, "rollback", dry_run, as_json)
 
 
 @app.command()
@@ -143,22 +145,38 @@ def complete(
         typer.Option("--drop-unreadable", help="Also where an item cannot be read, so that nothing is left of it."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """End a rollout whose backfill is done: delete the old vectors, which cannot be taken back."""
-    from embridge.jobs.rollout import drop_old_rows, rollout_status
+    from embridge.jobs.rollout import drop_old_rows, rows_to_drop
 
     if not drop_old:
         raise SettingsError(
             "complete deletes the old vectors; say so with --drop-old. embridge apply leads to complete"
         )
-    found = rollout_status(settings)
-    if not yes:
-        lost = 0 if found.state is None else found.state.bridged_rows
-        unread = f", of which {lost:,} have no new one" if lost else ""
-        what = f"{found.store}: delete {found.rows:,} old vectors, {found.place}{unread}? There is no way back."
-        typer.confirm(what, abort=True, err=True)
+    found = rows_to_drop(settings, drop_unreadable=drop_unreadable)
+    assert found.state is not None
+    unread = f", of which {found.state.bridged_rows:,} have no new one" if found.state.bridged_rows else ""
+    what = f"{found.store}: delete {found.rows:,} old vectors, {found.place}{unread}? There is no way back."
+    if dry_run:
+        _print_state(found.state, as_json, [what.replace("?", ".", 1), _UNCHANGED])
+        return
+    if not (yes or found.state.old_dropped):
+        _require_yes(what)
     _print_state(drop_old_rows(settings, drop_unreadable=drop_unreadable), as_json)
+
+
+def _require_yes(question: str) -> None:
+    try:
+        typer.confirm(question, abort=True, err=True)
+    except typer.Abort as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        if isinstance(error.__context__, EOFError):
+            typer.echo("", err=True)  # the question has no end of its line
+            raise SettingsError("nobody is there to answer; say --yes") from None
+        raise
 
 
 def _whole(rows: float | None) -> int | None:
@@ -167,16 +185,28 @@ def _whole(rows: float | None) -> int | None:
     return None if rows is None else int(rows)
 
 
-def _moved(settings: Path, move: str, as_json: bool) -> None:
+def _moved(settings: Path, move: str, dry_run: bool, as_json: bool) -> None:
     from embridge.jobs.rollout import change_phase
 
-    _print_state(change_phase(settings, move), as_json)
+    _print_state(change_phase(settings, move, dry_run=dry_run), as_json, [_UNCHANGED] if dry_run else [])
 
 
-def _print_state(state: Any, as_json: bool) -> None:
+def _print_plan(planned: Any, as_json: bool, lines: list[str]) -> None:
+    if as_json:
+        print_json(planned.to_dict())
+        return
+    from embridge.cli._terminal import print_lines, print_table
+
+    columns, rows = planned.table()
+    print_table(columns, rows, title=planned.store)
+    print_lines(*lines)
+
+
+def _print_state(state: Any, as_json: bool, lines: list[str] | None = None) -> None:
     if as_json:
         print_json(state.to_dict())
         return
     from embridge.cli._terminal import print_lines
 
-    print_lines(f"{state.phase}{', paused' if state.paused else ''}{', old rows dropped' if state.old_dropped else ''}")
+    words = f"{state.phase}{', paused' if state.paused else ''}{', old rows dropped' if state.old_dropped else ''}"
+    print_lines(words, *(lines or []))

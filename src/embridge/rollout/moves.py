@@ -21,6 +21,16 @@ __all__ = [
     "shadow",
 ]
 
+_FURTHER = "embridge apply leads further, and embridge rollback back"
+_LEADS_ON: dict[Phase, str] = {
+    "prepared": _FURTHER,
+    "shadow": _FURTHER,
+    "bridged": _FURTHER,
+    "backfilling": _FURTHER,
+    "complete": "embridge rollback leads back, and embridge complete --drop-old ends it",
+    "rolled back": "embridge apply begins anew",
+}
+
 
 def shadow(state: RolloutState, share: float) -> RolloutState:
     """Ask a share of the queries through the bridge too, where nobody sees it.
@@ -262,10 +272,11 @@ def keep_old(state: RolloutState) -> RolloutState:
 
 
 def _require(state: RolloutState, phases: tuple[Phase, ...], move: str) -> None:
-    if state.phase not in phases:
-        raise InvalidInput(f"{move}: the rollout is {state.phase}; this fits one that is {' or '.join(phases)}")
     if state.old_dropped:
         raise InvalidInput(f"{move}: the old rows were dropped, and this rollout is at its end")
+    if state.phase not in phases:
+        fits = f"this fits one that is {' or '.join(phases)}"
+        raise InvalidInput(f"{move}: the rollout is {state.phase}; {fits}. {_LEADS_ON[state.phase]}")
 
 
 def _share(share: float, name: str) -> float:

@@ -16,6 +16,14 @@ from embridge.space import Space
 __all__ = ["Plan", "read_plan", "write_plan"]
 
 _SCHEMA = "embridge.plan/1"
+_KINDS = (
+    dict.fromkeys(("settings", "settings_hash", "store", "upgrade", "upgrade_id", "phase", "foreign_writes"), str)
+    | dict.fromkeys(("layout", "unreadable"), dict)
+    | dict.fromkeys(("statements", "gates", "indexes", "steps"), list)
+    | dict.fromkeys(("rows", "missing", "sampled", "workers"), int)
+    | dict.fromkeys(("rows_per_second", "price"), int | float)
+    | {"assumed": bool}
+)
 _FLOAT_BYTES = 4
 _UNITS = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
 _IRREVERSIBLE = "nothing before the old vectors are dropped (embridge complete --drop-old)"
@@ -145,10 +153,17 @@ class Plan:
             if document["schema"] != _SCHEMA:
                 raise ValueError(f"its schema is {document['schema']!r}")
             values = {name: document[name] for name in names}
+            for name, kind in _KINDS.items():
+                if not isinstance(values[name], kind):
+                    raise TypeError(f"its {name} is {values[name]!r:.80}")
             values |= {name: tuple(values[name]) for name in ("indexes", "steps", "statements")}
             values["gates"] = tuple(RolloutGate(**gate) for gate in values["gates"])
             return Plan(**values | {side: Space.from_dict(values[side]) for side in ("old", "new")})
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise InvalidInput(
+                f"expected a plan ({_SCHEMA}); it lacks {error}; make a new one with embridge plan"
+            ) from error
+        except (TypeError, ValueError) as error:
             raise InvalidInput(f"expected a plan ({_SCHEMA}); {error}; make a new one with embridge plan") from error
 
 

@@ -130,11 +130,12 @@ class RolloutSettings(Strict):
         return self
 
 
-def load_rollout_settings(path: Path | str) -> RolloutSettings:
+def load_rollout_settings(path: Path | str, *, files: bool = True) -> RolloutSettings:
     """Read a rollout's settings.
 
     Args:
         path: The YAML file. Paths in it count from its folder, those of the store and the items too.
+        files: Whether the files that it names have to be there.
 
     Returns:
         The settings.
@@ -148,7 +149,8 @@ def load_rollout_settings(path: Path | str) -> RolloutSettings:
         256
     """
     settings = read_settings(path, RolloutSettings)
-    require_files(settings, "upgrade", "log", "uncertainty", "shadow.queries", "shadow.judged")
+    if files:
+        require_files(settings, "upgrade", "log", "uncertainty", "shadow.queries", "shadow.judged")
     if "folder" in settings.items:
         folder = str(Path(path).resolve().parent / settings.items["folder"])
         settings = settings.model_copy(update={"items": settings.items | {"folder": folder}})

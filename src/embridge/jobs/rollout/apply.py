@@ -6,11 +6,11 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embridge.errors import InvalidInput
+from embridge.errors import InvalidInput, SettingsError, StoreError
 from embridge.jobs.rollout.filling import completed, filled, filled_at_the_end
 from embridge.jobs.rollout.gating import checked_gates
 from embridge.jobs.rollout.moving import moved
@@ -23,11 +23,11 @@ from embridge.rollout.amendments import on_read
 from embridge.rollout.backfill import BackfillResult
 from embridge.rollout.gates import RolloutGate, require_rollout_gates
 from embridge.rollout.journal import record_move
-from embridge.rollout.lease import Lease, this_process
-from embridge.rollout.plan import read_plan
+from embridge.rollout.lease import Lease, current_holder, this_process
+from embridge.rollout.plan import Plan, read_plan
 from embridge.rollout.state import RolloutState
 
-__all__ = ["Applied", "apply_plan"]
+__all__ = ["Applied", "apply_plan", "check_plan"]
 
 _ANY_NUMBER = 2.0**53
 _STAGES = {"shadow": 0.0, "bridged": 0.0, "complete": 1.0}
@@ -78,7 +78,7 @@ def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress 
 
     Raises:
         InvalidInput: The plan is not one, something changed since, or rows remain that would not be found.
-        SettingsError: The settings do not say what they must.
+        SettingsError: The settings do not say what they must, or ``until`` is no stage.
         StoreError: Another controller runs the rollout, or the store cannot be reached.
         GateRefused: A gate of the settings is not met, the spend cap would be passed, or more items cannot be had than the
             settings let pass.
@@ -99,6 +99,40 @@ def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress 
                 return Applied(_shadowed(opened, state), None)
             state = _amended(opened, _bridged(opened, state, gates))
             return _applied(opened, state, share, until == "complete", lease, progress)
+
+
+def check_plan(plan: Path | str, *, until: str = "complete") -> Plan:
+    """Say whether a plan can be applied as the store is now, and what is left of it. Changes nothing.
+
+    Args:
+        plan: The plan's file.
+        until: As for `apply_plan`.
+
+    Returns:
+        The plan, with the rows and the phase of this moment.
+
+    Raises:
+        InvalidInput: As for `apply_plan`.
+        SettingsError: As for `apply_plan`.
+        StoreError: As for `apply_plan`.
+        GateRefused: A gate of the settings is not met.
+
+    Examples:
+        >>> check_plan("nowhere.json")
+        Traceback (most recent call last):
+        embridge.errors.InvalidInput: nowhere.json cannot be read as a plan: ...
+    """
+    _share(until)
+    planned = read_plan(plan)
+    with closing(open_rollout(planned.settings)) as opened:
+        require_same_plan(planned, opened)
+        require_rollout_gates(() if until == "shadow" else checked_gates(opened))
+        if holder := current_holder(opened.store.documents):
+            raise StoreError(f"{holder} runs this rollout; wait until it ends, or pause it there")
+        state, rows = opened.state, opened.store.count(opened.old)
+        encoded = opened.store.count(opened.new) if opened.new in opened.store.spaces() else 0
+        phase = "prepared" if state is None else state.phase
+        return replace(planned, phase=phase, rows=rows, missing=max(0, rows - encoded))
 
 
 def _shadowed(opened: OpenRollout, state: RolloutState) -> RolloutState:
@@ -164,7 +198,9 @@ def _share(until: str) -> float:
     except ValueError:
         share = math.nan
     if not 0 < share <= 1:
-        raise InvalidInput(f"--until is shadow, bridged, complete, or a share of the gallery such as 0.3; came {until}")
+        raise SettingsError(
+            f"--until is shadow, bridged, complete, or a share of the gallery such as 0.3; came {until}"
+        )
     return share
 
 

@@ -50,10 +50,10 @@ def filled(
         'filled'
     """
     store, rows = opened.store, opened.store.count(opened.old)
-    wanted = math.ceil(share * rows) - store.count(opened.new)
+    wanted = math.ceil(round(share * rows, 6)) - store.count(opened.new)  # 0.07 of 100 is a little more than 7
     if share < 1 and wanted <= 0:
         return BackfillResult(0, {}, 0, 0.0, "limit")
-    most_failed = math.floor(opened.settings.most_failed * rows)
+    most_failed = math.floor(round(opened.settings.most_failed * rows, 6))
     result = opened.backfill(opened.encoder(progress)).run(
         order=opened.order() if ordered else (),
         limits=opened.limits(most_rows=None if share == 1 else wanted, most_failed=most_failed),

@@ -12,7 +12,7 @@ from typing import Any
 from embridge.adapters.upgrade import Upgrade, fingerprint
 from embridge.embeddings import Embeddings
 from embridge.encoders import Encoder
-from embridge.errors import InvalidInput, SettingsError, SpaceMismatch, WrongDirection
+from embridge.errors import EmbridgeError, InvalidInput, SettingsError, SpaceMismatch, WrongDirection
 from embridge.items import ItemSource, read_items
 from embridge.jobs.models import Models, with_lora
 from embridge.jobs.rollout.ordering import order_of
@@ -26,9 +26,45 @@ from embridge.space import Space
 from embridge.stores import Store, open_store, parse_url
 from embridge.stores.changes import ChangeQueue
 
-__all__ = ["OpenRollout", "open_rollout"]
+__all__ = ["OpenRollout", "OpenState", "open_rollout", "open_state"]
 
 _ID_PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenState:
+    """The store of a rollout, and where it stands: enough to go back, whatever became of the upgrade and of the items.
+
+    Attributes:
+        path: The settings file.
+        settings: What it says.
+        store: The store.
+
+    Examples:
+        >>> [name for name in OpenState.__slots__]
+        ['path', 'settings', 'store']
+    """
+
+    path: Path
+    settings: RolloutSettings
+    store: Store
+
+    @property
+    def state(self) -> RolloutState | None:
+        """Where the rollout stands; None before it begins."""
+        return current_state(self.store.documents)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+    def require_own(self, state: RolloutState) -> None:
+        """Refuse settings of another rollout than the one that runs in the store; an upgrade that is gone tells nothing."""
+        try:
+            upgrade = Upgrade.load(self.settings.upgrade)
+        except (EmbridgeError, OSError):
+            return
+        require_spaces(self.path, state, upgrade.old_space, upgrade.head.target)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,6 +225,37 @@ def open_rollout(path: Path | str) -> OpenRollout:
     return OpenRollout(
         Path(path), settings, store, upgrade, fingerprint(settings.upgrade), upgrade.old_space, upgrade.head.target
     )
+
+
+def open_state(path: Path | str) -> OpenState:
+    """Open the store of a rollout, and nothing else that its settings name.
+
+    Args:
+        path: The settings file.
+
+    Returns:
+        The store.
+
+    Raises:
+        SettingsError: The file does not say what it must.
+        StoreError: The store cannot be opened.
+
+    Examples:
+        >>> open_state("nowhere.yaml")
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: nowhere.yaml ...
+    """
+    settings = load_rollout_settings(path, files=False)
+    return OpenState(Path(path), settings, open_store(settings.store, declarations=settings.declarations))
+
+
+def require_spaces(path: Path, state: RolloutState, old: Space, new: Space) -> None:
+    """Refuse settings that lead from another space, or to another, than the rollout of the store."""
+    if (state.old, state.new) != (old, new):
+        raise InvalidInput(
+            f"{path}: the rollout of this store leads from {state.old} to {state.new}, with the upgrade {state.upgrade}; these "
+            f"settings are of {old} and {new}: name its own"
+        )
 
 
 def _require_space(store: Store, settings: RolloutSettings, upgrade: Upgrade) -> None:

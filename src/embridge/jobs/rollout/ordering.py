@@ -44,6 +44,7 @@ def order_of(settings: RolloutSettings, store: Store, old: Space) -> list[str]:
         >>> order_of(RolloutSettings(store="memory:", upgrade="upgrade"), MemoryStore(space), space)
         []
     """
+    require_order(settings, store, old)
     if settings.log is not None:
         return _by_log(settings.log)
     if settings.order == "random":
@@ -52,15 +53,21 @@ def order_of(settings: RolloutSettings, store: Store, old: Space) -> list[str]:
             names += page
         return [names[row] for row in np.random.default_rng(settings.seed).permutation(len(names))]
     if settings.uncertainty is not None:
-        return _by_uncertainty(settings.uncertainty, store, old)
+        return list(by_uncertainty(_rows(store, old), _uncertain(settings.uncertainty, old)))
     if settings.order == "cluster":
         rows = _rows(store, old)
-        if settings.clusters > len(rows):
-            raise SettingsError(
-                f"clusters: there are {len(rows):,} rows, and {settings.clusters:,} clusters to put them in"
-            )
         return list(by_cluster_distance(rows, clusters=settings.clusters, seed=settings.seed))
     return []
+
+
+def require_order(settings: RolloutSettings, store: Store, old: Space) -> None:
+    """Refuse settings by which no order can be made, before anything is changed; see `order_of`."""
+    if settings.log is not None:
+        _by_log(settings.log)
+    if settings.uncertainty is not None:
+        _uncertain(settings.uncertainty, old)
+    if settings.order == "cluster" and settings.clusters > (rows := store.count(old)):
+        raise SettingsError(f"clusters: there are {rows:,} rows, and {settings.clusters:,} clusters to put them in")
 
 
 def _by_log(log: Path) -> list[str]:
@@ -72,7 +79,7 @@ def _by_log(log: Path) -> list[str]:
     return [name for name, _ in counts.most_common() if name]
 
 
-def _by_uncertainty(folder: Path, store: Store, old: Space) -> list[str]:
+def _uncertain(folder: Path, old: Space) -> Upgrade:
     upgrade = Upgrade.load(folder)
     if upgrade.uncertainty is None:
         raise InvalidInput(
@@ -81,7 +88,7 @@ def _by_uncertainty(folder: Path, store: Store, old: Space) -> list[str]:
         )
     if upgrade.uncertainty.source != old:
         raise SpaceMismatch(f"uncertainty: {folder} is of {upgrade.uncertainty.source}, and the old rows are of {old}")
-    return list(by_uncertainty(_rows(store, old), upgrade))
+    return upgrade
 
 
 def _rows(store: Store, old: Space) -> Embeddings:

@@ -13,6 +13,7 @@ from embridge.errors import InvalidInput
 from embridge.jobs.rollout._steps import steps_of
 from embridge.jobs.rollout.gating import checked_gates
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
+from embridge.jobs.rollout.ordering import require_order
 from embridge.progress import Progress, silent
 from embridge.rollout.foreign import foreign_writes
 from embridge.rollout.plan import Plan
@@ -68,6 +69,7 @@ def _planned(opened: OpenRollout, progress: Progress) -> Plan:
         raise InvalidInput(
             f"{parse_url(opened.settings.store)} has no rows of {opened.old}; there is nothing to upgrade"
         )
+    require_order(opened.settings, opened.store, opened.old)
     sampled, unreadable, rate = _measured(opened, rows, progress)
     state, queue = opened.state, opened.queue()
     statements = () if queue is None else queue.statements
@@ -120,6 +122,7 @@ def require_same_plan(plan: Plan, opened: OpenRollout) -> None:
         what
         for what, before, now in (
             ("the settings", plan.settings_hash, opened.settings_hash),
+            ("the store", plan.store, str(parse_url(opened.settings.store))),
             ("the upgrade", plan.upgrade_id, opened.upgrade_id),
             ("the old space", plan.old, opened.old),
             ("the new space", plan.new, opened.new),
