@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from embridge import Embeddings
+from embridge import Embeddings, Space
 from embridge.errors import InvalidInput, SettingsError
-from embridge.methods import Training, make
+from embridge.methods import Pairs, Training, make
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import Projection
 from embridge.methods.xbt import XBT
@@ -51,6 +51,21 @@ def test_without_mlp_it_is_whitened_procrustes_by_default(make_pairs):
     theirs = make("whitened-procrustes", {"whitening": 0.2, "kept_mean": 1.0}).fit(pairs)
     np.testing.assert_array_equal(ours.bridge.weight, theirs.bridge.weight)
     assert ours.provenance.figures["closed_form"] == "whitened"
+
+
+@pytest.mark.parametrize(("common", "caution", "kept_mean"), [(3.0, 640.0, 0.5), (3.0, 6.0, 1.0), (0.0, 640.0, 1.0)])
+def test_few_pairs_with_much_in_common_start_with_half_of_it(common, caution, kept_mean):
+    """Items say more or less of their own beside what all old vectors share: those that say little are near to every query."""
+    generator = np.random.default_rng(0)
+    items = generator.normal(size=(400, 16))
+    sides = items, items * generator.uniform(0.5, 2, size=(400, 1)) + common * np.eye(16)[0]
+    new, old = (Embeddings.of(rows.astype(np.float32), Space(m, "1", 16)) for rows, m in zip(sides, "no", strict=True))
+    method = XBT(hidden_width=0, caution=caution)
+    upgrade = method.fit(Pairs(new, old))
+    expected = make("whitened-procrustes", {"whitening": 0.2, "kept_mean": kept_mean}).fit(Pairs(new, old))
+    np.testing.assert_array_equal(upgrade.bridge.weight, expected.bridge.weight)
+    np.testing.assert_array_equal(upgrade.bridge.bias, expected.bridge.bias)
+    assert upgrade.provenance.figures["kept_mean"] == kept_mean
 
 
 def test_training_starts_at_the_procrustes_map(make_pairs):

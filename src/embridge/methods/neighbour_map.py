@@ -69,7 +69,7 @@ class NeighbourMap:
     paper: ClassVar[str] = "Tung & Mori, Similarity-preserving knowledge distillation, ICCV 2019, arXiv 1907.09682"
 
     temperature: float = 0.05
-    kept_share: float = 0.75
+    kept_share: float = 0.5
     training: Training = Training(epochs=5, min_steps=300, batch_size=2048, learning_rate=1e-2, weight_decay=0.0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "cpu"

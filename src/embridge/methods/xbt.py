@@ -8,7 +8,7 @@ space.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +23,7 @@ from embridge.errors import SettingsError
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.devices import in_bfloat16, require_device
 from embridge.methods.isometry import isometry_figures, isometry_loss, singular_values
-from embridge.methods.judges import POOL, HeldOutCaptions, HeldOutImages, Judge, surely_higher
+from embridge.methods.judges import POOL, HeldOutCaptions, HeldOutImages, HeldOutNeighbours, Judge, surely_higher
 from embridge.methods.procrustes import Procrustes, fit_rotation
 from embridge.methods.projection import PartWay, Projection
 from embridge.methods.signal import check_signal
@@ -39,6 +39,9 @@ from embridge.progress import Progress, silent
 __all__ = ["XBT"]
 
 _WHITENED = WhitenedProcrustes(whitening=0.2, kept_mean=1.0)  # all of the mean: scores stay where they were
+_HALF = replace(_WHITENED, kept_mean=0.5)
+_LITTLE = 0.1  # of what is learnt: where less is kept, the upgrade is little else than its start
+Start = Procrustes | WhitenedProcrustes
 _JACOBIANS, _PENALISED = 32, 256  # rows that are looked at in the end, and of each batch
 
 
@@ -64,7 +67,10 @@ class XBT:
         skip: Add R, a closed-form map of the same captions, kept fixed, with W₃ starting at zero. So training starts at that
             map and never ends below it on held-out text.
         closed_form: Which map R is: ``whitened`` is `WhitenedProcrustes` of strength 0.2 with all of the old mean, so that
-            absolute scores stay where they were; ``procrustes`` is a rotation. A lone pair is rotated.
+            absolute scores stay where they were; ``procrustes`` is a rotation. A lone pair is rotated. With few captions,
+            of which less than a tenth of what is learnt is kept (see caution), nothing mends what that mean does: vectors
+            that share much find the same few rows. There ``whitened`` keeps half of it, if held-out captions then find
+            surely more of what the new model finds.
         center: Of ``procrustes``, as in `Procrustes`, but chosen by real pairs where ``pairs.judged_by`` has them.
         noise: σ√d, the length of the noise relative to a unit vector, of which each row draws its own share
             u ~ U(0, 1).
@@ -159,29 +165,36 @@ class XBT:
         require_device(self.device, "xbt")
         check_signal(pairs)
         warn_if_few_images(pairs.judged_by, "xbt")
-        center, figures = self._choose_centring(pairs, seed)
+        start, figures = self._choose_start(pairs, seed)
         bridge: MLP | Linear | None = None
         if self.hidden_width:
             with torch.random.fork_rng(devices=[] if self.device == "cpu" else [torch.device(self.device)]):
                 torch.manual_seed(seed)
-                bridge, trained = self._train(pairs, center, seed, progress)
+                bridge, trained = self._train(pairs, start, seed, progress)
             figures |= trained
-        bridge = bridge or self._closed_form(pairs, center)
+        bridge = bridge or _closed_form(pairs, start)
         figures |= isometry_figures(singular_values(bridge, self._sample_held_out(pairs, seed)))
         return backward_upgrade(bridge, pairs, "xbt-stage1", settings=self, seed=seed, figures=figures)
 
-    def _closed_form(self, pairs: Pairs, center: bool, rows: np.ndarray | None = None) -> Linear:
-        """The skip path, fitted on all pairs or on some of them."""
-        if self.closed_form == "procrustes" or (len(pairs) if rows is None else len(rows)) < 2:
-            return fit_rotation(pairs, center=center, rows=rows)
-        return fit_whitened(pairs if rows is None else pairs.take(rows), _WHITENED)[0]
-
-    def _choose_centring(self, pairs: Pairs, seed: int) -> tuple[bool, dict[str, Any]]:
-        """As `Procrustes` does, by held-out captions; by real pairs where they are given. And the figures that say so."""
-        if not self.skip or self.closed_form != "procrustes":
-            return len(pairs) > 1, {"closed_form": self.closed_form} if self.skip else {}
+    def _choose_start(self, pairs: Pairs, seed: int) -> tuple[Start, dict[str, Any]]:
+        """The closed form, with what is centred or kept of the old mean; and the figures that say so."""
+        if self.closed_form == "whitened":
+            start = self._whitened_start(pairs, seed) if self.skip and len(pairs) > 1 else _WHITENED
+            return start, {"closed_form": self.closed_form, "kept_mean": start.kept_mean} if self.skip else {}
+        if not self.skip:
+            return Procrustes(len(pairs) > 1), {}
         center, compared = self._compare_centrings(pairs, seed)
-        return center, {"closed_form": self.closed_form, "centered": center, **compared}
+        return Procrustes(center), {"closed_form": self.closed_form, "centered": center, **compared}
+
+    def _whitened_start(self, pairs: Pairs, seed: int) -> WhitenedProcrustes:
+        """All of the old mean, unless little is kept of what will be learnt, and half of it finds surely more."""
+        rows, held_out = pairs.split(self.training.validation_fraction, seed=seed)
+        if self._kept_share(pairs, len(rows)) >= _LITTLE or len(rows) < 2:
+            return _WHITENED
+        judge = HeldOutNeighbours(*(UnitRows(pairs, part, "cpu").first(POOL) for part in (rows, held_out)))
+        bridges = (_closed_form(pairs, start, rows) for start in (_HALF, _WHITENED))
+        half, whole = (judge.values(partial(_mapped, bridge)) for bridge in bridges)
+        return _HALF if surely_higher(half, whole) else _WHITENED
 
     def _compare_centrings(self, pairs: Pairs, seed: int) -> tuple[bool, dict[str, float]]:
         real = pairs.judged_by
@@ -197,13 +210,13 @@ class XBT:
         rows = np.arange(1) if len(pairs) == 1 else pairs.split(self.training.validation_fraction, seed=seed)[1]
         return pairs.unit_rows(rows[evenly_spread(len(rows), _JACOBIANS)])[0]
 
-    def _train(self, pairs: Pairs, center: bool, seed: int, progress: Progress) -> tuple[MLP | None, dict[str, Any]]:
+    def _train(self, pairs: Pairs, start: Start, seed: int, progress: Progress) -> tuple[MLP | None, dict[str, Any]]:
         """The best map that was seen, or None if that is the skip path; and the figures."""
         rows, held_out = pairs.split(self.training.validation_fraction, seed=seed)
         captions = WeighedRows.of(pairs, rows, self.device)
         dims = pairs.new.space.dim, self.hidden_width, pairs.old.space.dim
         # blind to the held-out captions, too
-        skip = self._closed_form(pairs, center, rows) if self.skip else None
+        skip = _closed_form(pairs, start, rows) if self.skip else None
         projection = Projection(*dims, skip=skip, dropout=self.dropout).to(self.device)
         share = self._kept_share(pairs, len(rows))
         judge = PartWay(_judge(pairs, captions.rows, UnitRows(pairs, held_out, self.device)), share)
@@ -253,6 +266,19 @@ class XBT:
             noised, projection(noised), (new, old), temperature=self.neighbour_temperature, shares=shares
         )
         return contrast + self.neighbour_weight * neighbours
+
+
+def _closed_form(pairs: Pairs, start: Start, rows: np.ndarray | None = None) -> Linear:
+    """The skip path, fitted on all pairs or on some of them."""
+    if isinstance(start, Procrustes):
+        return fit_rotation(pairs, center=bool(start.center), rows=rows)
+    if (len(pairs) if rows is None else len(rows)) < 2:
+        return fit_rotation(pairs, center=len(pairs) > 1, rows=rows)
+    return fit_whitened(pairs if rows is None else pairs.take(rows), start)[0]
+
+
+def _mapped(bridge: Linear, rows: Tensor) -> Tensor:
+    return torch.from_numpy(bridge.apply(rows.numpy()))
 
 
 def _judge(pairs: Pairs, train_rows: UnitRows, held_out: UnitRows) -> Judge[Projection]:
