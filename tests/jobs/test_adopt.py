@@ -263,6 +263,20 @@ def test_rows_that_cannot_be_used_are_told_apart():
     assert {(row.id, row.kind) for row in found.odd} == {("1", "unusable"), ("2", "unusable")}
 
 
+@pytest.mark.parametrize("kind", ["foreign", "changed"])
+def test_a_sibling_model_is_told_from_items_that_were_edited(kind):
+    """A sibling's rows are the model's own, half turned; an edited item's is another row of the model."""
+    generator = np.random.default_rng(0)
+    rows = (generator.normal(size=(500, 12)) @ generator.normal(size=(12, 96))).astype(np.float32)
+    turned = rows @ np.linalg.qr(generator.normal(size=(96, 96)))[0].astype(np.float32)
+    other = 0.3 * rows + turned if kind == "foreign" else generator.permutation(rows)
+    stored, odd = rows.copy(), generator.permutation(500)[:15]
+    stored[odd] = other[odd]
+    found = judge(Compared([str(i) for i in range(500)], stored, rows, "cosine"), 0.99)
+    assert found.verdict == {"foreign": "mixed", "changed": "changed"}[kind]
+    assert {(row.id, row.kind) for row in found.odd} == {(str(i), kind) for i in odd}
+
+
 @pytest.mark.parametrize("share", [0.0, 0.03, 0.2])
 def test_a_second_model_is_found_by_rows_alone(share):
     """Rows near a few directions, as a model's are; the other model's are the same rows, turned."""
@@ -299,6 +313,49 @@ def test_inspect_looks_at_rows_that_cannot_be_used(tmp_path):
     assert (one["rows_without_vector"], one["not_finite_ids"], one["repeated_ids"]) == (1, ["c"], ["d"])
     shown = run("inspect", f"lancedb:{tmp_path / 'shop'}#items").stdout
     assert "not declared; see embridge adopt" in shown
+
+
+def shop(tmp_path, **columns):
+    lancedb.connect(str(tmp_path / "shop")).create_table("items", pa.table(columns))
+    return f"lancedb:{tmp_path / 'shop'}#items"
+
+
+def inspected(url, *, code):
+    done = run("inspect", url, "--json")
+    assert done.exit_code == code, done.stderr
+    (one,) = json.loads(done.stdout)["inspections"]
+    return one
+
+
+@pytest.mark.parametrize(
+    ("columns", "taken", "words"),
+    [
+        ({"title": [*"xxyz"], "Article Code": [*"abcd"]}, "Article Code", "Article Code was taken, which is another"),
+        ({"title": [*"xxyz"]}, "", "no column is known that holds the ids"),
+    ],
+    ids=["a likely column", "none that tells rows apart"],
+)
+def test_inspect_looks_at_tables_whose_ids_nobody_named(tmp_path, columns, taken, words):
+    vectors = pa.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [1.0, 1.0]], pa.list_(pa.float32(), 2))
+    one = inspected(shop(tmp_path, **columns, v=vectors), code=0)
+    assert (one["rows"], one["dim"], one["duplicate_ids"], one["place"]["id"]) == (4, 2, 0, taken)
+    assert [text for text in one["suspicions"] if words in text]
+
+
+def test_inspect_ends_with_1_where_rows_cannot_be_read(tmp_path):
+    url = shop(tmp_path, id=[*"ab"], v=pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float32(), 2)))
+    for file in (tmp_path / "shop" / "items.lance" / "data").iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    one = inspected(url, code=1)
+    assert one["problems"][0].startswith("cannot be looked at: ")
+
+
+def test_what_was_taken_for_vectors_is_said(tmp_path):
+    url = shop(tmp_path, id=[*"ab"], v=pa.array([[1, 0], [0, 1]], pa.list_(pa.int32(), 2)))
+    for options in ((), ("--vector", "v")):
+        done = run("adopt", url, "--encoder", OLD, *options)
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+        assert "v (fixed_size_list<item: int32>[2])" in done.stderr
 
 
 def test_a_store_that_is_not_there_is_one_line(tmp_path):

@@ -125,6 +125,7 @@ def test_a_file_of_vectors_asks_in_batches_and_answers_a_line_each(toys, tmp_pat
         (['kind="10"'], {"c"}),
         (["price in 5,10"], {"a", "b"}),
         (["kind==slipper"], set()),
+        (['"kind" = boot', '"price" in 5,10'], {"b"}),
     ],
 )
 def test_filters_are_read_as_people_write_them(toys, tmp_path, filters, ids):

@@ -149,6 +149,15 @@ def test_documents_are_a_column(url):
     assert store.tables()[0].columns == {"document": "text", "even": "true or false", "n": "whole numbers"}
 
 
+def test_columns_are_payload_whatever_their_names(url):
+    foreign(url).update(ids=["item 004"], metadatas=[{"my key": 7, "a.b": "it's", "Größe": True}])
+    store = open_store(url)
+    store.adopt(Declaration(COSINE, Place(parse_url(url).table)))
+    for name, value in {"my key": 7, "a.b": "it's", "Größe": True}.items():
+        found = store.search(rows().take([1]), 3, filter=(Condition(name, "==", value),))
+        assert found.ids == (("item 004",),), name
+
+
 def test_rows_without_a_value_meet_no_condition(store):
     store.upsert(rows(), {"kind": [None, "b"] * 10})
     found = store.search(rows().take([0]), 20, filter=(Condition("kind", "!=", "a"),))

@@ -145,7 +145,8 @@ def test_rows_that_cannot_be_used_are_odd_or_refused_and_never_found(tmp_path):
     lists = [[1, 0, 0, 0], [0, 1, 0], None, [0, 0, float("nan"), 1], [0, None, 1, 0], [0, 1, 0, 0], []]
     arrays = {ID: pa.array([*"abcdefg"]), VECTOR: pa.array(lists, pa.list_(pa.float32()))}
     lancedb.connect(str(tmp_path)).create_table("docs", pa.table(arrays))
-    store = adopted(tmp_path)
+    with pytest.warns(UserWarning, match="are of dim 0, 3 too; search passes them by, and a scan refuses them"):
+        store = adopted(tmp_path)
     (part,) = store.raw(PLACE)
     assert part.ids == ("a", "d", "e", "f")
     assert part.odd == (("b", "3 dimensions"), ("g", "0 dimensions"))
@@ -154,6 +155,7 @@ def test_rows_that_cannot_be_used_are_odd_or_refused_and_never_found(tmp_path):
     with pytest.raises(StoreError, match=r"row 'b' and 1 more of .* cannot be used: 3 dimensions; look at all of them"):
         list(store.scan(SPACE))
     assert store.fetch(SPACE, [*"abcdef"]).ids == ("a", "f")
+    assert store.search(Embeddings.of(np.eye(4, dtype=np.float32)[:1], SPACE), 9).ids == (("a", "f"),)
 
 
 def test_fixed_lists_with_nan_and_without_a_vector_are_passed_by_in_search(tmp_path):
@@ -187,6 +189,45 @@ def test_what_cannot_be_adopted_is_said_in_a_line(tmp_path, place, space, messag
         adopted(tmp_path, space, place)
     assert "\n" not in str(refusal.value)
     assert LanceStore(tmp_path, table="docs").spaces() == []
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (pa.array(["a", "", "c"]), "'Item ID' of table 'docs' is empty in some row"),
+        (
+            pa.array([0.5, 1.5, 2.5]),
+            "no column of ids 'Item ID', which is double; name one of none: ids are text, whole",
+        ),
+        (pa.array(["a", "b", "c"]).dictionary_encode(), "no column of ids 'Item ID', which is dictionary"),
+    ],
+    ids=["empty", "fractions", "words"],
+)
+def test_ids_that_no_row_can_have_are_refused(tmp_path, ids, message):
+    arrays = {ID: ids, VECTOR: vector_column(VECTORS[:3], pa.float32())}
+    lancedb.connect(str(tmp_path)).create_table("docs", pa.table(arrays))
+    with pytest.raises(StoreError, match=message):
+        adopted(tmp_path)
+
+
+def test_columns_are_payload_whatever_their_names(tmp_path):
+    words = pa.array(["new", "old"] * 3).dictionary_encode()
+    columns = {"the state's": words, "Größe": list(range(6)), "order": [True, False] * 3}
+    made(tmp_path, IDS, VECTORS, columns)
+    store = adopted(tmp_path)
+    assert store.payload(SPACE, IDS[:2]) == {"the state's": ["new", "old"], "Größe": [0, 1], "order": [True, False]}
+    filters = (Condition("the state's", "==", "old"), Condition("Größe", ">", 1), Condition("order", "!=", True))
+    assert set(store.search(Embeddings.of(VECTORS[:1], SPACE), 9, filter=filters).ids[0]) == {"item 3", "item 5"}
+
+
+def test_a_damaged_file_of_vectors_is_a_line_that_names_no_source_of_lance(tmp_path):
+    made(tmp_path, IDS, VECTORS, {})
+    store = adopted(tmp_path)
+    for file in (tmp_path / "docs.lance" / "data").iterdir():
+        file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(StoreError, match=r"cannot be read: .*restore it from a copy") as refusal:
+        list(store.scan(SPACE))
+    assert ".rs" not in str(refusal.value)
 
 
 def test_rows_without_an_id_are_refused(tmp_path):

@@ -121,6 +121,7 @@ def test_payloads_of_every_type(connection, opened):
         Condition("real", ">", 0.1): ("a",),
         Condition("small", "<", -6.5): ("a",),
         Condition("fixed", "==", "ab"): ("a",),
+        Condition("a b", ">", 1): ("a",),
     }.items():
         assert store.search(unit("q"), 5, filter=(condition,)).ids == (found,), condition
     store.upsert(unit("a"), {"day": ["2027-01-31"], "price": ["3.50"], "mood": ["sad"], "small": [5], "real": [0.25]})
@@ -191,7 +192,9 @@ def test_views_partitions_schemas_and_domains(connection, opened):
         'CREATE VIEW public.shown AS SELECT sku, v FROM "Sales"."my.items"'
     )
     parted = opened("my.items", id="sku", schema="Sales")
-    assert opened("Sales.my.items", adopt=False).spaces() == [SPACE]
+    whole = opened("Sales.my.items", id="sku")
+    assert whole.fetch(SPACE, ["b"]).ids == ("b",)
+    assert whole.declaration(SPACE).place == parted.declaration(SPACE).place == Place("my.items", "v", "sku")
     assert parted.ids(SPACE, limit=5) == ["a", "b"]
     parted.upsert(unit("x", "b"), {"region": [2, 2]})
     assert parted.count(SPACE) == 3

@@ -273,6 +273,23 @@ def test_another_distance_than_the_metric_is_told_and_scored_by_the_metric(tmp_p
     np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-5)
 
 
+def test_payload_keys_may_have_any_letters_but_those_that_no_path_has(tmp_path):
+    client = QdrantClient(path=str(tmp_path))
+    client.create_collection("items", models.VectorParams(size=4, distance="Cosine"))
+    payload = {"my key": 7, "a.b[0]": "x", "é": True, "": "y", 'a"b': 1}
+    client.upsert("items", [models.PointStruct(id=i, vector=[1, i, 0, 0], payload=payload) for i in (1, 2)])
+    client.close()
+    store = open_store(f"qdrant:{tmp_path}/items")
+    store.adopt(Declaration(SPACE, Place("items")))
+    columns = store.payload(SPACE, ["1"])
+    assert columns == {"my key": [7], "a.b[0]": ["x"], "é": [True]}
+    assert sum(len(part) for part, _ in store.scan_with_payload(SPACE, list(columns))) == 2
+    filters = tuple(Condition(name, "==", value) for name, (value,) in columns.items())
+    assert len(store.search(ROWS.take([0]), 9, filter=filters).ids[0]) == 2
+    with pytest.raises(InvalidInput, match="Qdrant finds no payload key whose name is empty or has a double quote"):
+        store.search(ROWS.take([0]), 9, filter=(Condition('a"b', "==", 1),))
+
+
 def test_vectors_that_no_space_can_have_are_described_and_refused(tmp_path):
     client = QdrantClient(path=str(tmp_path))
     several = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)

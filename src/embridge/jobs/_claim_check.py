@@ -20,6 +20,7 @@ _ROUNDING = 0.9999  # a median above it tells of rounding alone, so that less th
 _FEW = 0.05
 _LENGTHS = 0.01  # how much two lengths may differ, as a share
 _MIDDLING_RANK = 0.01
+_SIBLING_ROWS, _BODY_ROWS, _SIBLING_COSINE, _APART = 5, 20, 0.5, 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +83,10 @@ def _kinds(rows: Compared, cosines: np.ndarray, directed: np.ndarray, long: np.n
     kinds[long] = "length"
     off = ~directed
     usable = np.isfinite(rows.stored).all(axis=1) & (rows.stored != 0).any(axis=1)
-    kinds[off] = np.where(_strange(rows, off & usable, directed)[off], "foreign", "changed")
+    strange = _strange(rows, off & usable, directed)
+    if _is_sibling(rows, off & usable, directed):
+        strange |= off & usable
+    kinds[off] = np.where(strange[off], "foreign", "changed")
     kinds[~usable] = "unusable"
     return kinds.tolist()
 
@@ -101,6 +105,20 @@ def _strange(rows: Compared, off: np.ndarray, directed: np.ndarray) -> np.ndarra
     own = (rank <= _MIDDLING_RANK) if not few else np.zeros(len(rank), bool)
     strange[off] = (nearest <= by_chance(stored, known)) & ~own
     return strange
+
+
+def _is_sibling(rows: Compared, off: np.ndarray, directed: np.ndarray) -> bool:
+    """Whether rows that are not the model's are another one's of its family, near its rows and yet apart from them.
+
+    Items that were edited are the model's own: as near to other rows as these to each other. Those of a sibling are not:
+    almost each is further from the model's rows than almost each of these from its next, and little like its own item.
+    """
+    if off.sum() < _SIBLING_ROWS or directed.sum() < _BODY_ROWS or np.median(rows.cosines[off]) >= _SIBLING_COSINE:
+        return False
+    body = _unit(rows.stored)[directed].astype(np.float32)
+    own = top_k(body, body, 2).scores[:, 1]
+    others = top_k(_unit(rows.stored)[off].astype(np.float32), body, 1).scores[:, 0]
+    return bool((others[:, None] < own[None]).mean() >= _APART)
 
 
 def _verdict(rows: Compared, agreeing: np.ndarray, kinds: list[str], least: float) -> tuple[Verdict, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ from embridge.space import Space
 from embridge.stores import STORES, Store, StoreUrl, open_store, parse_url
 from embridge.stores.places import Place, Table
 
-__all__ = ["find_place", "heard", "names_store", "open_index", "usual_id", "with_table"]
+__all__ = ["find_place", "heard", "likely_ids", "names_store", "open_index", "usual_id", "with_table"]
 
 _USUAL_IDS = ("id", "_id", "ID", "Id", "uuid", "key", "pk", "doc_id", "item_id", "document_id")
+_ID_KINDS, _ID_NAME = ("text", "whole numbers"), re.compile(r"id$|uid|key|code|sku|number|path|url", re.IGNORECASE)
 _WITHOUT_TABLE = ("lancedb", "postgresql")  # whose URLs may name a database with many tables
+_SHOWN = 10
 _T = TypeVar("_T")
 
 
@@ -61,6 +64,12 @@ def usual_id(table: Table) -> str | None:
     return next((name for name in _USUAL_IDS if name in table.columns), None)
 
 
+def likely_ids(table: Table) -> list[str]:
+    """The columns that may hold the ids where none is usually called so, the likeliest first."""
+    texts = [name for name, kind in table.columns.items() if kind in _ID_KINDS]
+    return sorted(texts, key=lambda name: not _ID_NAME.search(name))
+
+
 def find_place(tables: Sequence[Table], space: Space, asked: Place, *, where: str) -> Place:
     """The place that is meant, where the parts that are asked for leave no choice.
 
@@ -79,11 +88,12 @@ def find_place(tables: Sequence[Table], space: Space, asked: Place, *, where: st
     """
     if asked.table and not any(one.name == asked.table for one in tables):
         raise SettingsError(f"{where} has no table {asked.table!r}; there are {_listed(tables)}")
-    tables = [one for one in tables if one.vectors and asked.table in ("", one.name)]
+    meant = [one for one in tables if asked.table in ("", one.name)]
+    tables = [one for one in meant if one.vectors]
     found = [(one, name) for one in tables for name in one.vectors if asked.vector in ("", name)]
     if not found:
         what = f"no vectors {asked.vector!r}" if asked.vector else "no vectors"
-        raise SettingsError(f"{where} has {what}; there are {_listed(tables)}")
+        raise SettingsError(f"{where} has {what}; there are {_listed(tables)}{_others(meant, asked.vector)}")
     fitting = [(one, name) for one, name in found if one.vectors[name].dim in (None, space.dim)]
     if not fitting:
         raise SpaceMismatch(
@@ -116,6 +126,15 @@ def _listed(tables: Sequence[Table]) -> str:
         vectors = [f"{name or 'vectors'} ({column.dim or 'any'} numbers)" for name, column in table.vectors.items()]
         texts.append(f"{table.name} with {', '.join(vectors) or 'no vectors'}")
     return "; ".join(texts) or "none"
+
+
+def _others(tables: Sequence[Table], named: str) -> str:
+    """What columns hold that may have been taken for vectors: the one that was named, or all of a table without any."""
+    if len(tables) != 1 or (tables[0].vectors and named not in tables[0].columns):
+        return ""
+    columns = {name: kind for name, kind in tables[0].columns.items() if name == named or not tables[0].vectors}
+    held = ", ".join(f"{name} ({kind})" for name, kind in list(columns.items())[:_SHOWN])
+    return f", and the columns {held}" if held else ""
 
 
 def heard(parts: Iterable[_T], total: int | None, what: str, progress: Progress) -> Iterator[_T]:

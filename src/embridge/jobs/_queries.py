@@ -13,7 +13,9 @@ from embridge.vector_files import SUFFIXES
 
 __all__ = ["condition_of", "holds_vectors"]
 
-_CONDITION = re.compile(r"\s*(?P<column>\w+)\s*(?P<operator>==|!=|<=|>=|=|<|>|in\b)\s*(?P<value>.+?)\s*")
+_CONDITION = re.compile(
+    r'\s*(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>\w+))\s*(?P<operator>==|!=|<=|>=|=|<|>|in\b)\s*(?P<value>.+?)\s*'
+)
 
 
 def holds_vectors(path: Path) -> bool:
@@ -30,17 +32,20 @@ def holds_vectors(path: Path) -> bool:
 def condition_of(text: str) -> Condition:
     """A condition as people write it, such as ``price<10``, ``kind=shoe`` or ``kind in shoe,boot``.
 
-    A value that is JSON is what it says: a number, true, false, or text in double quotes. All else is text.
+    A value that is JSON is what it says: a number, true, false, or text in double quotes. All else is text. A column whose
+    name is no plain word stands in double quotes, such as ``"my price"<10``.
     """
     parts = _CONDITION.fullmatch(text)
     if parts is None:
         raise SettingsError(
-            f"a filter is a column, one of == != < <= > >= in, and a value, such as price<10; came {text!r}"
+            'a filter is a column, one of == != < <= > >= in, and a value, such as price<10, or "my price"<10 where the column '
+            f"is no plain word; came {text!r}"
         )
+    column = parts["plain"] or parts["quoted"].replace('""', '"')
     operator = "==" if parts["operator"] == "=" else parts["operator"]
     value = _values(parts["value"]) if operator == "in" else _value(parts["value"])
     try:
-        return Condition(parts["column"], operator, value)  # type: ignore[arg-type]
+        return Condition(column, operator, value)  # type: ignore[arg-type]
     except InvalidInput as error:
         raise SettingsError(f"filter {text!r}: {error}") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embridge.errors import InvalidInput, SettingsError, StoreError
 from embridge.jobs._looking import look, parts_of_file, parts_of_store
-from embridge.jobs._places import heard, names_store, usual_id, with_table
+from embridge.jobs._places import heard, likely_ids, names_store, usual_id, with_table
 from embridge.jobs.describe import describe
 from embridge.jobs.description import Description
 from embridge.jobs.inspection import Inspection
@@ -25,6 +25,7 @@ __all__ = ["inspect_file", "inspect_path", "inspect_store"]
 
 _CHUNK_ROWS = 16_384
 _CHECKED_K = 10
+_ID_UNKNOWN = "no column is known that holds the ids"
 
 
 def inspect_file(path: Path | str) -> Inspection:
@@ -109,14 +110,30 @@ def _of_place(
 
 def _undeclared(store: Store, place: Place, name: str, table: Table, progress: Progress) -> Inspection:
     """Of a place that nobody declared, of which even the column of ids may not be known."""
-    try:
-        return _of_place(store, place, None, name, table, progress)
-    except (StoreError, InvalidInput) as error:
-        where, dim = f"{name} [{table.name}]", table.vectors[place.vector].dim or 0
-        unseen = Inspection(
-            where, None, table.rows, dim, "", (0.0, 0.0, 0.0), 0, 0, 0, 0, (), (f"not looked at: {error}",)
-        )
-        return replace(unseen, place=place, capabilities=store.capabilities)
+    known, reason = usual_id(table) is not None, _ID_UNKNOWN
+    for column in [place.id] if known else likely_ids(table):
+        try:
+            found = _of_place(store, replace(place, id=column), None, name, table, progress)
+            return found if known else _by_a_guess(found, store, table, progress)
+        except (StoreError, InvalidInput) as error:
+            reason = str(error)
+    where, dim = f"{name} [{table.name}]", table.vectors[place.vector].dim or 0
+    texts = ((f"cannot be looked at: {reason}",), ()) if known else ((), (f"not looked at: {reason}",))
+    unseen = Inspection(where, None, table.rows, dim, "", (0.0, 0.0, 0.0), 0, 0, 0, 0, *texts)
+    return replace(unseen, place=place, capabilities=store.capabilities)
+
+
+def _by_a_guess(found: Inspection, store: Store, table: Table, progress: Progress) -> Inspection:
+    """What was found with a column taken for the ids; where that does not tell rows apart, without any."""
+    assert found.place is not None
+    text = f"nobody says which column holds the ids: {found.place.id} was taken, which is another in every row"
+    if found.duplicate_ids or found.odd_rows:
+        rows = parts_of_store(store.raw(found.place, rows=_CHUNK_ROWS))
+        parts = heard(((None, vectors, odd) for _, vectors, odd in rows), table.rows, found.where, progress)
+        place, without, able = replace(found.place, id=""), found.rows_without_vector, found.capabilities
+        found = replace(look(found.where, None, parts), place=place, rows_without_vector=without, capabilities=able)
+        text = _ID_UNKNOWN
+    return replace(found, suspicions=(*found.suspicions, text))
 
 
 def _checked(one: Inspection, store: Store, space: Space, drawn: tuple[int, int], progress: Progress) -> Inspection:

@@ -37,11 +37,16 @@ def require_adoptable(table: Any, declaration: Declaration) -> None:
         raise StoreError(
             f"vectors {place.vector!r} of table {place.table!r} are of dim {dims}; {space} has {space.dim}"
         )
-    _require_unique(table, place.table, place.id)
-    others = index_metrics(table, place.vector) - {space.metric}
-    if others:
+    if others := [length for length in lengths if length != space.dim]:
         warnings.warn(
-            f"the index on {place.vector!r} of table {place.table!r} compares by {', '.join(sorted(others))}, {space} by "
+            f"vectors {place.vector!r} of table {place.table!r} are of dim {', '.join(map(str, others[:_SHOWN]))} too; search "
+            "passes them by, and a scan refuses them",
+            stacklevel=3,
+        )
+    _require_unique(table, place.table, place.id)
+    if metrics := index_metrics(table, place.vector) - {space.metric}:
+        warnings.warn(
+            f"the index on {place.vector!r} of table {place.table!r} compares by {', '.join(sorted(metrics))}, {space} by "
             f"{space.metric}: search passes it by and looks at all rows; build one of {space.metric}",
             stacklevel=3,
         )
@@ -54,7 +59,11 @@ def require_place(table: Any, place: Place) -> None:
         raise StoreError(f"table {place.table!r} has no column of vectors {place.vector!r}; it has {vectors or 'none'}")
     ids = [field.name for field in table.schema if id_kind(field.type) is not None]
     if place.id not in ids:
-        raise StoreError(f"table {place.table!r} has no column of ids {place.id!r}; name one of {ids or 'none'}")
+        there = f", which is {table.schema.field(place.id).type}" if place.id in table.schema.names else ""
+        raise StoreError(
+            f"table {place.table!r} has no column of ids {place.id!r}{there}; name one of {ids or 'none'}: ids are text, whole "
+            "numbers or UUIDs"
+        )
 
 
 def with_declaration(held: Mapping[Space, Declaration], new: Declaration) -> dict[Space, Declaration]:
@@ -90,7 +99,7 @@ def _lengths(table: Any, column: str) -> Sequence[int]:
 
 
 def _require_unique(table: Any, name: str, column: str) -> None:
-    """Refuse ids that are not there or repeat; memory holds the ids alone."""
+    """Refuse ids that are not there, are empty or repeat; memory holds the ids alone."""
     compute, pa = (require(module, extra="lancedb") for module in ("pyarrow.compute", "pyarrow"))
     ids = table.search().select([column]).to_arrow()[column]
     if ids.null_count:
@@ -100,6 +109,8 @@ def _require_unique(table: Any, name: str, column: str) -> None:
     ids = pa.chunked_array(
         [getattr(chunk, "storage", chunk) for chunk in ids.chunks], getattr(ids.type, "storage_type", ids.type)
     )
+    if id_kind(ids.type) == "text" and compute.any(compute.equal(ids, "")).as_py():
+        raise StoreError(f"{column!r} of table {name!r} is empty in some row; every row needs an id of its own")
     counts = compute.value_counts(ids)
     repeated = counts.filter(compute.greater(counts.field("counts"), 1))
     if len(repeated):

@@ -112,6 +112,8 @@ def _vectors(rows: Embeddings, type_: Any) -> Any:
 
 def _kind(type_: Any) -> Any:
     types = require("pyarrow", extra="lancedb").types
+    if types.is_dictionary(type_):
+        return _kind(type_.value_type)
     is_text = types.is_string(type_) or types.is_large_string(type_)
     return (
         "text" if is_text

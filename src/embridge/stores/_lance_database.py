@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from embridge.stores.urls import without_passwords
 __all__ = ["LanceDatabase"]
 
 _T = TypeVar("_T")
+_SOURCE = re.compile(r", /\S+\.rs:\d+:\d+$|^lance error: LanceError\(\w+\): ")
 
 
 @final
@@ -57,7 +59,7 @@ class LanceDatabase:
         except InvalidInput:
             raise
         except (ValueError, RuntimeError, OSError) as error:
-            text = " ".join(without_passwords(str(error)).split())
+            text = _SOURCE.sub("", " ".join(without_passwords(str(error)).split()))
             raise StoreError(f"{self} {what}: {text}; restore it from a copy if it is damaged") from error
 
     def names(self) -> list[str]:

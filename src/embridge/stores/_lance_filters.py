@@ -26,7 +26,7 @@ def sql(condition: Condition, kind: Kind | None) -> str:
 
 def quoted(name: str) -> str:
     """A column's name in SQL."""
-    return f"`{name}`"
+    return "`" + name.replace("`", "``") + "`"
 
 
 def literal(value: Any) -> str:

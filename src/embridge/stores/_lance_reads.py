@@ -37,7 +37,7 @@ def records_of(
 
 
 def _batches(asked: Ask, query: Any, rows: int) -> Iterator[Any]:
-    batches = asked(query.to_batches(rows).__iter__)
+    batches = asked(lambda: iter(query.to_batches(rows)))
     while (batch := asked(lambda: next(batches, None))) is not None:
         yield batch
 

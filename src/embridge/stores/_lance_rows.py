@@ -10,7 +10,7 @@ from uuid import UUID
 
 import numpy as np
 
-from embridge.embeddings import Embeddings
+from embridge.embeddings import Embeddings, concatenate
 from embridge.errors import InvalidInput, require
 from embridge.space import Space
 from embridge.stores._lance_filters import literal, quoted
@@ -25,6 +25,7 @@ __all__ = [
     "raw_rows",
     "rows_of",
     "texts_of",
+    "usable",
     "vector_type",
 ]
 
@@ -138,13 +139,17 @@ def raw_rows(batch: Any, place: Place, dim: int | None) -> RawRows:
 def rows_of(found: Any, source: Source) -> Embeddings:
     """Ids and vectors of rows that were found, those left out that cannot be used."""
     space: Space = source.declaration.space
-    parts = [raw_rows(batch, source.place, space.dim) for batch in found.to_batches()]
-    names = [name for part in parts for name in part.ids]
-    vectors = np.concatenate([part.vectors for part in parts]) if parts else np.empty((0, space.dim), np.float32)
-    finite = np.asarray(np.isfinite(vectors).all(axis=1))
-    if not finite.all():
-        names, vectors = [name for name, good in zip(names, finite, strict=True) if good], vectors[finite]
-    return Embeddings(tuple(names), vectors, space)
+    parts = [usable(raw_rows(batch, source.place, space.dim), space) for batch in found.to_batches()]
+    return concatenate(parts) if parts else Embeddings((), np.empty((0, space.dim), np.float32), space)
+
+
+def usable(part: RawRows, space: Space) -> Embeddings:
+    """Of rows as they are those whose vectors can be used."""
+    finite = np.asarray(np.isfinite(part.vectors).all(axis=1))
+    if finite.all():
+        return Embeddings(part.ids, part.vectors.reshape(len(part.ids), space.dim), space)
+    names = [name for name, good in zip(part.ids, finite.tolist(), strict=True) if good]
+    return Embeddings(tuple(names), part.vectors[finite], space)
 
 
 def _stored(type_: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from embridge.errors import StoreError
 from embridge.stores._postgres_catalog import Column, Engine, Relation, quoted
 from embridge.stores._postgres_sessions import Sessions
-from embridge.stores.places import Declaration
+from embridge.stores.places import Declaration, Place
 
 __all__ = ["adoptable", "id_column", "vector_column"]
 
@@ -52,7 +52,7 @@ def adoptable(sessions: Sessions, engine: Engine, relation: Relation, declaratio
             f"column {vector.name!r} of {relation.name!r} is {vector.word}, the space is {declaration.space}"
         )
     _warn_of_indexes(relation, vector, declaration)
-    return replace(declaration, place=replace(declaration.place, vector=vector.name, id=id.name))
+    return replace(declaration, place=Place(relation.name, vector.name, id.name))
 
 
 def _require_ids(connection: Any, relation: Relation, id: Column) -> None:

@@ -63,6 +63,12 @@ class Database:
         self._seen[name] = (time.monotonic(), found)
         return found
 
+    def settled(self, name: str) -> tuple[str, str]:
+        """The schema and the name of a table; tables are looked for in that schema from now on."""
+        relation = self.relation(name)
+        self.schema = relation.schema
+        return relation.schema, relation.name
+
     def refreshed(self, relation: Relation) -> Relation:
         """A table again, after it was changed."""
         self._seen.clear()

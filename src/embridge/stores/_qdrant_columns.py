@@ -8,7 +8,7 @@ from typing import Any, get_args
 from embridge.errors import StoreError
 from embridge.stores._columns import Kind, fitted, kind_of, require_comparable
 from embridge.stores._qdrant_engine import ID_KEY, Engine
-from embridge.stores._qdrant_filters import all_of, has_value, key_path
+from embridge.stores._qdrant_filters import all_of, has_path, has_value, key_path
 from embridge.stores.base import Condition, Filter
 from embridge.stores.documents import Documents
 
@@ -26,6 +26,7 @@ COLUMNS = "columns of "
 """With a collection's name, the document with the payload columns of one that this library made."""
 
 _KINDS = get_args(Kind)
+_WITHOUT_PATH = "a key that Qdrant cannot be asked for"
 _SAMPLE, _VALUES = 256, 32
 _ATTEMPTS = 50
 
@@ -66,13 +67,13 @@ def described(engine: Engine, name: str, fields: Mapping[str, str]) -> dict[str,
     for record in records:
         for key, value in (record.payload or {}).items():
             if key != ID_KEY and found.get(key, "nothing") == "nothing":
-                found[key] = _kind(value)
+                found[key] = _kind(value) if has_path(key) else _WITHOUT_PATH
     return {key: kind for key, kind in fields.items() if key not in found and key != ID_KEY} | found
 
 
 def scalars(kinds: Mapping[str, str]) -> list[str]:
     """The keys that are payload columns: of texts, truths and numbers, or without a value so far."""
-    return [name for name, kind in kinds.items() if kind not in ("lists", "objects")]
+    return [name for name, kind in kinds.items() if kind not in ("lists", "objects", _WITHOUT_PATH)]
 
 
 def columns_of_others(engine: Engine, name: str, columns: dict[str, list[Any]]) -> dict[str, list[Any]]:

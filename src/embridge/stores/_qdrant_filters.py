@@ -7,17 +7,25 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from embridge.errors import InvalidInput
 from embridge.stores._columns import meets
 from embridge.stores.base import Condition, Filter
 
-__all__ = ["all_of", "has_value", "has_vector", "key_path", "meet", "narrowed"]
+__all__ = ["all_of", "has_path", "has_value", "has_vector", "key_path", "meet", "narrowed"]
 
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 _ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
+def has_path(column: str) -> bool:
+    """Whether Qdrant can be told of a payload key."""
+    return bool(column) and '"' not in column
+
+
 def key_path(column: str) -> str:
     """A payload key as a path: quoted, so that it is one step whatever its letters."""
+    if not has_path(column):
+        raise InvalidInput(f"{column!r}: Qdrant finds no payload key whose name is empty or has a double quote")
     return column if column.isascii() and column.isidentifier() else f'"{column}"'
 
 

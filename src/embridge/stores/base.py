@@ -28,6 +28,7 @@ SCAN_ROWS = 8_192
 Payload = Mapping[str, Sequence[Any]]
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
 _FAMILIES: dict[type, type] = {int: float}
+_SIGNS = set("=<>!;\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Condition:
     exactly, whole or not; true and false with these two. Another kind than the column's is refused.
 
     Attributes:
-        column: A payload column.
+        column: A payload column; its name is any text without ``= < > ! ;``.
         operator: ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=`` or ``in``.
         value: Text, a finite number, true or false; a tuple of values of one kind for ``in``.
 
@@ -54,7 +55,7 @@ class Condition:
     value: Any
 
     def __post_init__(self) -> None:
-        if self.operator not in get_args(Operator) or not self.column.isidentifier():
+        if self.operator not in get_args(Operator) or not self._is_column():
             raise InvalidInput(f"a condition is a column name, one of {get_args(Operator)} and a value; came {self}")
         several = isinstance(self.value, tuple)
         if (self.operator == "in") != several or (several and not self.value):
@@ -63,6 +64,10 @@ class Condition:
         if len({_FAMILIES.get(type(value), type(value)) for value in values}) > 1:
             raise InvalidInput(f"filter: 'in' takes values of one kind; came {self}")
         object.__setattr__(self, "value", values if several else values[0])
+
+    def _is_column(self) -> bool:
+        """Whether it may be a column's name, which has no signs of conditions in it."""
+        return isinstance(self.column, str) and bool(self.column) and not set(self.column) & _SIGNS
 
     def _comparable(self, value: Any) -> Any:
         try:

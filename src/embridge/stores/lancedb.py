@@ -35,7 +35,7 @@ from embridge.stores._lance_reads import (
     records_of,
     rows_among,
 )
-from embridge.stores._lance_rows import Source, rows_of, vector_type
+from embridge.stores._lance_rows import Source, rows_of, usable, vector_type
 from embridge.stores._lance_search import Found, is_approximate, nearest, nearest_of_parts
 from embridge.stores._lance_writes import ended, written
 from embridge.stores._measurable import require_measurable
@@ -282,7 +282,7 @@ class LanceStore:
     def _nearest(self, source: Source, queries: Embeddings, k: int, where: str) -> list[Found]:
         if vector_type(source.vectors) == (None,):  # LanceDB does not search lists of any length
             parts = parts_of(self._asked, source.table, source.place, queries.space.dim, SCAN_ROWS, where)
-            return nearest_of_parts(checked_parts(parts, queries.space, what=str(self._database)), queries, k)
+            return nearest_of_parts((usable(part, queries.space) for part in parts), queries, k)
         metrics = self._asked(lambda: index_metrics(source.table, source.place.vector))
         index = None if not metrics else queries.space.metric in metrics
         return self._asked(partial(nearest, source, queries, k, where, index))

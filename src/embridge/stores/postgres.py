@@ -77,8 +77,8 @@ class PostgresStore:
             make_table(self._sessions, self._database.default_schema(), self._name)
         self._documents = documents
         if self._name:
-            relation = self._database.relation(self._name)
-            self._documents = documents or PostgresDocuments(self._sessions, relation.schema, relation.name)
+            schema, self._name = self._database.settled(self._name)
+            self._documents = documents or PostgresDocuments(self._sessions, schema, self._name)
         self._seen: dict[Space, tuple[float, Declaration]] = {}
         self._new_rows: bool | None = None  # whether the last write met no row that was there
 
