@@ -17,16 +17,22 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import embridge
-from embridge import Embeddings, Space, Upgrade
+from embridge import Embeddings, Pairs, Space, Upgrade
+from embridge.backbones import make_backbone
+from embridge.backbones.base import drawn_from
 from embridge.cli import app
 from embridge.encoders import load
 from embridge.errors import MissingExtra
 from embridge.jobs import _other_models as other_models
+from embridge.jobs._training_items import read_items
 from embridge.jobs.train import train_model
+from embridge.methods import make
 from embridge.settings.training import load_training_settings
 from embridge.stores import open_store
-from embridge.training.compatible.held_out_items import nearest_is_right
-from embridge.training.compatible.labelled import Rows
+from embridge.training.compatible.augment import Augment
+from embridge.training.compatible.held_out_items import HeldOut, nearest_is_right
+from embridge.training.compatible.labelled import Rows, hold_out
+from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.objectives import OBJECTIVES
 from embridge.training.objectives.independent import Independent, IndependentSettings
 from embridge.vector_files import write_vectors
@@ -36,6 +42,7 @@ TRAINING = {
     "epochs": 2, "batch_size": 20, "learning_rate": 0.005, "device": "cpu", "checkpoint_every_steps": 2,
     "augment": {"crop_padding": 1, "flip": 0.0},
 }  # fmt: skip
+ALONE = ("alone, procrustes/old", "alone, whitened-procrustes/old", "alone, ridge/old")
 SMALL = {"name": "small-resnet", "settings": {"width": 8, "depth": 8}}
 
 
@@ -87,7 +94,7 @@ def settings_of(project, name, **changes):
         "old": {"encoder": "trained:models/old", "device": "cpu", "known": list(KNOWN)},
         "objective": {"name": "bct", "settings": {"prototype_scale": 10.0}},
         "backbone": SMALL, "training": TRAINING, "model": f"{name}/model", "upgrade": f"{name}/upgrade",
-        "cache": f"{name}/cache",
+        "cache": f"{name}/cache", "control": False,
     }  # fmt: skip
     path = project / f"{name}.yaml"
     path.write_text(yaml.safe_dump({k: v for k, v in (said | changes).items() if v is not None}))
@@ -100,7 +107,7 @@ def bytes_of(folder):
 
 @pytest.fixture(scope="module")
 def trained(project):
-    done = run("train", settings_of(project, "whole"), "--json")
+    done = run("train", settings_of(project, "whole", control=True), "--json")
     assert done.exit_code == 0, done.stderr
     return done
 
@@ -150,8 +157,43 @@ def test_the_model_and_its_upgrade_are_usable_at_once(project, trained):
     }  # fmt: skip
     assert load(upgrade.provenance.encoders["new"]).provenance["data"] == said["data"]
     assert said["figures"]["steps"] == 8
-    assert set(said["nearest"]) == {"old/old", "new/old", "new/new"}
+    assert set(said["nearest"]) == {"old/old", "new/old", "new/new", "alone/alone", *ALONE}
     assert "bct steps" in trained.stderr
+
+
+@pytest.mark.slow
+def test_the_control_is_the_same_network_trained_alone_and_bridged(project, trained):
+    """By hand: the same seed and steps without the old model, Procrustes on what was trained on, judged on what was not."""
+    said = json.loads(trained.stdout)
+    settings = load_training_settings(project / "whole.yaml")
+    data = read_items(settings.data).data
+    train, held = hold_out(data, 0.2, seed=0)
+    backbone = make_backbone("small-resnet", OLD_DIM, settings=SMALL["settings"], seed=0)
+    with drawn_from(0):
+        objective = Independent(None, len(SCRIPTS), IndependentSettings(dim=OLD_DIM))
+    training = CompatibleTraining(**TRAINING | {"augment": Augment(**TRAINING["augment"])})
+    alone = training.fit(train, backbone, objective, held_out=HeldOut(held), seed=0)
+    new, old = (
+        [encoder.encode(part.items(np.arange(len(part))), modality="image") for part in (train, held)]
+        for encoder in (alone.encoder(device="cpu"), old_encoder())
+    )
+    ids = [str(row) for row in train.rows]
+    pairs = Pairs(Embeddings.of(new[0], alone.space, ids), Embeddings.of(old[0], old_encoder().space, ids))
+    bridged = make("procrustes").fit(pairs).bridge.apply(new[1])
+    assert said["nearest"]["alone/alone"] == pytest.approx(nearest_is_right(new[1], new[1], held.labels))
+    assert said["nearest"]["alone, procrustes/old"] == pytest.approx(nearest_is_right(bridged, old[1], held.labels))
+
+
+@pytest.mark.slow
+def test_it_ends_with_what_was_traded_and_what_to_do(project, trained):
+    said = json.loads(trained.stdout)
+    difference = said["nearest"]["new/old"] - said["nearest"]["old/old"]
+    assert said["compatible"]["difference"]["value"] == pytest.approx(difference)
+    verdict, traded, following = said["advice"]
+    assert f"(difference {difference:+.3f}, 95 % interval" in verdict
+    assert f"{said['nearest']['alone/alone']:.3f} when trained alone" in traded
+    assert following.startswith("Next: ")
+    assert "trained alone" not in run("train", settings_of(project, "bare")).stdout
 
 
 @pytest.mark.slow

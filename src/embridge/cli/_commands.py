@@ -134,6 +134,8 @@ def train(config: Config, as_json: Json = False) -> None:
         columns, rows = result.table()
         print_table(columns, rows, title="Held-out items")
     print_lines(result.sentence, *(f"{what:8} {path}" for what, path in files.items() if path))
+    if result.advice:
+        print_lines("", *result.advice)
 
 
 @app.command()

@@ -13,13 +13,14 @@ from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
 from embridge.jobs._other_models import OtherModel
 from embridge.jobs._training_checks import require_fitting, require_free_places
+from embridge.jobs._training_control import Control, Part, control_of
 from embridge.jobs._training_items import Items, read_array, read_items
 from embridge.jobs._training_parts import OtherVectors, backbone_of, objective_of, trainer_of
 from embridge.jobs.models import Models
 from embridge.jobs.trained_result import TrainedResult
 from embridge.progress import Progress
-from embridge.settings.training import DataSettings, TrainingSettings
-from embridge.training.compatible.held_out_items import HeldOut, nearest_is_right
+from embridge.settings.training import DataSettings, ObjectiveSettings, TrainingSettings
+from embridge.training.compatible.held_out_items import HeldOut, right_of_each
 from embridge.training.compatible.labelled import Labelled, Rows, hold_out
 from embridge.training.compatible.pseudo_labels import Relabelled, cluster_names, pseudo_labels
 from embridge.training.compatible.start import Start
@@ -45,7 +46,8 @@ def run_training(settings: TrainingSettings, progress: Progress) -> TrainedResul
     trained.save(settings.model)
     if upgrade is not None:
         upgrade.save(settings.upgrade)
-    return TrainedResult(trained, upgrade, plan.measured(trained, upgrade), settings.data.clusters)
+    found, control = plan.found(trained, upgrade), plan.control(trained)
+    return TrainedResult(trained, upgrade, found, settings.objective.name, control, settings.data.clusters)
 
 
 def _encoders(settings: TrainingSettings, items: Items) -> dict[str, str]:
@@ -92,23 +94,58 @@ class _Plan:
         start = self._start(lambda model: model.vectors(self._cache))
         return self._training.train(start, Run(cache=self._cache, progress=self._progress))
 
-    def measured(self, trained: Trained, upgrade: Upgrade | None) -> dict[str, float]:
-        """Of the held-out items, the share whose nearest other one is of the right class."""
+    def found(self, trained: Trained, upgrade: Upgrade | None) -> dict[str, np.ndarray]:
+        """Whether the nearest other one is of the right class, for each held-out item."""
         if self._held is None:
             return {}
-        labels, every = self._held.labels, np.arange(len(self._held))
-        items = self._held.items(every)
-        if self._items.source is None:
-            new = trained.encoder(device=self._training.device).encode(items, modality="image")
-        else:
-            new = trained.embed(np.asarray(items))
-        shares = {"new/new": nearest_is_right(new, new, labels)}
+        labels, new = self._held.labels, self._embedded(trained, self._held)
+        own = {"new/new": right_of_each(new, new, labels)}
         if upgrade is None or self.old is None:
-            return shares
+            return own
         old = self.old.vectors(self._cache)[self._held.rows]
         bridged = normalized(upgrade.bridge.apply(new))
-        pairs = {"old/old": nearest_is_right(old, old, labels), "new/old": nearest_is_right(bridged, old, labels)}
-        return pairs | shares
+        return {"old/old": right_of_each(old, old, labels), "new/old": right_of_each(bridged, old, labels)} | own
+
+    def control(self, trained: Trained) -> Control | None:
+        """The same network trained alone, with bridges after it, where the settings ask for it and there is what it takes."""
+        settings = self._settings
+        asked = settings.control and settings.objective.name != "independent" and settings.data.clusters is None
+        if not asked or self.old is None or self._held is None:
+            return None
+        parts = [part for part in (self._train, self._held) if isinstance(part, Rows)]
+        if self._paragon is None:
+            alone = self._alone(trained.space.dim)
+            space, rows = alone.space, [self._embedded(alone, part) for part in parts]
+        else:
+            paragon = self._paragon.vectors(self._cache)
+            space, rows = self._paragon.space, [paragon[part.rows] for part in parts]
+        old = self.old.vectors(self._cache)
+        trained_on, held_out = (
+            Part.of(part.rows, new, space, old[part.rows], self.old.space)
+            for part, new in zip(parts, rows, strict=True)
+        )
+        return control_of(trained_on, held_out, self._held.labels, seed=settings.seed)
+
+    def _alone(self, dim: int) -> Trained:
+        """The same network, trained as long on the same items, with nothing that holds it to the old model."""
+        settings = self._settings.model_copy(
+            update={
+                "objective": ObjectiveSettings(name="independent", settings={"dim": dim}),
+                "old": None,
+                "ancestors": (),
+            }
+        )
+        objective = objective_of(settings, self._train, OtherVectors(None, None, (), None))
+        backbone = backbone_of(settings, self._train, objective.feature_dim)
+        held_out = None if self._held is None else HeldOut(self._held)
+        start = Start(self._train, backbone, objective, held_out, settings.seed)
+        return self._training.train(start, Run(cache=self._cache, progress=self._progress))
+
+    def _embedded(self, trained: Trained, part: Rows) -> np.ndarray:
+        items = part.items(np.arange(len(part)))
+        if self._items.source is not None:
+            return trained.embed(np.asarray(items))
+        return trained.encoder(device=self._training.device).encode(items, modality="image")
 
     def _start(self, vectors_of: Callable[[OtherModel], np.ndarray]) -> Start:
         """All parts, made of these vectors of the other models: the same seed, the same weights."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from embridge.adapters.upgrade import Upgrade
+from embridge.evaluation.compatibility import Comparison, compatible
+from embridge.jobs._training_advice import advice
+from embridge.jobs._training_control import Control
 from embridge.training.compatible.trained import Trained
 
 __all__ = ["TrainedResult"]
@@ -18,7 +24,10 @@ class TrainedResult:
     Attributes:
         trained: The model.
         upgrade: Its upgrade; None without an old model.
-        nearest: The share of held-out items whose nearest other one is of their class, by query model and gallery model.
+        found: Whether the nearest other item is of the right class, for each held-out item [m], by query model and gallery
+            model; empty without held-out items.
+        objective: What it was trained with, a name of `OBJECTIVES`.
+        control: The same network trained alone, and bridges after it, where the settings ask for them.
         clusters: How many clusters stand in the place of classes, None where there are classes. The shares then favour the old
             model, whose clusters they are.
 
@@ -40,8 +49,35 @@ class TrainedResult:
 
     trained: Trained
     upgrade: Upgrade | None
-    nearest: dict[str, float]
+    found: Mapping[str, np.ndarray]
+    objective: str
+    control: Control | None = None
     clusters: int | None = None
+
+    @property
+    def nearest(self) -> dict[str, float]:
+        """The share of held-out items whose nearest other one is of their class, by query model and gallery model."""
+        rows = dict(self.found)
+        if self.control is not None:
+            rows |= {f"alone, {name}/old": right for name, right in self.control.bridged.items()}
+            rows |= {"alone/alone": self.control.alone}
+        return {name: float(right.mean()) for name, right in rows.items()}
+
+    @property
+    def compatible(self) -> Comparison | None:
+        """Whether new queries find more in the old index than old ones do; None where that was not measured.
+
+        Clusters are of the old model's own vectors, so they cannot say.
+        """
+        if "new/old" not in self.found or self.clusters is not None:
+            return None
+        return compatible(self.found["new/old"], self.found["old/old"])
+
+    @property
+    def advice(self) -> list[str]:
+        """What was traded, whether the model is compatible, and what to try next; empty where that was not measured."""
+        comparison, losses = self.compatible, self.trained.provenance.figures["losses"]
+        return [] if comparison is None else advice(self.objective, self.found, comparison, self.control, losses)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """The shares, for people."""
@@ -64,4 +100,7 @@ class TrainedResult:
         spaces = {"new": self.trained.space} | ({} if self.upgrade is None else {"old": self.upgrade.old_space})
         payload: dict[str, Any] = {"schema": "embridge.train/1", "method": provenance.method, "data": provenance.data}
         payload |= {side: space.to_dict() | {"id": space.id} for side, space in spaces.items()}
-        return payload | {"figures": dict(provenance.figures), "nearest": self.nearest, "clusters": self.clusters}
+        payload |= {"figures": dict(provenance.figures), "nearest": self.nearest, "clusters": self.clusters}
+        comparison = self.compatible
+        answer = None if comparison is None else asdict(comparison)
+        return payload | {"compatible": answer, "advice": self.advice}

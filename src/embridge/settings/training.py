@@ -184,6 +184,7 @@ class TrainingSettings(Strict):
         paragon: The same new model trained alone, for objectives that use it.
         backbone: The network.
         training: The settings of `CompatibleTraining`.
+        control: Whether the same network is trained alone too, where items are held out, to say what a bridge would do.
         seed: Of all that is random.
         cache: Where the old model's vectors and checkpoints are kept.
         model: The folder of the trained model.
@@ -201,6 +202,7 @@ class TrainingSettings(Strict):
     paragon: RowsSettings | None = None
     backbone: BackboneSettings | None = None
     training: dict[str, Any] = Field(default_factory=dict)
+    control: bool = True
     seed: Seed = 0
     cache: Path | None = None
     model: Path = Path("model")

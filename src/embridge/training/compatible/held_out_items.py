@@ -11,10 +11,10 @@ from embridge.errors import InvalidInput
 from embridge.evaluation.judged import JudgedByLabel
 from embridge.evaluation.retrieve import hits_and_ties
 from embridge.evaluation.ties import Searched
-from embridge.shapes import Float32, Int64
+from embridge.shapes import Float32, Float64, Int64
 from embridge.training.compatible.labelled import Labelled
 
-__all__ = ["HeldOut", "nearest_is_right"]
+__all__ = ["HeldOut", "nearest_is_right", "right_of_each"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +82,29 @@ def nearest_is_right(
         >>> round(nearest_is_right(rows, rows, np.array([0, 0, 1])), 3)
         0.667
     """
+    return float(right_of_each(queries, gallery, labels).mean())
+
+
+def right_of_each(
+    queries: Float32[np.ndarray, "m d"], gallery: Float32[np.ndarray, "m d"], labels: Int64[np.ndarray, " m"]
+) -> Float64[np.ndarray, " m"]:
+    """Say of each query whether its nearest gallery row has its label; see `nearest_is_right`, which is the mean.
+
+    Args:
+        queries: Of the items.
+        gallery: Of the same items, in their order.
+        labels: Of the items.
+
+    Returns:
+        From 0 to 1 for each query; between them where equally near rows differ.
+
+    Examples:
+        >>> rows = np.array([[1, 0], [1, 0.1], [0, 1]], np.float32)
+        >>> right_of_each(rows, rows, np.array([0, 0, 1])).tolist()
+        [1.0, 1.0, 0.0]
+    """
     if not np.isfinite(gallery).all():
-        return 0.0
+        return np.zeros(len(queries))
     asked = np.isfinite(queries).all(axis=1)
     sides = normalized(np.where(asked[:, None], queries, 0)), normalized(gallery)
     codes, own = np.unique(labels, return_inverse=True)[1], np.arange(len(labels))
@@ -93,4 +114,4 @@ def nearest_is_right(
     right = judged.gains(found.ranking.rows)[:, 0].astype(np.float64)
     if found.ties is not None:
         right[found.ties.queries] = found.ties.gain[:, 0]
-    return float((right * asked).mean())
+    return right * asked
