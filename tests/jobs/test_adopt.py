@@ -293,6 +293,15 @@ def test_a_second_model_is_found_by_rows_alone(share):
     assert set(np.flatnonzero(found.strangers)) == set(strange)
 
 
+@pytest.mark.parametrize("kind", ["noise", "topics"])
+def test_noise_and_many_topics_are_no_mixing(kind):
+    generator = np.random.default_rng(0)
+    rows = generator.random((1_000, 128))
+    if kind == "topics":
+        rows = generator.normal(size=(12, 128))[generator.integers(12, size=1_000)] + 0.3 * rows
+    assert suspected_mixing(rows.astype(np.float32)) is None
+
+
 def test_the_only_place_that_fits_is_found():
     tables = [
         Table("a", 9, {"v": VectorColumn(3), "w": VectorColumn(4)}, id="key"),

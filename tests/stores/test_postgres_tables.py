@@ -181,6 +181,19 @@ def test_a_table_without_a_key(connection, opened):
     ]
 
 
+def test_rows_of_tables_that_inherit_repeat_no_id(connection, opened):
+    connection.execute(
+        "CREATE TABLE old_goods (id int PRIMARY KEY, v vector(3)); CREATE TABLE new_goods () INHERITS (old_goods)"
+    )
+    connection.execute("INSERT INTO old_goods VALUES (1, '[1,0,0]'); INSERT INTO new_goods VALUES (1, '[0,1,0]')")
+    with pytest.raises(StoreError, match=r"'id' of 'old_goods' does not identify a row: '1' \(2 rows\)"):
+        opened("old_goods")
+    connection.execute("UPDATE new_goods SET id = 2")
+    store = opened("old_goods")
+    store.upsert(unit("2", "3"))
+    assert (store.count(SPACE), store.ids(SPACE, limit=9)) == (3, ["1", "2", "3"])
+
+
 def test_views_partitions_schemas_and_domains(connection, opened):
     connection.execute(
         'CREATE SCHEMA "Sales"; CREATE DOMAIN "Sales".sku AS text CHECK (value <> \'bad\');'

@@ -13,7 +13,7 @@ __all__ = ["Mixing", "RowSample", "by_chance", "suspected_mixing"]
 SAMPLE_ROWS = 4_096
 _FEWEST_ROWS = 100
 _NEIGHBOURS = 12
-_LARGE_GROUP = 0.05
+_LARGE_GROUP, _MOST_GROUPS = 0.05, 4  # more are topics: two models of a few each
 _SMALL_GROUP, _SMALLEST_GROUP_ROWS = 0.01, 5
 _FEWEST_DIMS = 32  # in a few dimensions rows of two models come near each other by chance
 _LEAST_BODY = 0.5  # of the sample: without a body of most rows, there is nothing that few rows are strangers to
@@ -54,7 +54,7 @@ def suspected_mixing(sample: np.ndarray) -> Mixing | None:
     Between two models' vectors there is no likeness, while each has its own within; so the graph that joins every row of a
     sample to its twelve nearest falls apart. A group counts from a twentieth of the rows on. A smaller one, from a hundredth
     and five rows on, counts where its rows are no nearer to the others than the same rows with their numbers shuffled, as a
-    topic of the same model mostly is.
+    topic of the same model mostly is. Many groups are topics, and rows that are like nothing at all are noise.
 
     Args:
         sample: Finite rows that are not zeros, float32 [n, d].
@@ -70,6 +70,8 @@ def suspected_mixing(sample: np.ndarray) -> Mixing | None:
     large = np.sort(sizes[sizes >= _LARGE_GROUP * len(sample)])[::-1]
     if len(large) < 2:
         return _few_strangers(sample, neighbours)
+    if len(large) > _MOST_GROUPS:
+        return None
     sizes_in_words = ", ".join(f"{size / len(sample):.0%}" for size in large)
     return Mixing(
         f"the rows fall into groups ({sizes_in_words}) that are never among each other's nearest: suspected mixing of two "
@@ -87,6 +89,8 @@ def _few_strangers(sample: np.ndarray, neighbours: np.ndarray) -> Mixing | None:
         return None
     strange = np.zeros(len(sample), bool)
     nearest = top_k(sample[outside], sample[body], 1).scores[:, 0]
+    if _is_noise(sample[body]):
+        return None
     unrelated = nearest <= by_chance(sample[outside], sample[body]) + _SLACK
     strange[outside] = unrelated
     while not (kept := strange & strange[_next(neighbours)])[strange].all():  # a row alone is an odd row, not a model's
@@ -104,6 +108,13 @@ def _few_strangers(sample: np.ndarray, neighbours: np.ndarray) -> Mixing | None:
         "suspected mixing of a second model, or of items of another kind, in one space",
         strange,
     )
+
+
+def _is_noise(body: np.ndarray) -> bool:
+    """Whether rows are no nearer to each other than chance, so that nothing makes others strangers to them."""
+    some = body[:_NULL_ROWS]
+    nearest = top_k(some, body, 2).scores[:, 1]
+    return bool(np.median(nearest) <= by_chance(some, body) + _SLACK)
 
 
 def by_chance(rows: np.ndarray, body: np.ndarray) -> float:

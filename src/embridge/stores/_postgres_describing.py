@@ -34,7 +34,8 @@ def engine_of(connection: Any) -> Engine | None:
 
 
 _RELATION = """
-SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), '')
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), ''),
+    c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (
     (c.relname = %(name)s AND CASE WHEN %(schema)s::text IS NULL THEN pg_table_is_visible(c.oid)
@@ -74,14 +75,14 @@ def relation_of(connection: Any, name: str, schema: str | None, engine: Engine) 
     found = connection.execute(_RELATION, {"name": name, "schema": schema}).fetchone()
     if found is None:
         return None
-    oid, schema, name, kind, comment = found
+    oid, schema, name, kind, comment, has_heirs = found  # whose rows are read too, and no index of the table sees them
     rows = connection.execute(_COLUMNS, (oid,)).fetchall()
     columns = {row[0]: _column(row, engine) for row in rows}
     indexes = connection.execute(_INDEXES, (oid,)).fetchall()
     plain = [row for row in indexes if row[3] and not row[4] and row[5] == 1 and row[6] is not None and row[10]]
     return Relation(
         oid, schema, name, kind, comment == OWN, columns,
-        unique=frozenset(row[6] for row in plain),
+        unique=frozenset(row[6] for row in plain if not has_heirs),
         filled=frozenset(row[0] for row in rows if row[5]),
         primary=next((row[6] for row in plain if row[11]), None),
         indexes=tuple(filter(None, (_index(row, columns) for row in indexes))),
