@@ -49,6 +49,7 @@ from embridge.settings import (
     TrainingSettings,
     load_settings,
 )
+from embridge.settings.engine import EngineSection
 from embridge.settings.reading import read_settings
 from embridge.settings.rollout import RolloutSettings, ShadowSettings
 from embridge.settings.serve import LimitSettings, ServeSettings, load_serve_settings
@@ -232,7 +233,7 @@ def test_every_settings_key_of_serving_is_explained():
 
 
 def test_every_settings_key_of_a_rollout_is_explained():
-    check_tables(ROLLOUT_PAGE, {"The file": RolloutSettings, "shadow": ShadowSettings})
+    check_tables(ROLLOUT_PAGE, {"The file": RolloutSettings, "shadow": ShadowSettings, "engine": EngineSection})
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"), ids=label)

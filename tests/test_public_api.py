@@ -294,6 +294,7 @@ PUBLIC = {
     "embridge.serve.app": "create_app",
     "embridge.serve.opened": "Opened open_served",
     "embridge.serve.server": "application run",
+    "embridge.settings.engine": "EngineSection",
     "embridge.settings.models": "ModelSettings OldModelSettings",
     "embridge.settings.reading": "Strict checked_settings read_settings require_files",
     "embridge.settings.rollout": "RolloutSettings ShadowSettings load_rollout_settings",

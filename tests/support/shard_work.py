@@ -27,6 +27,8 @@ class Work:
 
     def _square(self, number):
         self._mark(f"began {number}")
+        if self.way == "all slow":
+            time.sleep(0.2)
         if number == self.odd:
             getattr(self, f"_{self.way.replace(' ', '_')}")()
         self._mark(f"done {number}")

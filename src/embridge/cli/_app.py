@@ -17,7 +17,7 @@ from embridge import __version__
 from embridge._plain_text import one_line
 from embridge.cli._endings import endings
 
-__all__ = ["Json", "app", "main", "print_json"]
+__all__ = ["EngineName", "Json", "WorkerLogs", "app", "main", "print_json"]
 
 
 class _Commands(TyperGroup):
@@ -45,6 +45,15 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="Who works: local, local:N for N processes, ray:local or ray:ADDRESS; as the settings say by default.",
+        show_default=False,
+    ),
+]
+WorkerLogs = Annotated[bool, typer.Option("--worker-logs", help="Show what workers print.")]
 
 
 def _print_version(asked: bool | None) -> None:

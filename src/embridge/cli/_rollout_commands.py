@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embridge.cli._app import Json, app, print_json
+from embridge.cli._app import EngineName, Json, WorkerLogs, app, print_json
 from embridge.errors import SettingsError, StoreError
+
+if TYPE_CHECKING:
+    from embridge.scale import Engine
 
 __all__: list[str] = []
 
@@ -47,6 +52,8 @@ def apply(
         str, typer.Option(help="shadow; bridged; a share of the gallery to encode, such as 0.3; or complete.")
     ] = "complete",
     dry_run: DryRun = False,
+    engine: EngineName = None,
+    worker_logs: WorkerLogs = False,
     as_json: Json = False,
 ) -> None:
     """Take the store along a plan. Stopped or killed, it goes on where it was when it is called again."""
@@ -56,8 +63,8 @@ def apply(
     if dry_run:
         _print_plan(check_plan(plan, until=until), as_json, ["", _UNCHANGED])
         return
-    with progress_bars() as progress:
-        applied = apply_plan(plan, until=until, progress=progress)
+    with _engine_of(plan, engine, worker_logs) as workers, progress_bars() as progress:
+        applied = apply_plan(plan, until=until, engine=workers, progress=progress)
     if as_json:
         print_json(applied.to_dict())
         return
@@ -177,6 +184,19 @@ def _require_yes(question: str) -> None:
             typer.echo("", err=True)  # the question has no end of its line
             raise SettingsError("nobody is there to answer; say --yes") from None
         raise
+
+
+@contextmanager
+def _engine_of(plan: Path, name: str | None, logs: bool) -> Iterator[Engine | None]:
+    """The engine that the command line names; None where the settings say all."""
+    if name is None and not logs:
+        yield None
+        return
+    from embridge.rollout.plan import read_plan
+    from embridge.settings.rollout import load_rollout_settings
+
+    with load_rollout_settings(read_plan(plan).settings).engine.opened(name, logs=logs) as engine:
+        yield engine
 
 
 def _whole(rows: float | None) -> int | None:

@@ -82,7 +82,7 @@ class Tally:
 
     def settle(self) -> None:
         """Strike out what is done."""
-        if self._noted is not None and self._noted["old"] == self.old.id and self._noted["ids"]:
+        if self._noted is not None and self._noted.get("old") == self.old.id and self._noted["ids"]:
             self._note()
 
     def _strike_out(self, batch: Batch) -> None:

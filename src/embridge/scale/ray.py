@@ -168,7 +168,7 @@ class _Actors:
         try:
             event = ray.get(heard[0])
         except ray.exceptions.RayTaskError as error:  # what it said cannot be sent
-            return worker, Failed(WorkerError(str(error)))
+            return worker, Failed(WorkerError(_end_of(error)))
         except ray.exceptions.RayError as error:
             return worker, Died(_end_of(error))
         self._ready.add(worker)
@@ -182,9 +182,12 @@ class _Actors:
 
 
 def _end_of(error: Exception) -> str:
-    """How an actor ended, of the page that Ray writes on it."""
-    text = " ".join(str(error).split())
-    return text.rpartition("Worker exit detail: ")[2].partition(" Some common causes")[0][:_SHOWN].rstrip(".")
+    """How an actor ended, of the page that Ray writes on it: what the system said, or its last line."""
+    _, found, detail = " ".join(str(error).split()).rpartition("Worker exit detail: ")
+    if found:
+        return detail.partition(" Some common causes")[0].rstrip(".")[:_SHOWN]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][-_SHOWN:] if lines else type(error).__name__
 
 
 class _Actor:

@@ -11,6 +11,7 @@ from embridge.items import ItemSource
 from embridge.rollout.gates import needs_report
 from embridge.rollout.quality import deepest_of
 from embridge.settings._seed import Seed
+from embridge.settings.engine import EngineSection
 from embridge.settings.models import ModelSettings
 from embridge.settings.reading import Strict, read_settings, require_files
 from embridge.stores import parse_url
@@ -65,6 +66,7 @@ class RolloutSettings(Strict):
         clusters: How many there are; of ``cluster``.
         seed: Of the random order, of the clusters, and of the sample that a plan encodes.
         batch_rows: Rows that are encoded and written at once.
+        engine: Which workers do that, and what each gets.
         rows_per_second: At most; None for as many as go.
         price: Of an encoded item, in whatever currency.
         spend_cap: The backfill stops before more than this is spent; None for no cap.
@@ -94,6 +96,7 @@ class RolloutSettings(Strict):
     clusters: int = Field(100, ge=1)
     seed: Seed = 0
     batch_rows: int = Field(256, ge=1)
+    engine: EngineSection = EngineSection()
     rows_per_second: float | None = Field(None, gt=0, allow_inf_nan=False)
     price: float = Field(0.0, ge=0, allow_inf_nan=False)
     spend_cap: float | None = Field(None, gt=0, allow_inf_nan=False)

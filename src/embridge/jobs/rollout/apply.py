@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from embridge.rollout.journal import record_move
 from embridge.rollout.lease import Lease, current_holder, this_process
 from embridge.rollout.plan import Plan, read_plan
 from embridge.rollout.state import RolloutState
+from embridge.scale import Engine, SerialEngine
 
 __all__ = ["Applied", "apply_plan", "check_plan"]
 
@@ -65,12 +66,15 @@ class Applied:
         return {"schema": "embridge.applied/1", "state": self.state.to_dict(), "backfill": result}
 
 
-def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress = silent) -> Applied:
+def apply_plan(
+    plan: Path | str, *, until: str = "complete", engine: Engine | None = None, progress: Progress = silent
+) -> Applied:
     """Take a store along a plan. Interrupted or killed, it goes on where it was when it is called again.
 
     Args:
         plan: The plan's file.
         until: ``shadow``; ``bridged``; the share of the gallery to encode, such as ``0.3``; or ``complete``.
+        engine: Whose workers encode; left open. Where None, the one that the settings name.
         progress: Hears how many rows are done.
 
     Returns:
@@ -82,6 +86,7 @@ def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress 
         StoreError: Another controller runs the rollout, or the store cannot be reached.
         GateRefused: A gate of the settings is not met, the spend cap would be passed, or more items cannot be had than the
             settings let pass.
+        WorkerError: Workers died too often, or none can be had.
 
     Examples:
         >>> apply_plan("nowhere.json")
@@ -93,7 +98,8 @@ def apply_plan(plan: Path | str, *, until: str = "complete", progress: Progress 
         require_same_plan(planned, opened)
         gates = () if until == "shadow" else checked_gates(opened)
         require_rollout_gates(gates)
-        with Lease(opened.store.documents, this_process()) as lease:
+        with _engine(opened, engine, share) as workers, Lease(opened.store.documents, this_process()) as lease:
+            opened = replace(opened, engine=workers)
             state = _begun(opened)
             if until == "shadow":
                 return Applied(_shadowed(opened, state), None)
@@ -133,6 +139,15 @@ def check_plan(plan: Path | str, *, until: str = "complete") -> Plan:
         encoded = opened.store.count(opened.new) if opened.new in opened.store.spaces() else 0
         phase = "prepared" if state is None else state.phase
         return replace(planned, phase=phase, rows=rows, missing=max(0, rows - encoded))
+
+
+@contextmanager
+def _engine(opened: OpenRollout, engine: Engine | None, share: float) -> Iterator[Engine]:
+    if engine is not None or not share:
+        yield engine or SerialEngine()
+        return
+    with opened.settings.engine.opened() as ours:
+        yield ours
 
 
 def _shadowed(opened: OpenRollout, state: RolloutState) -> RolloutState:

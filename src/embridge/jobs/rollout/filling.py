@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from embridge.errors import GateRefused
+from embridge.jobs.rollout._workers import backfill_of
 from embridge.jobs.rollout.moving import moved
 from embridge.jobs.rollout.opened import OpenRollout
 from embridge.progress import Progress
@@ -54,7 +55,7 @@ def filled(
     if share < 1 and wanted <= 0:
         return BackfillResult(0, {}, 0, 0.0, "limit")
     most_failed = math.floor(round(opened.settings.most_failed * rows, 6))
-    result = opened.backfill(opened.encoder(progress)).run(
+    result = backfill_of(opened, progress).run(
         order=opened.order() if ordered else (),
         limits=opened.limits(most_rows=None if share == 1 else wanted, most_failed=most_failed),
         goes_on=_goes_on(opened, lease),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from embridge.items import ItemSource, read_items
 from embridge.jobs.models import Models, with_lora
 from embridge.jobs.rollout.ordering import order_of
 from embridge.progress import Progress, silent
+from embridge.rollout._batch import Filling, Spread
 from embridge.rollout.backfill import Backfill, BackfillLimits
 from embridge.rollout.foreign import change_queue
 from embridge.rollout.journal import current_state
 from embridge.rollout.state import RolloutState
+from embridge.scale import Engine, SerialEngine
 from embridge.settings.rollout import RolloutSettings, load_rollout_settings
 from embridge.space import Space
 from embridge.stores import Store, open_store, parse_url
@@ -79,6 +81,7 @@ class OpenRollout:
         upgrade_id: A hash of it.
         old: The space of the rows that are there.
         new: The space that new rows lie in.
+        engine: Whose workers encode.
 
     Examples:
         >>> [name for name in OpenRollout.__slots__][:3]
@@ -92,6 +95,7 @@ class OpenRollout:
     upgrade_id: str
     old: Space
     new: Space
+    engine: Engine = field(default_factory=SerialEngine)
 
     @property
     def state(self) -> RolloutState | None:
@@ -100,8 +104,8 @@ class OpenRollout:
 
     @property
     def settings_hash(self) -> str:
-        """Of what the settings say."""
-        written = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
+        """Of what the settings say; by which engine it is done changes nothing."""
+        written = json.dumps(self.settings.model_dump(mode="json", exclude={"engine"}), sort_keys=True)
         return hashlib.sha256(written.encode()).hexdigest()[:16]
 
     @property
@@ -163,15 +167,21 @@ class OpenRollout:
         missing = {name: reason for name, reason in items.missing.items() if name in still}  # others went meanwhile
         return dict(zip(items.ids, items.items, strict=True)), missing
 
-    def backfill(self, encoder: Encoder) -> Backfill:
-        """The backfill of these settings."""
-        modality = self.source().modality
+    def filling(self, encoder: Encoder | None = None) -> Filling:
+        """What fills a batch; the new model is loaded when it is needed where none is given."""
+        modality, held = self.source().modality, [encoder] if encoder is not None else []
 
         def encode(ids: Sequence[str], items: Sequence[Any]) -> Embeddings:
-            vectors = encoder.encode(items, modality=modality, role="document")
-            return self.upgrade.head(Embeddings.of(vectors, encoder.space, ids))
+            held[:] = held or [self.encoder()]
+            vectors = held[0].encode(items, modality=modality, role="document")
+            return self.upgrade.head(Embeddings.of(vectors, held[0].space, ids))
 
-        return Backfill(self.store, self.old, self.new, self.items_of, encode, self.queue())
+        return Filling(self.store, self.old, self.new, self.items_of, encode)
+
+    def backfill(self, encoder: Encoder | None = None, spread: Spread | None = None) -> Backfill:
+        """The backfill of these settings, by the new model here, or by whoever fills batches."""
+        filling = self.filling(encoder)
+        return Backfill(self.store, self.old, self.new, filling.source, filling.encode, self.queue(), spread)
 
     def queue(self) -> ChangeQueue | None:
         """Where the database notes what others write, if it does."""
