@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 from urllib.parse import quote
 from uuid import UUID
@@ -235,6 +237,29 @@ def test_a_server_that_restarts(postgres_server, make):
     postgres_server.restart()
     store.upsert(written)
     assert store.count(SPACE) == 50
+
+
+def test_a_server_that_says_that_it_starts_is_waited_for(monkeypatch):
+    monkeypatch.setattr("embridge.stores._postgres_sessions._RESTART_SECONDS", 0.3)
+    fields = b"SFATAL\0C57P03\0Mthe database system is starting up\0\0"
+    answered = []
+
+    def answer(listener):
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(1_000)
+                    connection.sendall(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+                answered.append(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        pool.submit(answer, listener)
+        options = "sslmode=disable&gssencmode=disable&table=items"
+        with pytest.raises(StoreError, match="the database system is starting up"):
+            open_store(f"postgresql://me@127.0.0.1:{listener.getsockname()[1]}/shop?{options}")
+        listener.shutdown(socket.SHUT_RDWR)
+    assert len(answered) > 1
 
 
 def test_of_eight_writers_of_a_state_one_wins(postgres_server, make):

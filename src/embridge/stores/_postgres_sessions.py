@@ -23,6 +23,7 @@ _T = TypeVar("_T")
 _CONNECT_SECONDS = 10
 _RESTART_SECONDS = 40.0  # how long a server that was there may be away
 _PAUSE_SECONDS = 0.1
+_ON_ITS_WAY = "the database system is"  # starting up, shutting down, in recovery mode
 _LOCK_SECONDS = 5
 _IDLE = 4
 _ATTEMPTS = 5
@@ -160,14 +161,15 @@ class Sessions:
         connection.close()
 
     def _connected(self) -> Any:
-        """A new connection; a server that was there before is waited for."""
-        deadline = time.monotonic() + (_RESTART_SECONDS if self._was_there else 0)
+        """A new connection; a server that was there before, or says that it comes or goes, is waited for."""
+        began = time.monotonic()
         while True:
             try:
                 return self._connect()
             except self.psycopg.OperationalError as error:
-                if time.monotonic() >= deadline:
-                    line = self._line(str(error))
+                line = self._line(str(error))
+                self._was_there |= _ON_ITS_WAY in line
+                if time.monotonic() >= began + (_RESTART_SECONDS if self._was_there else 0):
                     raise StoreError(f"{self.url} cannot be reached: {line}; {_what_to_check(line)}") from error
                 time.sleep(_PAUSE_SECONDS)
             except self.psycopg.Error as error:
