@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -15,10 +16,12 @@ from urllib.request import urlopen
 import chromadb
 import numpy as np
 
+from benchmarks.stores.vendor import Batches, Large
 from embridge.space import Space
-from embridge.stores import Store, open_store
+from embridge.stores import Declaration, Place, Store, open_store
 
 _DEADLINE_SECONDS = 60
+_LARGE, _LATE, _WRITTEN_ROWS = "large", 2_000_000, 5_000
 
 
 @contextmanager
@@ -37,6 +40,30 @@ def served(folder: Path) -> Iterator[str]:
             yield f"127.0.0.1:{port}"
         finally:
             server.kill()
+
+
+@contextmanager
+def large(folder: Path, batches: Batches, space: Space) -> Iterator[Large]:
+    """Many rows, written once by the client in a process of its own, adopted by the store."""
+    writer = get_context("spawn").Process(target=_written, args=(folder / "data", batches))
+    writer.start()
+    writer.join()
+    if writer.exitcode:
+        sys.exit("Chroma could not be filled")
+    with served(folder) as place:
+        opened = open_store(f"chroma:http://{place}/{_LARGE}")
+        opened.adopt(Declaration(space, Place(_LARGE)))
+        yield place, {"embridge": _LARGE, "client": _LARGE}
+
+
+def _written(folder: Path, batches: Batches) -> None:
+    graph = {"space": "cosine", "sync_threshold": _LATE, "batch_size": _LATE}
+    own = chromadb.PersistentClient(str(folder))
+    collection = own.create_collection(_LARGE, embedding_function=None, configuration={"hnsw": graph})
+    for ids, vectors, _ in batches():  # no title: a scan reads none, and they take longer than the vectors
+        for start in range(0, len(ids), _WRITTEN_ROWS):
+            part = slice(start, start + _WRITTEN_ROWS)
+            collection.upsert(ids=ids[part], embeddings=vectors[part])
 
 
 def store(place: str, name: str, space: Space) -> Store:

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.protocols.turns import compared, median_calls_by_turns, peak_bytes
 from benchmarks.record import FOLDER, commit, read_config, row, write_result
-from benchmarks.stores.vendor import Client, vendor
+from benchmarks.stores.vendor import Client, filled_twice, vendor
 from embridge.atomic_write import atomic_file
 from embridge.embeddings import Embeddings
 from embridge.space import Space
@@ -55,24 +55,40 @@ def measured(name: str, config: Config, *, memory: bool) -> Rows:
         rows += _reading(stores[-1], clients[-1], names, space, setting)
         for each in (*stores, *clients):
             each.close()
-        if memory:
-            rows += _memory(name, place, config)
+    if memory:
+        rows += memory_measured(name, config)
     for line in rows:
         print(json.dumps(line), file=sys.stderr)
     return [line | {"vendor": name} for line in rows]
 
 
 def memory_measured(name: str, config: Config) -> Rows:
-    """The memory alone; the rows say of which commit they are, since those beside them may be of an earlier one."""
-    with tempfile.TemporaryDirectory() as folder, vendor(name).served(Path(folder)) as place:
-        return [line | {"vendor": name, "commit": commit()} for line in _memory(name, place, config)]
+    """The most memory that a process holds which scans many rows, by each way; both open what was written before.
+
+    The rows say of which commit they are, since those beside them may be of an earlier one.
+    """
+    of, config = vendor(name), config | {"dim": config.get("memory_dim", config["dim"])}
+    config = config | {"batch_rows": config.get("memory_batch_rows", config["batch_rows"])}
+    space, filled = Space("benchmark", "1", config["dim"]), getattr(of, "large", partial(filled_twice, of))
+    setting = {"task": "memory", "rows": config["memory_rows"], "dim": space.dim}
+    rows: Rows = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        filled(Path(folder), partial(_large_batches, config), space) as (place, tables),
+        multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool,
+    ):
+        for method, table in tables.items():
+            used = pool.apply(_scan_peak, (method, name, (place, table), config))
+            rows.append(row(method, "peak_bytes", [used], setting=setting))
+    return [line | {"vendor": name, "commit": commit()} for line in rows]
 
 
 def _with_memory(path: Path, rows: Rows) -> Path:
     """A result with other rows of the memory."""
     result = json.loads(path.read_text())
     kept = [line for line in result["rows"] if line["setting"]["task"] != "memory"]
-    config = result["config"] | {"memory_rows": rows[0]["setting"]["rows"]}
+    setting = rows[0]["setting"]
+    config = result["config"] | {"memory_rows": setting["rows"], "memory_dim": setting["dim"]}
     with atomic_file(path) as temporary:
         written = result | {"config": config, "rows": kept + rows}
         temporary.write_text(json.dumps(written, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -111,32 +127,20 @@ def _check(store: Store, client: Client, chosen: list[str], space: Space, asked:
         sys.exit(f"the store found {share:.2f} of what the client found")
 
 
-def _memory(name: str, place: str, config: Config) -> Rows:
-    """The most memory that a process holds which scans many rows, by each way; both open what the parent wrote."""
-    of, space, n = vendor(name), Space("benchmark", "1", config["dim"]), config["memory_rows"]
-    store, client = of.store(place, "large", space), of.client(place, "large_bare", space)
-    every = _ids(n)
-    for start in range(0, n, config["batch_rows"]):
-        names = every[start : start + config["batch_rows"]]
-        vectors = _vectors(len(names), config | {"seed": start})
-        _filled(store, names, vectors, space, len(names))
-        _filled_by_client(client, names, vectors, len(names))
-    store.close()
-    client.close()
-    setting, rows = {"task": "memory", "rows": n, "dim": space.dim}, []
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for method in ("embridge", "client"):
-            used = pool.apply(_scan_peak, (method, name, place, config))
-            rows.append(row(method, "peak_bytes", [used], setting=setting))
-    return rows
+def _large_batches(config: Config) -> Iterator[tuple[list[str], np.ndarray, list[str]]]:
+    every, step = _ids(config["memory_rows"]), config["batch_rows"]
+    for start in range(0, len(every), step):
+        names = every[start : start + step]
+        yield names, _vectors(len(names), config | {"seed": start}), _titles(names)
 
 
-def _scan_peak(method: str, name: str, place: str, config: Config) -> int:
-    of, space, batch = vendor(name), Space("benchmark", "1", config["dim"]), config["batch_rows"]
+def _scan_peak(method: str, name: str, where: tuple[str, str], config: Config) -> int:
+    (place, table), of = where, vendor(name)
+    space, batch = Space("benchmark", "1", config["dim"]), config["batch_rows"]
     if method == "embridge":
-        rows = sum(len(part) for part in of.store(place, "large", space).scan(space, rows=batch))
+        rows = sum(len(part) for part in of.store(place, table, space).scan(space, rows=batch))
     else:
-        rows = sum(len(ids) for ids, _ in of.client(place, "large_bare", space).scan(batch))
+        rows = sum(len(ids) for ids, _ in of.client(place, table, space).scan(batch))
     _require(rows, config["memory_rows"])
     return peak_bytes()
 
@@ -156,7 +160,11 @@ def _batches(
 ) -> Iterator[tuple[list[str], np.ndarray, list[str]]]:
     for start in range(0, len(names), batch):
         ids = list(names[start : start + batch])
-        yield ids, vectors[start : start + batch], [f"the title of {one}" for one in ids]
+        yield ids, vectors[start : start + batch], _titles(ids)
+
+
+def _titles(ids: Sequence[str]) -> list[str]:
+    return [f"the title of {one}" for one in ids]
 
 
 def _require(rows: int, expected: int) -> None:

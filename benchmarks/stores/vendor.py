@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
 
+from embridge.embeddings import Embeddings
 from embridge.space import Space
 from embridge.stores import Store
 
-__all__ = ["Client", "Vendor", "vendor"]
+__all__ = ["Batches", "Client", "Large", "Vendor", "filled_twice", "vendor"]
+
+Batches = Callable[[], Iterator[tuple[list[str], np.ndarray, list[str]]]]
+"""Ids, vectors and titles, some rows at once."""
+
+Large = tuple[str, Mapping[str, str]]
+"""A place with many rows, and what the table is called for the store (``embridge``) and for the client."""
 
 
 class Client(Protocol):
@@ -39,7 +46,10 @@ class Client(Protocol):
 
 
 class Vendor(Protocol):
-    """A module ``_<vendor>.py`` beside this one."""
+    """A module ``_<vendor>.py`` beside this one.
+
+    It may have a function ``large(folder, batches, space)`` that gives a `Large` in less time than `filled_twice`.
+    """
 
     def served(self, folder: Path) -> AbstractContextManager[str]:
         """Start the engine, if it is a server, with its files in the folder; gives the place that the others take."""
@@ -52,6 +62,21 @@ class Vendor(Protocol):
     def client(self, place: str, name: str, space: Space) -> Client:
         """The client on a table of that name; made where it is not there. In any process."""
         ...
+
+
+@contextmanager
+def filled_twice(of: Vendor, folder: Path, batches: Batches, space: Space) -> Iterator[Large]:
+    """Many rows in a table of the store and in one of the client."""
+    names = {"embridge": "large", "client": "large_bare"}
+    with of.served(folder) as place:
+        store, client = of.store(place, names["embridge"], space), of.client(place, names["client"], space)
+        for ids, vectors, titles in batches():
+            payload = {"title": titles} if store.capabilities.payload else None
+            store.upsert(Embeddings(tuple(ids), vectors, space), payload)
+            client.insert(ids, vectors, titles)
+        store.close()
+        client.close()
+        yield place, names
 
 
 def vendor(name: str) -> Vendor:

@@ -147,13 +147,14 @@ def received(psycopg: Any, copy: Any, rows: int) -> Iterator[list[bytes]]:
             block = copy.read()  # which waits
         elif size < 0:  # an error in the place of more rows
             raise psycopg.errors.error_from_result(connection.get_result())
+        content = bytes(block)
         if header:
-            block, header = bytes(block).removeprefix(_HEADER), False
-        if block == _TRAILER:
-            block = copy.read()
-        if not block:
+            content, header = content.removeprefix(_HEADER), False
+        if content == _TRAILER:
+            content = bytes(copy.read())
+        if not content:
             break
-        part.append(bytes(block))
+        part.append(content)
         if len(part) == rows:
             yield part
             part = []
@@ -174,12 +175,19 @@ def raw_rows(blocks: Sequence[bytes], dim: int, type_name: str, *, fixed: bool) 
         odd = [_odd_row(block) for block in blocks if block[:8] != head]
         blocks = [block for block in blocks if block[:8] == head]
     shortest = end + 4
-    if any(len(block) == shortest for block in blocks):
+    if min(map(len, blocks), default=0) == shortest:
         odd += [("", "it has no id") for block in blocks if len(block) == shortest]
         blocks = [block for block in blocks if len(block) > shortest]
     ids = tuple([block[shortest:].decode() for block in blocks])
-    numbers = np.frombuffer(b"".join([block[10:end] for block in blocks]), dtype)
-    return RawRows(ids, numbers.reshape(len(ids), dim).astype(np.float32), tuple(odd))
+    return RawRows(ids, _matrix(blocks, dtype, dim, offset=10), tuple(odd))
+
+
+def _matrix(contents: Sequence[bytes], dtype: np.dtype[Any], dim: int, *, offset: int) -> np.ndarray:
+    """Numbers that stand in each of some contents; read from there, which costs half as much as joining them first."""
+    matrix, read = np.empty((len(contents), dim), np.float32), np.frombuffer
+    for row, content in enumerate(contents):
+        matrix[row] = read(content, dtype, dim, offset)
+    return matrix
 
 
 def split_rows(blocks: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
@@ -223,5 +231,5 @@ def as_raw(names: Sequence[str], contents: Sequence[bytes], dim: int, type_name:
     rows = list(zip(names, contents, strict=True))
     odd = [(name, f"{int.from_bytes(content[:2], 'big')} dimensions") for name, content in rows if content[:2] != head]
     right = [(name, content) for name, content in rows if content[:2] == head]
-    numbers = np.frombuffer(b"".join([content[4:] for _, content in right]), dtype)
-    return RawRows(tuple(name for name, _ in right), numbers.reshape(len(right), dim).astype(np.float32), tuple(odd))
+    vectors = _matrix([content for _, content in right], dtype, dim, offset=4)
+    return RawRows(tuple(name for name, _ in right), vectors, tuple(odd))
