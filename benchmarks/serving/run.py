@@ -51,7 +51,7 @@ def embeddings(config: Config, folder: Path) -> Rows:
     body = {"model": "new", "input": texts}
     coded = body | {"encoding_format": "base64"}
     with serving("embridge", config, folder) as ours, serving("bare", config, folder) as bare:
-        ask, other = _asking(ours), _asking(bare)
+        ask, other = _asking(ours.port), _asking(bare.port)
         assert len(ask("/v1/embeddings", body, _RAW)) == 4 * config["batch"] * config["dim"] == len(other("/raw", body))
         units = config["batch"] * config["requests"]
         setting = {key: config[key] for key in ("batch", "dim", "requests", "repeats")}
@@ -98,8 +98,8 @@ def batches(config: Config, folder: Path) -> Rows:
     setting = {key: config[key] for key in ("clients", "each", "repeats")}
     with serving("embridge", config, folder) as together, serving("embridge", config, folder, batch_items=1) as alone:
         ways = {
-            "together": lambda: _crowd(together, config),
-            "one-by-one": lambda: _crowd(alone, config),
+            "together": lambda: _crowd(together.port, config),
+            "one-by-one": lambda: _crowd(alone.port, config),
         }
         return compared("batches", "texts_per_second", config["clients"] * config["each"], setting, ways)
 
@@ -120,8 +120,8 @@ def searches(config: Config, folder: Path) -> Rows:
     query = stored_vectors(config).encode(["the text number 0"], modality="text")
     asked = upgrade.to_index_space(Embeddings.of(query, new))
     body = {"text": "the text number 0", "k": config["k"]}
-    with serving("embridge", config, folder, store=url) as port:
-        ask = _asking(port)
+    with serving("embridge", config, folder, store=url) as server:
+        ask = _asking(server.port)
         ids = [hit["id"] for hit in json.loads(ask("/search", body))["hits"]]
         assert ids == list(store.search(asked, config["k"]).ids[0])
         ways = {"embridge": lambda: ask("/search", body), "store": lambda: store.search(asked, config["k"])}

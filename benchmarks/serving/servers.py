@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,15 @@ from embridge.serve.app import create_app
 from embridge.serve.opened import open_served
 from embridge.settings.serve import ServeSettings
 
-__all__ = ["serving", "stored_vectors"]
+__all__ = ["Served", "serving", "stored_vectors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that runs: its port and its process."""
+
+    port: int
+    process: int
 
 
 class _Body(BaseModel):
@@ -32,12 +41,13 @@ class _Body(BaseModel):
     encoding_format: str = "float"
 
 
-def stored_vectors(config: Mapping[str, Any]) -> CachedEncoder:
+def stored_vectors(config: Mapping[str, Any], name: str = "stored", dim: int | None = None) -> CachedEncoder:
     """Random vectors of texts, looked up."""
-    rows = np.random.default_rng(config["seed"]).normal(size=(config["batch"], config["dim"])).astype(np.float32)
+    size = config["batch"], dim or config["dim"]
+    rows = np.random.default_rng(config["seed"]).normal(size=size).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     names = [f"the text number {number}" for number in range(len(rows))]
-    return CachedEncoder(text=Embeddings.of(rows, Space("stored", "1", config["dim"]), names))
+    return CachedEncoder(text=Embeddings.of(rows, Space(name, "1", size[1]), names))
 
 
 def _bare(config: Mapping[str, Any]) -> FastAPI:
@@ -61,15 +71,27 @@ def _bare(config: Mapping[str, Any]) -> FastAPI:
 def _ours(config: Mapping[str, Any], folder: Path, **settings: Any) -> Any:
     encoder: Encoder = load(config["encoder"]) if "encoder" in config else stored_vectors(config)
     new, old = encoder.space, Space("old", "1", min(config["gallery_dim"], encoder.space.dim))
-    Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")).save(folder / "upgrade")
-    return create_app(
-        open_served(ServeSettings(upgrade=folder / "upgrade", new_name="new", **settings), {"new": encoder})
-    )
+    return _app({"new": encoder}, Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")), folder, settings)
+
+
+def _both(config: Mapping[str, Any], folder: Path, **settings: Any) -> Any:
+    """Both models, for a store whose rollout moves."""
+    encoders = {"new": stored_vectors(config), "old": stored_vectors(config, "old", config["gallery_dim"])}
+    new, old = encoders["new"].space, encoders["old"].space
+    return _app(encoders, Upgrade(Identity(new, new), Prefix(new, old), Provenance("prefix")), folder, settings)
+
+
+def _app(encoders: Mapping[str, Encoder], upgrade: Upgrade, folder: Path, settings: Mapping[str, Any]) -> Any:
+    upgrade.save(folder / "upgrade")
+    named = ServeSettings(upgrade=folder / "upgrade", new_name="new", old_name="old", port=0, **settings)
+    opened = open_served(named, encoders)
+    return create_app(opened)
 
 
 def _run(kind: str, config: Mapping[str, Any], folder: Path, settings: Mapping[str, Any], pipe: Connection) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
-    app = _bare(config) if kind == "bare" else _ours(config, folder, **settings)
+    made = {"bare": _bare, "embridge": _ours, "rollout": _both}[kind]
+    app = made(config) if kind == "bare" else made(config, folder, **settings)
 
     class Telling(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
@@ -80,8 +102,8 @@ def _run(kind: str, config: Mapping[str, Any], folder: Path, settings: Mapping[s
 
 
 @contextmanager
-def serving(kind: str, config: Mapping[str, Any], folder: Path, **settings: Any) -> Iterator[int]:
-    """A server in a process of its own; yields its port."""
+def serving(kind: str, config: Mapping[str, Any], folder: Path, **settings: Any) -> Iterator[Served]:
+    """A server in a process of its own; yields where it is."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(kind, config, folder, settings, theirs), daemon=True)
@@ -89,7 +111,8 @@ def serving(kind: str, config: Mapping[str, Any], folder: Path, **settings: Any)
     try:
         if not ours.poll(120):
             raise TimeoutError(f"the {kind} server did not start")
-        yield ours.recv()
+        assert process.pid is not None
+        yield Served(ours.recv(), process.pid)
     finally:
         process.terminate()
         process.join(30)
