@@ -11,7 +11,7 @@ __all__ = ["markdown_text", "one_line", "spelling_hint", "visible"]
 # control characters (escape sequences and links of terminals begin with one), marks that turn the direction of writing, ends of
 # lines of other alphabets, and halves of characters
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_LINE_ENDS = re.compile(r"\s*[\r\n]+\s*")
+_LINE_ENDS = re.compile(r"[\r\n]+")
 _SPECIAL = re.compile(r"[\\`\[\]<|~]|&(?=[\w#])|\*(?=\S)|(?<=\S)\*|(?<![^\W_])_|_(?![^\W_])")
 
 
@@ -30,7 +30,7 @@ def one_line(text: str) -> str:
     >>> one_line("first\n  second\x07")
     'first second\\x07'
     """
-    return visible(_LINE_ENDS.sub(" ", text.strip()))
+    return visible(" ".join(line for part in _LINE_ENDS.split(text) if (line := part.strip())))
 
 
 def markdown_text(text: str) -> str:

@@ -21,9 +21,7 @@ _FORMS = (
 )
 _FILES = ("ids", "vectors")  # options that name files
 _SECRETS = ("password", "passwd", "pwd", "api_key", "apikey", "api-key", "key", "token", "secret", "sslpassword")
-_IN_TEXT = re.compile(
-    r"(?P<before>[a-z][a-z0-9+.-]*://[^\s/:@?#]*):\S*@", re.IGNORECASE
-)  # to the last @: too much, if at all
+_LOGIN = re.compile(r"://[^/:@?#]*:")
 _PAIR = re.compile(rf"\b(?P<name>{'|'.join(_SECRETS)})(?P<sign>\s*[=:]\s*)('[^']*'|[^\s&'\",;]+)", re.IGNORECASE)
 
 
@@ -141,7 +139,14 @@ def without_passwords(text: str) -> str:
         >>> without_passwords("cannot reach postgresql://me:pa:ss@db/shop, password=secret")
         'cannot reach postgresql://me:***@db/shop, password=***'
     """
-    return _PAIR.sub(r"\g<name>\g<sign>***", _IN_TEXT.sub(r"\g<before>:***@", text))
+    return _PAIR.sub(r"\g<name>\g<sign>***", re.sub(r"\S+", _without_login, text))
+
+
+def _without_login(word: re.Match[str]) -> str:
+    """The word without a URL's password, which ends at the last @: too much is hidden, if at all."""
+    end = word[0].rfind("@")
+    login = None if end < 0 else _LOGIN.search(word[0], 0, end)
+    return word[0] if login is None else f"{word[0][: login.end()]}***{word[0][end:]}"
 
 
 def _postgresql(text: str) -> StoreUrl:
