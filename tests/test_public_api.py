@@ -293,7 +293,7 @@ PUBLIC = {
     "embridge.scale.ray": "RayEngine open_ray",
     "embridge.serve.app": "create_app",
     "embridge.serve.opened": "Opened open_served",
-    "embridge.serve.server": "application run",
+    "embridge.serve.server": "application run take_address",
     "embridge.settings.engine": "EngineSection",
     "embridge.settings.models": "ModelSettings OldModelSettings",
     "embridge.settings.reading": "Strict checked_settings read_settings require_files",

@@ -106,7 +106,7 @@ def speed_options(description: str | None, name: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def resized(config: Any, sizes: Mapping[str, int]) -> Any:
+def resized(config: Any, sizes: Mapping[str, float]) -> Any:
     """The same settings with other sizes, wherever these stand."""
     if isinstance(config, list):
         return [resized(part, sizes) for part in config]

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.protocols.servers import serving, stored_vectors
 from benchmarks.protocols.turns import compared, median_calls_by_turns, resized, setting_of, speed_options
 from benchmarks.record import read_config, row, write_result
-from benchmarks.serving.servers import serving, stored_vectors
 from embridge import Embeddings, Space, Upgrade, open_store
 from embridge.adapters import Identity, Prefix, Provenance
 

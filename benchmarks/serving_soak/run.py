@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.protocols.servers import serving
 from benchmarks.protocols.turns import resized, setting_of, speed_options
 from benchmarks.record import read_config, row, write_result
-from benchmarks.serving.servers import serving
 from benchmarks.serving_soak.load import Load, put_under
 from embridge import Embeddings, Space, Store, open_store
 from embridge.rollout.journal import record_move
 from embridge.rollout.state import RolloutState
 
-_PATIENT = {"seconds": 900, "header_seconds": 900}  # the machine may stop both processes while it measures something else
+# The machine may stop both processes while it measures something else.
+_PATIENT = {"seconds": 900, "header_seconds": 900}
 SMALL = {"seconds": 6, "rows": 100, "move_seconds": 0.2, "sample_seconds": 0.5}
 
 

@@ -8,7 +8,7 @@ import pytest
 from numbers_encoder import NumbersEncoder
 from served import NEW, OLD, asking, stocked
 
-from embridge import Embeddings
+from embridge import Embeddings, Space
 from embridge.rollout.journal import record_move
 from embridge.rollout.state import RolloutState
 
@@ -126,3 +126,32 @@ def test_one_user_sees_one_thing(store):
     ]
     assert all(len(one) == 1 for one in served)
     assert {"old", "bridge"} == set.union(*served)
+
+
+@pytest.mark.parametrize(
+    ("written", "status", "deleted"),
+    [
+        ("a%2Fb", 200, "a/b"),
+        ("..%2F..", 200, "../.."),
+        ("%C3%A9", 200, "\u00e9"),
+        ("e%CC%81", 200, "e\u0301"),
+        ("a%0D%0Ab", 200, "a\r\nb"),
+        ("%FF", 400, None),
+        ("", 404, None),
+    ],
+)
+def test_an_item_is_deleted_by_the_id_that_the_address_says(written, status, deleted):
+    answer = asking()("DELETE", f"/items/{written}")
+    assert (answer.status_code, answer.json().get("deleted")) == (status, deleted)
+    assert status == 200 or answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_server_whose_upgrade_is_not_the_rollouts_is_not_ready():
+    store = stocked()
+    other = RolloutState(OLD, Space("other", "1", 4), "upgrade", "a1b2")
+    assert record_move(
+        store.documents, None, other, entry={"move": "prepare", "by": "me", "at_seconds": 0.0, "why": {}}
+    )
+    answer = asking(store)("GET", "/ready")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
+    assert answer.headers["retry-after"] == "1"

@@ -25,9 +25,10 @@ def serve(
     require("uvicorn", extra="serve")
     from embridge.cli._terminal import print_lines
     from embridge.serve.opened import open_served
-    from embridge.serve.server import run
+    from embridge.serve.server import run, take_address
     from embridge.settings.serve import load_serve_settings
 
-    opened = open_served(load_serve_settings(settings, host=host, port=port, workers=workers))
+    named, sockets = take_address(load_serve_settings(settings, host=host, port=port, workers=workers))
+    opened = open_served(named)
     print_lines(*opened.lines())
-    run(opened)
+    run(opened, sockets)

@@ -68,7 +68,7 @@ class Batcher:
     refuse_long: bool = False
     _requests: deque[_Request] = field(default_factory=deque, init=False, repr=False)
     _items: int = field(default=0, init=False, repr=False)
-    _running: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
+    _begun: bool = field(default=False, init=False, repr=False)
     _thread: ThreadPoolExecutor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -99,8 +99,9 @@ class Batcher:
         request = _Request(items, (modality, role), asyncio.get_running_loop().create_future())
         self._requests.append(request)
         self._items += len(items)
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run())
+        if not self._begun:
+            self._begun = True
+            asyncio.get_running_loop().call_soon(self._begin)  # after the requests that came at the same moment
         return await request.vectors
 
     def now(self, items: Sequence[Any] | np.ndarray, modality: Modality, role: Role) -> np.ndarray:
@@ -112,20 +113,25 @@ class Batcher:
         """Let go of the thread, when it has done what it is at."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._requests:
-            batch = self._next()
-            if not batch:
+    def _begin(self) -> None:
+        """Give the next batch to the model; none is at work."""
+        batch = self._next()
+        if not batch:
+            self._begun = False
+            return
+        outcomes = asyncio.get_running_loop().run_in_executor(self._thread, self._outcomes, batch)
+        outcomes.add_done_callback(partial(self._deliver, batch))
+
+    def _deliver(self, batch: Sequence[_Request], outcomes: asyncio.Future[list[np.ndarray | BaseException]]) -> None:
+        ended = asyncio.CancelledError() if outcomes.cancelled() else outcomes.exception()
+        for request, outcome in zip(batch, outcomes.result() if ended is None else [ended] * len(batch), strict=True):
+            if request.vectors.done():  # whoever asked has gone
                 continue
-            outcomes = await loop.run_in_executor(self._thread, partial(self._outcomes, batch))
-            for request, outcome in zip(batch, outcomes, strict=True):
-                if request.vectors.done():  # whoever asked has gone
-                    continue
-                if isinstance(outcome, BaseException):
-                    request.vectors.set_exception(outcome)
-                else:
-                    request.vectors.set_result(outcome)
+            if isinstance(outcome, BaseException):
+                request.vectors.set_exception(outcome)
+            else:
+                request.vectors.set_result(outcome)
+        self._begin()
 
     def _next(self) -> list[_Request]:
         """The requests of one kind that wait longest and fit into a batch; those that nobody waits for are dropped."""
@@ -156,6 +162,8 @@ class Batcher:
 
     def _encoded(self, batch: Sequence[_Request]) -> list[np.ndarray]:
         modality, role = batch[0].kind
+        if len(batch) == 1:
+            return [self._rows(batch[0].items, modality=modality, role=role)]
         items = [item for request in batch for item in request.items]
         rows = self._rows(items, modality=modality, role=role)
         ends = np.cumsum([len(request.items) for request in batch])

@@ -1,19 +1,25 @@
-"""What the body of a request may hold: one that is wrong in a million places is refused at the first."""
+"""The body of a request: read as JSON and held to what it may be; one with a million faults is refused at the first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+import orjson
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from embridge.serve._errors import Refusal
 
-__all__ = ["Body", "are_plain_texts", "require_text"]
+__all__ = ["Body", "are_plain_texts", "described", "read_body", "require_text", "schemas"]
+
+_B = TypeVar("_B", bound="Body")
+_BOM = b"\xef\xbb\xbf"
+_REFERENCE = "#/components/schemas/{model}"
 
 
 class Body(BaseModel):
-    """A body with the keys that it names and no others.
+    """A body with the keys that it names and no others, and no value of another kind.
 
     Examples:
         >>> class Point(Body):
@@ -23,7 +29,7 @@ class Body(BaseModel):
         embridge.serve._errors.Refusal: y: there is no such key here
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -33,6 +39,75 @@ class Body(BaseModel):
             if key not in cls.model_fields:
                 raise Refusal(400, f"{key[:80]}: there is no such key here", param=key[:80])
         return values
+
+
+async def read_body(request: Request, kind: type[_B]) -> _B:
+    """The body of a request.
+
+    Args:
+        request: The request.
+        kind: What the body is to be.
+
+    Returns:
+        The body.
+
+    Raises:
+        Refusal: It is no JSON, is said to be something else, or is not of that kind.
+    """
+    named = request.headers.get("content-type", "")
+    media = named.partition(";")[0].strip().lower()
+    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        message = f"expected Content-Type: application/json, came {named[:80] or 'none'}"
+        raise Refusal(415 if named else 400, message)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refusal(415, "expected a body as it is, came one with a Content-Encoding")
+    content = await request.body()
+    try:
+        values = orjson.loads(content.removeprefix(_BOM))
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, f"the body is no JSON: {error}" if content else "the body is empty") from None
+    if not isinstance(values, dict):
+        raise Refusal(400, "expected a JSON object as the body")
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _first_fault(error) from None
+
+
+def _first_fault(error: ValidationError) -> Refusal:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return Refusal(400, f"{where}: {message}" if where else message, param=where or None)
+
+
+def described(kind: type[Body]) -> dict[str, Any]:
+    """What a route's part of the OpenAPI description says of its body.
+
+    Args:
+        kind: What the body is.
+
+    Returns:
+        For FastAPI's ``openapi_extra``.
+    """
+    schema = {"$ref": _REFERENCE.format(model=kind.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def schemas(kinds: Iterable[type[Body]]) -> dict[str, Any]:
+    """The schemas that `described` refers to, by name.
+
+    Args:
+        kinds: Those of all bodies.
+
+    Returns:
+        For the description's components.
+    """
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        schema = kind.model_json_schema(ref_template=_REFERENCE)
+        found |= schema.pop("$defs", {}) | {kind.__name__: schema}
+    return found
 
 
 def are_plain_texts(texts: Sequence[Any], most: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import Mapping
@@ -10,11 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from embridge.embeddings import Embeddings
 from embridge.encoders.base import Modality, Role
-from embridge.serve._bodies import Body, are_plain_texts, require_text
+from embridge.serve._bodies import Body, are_plain_texts, described, read_body, require_text
 from embridge.serve._errors import Refusal
 from embridge.serve._images import Pictures
 from embridge.serve._metrics import Metrics
@@ -25,6 +25,7 @@ from embridge.settings.serve import LimitSettings
 __all__ = ["EmbeddingsRequest", "embeddings_routes"]
 
 _RAW = "application/octet-stream"
+_PART = 65_536  # numbers that are written at once
 
 
 class EmbeddingsRequest(Body):
@@ -54,6 +55,13 @@ class EmbeddingsRequest(Body):
     input_type: Role = "document"
     messages: list[dict[str, Any]] | None = Field(None, max_length=1, fail_fast=True)
 
+    @field_validator("input", mode="before")
+    @classmethod
+    def _is_text_or_list(cls, value: Any) -> Any:
+        if not isinstance(value, str | list | None):
+            raise ValueError(f"expected a text or a list of texts, came {type(value).__name__}")
+        return value
+
 
 def embeddings_routes(
     models: Mapping[str, ServedModel], limits: LimitSettings, metrics: Metrics, pictures: Pictures
@@ -77,9 +85,10 @@ def embeddings_routes(
     """
     routes = APIRouter(prefix="/v1", tags=["embeddings"])
 
-    @routes.post("/embeddings", response_class=Response)
-    async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
+    @routes.post("/embeddings", response_class=Response, openapi_extra=described(EmbeddingsRequest))
+    async def embeddings(request: Request) -> Response:
         """Vectors of texts or images. With ``Accept: application/octet-stream`` as raw float32 [n, d], little-endian."""
+        body = await read_body(request, EmbeddingsRequest)
         began = time.perf_counter()
         model = _model(models, body.model)
         modality, given = _items(body, limits)
@@ -88,12 +97,13 @@ def embeddings_routes(
                 400, f"{model.name} has {model.space.dim} dimensions, and takes no other number", param="dimensions"
             )
         async with pictures.decoded(modality, given) as items:
-            rows = await model.embeddings(items, modality, body.input_type)
-        metrics.count_embeddings(model.name, modality, len(rows), time.perf_counter() - began)
+            vectors = await model.vectors(items, modality, body.input_type)
+        metrics.count_embeddings(model.name, modality, len(vectors), time.perf_counter() - began)
+        rows = np.ascontiguousarray(vectors, dtype="<f4")
         if _RAW in request.headers.get("accept", ""):
-            shape = {"embridge-rows": str(len(rows)), "embridge-dim": str(rows.space.dim)}
-            return Response(_little_endian(rows.vectors).tobytes(), media_type=_RAW, headers=shape)
-        return Response(_answer(rows, model.name, body.encoding_format), media_type="application/json")
+            shape = {"embridge-rows": str(len(rows)), "embridge-dim": str(model.space.dim)}
+            return Response(rows.data.cast("B"), media_type=_RAW, headers=shape)
+        return Response(await _answer(rows, model.name, body.encoding_format), media_type="application/json")
 
     @routes.get("/models")
     def list_models() -> dict[str, Any]:
@@ -172,15 +182,18 @@ def _text(value: Any) -> str:
     return value
 
 
-def _answer(rows: Embeddings, model: str, encoding: str) -> bytes:
-    """OpenAI's list of embeddings. Nobody is billed, and encoders do not count tokens, so the usage is 0."""
-    vectors = _little_endian(rows.vectors)
-    values = [base64.b64encode(row).decode("ascii") for row in vectors] if encoding == "base64" else list(vectors)
-    data = [{"object": "embedding", "index": row, "embedding": value} for row, value in enumerate(values)]
-    usage = {"prompt_tokens": 0, "total_tokens": 0}
-    body = {"object": "list", "data": data, "model": model, "usage": usage}
-    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+async def _answer(rows: np.ndarray, model: str, encoding: str) -> bytes:
+    """OpenAI's list of embeddings. Nobody is billed, and encoders do not count tokens, so the usage is 0.
 
-
-def _little_endian(vectors: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(vectors, dtype="<f4")
+    It is written in parts, between which other requests get their turn.
+    """
+    parts = []
+    for start in range(0, len(rows), step := max(1, _PART // rows.shape[1])):
+        if start:
+            await asyncio.sleep(0)
+        part = rows[start : start + step]
+        values = [base64.b64encode(row).decode("ascii") for row in part] if encoding == "base64" else list(part)
+        data = [{"object": "embedding", "index": start + row, "embedding": value} for row, value in enumerate(values)]
+        parts.append(orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
+    end = orjson.dumps({"model": model, "usage": {"prompt_tokens": 0, "total_tokens": 0}})
+    return b'{"object":"list","data":[%s],%s' % (b",".join(parts), end[1:])

@@ -73,7 +73,7 @@ def read_keys(file: Path | None, variable: str | None = None) -> Keys:
         found = [word.strip() for word in words if word.strip() and not word.strip().startswith("#")]
         if not found:
             raise SettingsError(f"{where}: expected keys, came none")
-        if any(len(key) < _SHORTEST or not key.isascii() or " " in key for key in found):
+        if any(len(key) < _SHORTEST or not key.isascii() or not key.isprintable() or " " in key for key in found):
             raise SettingsError(f"{where}: a key has at least {_SHORTEST} ASCII characters and no space")
         keys += found
     return Keys.of(keys)
@@ -82,7 +82,7 @@ def read_keys(file: Path | None, variable: str | None = None) -> Keys:
 def _written(file: Path | None, variable: str | None) -> Iterable[tuple[str, list[str]]]:
     if file is not None:
         try:
-            yield str(file), file.read_text(encoding="utf-8").splitlines()
+            yield str(file), file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{file}: cannot be read as keys: {error}") from error
     if variable is not None:

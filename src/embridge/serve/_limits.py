@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _OPEN = frozenset({"/health", "/ready"})
 _PAGES = frozenset({"/", "/docs"})
+_SINGLE = (b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"origin")
+_LINGER_SECONDS = 2.0
 _DIGITS = 18  # of a length that can be meant
 _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
@@ -72,9 +76,7 @@ class Entrance:
             if body.over:
                 await answer.refuse(self._too_large())
         except TimeoutError:
-            await answer.refuse(
-                Refusal(503, f"the request took longer than {self.limits.seconds:g} s", code="timeout", Retry_After="1")
-            )
+            await answer.refuse(self._too_slow(body))
         except Refusal as refusal:
             await answer.refuse(refusal)
         except Exception as error:  # logged and answered; whoever gets it next would log its text
@@ -83,11 +85,25 @@ class Entrance:
         finally:
             self.metrics.count_request(_route(scope), scope["method"], answer.status, time.perf_counter() - began)
 
+    async def refuse_one_more(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of a connection that is one too many; see ASGI."""
+        answer = _Answer(send, _Body(receive, 0))
+        message = f"{self.limits.connections:,} connections are open, and no more may be; try again soon"
+        await answer.refuse(Refusal(503, message, code="overloaded", Retry_After="1"))
+        self.metrics.count_request("none", scope["method"], answer.status, 0.0)
+
+    def _too_slow(self, body: _Body) -> Refusal:
+        if body.missing:
+            return Refusal(408, f"the body did not come within {self.limits.seconds:g} s", code="timeout")
+        return Refusal(503, f"the request took longer than {self.limits.seconds:g} s", code="timeout", Retry_After="1")
+
     def _too_large(self) -> Refusal:
         return Refusal(413, f"the request is larger than {self.limits.body_bytes:,} bytes", code="too_large")
 
     def _require_admission(self, scope: Scope) -> None:
-        headers = dict(reversed(scope["headers"]))
+        headers = dict(scope["headers"])
+        if len(headers) < len(scope["headers"]):
+            _require_once(name for name, _ in scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if self.local and not _is_this_machine(host):
             raise Refusal(403, "this server answers requests to localhost alone", code="wrong_host")
@@ -113,15 +129,26 @@ class _Body:
     """What comes in; knows whether it was more than it may be."""
 
     def __init__(self, receive: Receive, most_bytes: int) -> None:
-        self._receive, self._left, self.over = receive, most_bytes, False
+        self._receive, self._left = receive, most_bytes
+        self.over = self.missing = self._ended = False
 
     async def receive(self) -> MutableMapping[str, Any]:
+        self.missing = True
         message = await self._receive()
         self._left -= len(message.get("body", b""))
+        self.missing = message.get("more_body", False)
+        self._ended = not self.missing
         if self._left < 0:
             self.over = True
-            raise ValueError("the body is too large")  # whoever reads it may answer as it likes: see `_Answer`
+            raise Refusal(413, "the body is too large")  # whoever reads it may answer as it likes: see `_Answer`
         return message
+
+    async def drop(self) -> None:
+        """Let what is left of it come, for a while: a client that is still sending reads no answer, and then finds none."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while not self._ended:
+                    self._ended = not (await self._receive()).get("more_body", False)
 
 
 class _Answer:
@@ -139,19 +166,28 @@ class _Answer:
         await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:
-        if self.begun:  # too late to say anything: the connection ends
-            raise refusal from None
+        if self.begun:  # too late to say anything: the server ends a connection whose answer is not whole
+            return
+        await self._body.drop()
         body = error_body(refusal)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
             *((name.lower().encode(), value.encode()) for name, value in refusal.headers.items()),
         ]
-        if refusal.status in (401, 403, 413):  # a body may still be on its way, and is not read
+        if refusal.status in (400, 401, 403, 408, 413, 503):  # a body may still be on its way, and is not read
             headers.append((b"connection", b"close"))
         self.begun, self.status = True, refusal.status
         await self._send({"type": "http.response.start", "status": refusal.status, "headers": [*headers, *_SECURITY]})
         await self._send({"type": "http.response.body", "body": body})
+
+
+def _require_once(names: Iterable[bytes]) -> None:
+    """Refuse a request that says twice what can be but one: who stands before this server may have read the other one."""
+    counts = Counter(names)
+    for name in _SINGLE:
+        if counts[name] > 1:
+            raise Refusal(400, f"the header {name.decode()} came {counts[name]} times", code="repeated_header")
 
 
 def _is_this_machine(host: str) -> bool:

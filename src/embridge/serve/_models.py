@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from embridge.adapters.linear import Identity
 from embridge.adapters.upgrade import Upgrade
-from embridge.embeddings import Embeddings
+from embridge.embeddings import Embeddings, require_vectors
 from embridge.encoders.base import Encoder, Modality, Role
 from embridge.errors import InvalidInput
 from embridge.serve._batching import Batcher
 from embridge.space import Space
 
 __all__ = ["ServedModel", "UnknownModel", "served_models"]
+
+_FEW = 64  # rows that are mapped before a thread would have begun
 
 
 class UnknownModel(InvalidInput):
@@ -49,7 +54,7 @@ class ServedModel:
     role: Role | None
     description: str
 
-    async def embeddings(self, items: Sequence[Any], modality: Modality, role: Role) -> Embeddings:
+    async def vectors(self, items: Sequence[Any], modality: Modality, role: Role) -> np.ndarray:
         """The vectors of some items.
 
         Args:
@@ -58,16 +63,24 @@ class ServedModel:
             role: What they are for, where the model's name does not say it.
 
         Returns:
-            One a row, in order.
+            Rows [n, d], in order. Many are mapped in a thread, so that nobody else waits.
         """
-        rows = await self.encoded(items, modality, role)
-        return rows if self.map is None else self.map(rows)
+        if self.map is None:
+            rows = await self._encoded(items, modality, role)
+            require_vectors(rows, dim=self.space.dim, what=f"vectors of {self.space.model}")
+            return rows
+        found = await self.encoded(items, modality, role)
+        mapped = self.map(found) if len(found) <= _FEW else await asyncio.to_thread(self.map, found)
+        return mapped.vectors
 
     async def encoded(self, items: Sequence[Any], modality: Modality, role: Role) -> Embeddings:
         """The same as the encoder gives them, not mapped."""
+        return Embeddings.of(await self._encoded(items, modality, role), self.source)
+
+    async def _encoded(self, items: Sequence[Any], modality: Modality, role: Role) -> np.ndarray:
         if modality not in self.modalities:
             raise InvalidInput(f"{self.name} takes {' and '.join(sorted(self.modalities))}, not {modality}")
-        return Embeddings.of(await self.batcher.vectors(items, modality, self.role or role), self.source)
+        return await self.batcher.vectors(items, modality, self.role or role)
 
 
 def served_models(

@@ -9,6 +9,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import HTMLResponse
 
+from embridge.errors import EmbridgeError
+from embridge.serve._errors import Refusal
 from embridge.serve._metrics import Metrics
 from embridge.serve.opened import Opened
 
@@ -32,16 +34,21 @@ def page_routes(app: FastAPI, opened: Opened, metrics: Metrics) -> APIRouter:
     """
     routes = APIRouter()
 
+    @routes.head("/health", include_in_schema=False)
     @routes.get("/health", tags=["state"])
     async def health() -> dict[str, str]:
         """The process lives: needs no thread, which requests may hold all."""
         return {"status": "ok"}
 
+    @routes.head("/ready", include_in_schema=False)
     @routes.get("/ready", tags=["state"])
     async def ready() -> dict[str, str]:
-        """Models are loaded, and the store answers; status 503 where it does not."""
-        if opened.galleries is not None:
-            await opened.galleries.run(opened.galleries.ping)
+        """Models are loaded, the store answers, and its rollout is this upgrade's; status 503 with the reason where not."""
+        try:
+            if opened.galleries is not None:
+                await opened.galleries.run(opened.galleries.ping)
+        except EmbridgeError as error:
+            raise Refusal(503, str(error), code="not_ready", Retry_After="1") from error
         return {"status": "ready"}
 
     @routes.get("/metrics", tags=["state"])

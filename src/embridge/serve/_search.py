@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field, field_validator, model_validator
+from starlette.convertors import Convertor, register_url_convertor
 
 from embridge.embeddings import Embeddings
 from embridge.encoders.base import Modality
 from embridge.errors import InvalidInput, SpaceMismatch
 from embridge.rollout.gallery import Answer
-from embridge.serve._bodies import Body, require_text
+from embridge.serve._bodies import Body, described, read_body, require_text
 from embridge.serve._errors import Refusal
 from embridge.serve._galleries import Galleries, Question, Side, new_draw
 from embridge.serve._images import Pictures
@@ -37,7 +39,9 @@ class _Condition(Body):
     @field_validator("value", mode="before")
     @classmethod
     def _is_plain(cls, value: Any) -> Any:
-        if isinstance(value, list) and not all(isinstance(one, str | bool | int | float) for one in value):
+        if not all(
+            isinstance(one, str | bool | int | float) for one in (value if isinstance(value, list) else [value])
+        ):
             raise ValueError("expected texts, numbers, true or false")
         if isinstance(value, list) and len(value) > _VALUES:
             raise ValueError(f"at most {_VALUES:,} values, came {len(value):,}")
@@ -68,7 +72,7 @@ class SearchRequest(Body):
     text: str | None = None
     image: str | None = None
     vector: list[float] | None = Field(None, fail_fast=True)
-    id: str | None = None
+    id: str | None = Field(None, min_length=1)
     k: int = Field(10, ge=1)
     filter: list[_Condition] = Field(default_factory=list, max_length=32, fail_fast=True)
     client: Side = "new"
@@ -136,9 +140,10 @@ def search_routes(
     routes = APIRouter(tags=["store"])
     _add_writes(routes, galleries, limits, pictures)
 
-    @routes.post("/search")
-    async def search(body: SearchRequest) -> dict[str, Any]:
+    @routes.post("/search", openapi_extra=described(SearchRequest))
+    async def search(request: Request) -> dict[str, Any]:
         """The k best items, as the rollout stands."""
+        body = await read_body(request, SearchRequest)
         if body.k > limits.hits:
             raise Refusal(400, f"k: at most {limits.hits:,}, came {body.k:,}", param="k")
         conditions = tuple(one.condition() for one in body.filter)
@@ -163,9 +168,10 @@ def search_routes(
 
 
 def _add_writes(routes: APIRouter, galleries: Galleries, limits: LimitSettings, pictures: Pictures) -> None:
-    @routes.post("/items")
-    async def write(body: ItemsRequest) -> dict[str, Any]:
+    @routes.post("/items", openapi_extra=described(ItemsRequest))
+    async def write(request: Request) -> dict[str, Any]:
         """Write items, with the rows that the state of the rollout asks for."""
+        body = await read_body(request, ItemsRequest)
         if len(body.items) > limits.inputs:
             raise Refusal(400, f"items: at most {limits.inputs:,} at once, came {len(body.items):,}", param="items")
         modality, given = _items(body.items, limits)
@@ -176,11 +182,34 @@ def _add_writes(routes: APIRouter, galleries: Galleries, limits: LimitSettings, 
             await galleries.run(galleries.write, ids, items, payload, modality)
         return {"written": len(ids)}
 
-    @routes.delete("/items/{name:path}")
-    async def delete(name: str) -> dict[str, Any]:
+    register_url_convertor("item", _ItemConvertor())
+
+    @routes.delete("/items/{name:item}")
+    async def delete(name: str, request: Request) -> dict[str, Any]:
         """Delete an item; one that is not there changes nothing."""
+        _require_utf8(request.scope["raw_path"])
         await galleries.run(galleries.delete, [name])
         return {"deleted": name}
+
+
+class _ItemConvertor(Convertor[str]):
+    """An id in an address: any characters, slashes and ends of lines among them, but not none."""
+
+    regex = r"[\s\S]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+def _require_utf8(path: bytes) -> None:
+    """Refuse an id whose bytes would be replaced by others, and so be that of another item."""
+    try:
+        unquote_to_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise Refusal(400, "the id in the address is no UTF-8", param="id") from error
 
 
 async def _answered(

@@ -52,7 +52,8 @@ class Opened:
         settings = self.settings
         names = ", ".join(name for name, model in self.models.items() if model.role is None)
         held = [f"store   {parse_url(settings.store)}"] if settings.store else []
-        return [f"serving http://{settings.host}:{settings.port}", f"models  {names}", *held]
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        return [f"serving http://{host}:{settings.port}", f"models  {names}", *held]
 
     def close(self) -> None:
         """Let go of models and store."""

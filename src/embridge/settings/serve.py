@@ -41,8 +41,8 @@ class LimitSettings(Strict):
     image_pixels: int = Field(40_000_000, ge=1)
     pixels: int = Field(400_000_000, ge=1)
     hits: int = Field(1_000, ge=1)
-    seconds: float = Field(60.0, gt=0)
-    header_seconds: float = Field(10.0, gt=0)
+    seconds: float = Field(60.0, gt=0, le=86_400)
+    header_seconds: float = Field(10.0, gt=0, le=86_400)
     connections: int = Field(2_000, ge=1)
     waiting: int = Field(16_384, ge=1)
 

@@ -24,6 +24,10 @@ __all__ = ["LanceDatabase"]
 _T = TypeVar("_T")
 _SOURCE = re.compile(r", /\S+\.rs:\d+:\d+$|^lance error: LanceError\(\w+\): ")
 
+_CACHE_BYTES = (
+    32 * 1024 * 1024
+)  # of what LanceDB knows of a table's files: each version adds to it, and by itself it keeps 1 GB
+
 
 @final
 class LanceDatabase:
@@ -45,7 +49,11 @@ class LanceDatabase:
             what = "is a file" if Path(location).exists() else "does not exist"
             raise StoreError(f"{self} {what}; expected a folder with a LanceDB store")
         self.connection = self.asked(
-            lambda: lancedb.connect(location, read_consistency_interval=timedelta(0)),
+            lambda: lancedb.connect(
+                location,
+                read_consistency_interval=timedelta(0),
+                session=lancedb.Session(metadata_cache_size_bytes=_CACHE_BYTES),
+            ),
             "cannot be opened as a LanceDB store",
         )
 

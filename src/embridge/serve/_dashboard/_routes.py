@@ -16,7 +16,7 @@ from embridge.evaluation.render._style import BASE, REPORT
 from embridge.jobs.rollout import move_canary, move_phase
 from embridge.rollout.lease import this_process
 from embridge.rollout.state import RolloutState
-from embridge.serve._bodies import Body, require_text
+from embridge.serve._bodies import Body, described, read_body, require_text
 from embridge.serve._dashboard._comparison import compare, vectors_of
 from embridge.serve._dashboard._looks import Looks, opened_rollout, rollout_settings
 from embridge.serve._dashboard._page import dashboard_page
@@ -30,7 +30,7 @@ from embridge.serve._models import ServedModel
 from embridge.serve.opened import Opened
 from embridge.stores import Store
 
-__all__ = ["dashboard_routes"]
+__all__ = ["Canary", "Query", "dashboard_routes"]
 
 _PRIVATE = {"cache-control": "no-store"}
 _MOST_HITS, _REASONS = 20, 20
@@ -144,9 +144,10 @@ def _add_search(routes: APIRouter, opened: Opened, models: Mapping[Any, ServedMo
     galleries, limits = opened.galleries, opened.settings.limits
     assert galleries is not None
 
-    @routes.post("/dashboard/search", tags=["store"])
-    async def search(body: Query) -> JSONResponse:
+    @routes.post("/dashboard/search", tags=["store"], openapi_extra=described(Query))
+    async def search(request: Request) -> JSONResponse:
         """One query by the old model, through the bridge, and by the new model, whatever the state of the rollout."""
+        body = await read_body(request, Query)
         if body.text is not None:
             require_text(body.text, "text", limits.characters, param="text")
         modality: Modality = "text" if body.image is None else "image"
@@ -169,9 +170,10 @@ def _add_moves(routes: APIRouter, opened: Opened, looks: Looks) -> None:
         looks.forget()
         return state.to_dict()
 
-    @routes.post("/rollout/canary", tags=["rollout"])
-    async def canary(body: Canary, by: str = Depends(operator)) -> dict[str, Any]:
+    @routes.post("/rollout/canary", tags=["rollout"], openapi_extra=described(Canary))
+    async def canary(request: Request, by: str = Depends(operator)) -> dict[str, Any]:
         """Change the share of new clients' queries that the new model answers; gates have to hold where it rises."""
+        body = await read_body(request, Canary)
         settings = rollout_settings(opened)
         return await moved(lambda store: move_canary(opened_rollout(opened, store, settings), body.share, by=by))
 

@@ -22,6 +22,7 @@ from embridge.adapters import Identity, Prefix, Provenance
 from embridge.encoders import CachedEncoder, Encoder, load
 from embridge.serve.app import create_app
 from embridge.serve.opened import open_served
+from embridge.serve.server import _options
 from embridge.settings.serve import ServeSettings
 
 __all__ = ["Served", "serving", "stored_vectors"]
@@ -84,21 +85,21 @@ def _both(config: Mapping[str, Any], folder: Path, **settings: Any) -> Any:
 def _app(encoders: Mapping[str, Encoder], upgrade: Upgrade, folder: Path, settings: Mapping[str, Any]) -> Any:
     upgrade.save(folder / "upgrade")
     named = ServeSettings(upgrade=folder / "upgrade", new_name="new", old_name="old", port=0, **settings)
-    opened = open_served(named, encoders)
-    return create_app(opened)
+    return create_app(open_served(named, encoders))
 
 
 def _run(kind: str, config: Mapping[str, Any], folder: Path, settings: Mapping[str, Any], pipe: Connection) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
-    made = {"bare": _bare, "embridge": _ours, "rollout": _both}[kind]
-    app = made(config) if kind == "bare" else made(config, folder, **settings)
+    made = {"embridge": _ours, "rollout": _both}
+    app = _bare(config) if kind == "bare" else made[kind](config, folder, **settings)
 
     class Telling(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             pipe.send(self.servers[0].sockets[0].getsockname()[1])
 
-    Telling(uvicorn.Config(app, port=0, log_level="warning", access_log=False)).run()
+    options = {} if kind == "bare" else _options(ServeSettings(upgrade=folder, port=0))
+    Telling(uvicorn.Config(app, **{"port": 0, "log_level": "warning", "access_log": False, **options})).run()
 
 
 @contextmanager
