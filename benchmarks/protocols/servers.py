@@ -98,7 +98,7 @@ def _run(kind: str, config: Mapping[str, Any], folder: Path, settings: Mapping[s
             await super().startup(sockets)
             pipe.send(self.servers[0].sockets[0].getsockname()[1])
 
-    options = {} if kind == "bare" else _options(ServeSettings(upgrade=folder, port=0))
+    options = {} if kind == "bare" else _options(ServeSettings.model_validate({"upgrade": folder, "port": 0}))
     Telling(uvicorn.Config(app, **{"port": 0, "log_level": "warning", "access_log": False, **options})).run()
 
 
