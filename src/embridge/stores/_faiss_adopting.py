@@ -38,7 +38,7 @@ def require_adoptable(held: FaissRows, space: Space, *, ids_named: bool) -> None
     name = {"dot": "the inner product", "l2": "the distance"}.get(index.metric or "", "something else")
     message = (
         f"{held.what} compares by {name}, {space} by {space.metric}, and its vectors are not of length one "
-        f"({lengths.min(initial=np.inf):.3g} to {lengths.max(initial=0):.3g})"
+        f"({np.nanmin(lengths, initial=np.inf):.3g} to {np.nanmax(lengths, initial=0):.3g})"
     )
     if not held.exact_scores:
         warnings.warn(f"{message}, as far as its codes tell; search finds rows by {name}", stacklevel=3)

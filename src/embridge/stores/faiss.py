@@ -213,9 +213,9 @@ class FaissStore:
 
     def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:
         held = self._held(space, "fetch")
-        names = tuple(name for name in dict.fromkeys(ids) if name in held.row_of)
-        rows = np.array([held.row_of[name] for name in names], np.int64)
-        return Embeddings(names, held.vectors(rows), space)
+        there = {name: row for name in ids if (row := held.row_of.get(name)) is not None}
+        rows = np.fromiter(there.values(), np.int64, len(there))
+        return Embeddings(tuple(there), held.vectors(rows), space)
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
         held = self._held(queries.space, "search")
