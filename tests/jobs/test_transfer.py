@@ -132,6 +132,7 @@ def test_tables_of_others_are_imported_by_the_names_of_their_columns(tmp_path):
         "title": ["a", None],
         "price": pa.array([1, 2], pa.int32()),
         "tags": [["x"], []],
+        "my colour": ["red", "blue"],
     }
     table["embedding"] = pa.array(table["embedding"], pa.list_(pa.float32()))
     pq.write_table(pa.table(table), tmp_path / "x.parquet")
@@ -141,12 +142,15 @@ def test_tables_of_others_are_imported_by_the_names_of_their_columns(tmp_path):
     open_store(tmp_path / "shop", create=True).add_space(OLD)
     named = VectorFile(tmp_path / "x.parquet", space="old", columns=columns)
     done = import_vectors(named, tmp_path / "shop")
-    assert done.left_out == {"tags": "list<element: string>"}
+    assert done.left_out == {"tags": "list<element: string>", "my colour": "no plain name"}
     assert open_store(tmp_path / "shop").payload(OLD, ["8"]) == {"title": [None], "price": [2]}
     with pytest.raises(InvalidInput, match=r"has no column 'colour' beside its vectors"):
         import_vectors(VectorFile(tmp_path / "x.parquet", "old", None, columns, ["colour"]), tmp_path / "shop")
     with pytest.raises(InvalidInput, match=r"payload is text, truths and numbers; came \{'tags'"):
         import_vectors(VectorFile(tmp_path / "x.parquet", "old", None, columns, ["tags"]), tmp_path / "shop")
+    open_store(f"faiss:{tmp_path / 'shop.faiss'}", create=True).add_space(OLD)
+    done = import_vectors(named, f"faiss:{tmp_path / 'shop.faiss'}")
+    assert (done.rows, done.columns, set(done.left_out.values())) == (2, (), {"the store holds no payload"})
 
 
 def test_vectors_of_another_space_are_refused_and_repeats_told(tmp_path, monkeypatch):

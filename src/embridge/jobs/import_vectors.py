@@ -17,6 +17,7 @@ from embridge.jobs.transfer import Transfer
 from embridge.progress import Progress, silent
 from embridge.space import Space, require_same
 from embridge.stores import Store, open_store, parse_url
+from embridge.stores.checks import is_column_name
 from embridge.vector_files import count_rows, read_rows, read_space, table_columns
 
 __all__ = ["VectorFile", "import_vectors"]
@@ -90,7 +91,7 @@ def import_vectors(
     store = None if dry_run and file.space is None else open_store(url, create=not dry_run, declarations=declarations)
     try:
         space = _space_of(file, store, str(parse_url(url)))
-        payload, left_out = _payload(file)
+        payload, left_out = _payload(file, holds_payload=store is None or store.capabilities.payload)
         if store is not None and not dry_run:
             store.add_space(space)
         rows = _copied(file, None if dry_run else store, space, payload, progress)
@@ -121,7 +122,7 @@ def _space_of(file: VectorFile, store: Store | None, where: str) -> Space:
     return space
 
 
-def _payload(file: VectorFile) -> tuple[list[str], dict[str, str]]:
+def _payload(file: VectorFile, *, holds_payload: bool) -> tuple[list[str], dict[str, str]]:
     """Columns that go along, and those that do not, with the reason."""
     if Path(file.path).suffix == ".npy":
         if file.payload:
@@ -132,14 +133,21 @@ def _payload(file: VectorFile) -> tuple[list[str], dict[str, str]]:
     missing = [name for name in file.payload or () if name not in held]
     if missing:
         raise InvalidInput(f"{file.path} has no column {missing[0]!r} beside its vectors; there are {sorted(held)}")
-    plain = [name for name, kind in held.items() if kind in _PLAIN or kind.startswith(("int", "uint"))]
-    chosen = plain if file.payload is None else list(file.payload)
-    odd = {name: held[name] for name in chosen if name not in plain}
-    if odd:
-        raise InvalidInput(f"{file.path}: payload is text, truths and numbers; came {odd}")
-    return chosen, {
-        name: kind if name not in plain else "not asked for" for name, kind in held.items() if name not in chosen
-    }
+    reasons = {name: _unfit(name, kind) for name, kind in held.items()}
+    if file.payload is not None:
+        if odd := {name: reasons[name] for name in file.payload if reasons[name]}:
+            raise InvalidInput(f"{file.path}: payload is text, truths and numbers; came {odd}")
+        return list(file.payload), {name: reasons[name] or "not asked for" for name in held if name not in file.payload}
+    if not holds_payload:
+        return [], dict.fromkeys(held, "the store holds no payload")
+    return [name for name in held if not reasons[name]], {name: reason for name, reason in reasons.items() if reason}
+
+
+def _unfit(name: str, kind: str) -> str:
+    """Why a column is no payload, which is its type where that says it; empty where it is."""
+    if kind not in _PLAIN and not kind.startswith(("int", "uint")):
+        return kind
+    return "" if is_column_name(name) else "no plain name"
 
 
 def _copied(file: VectorFile, store: Store | None, space: Space, payload: Sequence[str], progress: Progress) -> int:
