@@ -41,6 +41,7 @@ def test_a_request_brings_one_of_the_keys(header, status):
     assert answer.status_code == status
     if status == 401:
         assert answer.json()["error"]["code"] == "invalid_api_key"
+        assert "in the header Authorization as Bearer KEY" in answer.json()["error"]["message"]
         assert answer.headers["www-authenticate"] == "Bearer"
         assert KEY not in answer.text
 

@@ -155,3 +155,13 @@ def test_a_server_whose_upgrade_is_not_the_rollouts_is_not_ready():
     answer = asking(store)("GET", "/ready")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
     assert answer.headers["retry-after"] == "1"
+
+
+def test_a_server_whose_rows_have_gone_is_not_ready():
+    store = stocked()
+    ask = asking(store)
+    assert ask("GET", "/ready").status_code == ask("HEAD", "/ready").status_code == 200
+    store.add_space(Space("other", "1", 4))
+    store.drop_space(OLD)
+    answer = ask("GET", "/ready")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")

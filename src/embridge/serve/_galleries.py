@@ -86,10 +86,7 @@ class Galleries:
         self._galleries: dict[int, Gallery] = {}
         for store in self._stores:
             self._free.put(store)
-        held, state = self._stores[0].spaces(), current_state(self._stores[0].documents)
-        if upgrade.old_space not in held and not (state and state.old_dropped):
-            names = "; ".join(map(str, held)) or "none"
-            raise SpaceMismatch(f"the upgrade searches rows of {upgrade.old_space}; the store holds: {names}")
+        self._require_space(self._stores[0])
 
     @classmethod
     def opened(cls, settings: ServeSettings, upgrade: Upgrade, encoders: Mapping[str, Encoder]) -> Galleries:
@@ -193,9 +190,15 @@ class Galleries:
             self._free.put(store)
 
     def ping(self) -> None:
-        """Ask the store for anything; raises `StoreError` where it does not answer."""
+        """Ask the store what it holds; raises `StoreError` or `SpaceMismatch` where that is not what is served."""
         with self._borrowed() as (store, _):
-            store.spaces()
+            self._require_space(store)
+
+    def _require_space(self, store: Store) -> None:
+        held, state = store.spaces(), current_state(store.documents)
+        if self.upgrade.old_space not in held and not (state and state.old_dropped):
+            names = "; ".join(map(str, held)) or "none"
+            raise SpaceMismatch(f"the upgrade searches rows of {self.upgrade.old_space}; the store holds: {names}")
 
     @contextmanager
     def _borrowed(self) -> Iterator[tuple[Store, Gallery | None]]:

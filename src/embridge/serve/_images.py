@@ -19,7 +19,7 @@ from embridge.settings.serve import LimitSettings
 
 __all__ = ["Pictures", "picture_in"]
 
-_DATA_URL = re.compile(r"data:(image/[\w.+-]+)?(;[\w=.+-]+)*;base64,", re.ASCII)
+_DATA_URL = re.compile(r"data:(image/[\w.+-]+)?(;[\w=.+-]+)*;base64,", re.ASCII | re.IGNORECASE)
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
 
@@ -103,8 +103,10 @@ def picture_in(url: str, *, pixels: int) -> Any:
     pil = require("PIL.Image", extra="clip")
     try:
         picture = pil.open(BytesIO(content), formats=_FORMATS)
+    except pil.UnidentifiedImageError as error:
+        raise InvalidInput(f"the image cannot be read: expected {', '.join(_FORMATS)}") from error
     except Exception as error:  # a decoder raises almost anything on a damaged file
-        raise InvalidInput(f"the image cannot be read: expected {', '.join(_FORMATS)}; {error}") from error
+        raise InvalidInput(f"the image cannot be read: {error}") from error
     width, height = picture.size
     if width * height > pixels:
         raise InvalidInput(f"the image has {width} × {height} pixels, and {pixels:,} are allowed; send it smaller")

@@ -119,7 +119,7 @@ class Entrance:
             came = "a wrong one" if authorization else "none"
             raise Refusal(
                 401,
-                f"this server wants a key: Authorization: Bearer KEY; came {came}",
+                f"this server wants a key, in the header Authorization as Bearer KEY; came {came}",
                 code="invalid_api_key",
                 WWW_Authenticate="Bearer",
             )

@@ -28,7 +28,7 @@ from embridge.stores import Condition
 __all__ = ["ItemsRequest", "SearchRequest", "search_routes"]
 
 _VALUES = 10_000  # of a condition
-_TRIES = 3  # a rollout moves on between a query's encoding and its search, but not again and again
+_TRIES = 10  # a rollout moves on between a query's encoding and its search, but not again and again
 
 
 class _Condition(Body):

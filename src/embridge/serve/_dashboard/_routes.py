@@ -198,6 +198,8 @@ def _operator(opened: Opened, key: str | None) -> str:
     if not number:
         came = "a wrong one" if key else "none"
         raise Refusal(
-            401, f"this wants an operator's key: Embridge-Operator-Key: KEY; came {came}", code="invalid_operator_key"
+            401,
+            f"this wants an operator's key, in the header Embridge-Operator-Key; came {came}",
+            code="invalid_operator_key",
         )
     return f"operator key {number} at {this_process()}"
