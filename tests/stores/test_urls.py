@@ -13,6 +13,10 @@ from embridge.stores.urls import StoreUrl, parse_url, without_passwords
         (r"C:\shop", StoreUrl("lancedb", r"C:\shop")),
         ("lancedb:shop", StoreUrl("lancedb", "shop")),
         ("lancedb:s3://bucket/shop#items", StoreUrl("lancedb", "s3://bucket/shop", "items")),
+        (
+            "lancedb:s3+ddb://bucket/shop?ddbTableName=t&x=%20#items",
+            StoreUrl("lancedb", "s3+ddb://bucket/shop?ddbTableName=t&x=%20", "items"),
+        ),
         ("postgres://me@db/shop?table=items", StoreUrl("postgresql", "postgresql://me@db/shop", "items")),
         (
             "postgresql:///shop?host=/run/pg&table=My%20Items&schema=sales&sslmode=require",

@@ -22,6 +22,7 @@ from embridge.stores.urls import without_passwords
 __all__ = ["LanceDatabase"]
 
 _T = TypeVar("_T")
+_LONGEST = 500  # of what LanceDB says
 _SOURCE = re.compile(r", /\S+\.rs:\d+:\d+$|^lance error: LanceError\(\w+\): ")
 
 _CACHE_BYTES = (
@@ -68,6 +69,7 @@ class LanceDatabase:
             raise
         except (ValueError, RuntimeError, OSError) as error:
             text = _SOURCE.sub("", " ".join(without_passwords(str(error)).split()))
+            text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
             raise StoreError(f"{self} {what}: {text}; restore it from a copy if it is damaged") from error
 
     def names(self) -> list[str]:
