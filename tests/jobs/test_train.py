@@ -470,10 +470,10 @@ def longer(project):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, longer, warm_commands, sent, code):
+def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, longer, start, sent, code):
     name = f"ended-{int(sent)}"
     path = settings_of(project, name, training=LONGER)
-    process = warm_commands.start("train", path)
+    process = start("train", path)
     deadline, written = time.monotonic() + 300, set()
     while len(written) < 4 and time.monotonic() < deadline:  # so that more than one step is kept
         with contextlib.suppress(FileNotFoundError):
