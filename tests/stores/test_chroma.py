@@ -2,6 +2,7 @@ import itertools
 import multiprocessing
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import chromadb
 import numpy as np
@@ -230,7 +231,17 @@ def test_a_writer_that_was_asleep_does_not_win_with_a_version_that_is_gone(url, 
     assert other.read("state") == {"step": _KEPT + 3}
 
 
-def test_a_server_that_goes_and_comes_is_told_in_one_line(chroma_server, store):
+def test_a_server_that_starts_again_is_waited_for(chroma_server, store):
+    store.upsert(rows())
+    chroma_server.stop()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: [part.ids for part in store.scan(COSINE)])
+        chroma_server.start()
+        assert sorted(found.result()[0]) == sorted(rows().ids)
+
+
+def test_a_server_that_goes_and_comes_is_told_in_one_line(chroma_server, store, monkeypatch):
+    monkeypatch.setattr("embridge.stores._chroma_client._RESTART_SECONDS", 0.2)
     store.upsert(rows())
     chroma_server.stop()
     try:

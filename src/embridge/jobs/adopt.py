@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -110,7 +111,8 @@ def adopt_index(
         refused = agreement.verdict not in ("agrees", "near", "unchecked")
         written = declare == "always" or (declare == "if it agrees" and not refused)
         if written:
-            store.adopt(declared)
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # said already
+                store.adopt(declared)
     return Adoption(str(address), declared, inspection, agreement, refused, written)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ __all__ = ["ChromaClient"]
 _T = TypeVar("_T")
 _TOKEN, _PORTS = "CHROMA_TOKEN", {"http": 8000, "https": 443}
 _PAGE, _PATIENCE_SECONDS, _BUSY_SECONDS = 500, 20, 300  # to connect; to answer, which a large write may take
+_RESTART_SECONDS, _PAUSE_SECONDS = 5.0, 0.1  # how long a server that was there may be away
 _LONGEST = 400  # of a message
 
 
@@ -33,10 +35,13 @@ class ChromaClient:
             raise SettingsError(f"{url}: unknown {', '.join(sorted(unknown))}; expected ?tenant=NAME&database=NAME")
         self._chroma = require("chromadb", extra="chroma")
         self._errors = require("chromadb.errors", extra="chroma")
-        self._transport: tuple[type[Exception], ...] = (require("httpx", extra="chroma").TransportError,)
+        httpx = require("httpx", extra="chroma")
+        self._transport: tuple[type[Exception], ...] = (httpx.TransportError, ConnectionError)
+        self._late, self._was_there = httpx.TimeoutException, False
         self._collections: dict[str, Any] = {}
         self._database = {name: value for name, value in url.options.items() if value}
         self._client = self._server(url) if url.is_remote else self._folder(Path(url.location), create=create)
+        self._was_there = url.is_remote
 
     def collection(self, name: str) -> Any:
         """A collection; raises `StoreError` where there is none."""
@@ -91,13 +96,19 @@ class ChromaClient:
         return self.most
 
     def ask(self, call: Callable[[], _T], *, of: str = "") -> _T:
-        """What a call gives that may be made twice."""
-        try:
-            return self._ask(call)
-        except _Unreached:
-            return self._ask(call)
-        except _Gone as error:
-            raise _Gone(f"{self.where}: there is no collection {of!r}; {self._there()}") from error
+        """What a call gives that may be made again; a server that was there, and starts again, is waited for."""
+        began, tries = time.monotonic(), 0
+        while True:
+            try:
+                return self._ask(call)
+            except _Unreached as error:
+                waits = self._was_there and not isinstance(error.__cause__, self._late)
+                waits, tries = waits and time.monotonic() < began + _RESTART_SECONDS, tries + 1
+                if tries > 1 and not waits:
+                    raise
+                time.sleep(_PAUSE_SECONDS if waits else 0)
+            except _Gone as error:
+                raise _Gone(f"{self.where}: there is no collection {of!r}; {self._there()}") from error
 
     def _server(self, url: StoreUrl) -> Any:
         place = urlsplit(url.location)
