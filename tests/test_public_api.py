@@ -330,7 +330,7 @@ PUBLIC = {
     ),
     "embridge.training.compatible.augment": "Augment",
     "embridge.training.compatible.averaging": "Average",
-    "embridge.training.compatible.held_out_items": "HeldOut nearest_is_right",
+    "embridge.training.compatible.held_out_items": "HeldOut nearest_is_right right_of_each",
     "embridge.training.compatible.image_data": "HuggingFaceImages ImageArrays ImageFolder",
     "embridge.training.compatible.labelled": "Labelled LabelledVectors Rows hold_out",
     "embridge.training.compatible.memory_layout": "image_layout unsound_layer",
