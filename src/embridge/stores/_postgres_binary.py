@@ -18,6 +18,7 @@ __all__ = [
     "ARRAY_ITEMS",
     "array",
     "columns_of",
+    "copy_end",
     "copy_rows",
     "copy_start",
     "dim_of",
@@ -97,6 +98,11 @@ def vector_fields(vectors: Float32[np.ndarray, "n d"], type_name: str) -> list[b
 def copy_start() -> bytes:
     """What stands before the rows of a COPY."""
     return _HEADER
+
+
+def copy_end() -> bytes:
+    """What stands behind them."""
+    return _TRAILER
 
 
 def copy_rows(columns: Sequence[list[bytes]]) -> bytes:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from embridge.space import Metric
 from embridge.stores._columns import Kind
 
-__all__ = ["OWN", "UNSETTLED", "Column", "Engine", "Held", "Relation", "VectorIndex", "quoted", "unescaped"]
+__all__ = ["BESIDE", "OWN", "UNSETTLED", "Column", "Engine", "Held", "Relation", "VectorIndex", "quoted", "unescaped"]
 
 OWN = "made by embridge"
 """The comment of a table that this library made: it may add payload columns to it."""
+BESIDE = "embridge: vectors beside "
+"""The comment of a table that holds vectors of another table's rows begins so, and ends with that table's name."""
 UNSETTLED = "embridge: no value yet"
 """The comment of a payload column whose kind its first value will settle."""
 
@@ -162,6 +164,8 @@ class Relation:
         filled: Columns that are never null.
         primary: The column of the primary key where that is one.
         indexes: On vectors.
+        beside: By the name of a column of vectors, the table of its own that holds it and ids; see `_postgres_beside`.
+        has_heirs: Whether other tables inherit from it, whose rows are read with it.
     """
 
     oid: int
@@ -174,6 +178,17 @@ class Relation:
     filled: frozenset[str] = frozenset()
     primary: str | None = None
     indexes: tuple[VectorIndex, ...] = ()
+    beside: Mapping[str, Relation] = field(default_factory=dict)
+    has_heirs: bool = False
+
+    def rows(self, vector: str) -> str:
+        """What follows a FROM to read rows with that column of vectors; the table's name is ``t`` there."""
+        side = self.beside.get(vector)
+        if side is None:
+            return f"{self.sql} AS t"
+        id = quoted(str(side.primary))
+        joined = f"{self.sql} AS t JOIN {side.sql} AS e ON e.{id} = t.{id}"
+        return f"(SELECT t.*, e.{quoted(vector)} FROM {joined}) AS t"
 
     @property
     def sql(self) -> str:
@@ -209,3 +224,22 @@ class Held:
     relation: Relation
     vector: Column
     id: Column
+
+    @property
+    def rows(self) -> str:
+        """What follows a FROM to read these rows; the table's name is ``t`` there."""
+        return self.relation.rows(self.vector.name)
+
+    @property
+    def side(self) -> Relation | None:
+        """The table of its own that holds the vectors, if one does."""
+        return self.relation.beside.get(self.vector.name)
+
+    @property
+    def lacking(self) -> str:
+        """The condition that a row of table ``t`` has no vector."""
+        name = quoted(self.vector.name)
+        if self.side is None:
+            return f"{name} IS NULL"
+        id = quoted(self.id.name)
+        return f"NOT EXISTS (SELECT FROM {self.side.sql} AS e WHERE e.{id} = t.{id} AND e.{name} IS NOT NULL)"

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any, final
 
 from embridge.errors import StoreError
+from embridge.stores._postgres_beside import emptied
 from embridge.stores._postgres_catalog import Held, Relation, quoted, unescaped
 from embridge.stores._postgres_database import Database
 from embridge.stores._postgres_sessions import Sessions
@@ -28,7 +29,7 @@ SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = %s::oid AND t.tgname = ANY(%
 """
 
 _WATCHED = """
-SELECT EXISTS (
+SELECT EXISTS (SELECT FROM pg_proc p WHERE p.oid = to_regproc(%s::text) AND position(%s::text IN p.prosrc) > 0) OR EXISTS (
     SELECT FROM pg_trigger t JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
     JOIN pg_attribute a ON d.refclassid = 'pg_class'::regclass AND a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
     WHERE t.tgrelid = %s::oid AND t.tgname = ANY(%s) AND a.attname = %s)
@@ -43,15 +44,15 @@ class PostgresChanges:
     schema, so that nobody's search path leads it elsewhere.
     """
 
-    def __init__(self, sessions: Sessions, old: Held, new: str, columns: Sequence[str]) -> None:
+    def __init__(self, sessions: Sessions, old: Held, new: tuple[str, Relation | None], columns: Sequence[str]) -> None:
         self._sessions, self._relation, self._id = sessions, old.relation, old.id
-        self._old, self._new = old.vector.name, new
+        self._old, (self._new, self._side) = old.vector.name, new
         self._queue, self._function = _names(old.relation)
         self._columns = _watched(old, columns)
-        if new in old.relation.filled:
+        if self._new in old.relation.filled:
             raise StoreError(
-                f"column {new!r} of {old.relation.name!r} is never null, and what others change has to lose its new vector: "
-                f"ALTER TABLE … ALTER COLUMN {new} DROP NOT NULL"
+                f"column {self._new!r} of {old.relation.name!r} is never null, and what others change has to lose it: "
+                f"ALTER TABLE … ALTER COLUMN {self._new} DROP NOT NULL"
             )
 
     @property
@@ -91,14 +92,24 @@ class PostgresChanges:
         return f"embridge {sha256(chr(10).join(self._made()).encode()).hexdigest()[:16]}"
 
     def _made(self) -> tuple[str, ...]:
-        table, id, new = self._relation.sql, quoted(self._id.name), quoted(self._new)
-        lacks = f"NEW.{quoted(self._old)} IS NOT NULL AND NEW.{new} IS NULL"
+        table, id, old, new = self._relation.sql, *map(quoted, (self._id.name, self._old, self._new))
         insert, update = _TRIGGERS
-        changed = f"{_row('OLD', self._columns)} OPERATOR(pg_catalog.*<>) {_row('NEW', self._columns)}"
-        known = f"(OLD.{new} IS NOT NULL OR OLD.{quoted(self._old)} IS NULL)"  # others are in the queue, or come in their turn
-        kept = f"{_row('OLD', [self._new])} OPERATOR(pg_catalog.*=) {_row('NEW', [self._new])}"
+        lacks, changed = (
+            f"NEW.{old} IS NOT NULL",
+            f"{_row('OLD', self._columns)} OPERATOR(pg_catalog.*<>) {_row('NEW', self._columns)}",
+        )
         note = f"INSERT INTO {self._queue} (id) VALUES (NEW.{id}::pg_catalog.text);"
-        body = f"BEGIN IF TG_OP = 'UPDATE' THEN NEW.{new} := NULL; END IF; {note} RETURN NEW; END"
+        if self._side is not None:  # rows that had no vector are in the queue, or come in their turn
+            skipped = f"IF NOT FOUND AND OLD.{old} IS NOT NULL THEN RETURN NULL; END IF;"
+            taken, when, result = f"{emptied(self._side, id, new)} {skipped}", "AFTER", "NULL"
+        else:
+            known, kept = (
+                f"(OLD.{new} IS NOT NULL OR OLD.{old} IS NULL)",
+                f"{_row('OLD', [self._new])} OPERATOR(pg_catalog.*=) {_row('NEW', [self._new])}",
+            )
+            lacks, changed = f"{lacks} AND NEW.{new} IS NULL", f"{known} AND {kept} AND {changed}"
+            taken, when, result = f"NEW.{new} := NULL;", "BEFORE", "NEW"
+        body = f"BEGIN IF TG_OP = 'UPDATE' THEN {taken} END IF; {note} RETURN {result}; END"
         return (
             f"CREATE TABLE IF NOT EXISTS {self._queue} "
             "(number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL)",
@@ -108,14 +119,13 @@ class PostgresChanges:
             f"CREATE TRIGGER {insert} AFTER INSERT ON {table} FOR EACH ROW WHEN ({lacks}) "
             f"EXECUTE FUNCTION {self._function}()",
             f"DROP TRIGGER IF EXISTS {update} ON {table}",
-            f"CREATE TRIGGER {update} BEFORE UPDATE ON {table} FOR EACH ROW WHEN ({known} AND {kept} AND {changed}) "
+            f"CREATE TRIGGER {update} {when} UPDATE ON {table} FOR EACH ROW WHEN ({changed}) "
             f"EXECUTE FUNCTION {self._function}()",
         )
 
 
-def may_note_changes(database: Database, name: str) -> bool:
+def may_note_changes(database: Database, relation: Relation | None) -> bool:
     """Whether this user may make a trigger on the table, and a queue beside it."""
-    relation = database.relation(name) if name else None
     if relation is None or not relation.is_table:
         return False
     values, what = (relation.oid, relation.schema), "look at the user's rights"
@@ -124,7 +134,9 @@ def may_note_changes(database: Database, name: str) -> bool:
 
 def notes_changes_of(connection: Any, relation: Relation, column: str) -> bool:
     """Whether the triggers of a table look at that column, which cannot be dropped before them."""
-    return bool(connection.execute(_WATCHED, (relation.oid, list(_TRIGGERS), column)).fetchone()[0])
+    side, (_, function) = relation.beside.get(column), _names(relation)
+    named = (unescaped(function), unescaped(side.sql)) if side is not None else (None, "")
+    return bool(connection.execute(_WATCHED, (*named, relation.oid, list(_TRIGGERS), column)).fetchone()[0])
 
 
 def end_changes(connection: Any, relation: Relation) -> None:

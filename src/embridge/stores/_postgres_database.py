@@ -8,7 +8,7 @@ from typing import Any, final
 
 from embridge.errors import StoreError
 from embridge.space import Metric
-from embridge.stores._postgres_catalog import Engine, Relation, VectorIndex
+from embridge.stores._postgres_catalog import BESIDE, Engine, Relation, VectorIndex
 from embridge.stores._postgres_describing import engine_of, relation_of
 from embridge.stores._postgres_documents import TABLE
 from embridge.stores._postgres_sessions import Sessions
@@ -21,7 +21,8 @@ FRESH_SECONDS = 1.0
 """How long what a database said of its tables is taken to hold."""
 _SHOWN = 8
 _WITH_VECTORS = """
-SELECT DISTINCT n.nspname, c.relname, pg_table_is_visible(c.oid)
+SELECT DISTINCT n.nspname, coalesce(substring(obj_description(c.oid, 'pg_class') FROM %s), c.relname),
+    pg_table_is_visible(c.oid)
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE a.atttypid::int8 = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     AND NOT c.relispartition AND (%s::text IS NULL OR n.nspname = %s)
@@ -87,7 +88,9 @@ class Database:
         """Tables and views with vectors, with their schema where the search path does not lead there."""
         oids = [oid for oid, _ in self.engine.oids.values()]
         rows = self.sessions.run(
-            lambda connection: connection.execute(_WITH_VECTORS, (oids, self.schema, self.schema)).fetchall(),
+            lambda connection: connection.execute(
+                _WITH_VECTORS, (f"^{BESIDE}(.*)$", oids, self.schema, self.schema)
+            ).fetchall(),
             what="list the tables",
         )
         return [

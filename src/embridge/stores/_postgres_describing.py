@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from embridge.space import Metric
-from embridge.stores._postgres_catalog import OWN, Column, Engine, Relation, VectorIndex, quoted
+from embridge.stores._postgres_catalog import BESIDE, OWN, Column, Engine, Relation, VectorIndex, quoted
 
 __all__ = ["engine_of", "relation_of"]
 
@@ -68,6 +68,12 @@ FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid JOIN pg_am am ON am.oi
     LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND i.indkey[0] > 0
 WHERE i.indrelid = %s ORDER BY ic.relname
 """
+_SIDES = """
+SELECT c.relname FROM pg_description d JOIN pg_class c ON c.oid = d.objoid
+WHERE d.classoid = 'pg_class'::regclass AND d.objsubid = 0 AND c.relkind = 'r'
+    AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = %s) AND d.description = %s
+ORDER BY c.relname
+"""
 
 
 def relation_of(connection: Any, name: str, schema: str | None, engine: Engine) -> Relation | None:
@@ -79,13 +85,23 @@ def relation_of(connection: Any, name: str, schema: str | None, engine: Engine) 
     rows = connection.execute(_COLUMNS, (oid,)).fetchall()
     columns = {row[0]: _column(row, engine) for row in rows}
     indexes = connection.execute(_INDEXES, (oid,)).fetchall()
+    sides = [
+        relation_of(connection, side, schema, engine) for (side,) in connection.execute(_SIDES, (oid, BESIDE + name))
+    ]
+    beside = {column: side for side in sides if side is not None and side.primary for column in side.vectors}
     plain = [row for row in indexes if row[3] and not row[4] and row[5] == 1 and row[6] is not None and row[10]]
     return Relation(
-        oid, schema, name, kind, comment == OWN, columns,
+oid, schema, name, kind, comment == OWN,
+        columns | {column: side.columns[column] for column, side in beside.items()},
         unique=frozenset(row[6] for row in plain if not has_heirs),
         filled=frozenset(row[0] for row in rows if row[5]),
         primary=next((row[6] for row in plain if row[11]), None),
-        indexes=tuple(filter(None, (_index(row, columns) for row in indexes))),
+        indexes=(
+            *filter(None, (_index(row, columns) for row in indexes)),
+            *(index for side in beside.values() for index in side.indexes),
+        ),
+        beside=beside,
+        has_heirs=has_heirs,
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def every_row(
     name = quoted(vector.name)
     select = ", ".join([name, id.as_text, *map(value_of, payload)])
     statement = unescaped(
-        f"COPY (SELECT {select} FROM {relation.sql} WHERE {name} IS NOT NULL) TO STDOUT (FORMAT BINARY)"
+        f"COPY (SELECT {select} FROM {relation.rows(vector.name)} WHERE {name} IS NOT NULL) TO STDOUT (FORMAT BINARY)"
     )
     read = _Reader(vector, dim, payload)
     given, seen, progress = array("q"), None, True
@@ -118,16 +118,16 @@ def _hashes(names: Sequence[str]) -> np.ndarray:
 
 def by_id(
     sessions: Sessions,
-    relation: Relation,
+    rows: str,
     id: Column,
     ids: Sequence[str],
     expressions: Sequence[str],
     *,
     binary: bool = True,
 ) -> Iterator[Any]:
-    """(Id, values) of the rows of those ids that are there, in any order; expressions: in SQL."""
+    """(Id, values) of the rows of those ids that are there, in any order; rows, expressions: in SQL."""
     select = ", ".join([id.as_text, *expressions])
-    statement = f"SELECT {select} FROM {relation.sql} WHERE {quoted(id.name)} = ANY(%s::{id_type(id)}[])"
+    statement = f"SELECT {select} FROM {rows} WHERE {quoted(id.name)} = ANY(%s::{id_type(id)}[])"
     possible = found_ids(id, ids)
     for start in range(0, len(possible), _IDS_AT_ONCE):
         values = (id_array(id, possible[start : start + _IDS_AT_ONCE], sessions.wire),)
@@ -139,7 +139,7 @@ def values_by_id(
 ) -> dict[str, list[Any]]:
     """Payload columns of rows; raises `InvalidInput` for an id that is not there."""
     expressions = [value_of(column) for column in columns.values()]
-    found = {row[0]: row[1:] for row in by_id(sessions, held.relation, held.id, ids, expressions)}
+    found = {row[0]: row[1:] for row in by_id(sessions, held.relation.sql, held.id, ids, expressions)}
     require_present(ids, found)
     return {name: [found[one][number] for one in ids] for number, name in enumerate(columns)}
 
@@ -147,7 +147,7 @@ def values_by_id(
 def column_by_id(sessions: Sessions, held: Held, ids: Sequence[str], column: Column) -> list[Any]:
     """Any column of rows as the database has it; None for ids that are not there."""
     expression = f"{quoted(column.name)}::text" if column.is_vector else quoted(column.name)
-    rows = by_id(sessions, held.relation, held.id, ids, [expression], binary=column.type == "bytea")
+    rows = by_id(sessions, held.relation.rows(column.name), held.id, ids, [expression], binary=column.type == "bytea")
     found = dict(rows)
     return [found.get(one) for one in ids]
 
@@ -158,14 +158,15 @@ def _read(statement: str, values: tuple[Any, ...], binary: bool, connection: Any
 
 
 def page_of_ids(sessions: Sessions, held: Held, condition: str, after: str | None, limit: int) -> list[str]:
-    """Up to so many ids of rows that meet a condition, in order, those after one."""
+    """Up to so many ids of rows with a vector that meet a condition, in order, those after one; condition: with its AND."""
     id = held.id
+    condition = f"{quoted(held.vector.name)} IS NOT NULL{condition}"
     values: list[Any] = [limit]
     if after is not None:
         require_ids([after])
         condition += f" AND {id.ordered} > %s::{id_type(id)}"
         values = [after.partition("\0")[0] if id.is_text else after, limit]  # no text of PostgreSQL stands between
-    select = f"SELECT {id.as_text} FROM {held.relation.sql} AS t WHERE {condition} ORDER BY {id.ordered} LIMIT %s"
+    select = f"SELECT {id.as_text} FROM {held.rows} WHERE {condition} ORDER BY {id.ordered} LIMIT %s"
     return [row[0] for row in sessions.run(partial(_read, select, tuple(values), False), what="list ids")]
 
 

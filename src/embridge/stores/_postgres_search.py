@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from embridge.nearest import Hits
 from embridge.query.arrays import hits_of
 from embridge.space import Metric
 from embridge.stores._postgres_binary import vector
-from embridge.stores._postgres_catalog import Column, Engine, Relation, VectorIndex, quoted
+from embridge.stores._postgres_catalog import Engine, Held, Relation, VectorIndex, quoted
 from embridge.stores._postgres_sessions import Sessions
 
 __all__ = ["Search", "nearest", "usable_index"]
@@ -23,6 +23,8 @@ __all__ = ["Search", "nearest", "usable_index"]
 _SIGNS: dict[Metric, str] = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 _MOST_EF = 1_000
 _BATCH = 64
+_SPARE = 8  # rows that others may have deleted since, where vectors stand beside the table
+_DISTANCE = "embridge_distance"
 _Row = tuple[str, float]
 
 
@@ -31,24 +33,27 @@ class Search:
     """What all queries of a search share.
 
     Attributes:
-        relation: The table.
-        vector: The column of vectors.
-        id: The column of ids.
+        held: Where the vectors stand.
         metric: The space's.
         dim: The space's.
         k: How many rows.
         where: What rows must meet besides, in SQL, beginning with AND; empty for nothing.
         values: Those of the conditions.
+        joined: Whether vectors that stand beside the table are joined to it first, as they are for conditions. Otherwise
+            the nearest of them are looked up in it, which costs less.
     """
 
-    relation: Relation
-    vector: Column
-    id: Column
+    held: Held
     metric: Metric
     dim: int
     k: int
     where: str
     values: Sequence[Any]
+    joined: bool
+
+    @property
+    def rows(self) -> str:
+        return self.held.rows if self.joined or self.held.side is None else f"{self.held.side.sql} AS t"
 
 
 def usable_index(relation: Relation, column: str, metric: Metric) -> VectorIndex | None:
@@ -67,7 +72,7 @@ def nearest(sessions: Sessions, engine: Engine, search: Search, queries: Embeddi
     else:
         asked = np.arange(len(vectors))
     found: list[list[_Row]] = [[] for _ in range(len(vectors))]
-    index = usable_index(search.relation, search.vector.name, search.metric)
+    index = usable_index(search.held.relation, search.held.vector.name, search.metric)
     for start in range(0, len(asked), _BATCH):
         rows = asked[start : start + _BATCH].tolist()
         answers = sessions.run(partial(_answers, sessions, (engine, search, index), vectors[rows]), what="search")
@@ -81,10 +86,15 @@ def _answers(
 ) -> list[list[_Row]]:
     engine, search, index = how
     if index is None:
-        return _asked(connection, _exhaustive(engine, search), [_values(sessions, search, one) for one in vectors])
+        parameters = [_values(sessions, search, one) for one in vectors]
+        answers = _asked(connection, _exhaustive(engine, search), parameters)
+        if not search.joined and (few := _short(answers, range(len(vectors)), search)):
+            statement = _exhaustive(engine, replace(search, joined=True))
+            _replace(answers, few, _asked(connection, statement, [parameters[row] for row in few]))
+        return answers
     statement, type_name = _through(engine, search, index)
     parameters = [_values(sessions, search, one, type_name) for one in vectors]
-    answers: list[list[_Row]] = [[]] * len(vectors)
+    answers = [[]] * len(vectors)
     few, settings = list(range(len(vectors))), _settings(engine, search, index)
     if not settings.needed:
         answers = _asked(connection, statement, parameters)
@@ -96,7 +106,7 @@ def _answers(
         few = _short(answers, few, search)
     if few:  # after many deletions, or behind a filter that few rows meet
         parameters = [_values(sessions, search, vectors[row]) for row in few]
-        _replace(answers, few, _asked(connection, _exhaustive(engine, search), parameters))
+        _replace(answers, few, _asked(connection, _exhaustive(engine, replace(search, joined=True)), parameters))
     return answers
 
 
@@ -127,33 +137,43 @@ def _values(sessions: Sessions, search: Search, query: np.ndarray, type_name: st
 
 def _exhaustive(engine: Engine, search: Search) -> str:
     """Adding nothing to a distance keeps an index from being used, whose answer would be approximate."""
-    return (
-        f"SELECT {search.id.as_text}, ({_distance(engine, search)}) + 0 FROM {search.relation.sql} AS t "
-        f"WHERE {_condition(engine, search)} ORDER BY 2, {search.id.ordered} LIMIT {search.k}"
+    return _of_the_table(
+        search, f"({_distance(engine, search)}) + 0", _condition(engine, search), f"2, {search.held.id.ordered}"
     )
 
 
 def _through(engine: Engine, search: Search, index: VectorIndex) -> tuple[str, str]:
     """Scored by what the table has, whatever the index has; and the type of its vectors."""
-    type_name = (index.cast or search.vector.type).partition("(")[0]
-    name = quoted(search.vector.name)
+    type_name = (index.cast or search.held.vector.type).partition("(")[0]
+    name = quoted(search.held.vector.name)
     indexed = f"{name}::{engine.type(index.cast)}" if index.cast else name
     order = f"({indexed}) {engine.operator(_SIGNS[search.metric])} %s::{engine.type(type_name)}"
-    return (
-        f"SELECT {search.id.as_text}, {_distance(engine, search)} FROM {search.relation.sql} "
-        f"WHERE {_condition(engine, search)} ORDER BY {order} LIMIT {search.k}"
-    ), type_name
+    return _of_the_table(search, _distance(engine, search), _condition(engine, search), order), type_name
+
+
+def _of_the_table(search: Search, distance: str, condition: str, order: str) -> str:
+    """The nearest rows; of vectors beside the table, those that have a row in it."""
+    id = search.held.id
+    if search.joined:
+        return f"SELECT {id.as_text}, {distance} FROM {search.rows} WHERE {condition} ORDER BY {order} LIMIT {search.k}"
+    name = quoted(id.name)
+    nearest = (
+        f"SELECT t.{name}, {distance} AS {_DISTANCE} FROM {search.rows} WHERE {condition} ORDER BY {order} "
+        f"LIMIT {search.k + _SPARE}"
+    )
+    there = f"EXISTS (SELECT FROM {search.held.relation.sql} AS r WHERE r.{name} = t.{name})"
+    return f"SELECT {id.as_text}, {_DISTANCE} FROM ({nearest}) AS t WHERE {there} ORDER BY 2, {id.ordered} LIMIT {search.k}"
 
 
 def _distance(engine: Engine, search: Search) -> str:
-    name = quoted(search.vector.name)
-    stored = name if search.vector.type == "vector" else f"{name}::{engine.type('vector')}"
+    name = quoted(search.held.vector.name)
+    stored = name if search.held.vector.type == "vector" else f"{name}::{engine.type('vector')}"
     return f"{stored} {engine.operator(_SIGNS[search.metric])} %s::{engine.type('vector')}"
 
 
 def _condition(engine: Engine, search: Search) -> str:
-    name = quoted(search.vector.name)
-    if search.vector.dim is None:  # rows of other lengths stand in between, which no operator takes
+    name = quoted(search.held.vector.name)
+    if search.held.vector.dim is None:  # rows of other lengths stand in between, which no operator takes
         return f"{quoted(engine.schema)}.vector_dims({name}) = {search.dim}{search.where}"
     return f"{name} IS NOT NULL{search.where}"
 
@@ -199,7 +219,7 @@ def _units(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _hits(found: list[list[_Row]], search: Search) -> Hits:
-    order = int if search.id.type.startswith("int") else str
+    order = int if search.held.id.type.startswith("int") else str
     ranked = []
     for rows in found:
         names, distances = [name for name, _ in rows], np.array([distance for _, distance in rows])

@@ -8,8 +8,10 @@ from typing import Any
 from embridge.errors import InvalidInput, StoreError
 from embridge.space import Space
 from embridge.stores._columns import Kind, kind_of
+from embridge.stores._postgres_beside import beside_statements, drop_beside, make_beside, side_of, vector_name
 from embridge.stores._postgres_catalog import OWN, UNSETTLED, Column, Engine, Relation, quoted
-from embridge.stores._postgres_changes import end_changes, notes_changes_of
+from embridge.stores._postgres_changes import end_changes, may_note_changes, notes_changes_of
+from embridge.stores._postgres_database import Database
 from embridge.stores._postgres_describing import relation_of
 from embridge.stores._postgres_sessions import Sessions
 
@@ -22,7 +24,7 @@ __all__ = [
     "make_table",
     "payload_columns",
     "payload_kinds",
-    "vector_name",
+    "side_for",
 ]
 
 _TYPES: dict[Kind | None, str] = {
@@ -34,11 +36,6 @@ _TYPES: dict[Kind | None, str] = {
 }
 _LONGEST_NAME = 63
 _SYSTEM = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")
-
-
-def vector_name(space: Space) -> str:
-    """The column that this library makes for a space."""
-    return f"embridge_{space.id}"
 
 
 def payload_columns(relation: Relation, id: str) -> dict[str, Column]:
@@ -67,18 +64,37 @@ def make_table(sessions: Sessions, schema: str, name: str) -> None:
     sessions.run(make, what=f"make the table {name!r}")
 
 
-def add_vectors(sessions: Sessions, engine: Engine, relation: Relation, space: Space) -> None:
-    """A column for the vectors of a space, without values, if there is none; no row is rewritten."""
+def side_for(database: Database, relation: Relation, space: Space) -> Relation | None:
+    """The table beside that holds a space's vectors, or will; None for a column of the table itself.
+
+    Tables of others have one, where triggers may keep it in step.
+    """
+    name = vector_name(space)
+    if name in relation.columns or relation.own:
+        return relation.beside.get(name)
+    return side_of(relation, space) if may_note_changes(database, relation) else None
+
+
+def add_vectors(database: Database, relation: Relation, id: Column, space: Space) -> None:
+    """Room for the vectors of a space, if there is none; no row is rewritten."""
+    sessions, engine = database.sessions, database.engine
     if not relation.is_table:
         raise StoreError(f"{sessions.url} is a view; a space is added to the table that it shows")
-    statement = adding(engine, relation, space)
+    if vector_name(space) in relation.columns:
+        return
+    if side_for(database, relation, space) is not None:
+        make_beside(sessions, engine, relation, id, space)
+        return
+    (statement,) = adding(database, relation, id, space)
     sessions.alter(lambda connection: connection.execute(statement, ()), f"add a column for {space}")
 
 
-def adding(engine: Engine, relation: Relation, space: Space) -> str:
-    """The statement by which `add_vectors` adds a column."""
-    column = f"{quoted(vector_name(space))} {engine.type('vector')}({space.dim})"
-    return f"ALTER TABLE {relation.sql} ADD COLUMN IF NOT EXISTS {column}"
+def adding(database: Database, relation: Relation, id: Column, space: Space) -> tuple[str, ...]:
+    """The statements by which `add_vectors` makes room."""
+    if side_for(database, relation, space) is not None:
+        return beside_statements(database.engine, relation, id, space)
+    column = f"{quoted(vector_name(space))} {database.engine.type('vector')}({space.dim})"
+    return (f"ALTER TABLE {relation.sql} ADD COLUMN IF NOT EXISTS {column}",)
 
 
 def dropping(relation: Relation, column: str) -> str:
@@ -88,12 +104,15 @@ def dropping(relation: Relation, column: str) -> str:
 
 def drop_vectors(sessions: Sessions, relation: Relation, column: str) -> None:
     """A column of vectors goes, with its indexes and what notes its changes, if it is there."""
-    statement = dropping(relation, column)
+    statement, side = dropping(relation, column), relation.beside.get(column)
 
     def drop(connection: Any) -> None:
         if notes_changes_of(connection, relation, column):
             end_changes(connection, relation)
-        connection.execute(statement, ())
+        if side is not None:
+            drop_beside(connection, side)
+        else:
+            connection.execute(statement, ())
 
     sessions.alter(drop, f"drop the column {column!r}")
 

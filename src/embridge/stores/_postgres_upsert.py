@@ -8,6 +8,7 @@ from embridge.embeddings import Embeddings
 from embridge.errors import StoreError
 from embridge.stores._columns import fitted
 from embridge.stores._measurable import require_measurable
+from embridge.stores._postgres_beside import fill_beside, merge_beside
 from embridge.stores._postgres_catalog import Held, Relation
 from embridge.stores._postgres_database import Database
 from embridge.stores._postgres_ids import require_writable_ids
@@ -29,10 +30,16 @@ def write_rows(database: Database, held: Held, rows: Embeddings, columns: _Colum
     write, sessions = Write(relation, held.vector, held.id, rows, columns), database.sessions
     if (relation.own if new is None else new) and write.is_copyable and _copied(database, write):
         return True
-    there = sessions.run(
-        lambda connection: merged(connection, sessions, database.engine, write), what=f"write {len(rows)} rows"
-    )
-    return there == 0
+
+    def merge(connection: Any) -> int:
+        with connection.transaction():
+            there = merged(connection, sessions, database.engine, write)
+            if held.side is not None:  # after the other columns, whose change takes vectors away
+                merge_beside(connection, sessions, database.engine, held, rows)
+            return there
+
+    there = sessions.run(merge, what=f"write {len(rows)} rows")
+    return there == 0 and held.side is None
 
 
 def fill_rows(database: Database, held: Held, rows: Embeddings) -> None:
@@ -41,6 +48,9 @@ def fill_rows(database: Database, held: Held, rows: Embeddings) -> None:
     if len(rows) == 0:
         return
     write, sessions = Write(held.relation, held.vector, held.id, rows, {}), database.sessions
+    if held.side is not None:
+        fill_beside(sessions, database.engine, held, rows)
+        return
     sessions.run(
         lambda connection: merged(connection, sessions, database.engine, write, add=False),
         what=f"write {len(rows)} vectors",

@@ -10,7 +10,7 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
-from embridge.stores._postgres_binary import ARRAY_ITEMS, array, copy_rows, copy_start, fields, vector_fields
+from embridge.stores._postgres_binary import ARRAY_ITEMS, array, copy_end, copy_rows, copy_start, fields, vector_fields
 from embridge.stores._postgres_catalog import Column, Engine, Relation, quoted, unescaped
 from embridge.stores._postgres_ids import id_fields, id_type
 from embridge.stores._postgres_sessions import Sessions
@@ -47,10 +47,16 @@ class Write:
         return [self.relation.columns[name] for name in self.payload]
 
     @property
+    def is_beside(self) -> bool:
+        """Whether vectors go to a table of their own, and payload alone to this one."""
+        return self.vector.name in self.relation.beside
+
+    @property
     def is_copyable(self) -> bool:
         """Whether the table refuses an id twice, and takes all values in binary as they are."""
         types = [self.id.type, *(column.type for column in self.columns)]
-        return self.id.name in self.relation.unique and all(name in ARRAY_ITEMS for name in types)
+        unique = self.id.name in self.relation.unique
+        return unique and not self.is_beside and all(name in ARRAY_ITEMS for name in types)
 
 
 def copied(connection: Any, write: Write) -> None:
@@ -62,14 +68,16 @@ def copied(connection: Any, write: Write) -> None:
         copy.write(copy_start())
         for start in range(0, len(write.rows), _COPIED_ROWS):  # few, so that the server is at work meanwhile
             copy.write(copy_rows(_fields(write, start, _COPIED_ROWS, types)))
-        copy.write(b"\xff\xff")
+        copy.write(copy_end())
 
 
 def merged(connection: Any, sessions: Sessions, engine: Engine, write: Write, *, add: bool = True) -> int:
     """Rows of any ids, whole or not at all; how many were there. Without ``add``, the others are left out."""
     types = [_SENT_AS[str(column.kind)] for column in write.columns]
-    sent = [f"{id_type(write.id)}[]", f"{engine.type(write.vector.type)}[]", *(f"{name}[]" for name in types)]
-    oids = [ARRAY_ITEMS[id_type(write.id)], engine.oids[write.vector.type][0], *(ARRAY_ITEMS[name] for name in types)]
+    vector = [] if write.is_beside else [write.vector.type]
+    sent = [f"{id_type(write.id)}[]", *(f"{engine.type(name)}[]" for name in vector), *(f"{name}[]" for name in types)]
+    oids = [ARRAY_ITEMS[name] for name in (id_type(write.id), *types)]
+    oids[1:1] = [engine.oids[name][0] for name in vector]
     update, insert = _statements(write, sent)
     id = f"t.{quoted(write.id.name)}"  # all writers lock rows in one order, and so do not lock each other out
     lock = f"SELECT FROM {write.relation.sql} AS t WHERE {id} = ANY(%s::{sent[0]}) ORDER BY {id} FOR NO KEY UPDATE"
@@ -82,12 +90,20 @@ def merged(connection: Any, sessions: Sessions, engine: Engine, write: Write, *,
         for start in range(0, len(write.rows), step):
             columns = _fields(write, start, step, types)
             values = [sessions.wire(array(items, oid)) for items, oid in zip(columns, oids, strict=True)]
-            connection.execute(lock, values[:1])
-            changed = connection.execute(update, values).rowcount
-            if add and changed < len(columns[0]):
-                connection.execute(insert, values)
-            there += changed
+            there += _merged_part(connection, (lock, update, insert), values, len(columns[0]), add=add)
     return there
+
+
+def _merged_part(connection: Any, statements: tuple[str, str, str], values: list[Any], rows: int, *, add: bool) -> int:
+    """How many rows were there, as far as they had to be changed."""
+    lock, update, insert = statements
+    changed = 0
+    if update:
+        connection.execute(lock, values[:1])
+        changed = connection.execute(update, values).rowcount
+    if add and changed < rows:
+        connection.execute(insert, values)
+    return int(changed)
 
 
 def _in_order(write: Write) -> Write:
@@ -103,19 +119,24 @@ def _fields(write: Write, start: int, rows: int, types: Sequence[str]) -> list[l
         fields(type_name, values[part], what=f"payload column {name!r}")
         for type_name, (name, values) in zip(types, write.payload.items(), strict=True)
     ]
-    return [id_fields(write.id, ids), vector_fields(vectors, write.vector.type), *payload]
+    vector = [] if write.is_beside else [vector_fields(vectors, write.vector.type)]
+    return [id_fields(write.id, ids), *vector, *payload]
 
 
 def _statements(write: Write, sent: Sequence[str]) -> tuple[str, str]:
-    table, id, written = write.relation.sql, quoted(write.id.name), (write.vector, *write.columns)
+    table, id = write.relation.sql, quoted(write.id.name)
+    written = write.columns if write.is_beside else [write.vector, *write.columns]
     given = [f"s.c{number}{_cast(column)}" for number, column in enumerate(written)]
     arrays = ", ".join(f"%s::{name}" for name in sent)
-    rows = f"unnest({arrays}) AS s(i, {', '.join(f'c{number}' for number in range(len(written)))})"
+    rows = f"unnest({arrays}) AS s({', '.join(['i', *(f'c{number}' for number in range(len(written)))])})"
     names = [quoted(column.name) for column in written]
     changes = ", ".join(f"{name} = {value}" for name, value in zip(names, given, strict=True))
-    update = f"UPDATE {table} AS t SET {changes} FROM {rows} WHERE t.{id} = s.i"
+    update = f"UPDATE {table} AS t SET {changes} FROM {rows} WHERE t.{id} = s.i" if written else ""
+    if update and write.is_beside:  # what is as it was is not written again, nor put into indexes
+        update += f" AND ROW({', '.join(f't.{name}' for name in names)}) IS DISTINCT FROM ROW({', '.join(given)})"
     again = ", ".join(f"{name} = EXCLUDED.{name}" for name in names)
-    conflict = f" ON CONFLICT ({id}) DO UPDATE SET {again}" if write.id.name in write.relation.unique else ""
+    action = f"UPDATE SET {again}" if written else "NOTHING"
+    conflict = f" ON CONFLICT ({id}) DO {action}" if write.id.name in write.relation.unique else ""
     insert = (
         f"INSERT INTO {table} ({', '.join([id, *names])}) SELECT {', '.join(['s.i', *given])} FROM {rows} "
         f"WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE t.{id} = s.i) ORDER BY s.i{conflict}"

@@ -1,4 +1,4 @@
-"""PostgreSQL with pgvector: one table; its rows are items, each space is a column of vectors."""
+"""PostgreSQL with pgvector: one table; its rows are items, and each space has a column of vectors, there or beside it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from embridge.errors import SettingsError, StoreError
 from embridge.nearest import Hits
 from embridge.space import Space
 from embridge.stores._postgres_adopting import adoptable, id_column, vector_column
+from embridge.stores._postgres_beside import vector_name
 from embridge.stores._postgres_binary import as_raw
 from embridge.stores._postgres_catalog import UNSETTLED, Held, quoted
 from embridge.stores._postgres_changes import PostgresChanges, may_note_changes
@@ -23,7 +24,7 @@ from embridge.stores._postgres_ids import found_ids, id_array, id_type
 from embridge.stores._postgres_reading import by_id, column_by_id, every_row, page_of_ids, values_by_id
 from embridge.stores._postgres_search import Search, nearest, usable_index
 from embridge.stores._postgres_statements import statements_of
-from embridge.stores._postgres_tables import add_vectors, drop_vectors, make_table, payload_columns, vector_name
+from embridge.stores._postgres_tables import add_vectors, drop_vectors, make_table, payload_columns, side_for
 from embridge.stores._postgres_upsert import fill_rows, write_rows
 from embridge.stores.base import SCAN_ROWS, Filter, Payload
 from embridge.stores.capabilities import Capabilities
@@ -38,6 +39,9 @@ __all__ = ["PostgresStore", "open_postgres"]
 @final
 class PostgresStore:
     """A table of PostgreSQL; each space is a column of pgvector's ``vector`` or ``halfvec``. Needs the extra ``postgres``.
+
+    A space that is added to a table of others stands in a table beside, which triggers keep in step: no row of others is
+    written again, nor any index on their vectors.
 
     Every row of a write is in, or none. Every call sees what others have written by then; a scan sees the table as it was
     when it began. Reads are repeated once where the connection was lost, and so are writes.
@@ -92,7 +96,7 @@ class PostgresStore:
             adopt=True,
             shared_rows=True,
             atomic_switch=True,
-            foreign_writes="trigger" if may_note_changes(self._database, self._name) else "scan",
+            foreign_writes="trigger" if self._may_note_changes() else "scan",
         )
 
     @property
@@ -135,9 +139,9 @@ class PostgresStore:
         if space in present and present[space].adopted:
             return
         relation = self._database.relation(self._name, fresh=True)
-        named = next((one.place.id for one in present.values()), "")
-        place = Place(self._name, vector_name(space), id_column(relation, named).name)
-        add_vectors(self._sessions, self._engine, relation, space)
+        id = id_column(relation, next((one.place.id for one in present.values()), ""))
+        place = Place(self._name, vector_name(space), id.name)
+        add_vectors(self._database, relation, id, space)
         self._database.relation(self._name, fresh=True)
         self._declare(lambda held: held | {space: Declaration(space, place, adopted=False)})
 
@@ -148,19 +152,18 @@ class PostgresStore:
 
     def count(self, space: Space) -> int:
         held = self._held(space, "count")
-        statement = f"SELECT count({quoted(held.vector.name)}) FROM {held.relation.sql}"
+        statement = f"SELECT count({quoted(held.vector.name)}) FROM {held.rows}"
         return int(self._sessions.run(lambda connection: connection.execute(statement, ()).fetchone()[0], what="count"))
 
     def ids(self, space: Space, *, after: str | None = None, limit: int) -> list[str]:
         require_limit(limit, what="ids")
         held = self._held(space, "ids")
-        return page_of_ids(self._sessions, held, f"{quoted(held.vector.name)} IS NOT NULL", after, limit)
+        return page_of_ids(self._sessions, held, "", after, limit)
 
     def missing(self, space: Space, of: Space, *, after: str | None = None, limit: int) -> list[str]:
         require_limit(limit, what="missing")
         held, other = self._held(space, "missing"), self._held(of, "missing")
-        condition = f"{quoted(other.vector.name)} IS NOT NULL AND {quoted(held.vector.name)} IS NULL"
-        return page_of_ids(self._sessions, other, condition, after, limit)
+        return page_of_ids(self._sessions, other, f" AND {held.lacking}", after, limit)
 
     def upsert(self, rows: Embeddings, payload: Payload | None = None) -> None:
         held = self._held(rows.space, "upsert", columns=list(payload or ()))
@@ -175,10 +178,11 @@ class PostgresStore:
     def changes(self, old: Space, new: Space, columns: Sequence[str] = ()) -> PostgresChanges:
         held, declared = self._held(old, "changes", columns=columns), declarations(self.documents)
         name = declared[new].place.vector if new in declared else vector_name(new)
-        return PostgresChanges(self._sessions, held, name, columns)
+        side = held.relation.beside.get(name) if new in declared else side_for(self._database, held.relation, new)
+        return PostgresChanges(self._sessions, held, (name, side), columns)
 
     def statements(self, old: Space, new: Space) -> tuple[str, ...]:
-        return statements_of(self._engine, self._held(old, "statements"), new, self.documents)
+        return statements_of(self._database, self._held(old, "statements"), new, self.documents)
 
     def delete(self, ids: Sequence[str]) -> None:
         relation = self._database.relation(self._name)
@@ -215,7 +219,7 @@ class PostgresStore:
 
     def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:
         held = self._held(space, "fetch")
-        found = dict(by_id(self._sessions, held.relation, held.id, ids, [quoted(held.vector.name)]))
+        found = dict(by_id(self._sessions, held.rows, held.id, ids, [quoted(held.vector.name)]))
         names = [name for name in dict.fromkeys(ids) if found.get(name) is not None]
         raw = as_raw(names, [found[name] for name in names], space.dim, held.vector.type)
         empty = Embeddings((), np.empty((0, space.dim), np.float32), space)
@@ -226,7 +230,8 @@ class PostgresStore:
         require_limit(k, what="search")
         columns = payload_columns(held.relation, held.id.name)
         metric, dim = queries.space.metric, queries.space.dim
-        search = Search(held.relation, held.vector, held.id, metric, dim, k, *where(filter, columns))
+        joined = bool(filter) or held.side is None
+        search = Search(held, metric, dim, k, *where(filter, columns), joined=joined)
         return nearest(self._sessions, self._engine, search, queries)
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
@@ -281,6 +286,9 @@ class PostgresStore:
 
     def _undeclare(self, space: Space) -> None:
         self._declare(lambda held: {one: declared for one, declared in held.items() if one != space})
+
+    def _may_note_changes(self) -> bool:
+        return bool(self._name) and may_note_changes(self._database, self._database.relation(self._name))
 
     def _goes_through_an_index(self, space: Space) -> bool:
         held = self._held(space, "capabilities", fresh=True)
