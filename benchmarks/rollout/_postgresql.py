@@ -15,10 +15,12 @@ from embridge.stores.places import Place
 
 PLACE = Place("items", "embedding", "id")
 FOREIGN_WRITES = True
+_LOG_FILES = 40  # of 16 MB
 _SERVER = Path(__file__).parents[2] / "tests" / "support" / "postgres_server.py"
 _SETTINGS = {
     "shared_buffers": "512MB",
     "max_wal_size": "4GB",
+    "min_wal_size": "1GB",
     "fsync": "on",
     "full_page_writes": "on",
     "autovacuum": "on",
@@ -53,6 +55,14 @@ def insert(place: str, table: str, ids: Sequence[str], vectors: np.ndarray, titl
                 copy.set_types(["text", "bytea", "text"])
                 for one, vector, title in zip(ids[part], vectors[part].astype(">f4"), titles[part], strict=True):
                     copy.write_row((one, head + vector.tobytes(), title))
+
+
+def settle(place: str) -> None:
+    """Let the server be as one that has run for a while: its log's files are there to be used again."""
+    with psycopg.connect(place, autocommit=True) as connection:
+        for _ in range(_LOG_FILES):
+            connection.execute("SELECT pg_logical_emit_message(true, '', ''), pg_switch_wal()")
+        connection.execute("CHECKPOINT")
 
 
 class Client:

@@ -43,13 +43,12 @@ def adopted(name: str, place: str, planted: Planted, config: Mapping[str, Any]) 
     """A table of others with old vectors, declared; the settings of its rollout."""
     of, rows = engine(name), config["rows"]
     texts = [str(number) for number in range(rows)]
-    of.insert(place, of.PLACE.table, names_of(rows), planted.old_vectors[:rows], texts, config["batch_rows"])
+    of.insert(place, of.PLACE.table, names_of(rows), planted.old_vectors[:rows], texts, config["bulk_rows"])
+    of.settle(place)
     with closing(open_store(of.url(place))) as store:
         store.adopt(Declaration(planted.old, of.PLACE, items={"text": "title"}))
     settings = planted.folder / "rollout.yaml"
-    settings.write_text(
-        f"store: {json.dumps(of.url(place))}\nupgrade: {planted.upgrade}\nbatch_rows: {config['batch_rows']}\n"
-    )
+    settings.write_text(f"store: {json.dumps(of.url(place))}\nupgrade: {planted.upgrade}\n")
     return settings
 
 

@@ -29,7 +29,7 @@ from embridge.rollout.plan import write_plan
 
 Rows = list[dict[str, Any]]
 
-SMALL = {"rows": 5_000, "spare_rows": 20_000, "hold_seconds": 4, "batch_rows": 512, "speed_repeats": 2}
+SMALL = {"rows": 5_000, "spare_rows": 20_000, "hold_seconds": 4, "bulk_rows": 512, "speed_repeats": 2}
 _PARTS = ("journey", "speed")
 
 
@@ -57,7 +57,7 @@ def _speed(name: str, planted: Planted, config: Mapping[str, Any]) -> Rows:
         with tempfile.TemporaryDirectory() as folder, of.served(Path(folder)) as place:
             settings = adopted(name, place, planted, config)
             began = time.perf_counter()
-            of.insert(place, f"bulk{turn}", names_of(rows), planted.new_vectors[:rows], texts, config["batch_rows"])
+            of.insert(place, f"bulk{turn}", names_of(rows), planted.new_vectors[:rows], texts, config["bulk_rows"])
             seconds["bulk"].append(time.perf_counter() - began)
             plan = planted.folder / "plan.json"
             write_plan(plan_rollout(settings), plan)
@@ -67,7 +67,7 @@ def _speed(name: str, planted: Planted, config: Mapping[str, Any]) -> Rows:
             seconds["backfill"].append(time.perf_counter() - began)
             if result is None or result.rows != rows:
                 sys.exit(f"the backfill wrote {result}, expected {rows} rows")
-    setting = {"task": "speed", "rows": rows, "dim": config["dim"], "batch_rows": config["batch_rows"]}
+    setting = {"task": "speed", "rows": rows, "dim": config["dim"], "bulk_rows": config["bulk_rows"]}
     ratios = [bulk / filled for bulk, filled in zip(seconds["bulk"], seconds["backfill"], strict=True)]
     return [
         *(

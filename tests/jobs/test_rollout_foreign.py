@@ -83,7 +83,7 @@ class Shop:
             assert opened.queue().read(limit=9) == []
 
     def made(self):
-        query = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zz_embridge%'"
+        query = "SELECT count(*) FROM pg_trigger WHERE tgname IN ('zz_embridge_insert', 'zz_embridge_update')"
         return self.connection.execute(query).fetchone()[0]
 
 
@@ -179,10 +179,11 @@ def test_a_table_that_was_changed_since_the_plan_is_refused(shop):
 
 def test_a_plan_lists_what_the_database_is_told_or_says_why_it_is_not(shop, postgres_server):
     assert shop.planned.foreign_writes.startswith("noted by the database: a trigger and a queue, 7 statements")
-    side_table, column, *noting, end = shop.planned.statements
+    side_table, beside, *noting, end = shop.planned.statements
     assert side_table.startswith('CREATE TABLE IF NOT EXISTS "public"."embridge_documents" (of_table text,')
-    assert column.startswith('ALTER TABLE "public"."items" ADD COLUMN IF NOT EXISTS "embridge_')
-    assert sum(statement.startswith("CREATE TRIGGER") for statement in noting) == 2
+    assert beside.startswith('CREATE TABLE "public"."embridge_')
+    assert beside.endswith(' AS SELECT t."sku" FROM "public"."items" AS t WITH NO DATA')
+    assert sum(statement.startswith("CREATE TRIGGER") for statement in noting) == 6
     assert end == '/* embridge complete --drop-old */ ALTER TABLE "public"."items" DROP COLUMN IF EXISTS "embedding"'
     assert read_plan(shop.plan) == shop.planned
     assert shop.made() == 0

@@ -16,6 +16,7 @@ from embridge.rollout._renewal import Renewal
 from embridge.rollout._sides import Sides
 from embridge.rollout.state import RolloutState
 from embridge.stores.base import Store
+from embridge.stores.presence import present
 
 __all__ = ["OnRead"]
 
@@ -46,7 +47,7 @@ class OnRead:
         assert items is not None
 
         def source(names: Sequence[str]) -> tuple[Mapping[str, object], Mapping[str, str]]:
-            there = self.store.fetch(state.old, names).ids
+            there = present(self.store, state.old, names)
             found = read_items(items, self.store, state.old, there)
             return dict(zip(found.ids, found.items, strict=True)), found.missing
 
@@ -79,6 +80,6 @@ class OnRead:
 
     def _lacking(self, state: RolloutState, ids: Sequence[str]) -> list[str]:
         """Those that nobody encoded since, and that could be had a moment ago."""
-        done, since = set(self.store.fetch(state.new, ids).ids), time.monotonic() - _AGAIN_SECONDS
+        done, since = set(present(self.store, state.new, ids)), time.monotonic() - _AGAIN_SECONDS
         self._failed = {name: at for name, at in self._failed.items() if at > since}
         return [name for name in ids if name not in done and name not in self._failed]

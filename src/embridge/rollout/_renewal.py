@@ -17,6 +17,7 @@ from embridge.space import Space
 from embridge.stores.base import Payload, Store
 from embridge.stores.changes import NotesChanges
 from embridge.stores.checks import is_column_name
+from embridge.stores.presence import present
 
 __all__ = ["Encode", "Renewal", "Source"]
 
@@ -42,6 +43,7 @@ class Renewal:
         new: The space that they get a vector of.
         source: Reads items by id.
         encode: Makes their vectors.
+        noted: Whether the database notes each change of an item, so that it says itself which ones to look at again.
         encoded: Items that were encoded, those that changed meanwhile once more.
         written: Rows that have a vector of their newest content.
     """
@@ -51,6 +53,7 @@ class Renewal:
     new: Space
     source: Source
     encode: Encode
+    noted: bool = False
     encoded: int = 0
     written: set[str] = field(default_factory=set)
 
@@ -58,13 +61,21 @@ class Renewal:
         """Encode and write some items, and look at them again, until none of them changed meanwhile."""
         for _ in range(_PASSES if items else 0):
             names = list(items)
-            self._write(self.encode(names, [items[name] for name in names]))
+            left = self._write(self.encode(names, [items[name] for name in names]))
             self.encoded += len(names)
             self.written.update(names)
+            names = list(left) if self.noted else names
+            if not names:
+                break
             again, lost = self.source(names)
             if lost:  # changed into what cannot be had: their vectors are of a former content
                 note_stale(self.store.documents, list(lost))
-            gone = self.written.difference(self.store.fetch(self.old, sorted(self.written)).ids)
+            earlier = [] if self.noted else sorted(self.written.difference(names))
+            gone = (
+                set(names)
+                .difference(again, lost)
+                .union(set(earlier).difference(present(self.store, self.old, earlier)))
+            )
             delete_revived(self.store, gone)
             self.written -= gone
             items = {
@@ -73,11 +84,14 @@ class Renewal:
             if not items:
                 break
 
-    def _write(self, rows: Embeddings) -> None:
-        """Write new rows; where each space has rows of its own, with the payload of the old ones."""
+    def _write(self, rows: Embeddings) -> Sequence[str]:
+        """Write new rows; where each space has rows of its own, with the payload of the old ones. Which to look at again."""
         if isinstance(self.store, NotesChanges):
-            self.store.fill(rows)
-            return
+            return self.store.fill(rows)
+        self._upsert(rows)
+        return rows.ids
+
+    def _upsert(self, rows: Embeddings) -> None:
         able = self.store.capabilities
         if able.shared_rows or not able.payload:
             self.store.upsert(rows)
@@ -89,7 +103,7 @@ class Renewal:
                 if attempt + 1 == _PASSES:
                     raise
                 row_of = {name: row for row, name in enumerate(rows.ids)}
-                rows = rows.take([row_of[name] for name in self.store.fetch(self.old, rows.ids).ids])
+                rows = rows.take([row_of[name] for name in present(self.store, self.old, rows.ids)])
                 continue
             return
 

@@ -15,11 +15,14 @@ from embridge.rollout.stale import forget_stale, stale_rows
 from embridge.space import Space
 from embridge.stores.base import Store
 from embridge.stores.changes import ChangeQueue
+from embridge.stores.presence import present
 
 __all__ = ["WorkList"]
 
 _PASSES = 20
-_PAGE_ROWS = 10_000  # of the work list; some databases read all ids for a page
+_PAGE_ROWS = 100_000  # of the work list; some databases read all ids for a page
+_NOTED_ROWS = 10_000
+_OLD_SECONDS = 10.0  # after which others may have given some rows of a page their vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,12 +54,12 @@ class WorkList:
     def _left_open(self) -> Iterator[Iterator[Batch]]:
         """All rows that a kill left open, whatever the limit; they count where they had no new vector yet."""
         left = self.tally.left_open
-        kept = list(self.store.fetch(self.old, left).ids)
+        kept = present(self.store, self.old, left)
         delete_revived(self.store, set(left).difference(kept))  # which a killed run may have written again
         if not kept:
             return
         self.tally.open.update(dict.fromkeys(kept))
-        had, size = len(self.store.fetch(self.new, kept).ids), self.tally.batch_rows
+        had, size = len(present(self.store, self.new, kept)), self.tally.batch_rows
         yield (Batch(tuple(kept[start : start + size])) for start in range(0, len(kept), size))
         self.tally.rows = max(0, self.tally.rows - had)
 
@@ -67,8 +70,8 @@ class WorkList:
         if not stale:
             return
         self.tally.cut = False
-        pages = (self.store.fetch(self.old, stale[n : n + _PAGE_ROWS]).ids for n in range(0, len(stale), _PAGE_ROWS))
-        yield (batch for page in pages for batch in self._parts(list(page)))
+        pages = (present(self.store, self.old, stale[n : n + _NOTED_ROWS]) for n in range(0, len(stale), _NOTED_ROWS))
+        yield (batch for page in pages for batch in self._parts(page))
         if not self.tally.cut:
             forget_stale(documents, sorted(set(stale) - self.tally.failed.keys()))
             forget_abandoned(documents, now=began)
@@ -86,14 +89,23 @@ class WorkList:
         ):
             after, left = names[-1], [name for name in names if name not in self.tally.failed]
             found[:] = found or left[:1]
-            yield from self._parts(left)
+            yield from self._fresh(left)
         self.tally.cut |= not size
+
+    def _fresh(self, names: list[str]) -> Iterator[Batch]:
+        """The batches of a page, without the rows that others have seen to since it was read."""
+        read = time.monotonic()
+        for batch in self._parts(names):
+            if time.monotonic() - read < _OLD_SECONDS:
+                yield batch
+            elif lacking := self._lacking(batch.ids):
+                yield Batch(tuple(lacking))
 
     def _noted(self) -> Iterator[Iterator[Batch]]:
         """What others wrote meanwhile, where the database notes it: behind the place where a pass is, too."""
         for _ in range(_PASSES if self.queue is not None else 0):
             assert self.queue is not None
-            changes = self.queue.read(limit=_PAGE_ROWS)
+            changes = self.queue.read(limit=_NOTED_ROWS)
             self.tally.cut = False
             yield self._parts(self._lacking([name for _, name in changes]))
             if not changes or not self.tally.size:
@@ -103,7 +115,7 @@ class WorkList:
 
     def _lacking(self, names: Sequence[str]) -> list[str]:
         """Of some rows, those without a new vector that could have one, and that nobody is at."""
-        there = set(self.store.fetch(self.old, names).ids) - set(self.store.fetch(self.new, names).ids)
+        there = set(present(self.store, self.old, names)) - set(present(self.store, self.new, names))
         out = self.tally.failed.keys() | self.tally.open.keys()
         return [name for name in dict.fromkeys(names) if name in there and name not in out]
 

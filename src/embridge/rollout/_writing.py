@@ -17,6 +17,7 @@ from embridge.rollout.stale import note_stale
 from embridge.rollout.state import RolloutState, Writes, writes
 from embridge.space import Space
 from embridge.stores.base import Payload, Store
+from embridge.stores.presence import present
 
 __all__ = ["Writing", "payload_of"]
 
@@ -63,7 +64,7 @@ class Writing:
         """Rows that have a new vector, of a former content if the writer is killed now, or that a backfill may give one."""
         held = self.store.spaces()
         changed = sorted(
-            {name for space in (state.new, state.old) if space in held for name in self.store.fetch(space, ids).ids}
+            {name for space in (state.new, state.old) if space in held for name in present(self.store, space, ids)}
         )
         return self.open_writes.noted(changed) if changed else nullcontext()
 
@@ -122,7 +123,7 @@ def payload_of(store: Store, state: RolloutState, ids: Sequence[str]) -> dict[st
 def _there(store: Store, space: Space, ids: Sequence[str]) -> tuple[Sequence[str], Payload]:
     """Of some rows, those that are there, and their payload; again where one is deleted in between."""
     for _ in range(_ATTEMPTS):
-        there = store.fetch(space, ids).ids
+        there = present(store, space, ids)
         try:
             return there, store.payload(space, there) if there else {}
         except InvalidInput:

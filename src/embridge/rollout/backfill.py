@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from embridge.errors import GateRefused, InvalidInput
 from embridge.progress import Progress, silent
-from embridge.rollout._batch import Batch, Filled, Filling, Spread
+from embridge.rollout._batch import LEAST_ROWS, Batch, Filled, Filling, Spread, has_company, next_rows
 from embridge.rollout._renewal import Encode, Source
 from embridge.rollout._tally import Tally
 from embridge.rollout._work_list import WorkList
@@ -25,12 +25,14 @@ class BackfillLimits:
     """How fast and how far a backfill goes.
 
     Attributes:
-        batch_rows: Rows that are encoded and written at once: what a kill can cost, for each batch that is under way.
+        batch_rows: Rows that are encoded and written at once: what a kill can cost, for each batch that is under way. None for
+            256, and up to 4,096 while a batch takes less than half a second and nobody else uses the database.
         rows_per_second: At most; None for as many as go.
         most_rows: Rows after which it ends; None for all.
         price: Of an item, in whatever currency; 0 where nothing is paid.
         spend_cap: It stops before more than this is spent, runs before this one included; None for no cap.
         most_failed: Items that may be unreadable; it stops when there are more. None for any number.
+        rest: How many times as long as the database was at work for a batch is waited after it, while others are connected.
 
     Raises:
         InvalidInput: A value is out of range.
@@ -40,22 +42,24 @@ class BackfillLimits:
         64
     """
 
-    batch_rows: int = 256
+    batch_rows: int | None = None
     rows_per_second: float | None = None
     most_rows: int | None = None
     price: float = 0.0
     spend_cap: float | None = None
     most_failed: int | None = None
+    rest: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.batch_rows < 1:
+        if self.batch_rows is not None and self.batch_rows < 1:
             raise InvalidInput(f"batch_rows is at least 1, came {self.batch_rows}")
         for name in ("rows_per_second", "most_rows", "spend_cap"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InvalidInput(f"{name} is above 0, or left out for no limit; came {value}")
-        if not self.price >= 0:
-            raise InvalidInput(f"price is 0 or more, came {self.price}")
+        for name in ("price", "rest"):
+            if not getattr(self, name) >= 0:
+                raise InvalidInput(f"{name} is 0 or more, came {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class Backfill:
         source: Reads items by id.
         encode: From ids and their items to vectors of the new space.
         queue: What others write meanwhile, where the database notes it; without it, passes go on until none finds a row.
+        noted: Whether it notes each change of an item, whose whole content stands in the row: the database says itself which
+            rows to look at again, then.
         spread: Has batches filled by others, several at once; this process does them one by one where None.
 
     Examples:
@@ -119,6 +125,7 @@ class Backfill:
     source: Source
     encode: Encode
     queue: ChangeQueue | None = None
+    noted: bool = False
     spread: Spread | None = None
 
     def run(
@@ -147,14 +154,16 @@ class Backfill:
         tally = self._tally(limits)
         total, began, run = self.store.count(self.old), time.monotonic(), _Run(tally, goes_on)
         for page in WorkList(self.store, self.old, self.new, self.queue, tally).pages(order):
-            with closing(self._spread(run.handed_out(page))) as done:
+            with closing(self._spread(run.handed_out(page), limits)) as done:
                 for batch, filled in done:
                     tally.take(batch, filled)
+                    run.adapt(len(batch.ids), limits, alone=self.spread is None and not has_company(self.store))
                     if limits.most_failed is not None and len(tally.failed) > limits.most_failed:
                         run.ended = "failures"
                     progress(tally.rows + len(tally.failed), total, "rows encoded by the new model")
                     if limits.rows_per_second is not None:
                         time.sleep(max(0.0, began + tally.encoded / limits.rows_per_second - time.monotonic()))
+                    run.batch_began = time.monotonic()
             if run.ended:
                 break
         tally.settle()
@@ -164,14 +173,17 @@ class Backfill:
         spent = tally.encoded * limits.price
         return BackfillResult(tally.rows, dict(tally.failed), tally.encoded, spent, run.ended or ended)
 
-    def _spread(self, batches: Iterable[Batch]) -> Generator[tuple[Batch, Filled], None, None]:
+    def _spread(self, batches: Iterable[Batch], limits: BackfillLimits) -> Generator[tuple[Batch, Filled], None, None]:
         if self.spread is not None:
             return self.spread(batches)
-        return Filling(self.store, self.old, self.new, self.source, self.encode).one_by_one(batches)
+        noted = self.noted and self.queue is not None
+        spaces = (self.old, self.new)
+        return Filling(self.store, *spaces, self.source, self.encode, noted=noted, rest=limits.rest).one_by_one(batches)
 
     def _tally(self, limits: BackfillLimits) -> Tally:
         spending = (limits.price, limits.spend_cap)
-        return Tally(self.store.documents, self.old, self.new, limits.batch_rows, limits.most_rows, *spending)
+        size = limits.batch_rows or LEAST_ROWS
+        return Tally(self.store.documents, self.old, self.new, size, limits.most_rows, *spending)
 
 
 @dataclass(slots=True, eq=False)
@@ -182,6 +194,13 @@ class _Run:
     goes_on: Callable[[], bool]
     ended: str = ""
     refused: GateRefused | None = None
+    batch_began: float = field(default_factory=time.monotonic)
+
+    def adapt(self, rows: int, limits: BackfillLimits, *, alone: bool) -> None:
+        """More rows a batch while one is over soon and nobody is in the way; few where somebody is."""
+        if limits.batch_rows is None:
+            size, seconds = self.tally.batch_rows, time.monotonic() - self.batch_began
+            self.tally.batch_rows = next_rows(size, rows, seconds) if alone else LEAST_ROWS
 
     def handed_out(self, page: Iterator[Batch]) -> Iterator[Batch]:
         """The batches of a page, each noted before somebody begins with it."""

@@ -65,9 +65,10 @@ class RolloutSettings(Strict):
         uncertainty: The folder of an upgrade that says how uncertain it is of the old rows; of ``uncertainty``.
         clusters: How many there are; of ``cluster``.
         seed: Of the random order, of the clusters, and of the sample that a plan encodes.
-        batch_rows: Rows that are encoded and written at once.
+        batch_rows: Rows that are encoded and written at once; None for 256 to 4,096, by how long they take.
         engine: Which workers do that, and what each gets.
         rows_per_second: At most; None for as many as go.
+        rest: How many times as long as the database was at work for a batch is waited after it, while others are connected to it.
         price: Of an encoded item, in whatever currency.
         spend_cap: The backfill stops before more than this is spent; None for no cap.
         most_failed: The share of the rows whose items may be unreadable; the backfill stops when there are more.
@@ -95,9 +96,10 @@ class RolloutSettings(Strict):
     uncertainty: Path | None = None
     clusters: int = Field(100, ge=1)
     seed: Seed = 0
-    batch_rows: int = Field(256, ge=1)
+    batch_rows: int | None = Field(None, ge=1)
     engine: EngineSection = EngineSection()
     rows_per_second: float | None = Field(None, gt=0, allow_inf_nan=False)
+    rest: float = Field(2.0, ge=0, allow_inf_nan=False)
     price: float = Field(0.0, ge=0, allow_inf_nan=False)
     spend_cap: float | None = Field(None, gt=0, allow_inf_nan=False)
     most_failed: float = Field(0.05, ge=0, le=1)
@@ -148,8 +150,8 @@ def load_rollout_settings(path: Path | str, *, files: bool = True) -> RolloutSet
 
     Examples:
         >>> _ = Path("rollout.yaml").write_text("store: lancedb:shop\\nupgrade: .\\n")
-        >>> load_rollout_settings("rollout.yaml").batch_rows
-        256
+        >>> load_rollout_settings("rollout.yaml").sample
+        64
     """
     settings = read_settings(path, RolloutSettings)
     if files:

@@ -8,10 +8,19 @@ from typing import Any
 from embridge.errors import InvalidInput, require
 from embridge.stores._lance_columns import payload_of
 from embridge.stores._lance_filters import quoted
-from embridge.stores._lance_rows import Source, having_vectors, id_literals, raw_rows, texts_of
+from embridge.stores._lance_rows import Source, having_vectors, id_kind, id_literals, raw_rows, texts_of
 from embridge.stores.places import Place, RawRows
 
-__all__ = ["has_vector", "ids_after", "ids_in", "ids_with_vector", "parts_of", "records_of", "rows_among"]
+__all__ = [
+    "has_vector",
+    "ids_after",
+    "ids_in",
+    "ids_of_page",
+    "ids_with_vector",
+    "parts_of",
+    "records_of",
+    "rows_among",
+]
 
 Ask = Callable[[Callable[[], Any]], Any]
 
@@ -59,6 +68,15 @@ def ids_with_vector(source: Source, ids: Sequence[str]) -> list[str]:
     """Which of these ids have a vector."""
     where = _all_of([source.among(ids), has_vector(source)])
     return ids_in(source.table.search().where(where).select([source.place.id]).to_arrow(), source)
+
+
+def ids_of_page(source: Source, ids: Sequence[str], of: Source) -> set[str]:
+    """Which of these ids have a vector, of a page in the order of another table; those between them may be among them."""
+    if not "text" == id_kind(source.id_type) == id_kind(of.id_type):  # which are in another order here
+        return set(ids_with_vector(source, ids))
+    name, (first, last) = quoted(source.place.id), id_literals([ids[0], ids[-1]], source.id_type)
+    where = _all_of([f"{name} >= {first}", f"{name} <= {last}", has_vector(source)])
+    return set(ids_in(source.table.search().where(where).select([source.place.id]).to_arrow(), source))
 
 
 def rows_among(source: Source, ids: Sequence[str], columns: Sequence[str]) -> Any:

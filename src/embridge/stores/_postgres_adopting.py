@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from embridge.errors import StoreError
+from embridge.space import Space
 from embridge.stores._postgres_catalog import Column, Engine, Relation, quoted
 from embridge.stores._postgres_sessions import Sessions
 from embridge.stores.places import Declaration, Place
 
-__all__ = ["adoptable", "id_column", "vector_column"]
+__all__ = ["adoptable", "id_column", "require_free", "vector_column"]
 
 _SHOWN = 3
 
@@ -104,3 +106,12 @@ def _warn_of_indexes(relation: Relation, vector: Column, declaration: Declaratio
             "as without an index",
             stacklevel=4,
         )
+
+
+def require_free(present: Mapping[Space, Declaration], declared: Declaration) -> None:
+    """Raise `StoreError` where a place was declared to hold another space, or a space to stand elsewhere."""
+    for space, other in present.items():
+        if other.place == declared.place and space != declared.space:
+            raise StoreError(f"{declared.place.vector!r} was declared to hold {space}; forget that first")
+        if space == declared.space and other.place != declared.place:
+            raise StoreError(f"{space} was declared to stand in {other.place.vector!r}; forget that first")

@@ -112,42 +112,40 @@ def drop_beside(connection: Any, side: Relation) -> None:
     connection.execute(unescaped(f"DROP TABLE IF EXISTS {side.sql}"))
 
 
-def fill_beside(sessions: Sessions, engine: Engine, held: Held, rows: Embeddings) -> None:
-    """Write vectors of rows that are there, whole or not at all.
+def fill_beside(sessions: Sessions, engine: Engine, held: Held, rows: Embeddings) -> list[str]:
+    """Write vectors of rows, whole or not at all; which of them are to be looked at again.
 
+    A row that had none beside was not changed since there are triggers: a change would have left one. Of one that was deleted
+    since, the vector is not found, and goes when the row comes back.
     Someone whose transaction changed one of them is waited for; never long, or he might be the one who is turned away where he
     waits for another of these rows.
     """
 
-    def fill(connection: Any) -> None:
+    def fill(connection: Any) -> list[str]:
         for _ in range(_TRIES):
             try:
                 with connection.transaction():
                     connection.execute(f"SET LOCAL lock_timeout = '{_WAIT_MS}ms'")
-                    _fill(connection, sessions, engine, held, rows)
-                return
+                    return _fill(connection, sessions, engine, held, rows)
             except sessions.psycopg.errors.LockNotAvailable:
                 time.sleep(_WAIT_MS / 1000)
         with connection.transaction():
-            _fill(connection, sessions, engine, held, rows)
+            return _fill(connection, sessions, engine, held, rows)
 
-    sessions.run(fill, what=f"write {len(rows)} vectors")
+    return sessions.run(fill, what=f"write {len(rows)} vectors")
 
 
-def _fill(connection: Any, sessions: Sessions, engine: Engine, held: Held, rows: Embeddings) -> None:
+def _fill(connection: Any, sessions: Sessions, engine: Engine, held: Held, rows: Embeddings) -> list[str]:
     side, id, name = _require_side(held), held.id, quoted(held.id.name)
-    found = (
-        f"SELECT t.{name}, e.{name} IS NOT NULL AS is_beside FROM {held.relation.sql} AS t LEFT JOIN {side.sql} AS e "
-        f"ON e.{name} = t.{name} WHERE t.{name} = ANY(%s::{id_type(id)}[])"
-    )
+    found = f"SELECT {id.as_text} FROM {side.sql} WHERE {name} = ANY(%s::{id_type(id)}[])"
     values = (id_array(id, rows.ids, sessions.wire),)
-    is_beside = dict(connection.execute(f"SELECT {id.as_text}, is_beside FROM ({found}) AS t", values).fetchall())
-    new = rows.take([row for row, one in enumerate(rows.ids) if is_beside.get(one) is False])
-    if len(new) and not _copied(connection, sessions, held, new):
-        merge_beside(connection, sessions, engine, held, new)
-    merge_beside(
-        connection, sessions, engine, held, rows.take([row for row, one in enumerate(rows.ids) if is_beside.get(one)])
-    )
+    beside = {one for (one,) in connection.execute(found, values).fetchall()}
+    new, known = ([row for row, one in enumerate(rows.ids) if (one in beside) is there] for there in (False, True))
+    if new and not _copied(connection, sessions, held, rows.take(new)):
+        new, known = [], sorted([*new, *known])
+    merge_beside(connection, sessions, engine, held, rows.take(known))
+    added = set(new)
+    return [one for row, one in enumerate(rows.ids) if row not in added]
 
 
 def _copied(connection: Any, sessions: Sessions, held: Held, rows: Embeddings) -> bool:

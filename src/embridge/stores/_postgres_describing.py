@@ -91,7 +91,7 @@ def relation_of(connection: Any, name: str, schema: str | None, engine: Engine) 
     beside = {column: side for side in sides if side is not None and side.primary for column in side.vectors}
     plain = [row for row in indexes if row[3] and not row[4] and row[5] == 1 and row[6] is not None and row[10]]
     return Relation(
-oid, schema, name, kind, comment == OWN,
+        oid, schema, name, kind, comment == OWN,
         columns | {column: side.columns[column] for column, side in beside.items()},
         unique=frozenset(row[6] for row in plain if not has_heirs),
         filled=frozenset(row[0] for row in rows if row[5]),

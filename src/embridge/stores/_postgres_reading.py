@@ -19,7 +19,7 @@ from embridge.stores._postgres_sessions import Sessions
 from embridge.stores.checks import require_ids, require_present
 from embridge.stores.places import RawRows
 
-__all__ = ["by_id", "column_by_id", "every_row", "page_of_ids", "value_of", "values_by_id"]
+__all__ = ["by_id", "column_by_id", "every_row", "ids_with_vector", "page_of_ids", "value_of", "values_by_id"]
 
 _IDS_AT_ONCE = 10_000
 _ENDINGS = ("query cancellation failed", "error ignored terminating")
@@ -132,6 +132,12 @@ def by_id(
     for start in range(0, len(possible), _IDS_AT_ONCE):
         values = (id_array(id, possible[start : start + _IDS_AT_ONCE], sessions.wire),)
         yield from sessions.run(partial(_read, statement, values, binary), what="read rows by id")
+
+
+def ids_with_vector(sessions: Sessions, held: Held, ids: Sequence[str]) -> set[str]:
+    """Those whose rows have a vector."""
+    vector = f"{quoted(held.vector.name)} IS NOT NULL"
+    return {name for name, has in by_id(sessions, held.rows, held.id, ids, [vector], binary=False) if has}
 
 
 def values_by_id(

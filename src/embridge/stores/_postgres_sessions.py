@@ -30,6 +30,10 @@ _ATTEMPTS = 5
 _LOST = ("08", "57P01", "57P02", "57P03")
 _POOLED = ("26000", "42P05")  # a pooler that knows no prepared statements
 _AGAIN = ("40001", "40P01")  # a serialisation failure, a deadlock
+_OTHERS = """
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL(%s::int4[])
+    AND coalesce(backend_type, 'client backend') = 'client backend')
+"""
 _REFUSED = ("22", "23", "428C9", "54000")  # values, rather than the server or its user
 _LEAST_SECRET = 4
 _ADVICE = {
@@ -55,6 +59,7 @@ class Sessions:
         self.url = url
         self.wire, self._dumper = wire_types(self.psycopg)
         self._idle: list[Any] = []
+        self._pids: set[int] = set()
         self._lock, self._process = Lock(), os.getpid()
         self._prepare: int | None = 5
         self._was_there = False
@@ -86,6 +91,12 @@ class Sessions:
                 change(connection)
 
         self.run(alter, what=what)
+
+    def others(self) -> bool:
+        """Whether somebody else is connected to the database; who may not see of whom a session is takes it for a client's."""
+        return bool(
+            self.run(lambda one: one.execute(_OTHERS, (sorted(self._pids),)).fetchone()[0], what="look for others")
+        )
 
     @contextmanager
     def borrowed(self) -> Iterator[Any]:
@@ -181,6 +192,7 @@ class Sessions:
             chosen["connect_timeout"] = _CONNECT_SECONDS
         connection = self.psycopg.connect(self.url.location, autocommit=True, prepare_threshold=self._prepare, **chosen)
         connection.adapters.register_dumper(self.wire, self._dumper)
+        self._pids.add(connection.info.backend_pid)
         self._was_there = True
         return connection
 

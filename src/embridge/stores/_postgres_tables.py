@@ -67,10 +67,10 @@ def make_table(sessions: Sessions, schema: str, name: str) -> None:
 def side_for(database: Database, relation: Relation, space: Space) -> Relation | None:
     """The table beside that holds a space's vectors, or will; None for a column of the table itself.
 
-    Tables of others have one, where triggers may keep it in step.
+    Tables of others have one, where triggers may keep it in step; those of a table do not fire for rows of its heirs.
     """
     name = vector_name(space)
-    if name in relation.columns or relation.own:
+    if name in relation.columns or relation.own or relation.has_heirs:
         return relation.beside.get(name)
     return side_of(relation, space) if may_note_changes(database, relation) else None
 

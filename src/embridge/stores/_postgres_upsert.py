@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from embridge.embeddings import Embeddings
 from embridge.errors import StoreError
 from embridge.stores._columns import fitted
 from embridge.stores._measurable import require_measurable
+from embridge.stores._postgres_adopting import id_column
 from embridge.stores._postgres_beside import fill_beside, merge_beside
-from embridge.stores._postgres_catalog import Held, Relation
+from embridge.stores._postgres_catalog import Held, Relation, quoted
 from embridge.stores._postgres_database import Database
-from embridge.stores._postgres_ids import require_writable_ids
+from embridge.stores._postgres_ids import found_ids, id_array, id_type, require_writable_ids
 from embridge.stores._postgres_tables import add_payload, payload_kinds
 from embridge.stores._postgres_writing import Write, copied, merged, require_fitting, require_storable, require_written
 
-__all__ = ["fill_rows", "write_rows"]
+__all__ = ["delete_rows", "fill_rows", "write_rows"]
 
 _Columns = dict[str, list[Any]]
 
@@ -42,19 +44,29 @@ def write_rows(database: Database, held: Held, rows: Embeddings, columns: _Colum
     return there == 0 and held.side is None
 
 
-def fill_rows(database: Database, held: Held, rows: Embeddings) -> None:
-    """Write vectors of rows that are there, whole or not at all."""
+def fill_rows(database: Database, held: Held, rows: Embeddings) -> list[str]:
+    """Write vectors of rows that are there, whole or not at all; which of them are to be looked at again."""
     _require_vectors(database, held, rows)
     if len(rows) == 0:
-        return
+        return []
     write, sessions = Write(held.relation, held.vector, held.id, rows, {}), database.sessions
     if held.side is not None:
-        fill_beside(sessions, database.engine, held, rows)
-        return
+        return fill_beside(sessions, database.engine, held, rows)
     sessions.run(
         lambda connection: merged(connection, sessions, database.engine, write, add=False),
         what=f"write {len(rows)} vectors",
     )
+    return list(rows.ids)
+
+
+def delete_rows(database: Database, relation: Relation, id_name: str, ids: Sequence[str]) -> None:
+    """Delete rows, with all that stands beside them."""
+    if not relation.is_table:
+        raise StoreError(f"{database.url} is a view; rows are deleted from the table that it shows")
+    id = id_column(relation, id_name)
+    statement = f"DELETE FROM {relation.sql} WHERE {quoted(id.name)} = ANY(%s::{id_type(id)}[])"
+    values = (id_array(id, found_ids(id, ids), database.sessions.wire),)
+    database.sessions.run(lambda connection: connection.execute(statement, values), what=f"delete {len(ids)} rows")
 
 
 def _require_vectors(database: Database, held: Held, rows: Embeddings) -> None:

@@ -49,6 +49,10 @@ class NotesChanges(Protocol):
         """The queue of a new space's rows that are of those of an old space; columns: of the items' contents."""
         ...
 
-    def fill(self, rows: Embeddings) -> None:
-        """Write vectors of those rows that are there; unlike `upsert`, it adds none."""
+    def fill(self, rows: Embeddings) -> Sequence[str]:
+        """Write vectors of those rows that are there; unlike `upsert`, it adds none.
+
+        The others had no vector, and none of their items changed since the queue began: gives the ids of those that are to be
+        looked at again, since someone may have changed or deleted them.
+        """
         ...

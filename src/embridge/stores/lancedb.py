@@ -30,6 +30,7 @@ from embridge.stores._lance_reads import (
     has_vector,
     ids_after,
     ids_in,
+    ids_of_page,
     ids_with_vector,
     parts_of,
     records_of,
@@ -165,11 +166,11 @@ class LanceStore:
         return self._asked(lambda: ids_after(source, after, limit))
 
     def missing(self, space: Space, of: Space, *, after: str | None = None, limit: int) -> list[str]:
-        source = self._source(space, "missing")
+        source, other = self._source(space, "missing"), self._source(of, "missing")
         require_limit(limit, what="missing")
         missing: list[str] = []
-        while len(missing) < limit and (names := self.ids(of, after=after, limit=_PAGE_ROWS)):
-            held = set(self._asked(partial(ids_with_vector, source, names)))
+        while len(missing) < limit and (names := self.ids(of, after=after, limit=max(limit, _PAGE_ROWS))):
+            held = self._asked(partial(ids_of_page, source, names, other))
             missing += [name for name in names if name not in held]
             after = names[-1]
         return missing[:limit]
@@ -219,6 +220,11 @@ class LanceStore:
         rows = rows_of(self._rows(source, ids, source.columns), source)
         row_of = {name: row for row, name in enumerate(rows.ids)}
         return rows.take([row_of[name] for name in dict.fromkeys(ids) if name in row_of])
+
+    def among(self, space: Space, ids: Sequence[str]) -> list[str]:
+        source = self._source(space, "among")
+        found = set(self._asked(lambda: ids_with_vector(source, ids))) if ids else set()
+        return [name for name in dict.fromkeys(ids) if name in found]
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
         source = self._source(queries.space, "search")

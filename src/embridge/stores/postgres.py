@@ -12,7 +12,7 @@ from embridge.embeddings import Embeddings
 from embridge.errors import SettingsError, StoreError
 from embridge.nearest import Hits
 from embridge.space import Space
-from embridge.stores._postgres_adopting import adoptable, id_column, vector_column
+from embridge.stores._postgres_adopting import adoptable, id_column, require_free, vector_column
 from embridge.stores._postgres_beside import vector_name
 from embridge.stores._postgres_binary import as_raw
 from embridge.stores._postgres_catalog import UNSETTLED, Held, quoted
@@ -20,12 +20,11 @@ from embridge.stores._postgres_changes import PostgresChanges, may_note_changes
 from embridge.stores._postgres_database import FRESH_SECONDS, Database, index_state
 from embridge.stores._postgres_documents import PostgresDocuments
 from embridge.stores._postgres_filters import where
-from embridge.stores._postgres_ids import found_ids, id_array, id_type
-from embridge.stores._postgres_reading import by_id, column_by_id, every_row, page_of_ids, values_by_id
+from embridge.stores._postgres_reading import by_id, column_by_id, every_row, ids_with_vector, page_of_ids, values_by_id
 from embridge.stores._postgres_search import Search, nearest, usable_index
 from embridge.stores._postgres_statements import statements_of
 from embridge.stores._postgres_tables import add_vectors, drop_vectors, make_table, payload_columns, side_for
-from embridge.stores._postgres_upsert import fill_rows, write_rows
+from embridge.stores._postgres_upsert import delete_rows, fill_rows, write_rows
 from embridge.stores.base import SCAN_ROWS, Filter, Payload
 from embridge.stores.capabilities import Capabilities
 from embridge.stores.checks import require_column, require_columns, require_held, require_limit, require_payload
@@ -123,7 +122,7 @@ class PostgresStore:
         declared = adoptable(self._sessions, self._engine, relation, declaration)
 
         def with_it(present: dict[Space, Declaration]) -> dict[Space, Declaration]:
-            _require_free(present, declared)
+            require_free(present, declared)
             return present | {declared.space: declared}
 
         self._declare(with_it)
@@ -134,8 +133,7 @@ class PostgresStore:
         self._undeclare(space)
 
     def add_space(self, space: Space) -> None:
-        documents = self.documents
-        present = declarations(documents)
+        present = declarations(self.documents)
         if space in present and present[space].adopted:
             return
         relation = self._database.relation(self._name, fresh=True)
@@ -172,8 +170,8 @@ class PostgresStore:
             return
         self._new_rows = write_rows(self._database, held, rows, columns, new=self._new_rows)
 
-    def fill(self, rows: Embeddings) -> None:
-        fill_rows(self._database, self._held(rows.space, "fill"), rows)
+    def fill(self, rows: Embeddings) -> list[str]:
+        return fill_rows(self._database, self._held(rows.space, "fill"), rows)
 
     def changes(self, old: Space, new: Space, columns: Sequence[str] = ()) -> PostgresChanges:
         held, declared = self._held(old, "changes", columns=columns), declarations(self.documents)
@@ -185,14 +183,8 @@ class PostgresStore:
         return statements_of(self._database, self._held(old, "statements"), new, self.documents)
 
     def delete(self, ids: Sequence[str]) -> None:
-        relation = self._database.relation(self._name)
-        if not relation.is_table:
-            raise StoreError(f"{self._database.url} is a view; rows are deleted from the table that it shows")
         named = next((one.place.id for one in declarations(self.documents).values()), "")
-        id = id_column(relation, named)
-        statement = f"DELETE FROM {relation.sql} WHERE {quoted(id.name)} = ANY(%s::{id_type(id)}[])"
-        values = (id_array(id, found_ids(id, ids), self._sessions.wire),)
-        self._sessions.run(lambda connection: connection.execute(statement, values), what=f"delete {len(ids)} rows")
+        delete_rows(self._database, self._database.relation(self._name), named, ids)
 
     def scan(self, space: Space, *, rows: int = SCAN_ROWS) -> Iterator[Embeddings]:
         place = self._declared(space, "scan").place
@@ -224,6 +216,14 @@ class PostgresStore:
         raw = as_raw(names, [found[name] for name in names], space.dim, held.vector.type)
         empty = Embeddings((), np.empty((0, space.dim), np.float32), space)
         return next(checked_parts([raw], space, what=str(self._database.url)), empty)
+
+    def among(self, space: Space, ids: Sequence[str]) -> list[str]:
+        held = self._held(space, "among")
+        found = ids_with_vector(self._sessions, held, ids)
+        return [name for name in dict.fromkeys(ids) if name in found]
+
+    def others(self) -> bool:
+        return self._sessions.others()
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
         held = self._held(queries.space, "search", columns=[condition.column for condition in filter])
@@ -298,11 +298,3 @@ class PostgresStore:
 def open_postgres(url: StoreUrl, *, create: bool, documents: Documents | None) -> PostgresStore:
     """The store at a URL; see `embridge.stores.open_store`."""
     return PostgresStore(url, create=create, documents=documents)
-
-
-def _require_free(present: Mapping[Space, Declaration], declared: Declaration) -> None:
-    for space, other in present.items():
-        if other.place == declared.place and space != declared.space:
-            raise StoreError(f"{declared.place.vector!r} was declared to hold {space}; forget that first")
-        if space == declared.space and other.place != declared.place:
-            raise StoreError(f"{space} was declared to stand in {other.place.vector!r}; forget that first")

@@ -27,6 +27,7 @@ from embridge.settings.rollout import RolloutSettings, load_rollout_settings
 from embridge.space import Space
 from embridge.stores import Store, open_store, parse_url
 from embridge.stores.changes import ChangeQueue
+from embridge.stores.presence import present
 
 __all__ = ["OpenRollout", "OpenState", "open_rollout", "open_state"]
 
@@ -161,27 +162,32 @@ class OpenRollout:
 
     def items_of(self, ids: Sequence[str]) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The items of some rows, and why the others cannot be had; rows that are gone are in neither."""
-        there = self.store.fetch(self.old, ids).ids
+        there = present(self.store, self.old, ids)
         items = read_items(self.source(), self.store, self.old, there)
-        still = set(self.store.fetch(self.old, list(items.missing)).ids) if items.missing else set()
+        still = set(present(self.store, self.old, list(items.missing))) if items.missing else set()
         missing = {name: reason for name, reason in items.missing.items() if name in still}  # others went meanwhile
         return dict(zip(items.ids, items.items, strict=True)), missing
 
     def filling(self, encoder: Encoder | None = None) -> Filling:
         """What fills a batch; the new model is loaded when it is needed where none is given."""
-        modality, held = self.source().modality, [encoder] if encoder is not None else []
+        source, held = self.source(), [encoder] if encoder is not None else []
+        in_row = bool(source.column) and source.modality == "text"  # an image may be where a column leads to
+        noted = in_row and self.queue() is not None
 
         def encode(ids: Sequence[str], items: Sequence[Any]) -> Embeddings:
             held[:] = held or [self.encoder()]
-            vectors = held[0].encode(items, modality=modality, role="document")
+            vectors = held[0].encode(items, modality=source.modality, role="document")
             return self.upgrade.head(Embeddings.of(vectors, held[0].space, ids))
 
-        return Filling(self.store, self.old, self.new, self.items_of, encode)
+        return Filling(self.store, self.old, self.new, self.items_of, encode, noted=noted, rest=self.settings.rest)
 
     def backfill(self, encoder: Encoder | None = None, spread: Spread | None = None) -> Backfill:
         """The backfill of these settings, by the new model here, or by whoever fills batches."""
         filling = self.filling(encoder)
-        return Backfill(self.store, self.old, self.new, filling.source, filling.encode, self.queue(), spread)
+        spaces = (self.old, self.new)
+        return Backfill(
+            self.store, *spaces, filling.source, filling.encode, self.queue(), noted=filling.noted, spread=spread
+        )
 
     def queue(self) -> ChangeQueue | None:
         """Where the database notes what others write, if it does."""
@@ -191,9 +197,9 @@ class OpenRollout:
     def limits(self, *, most_rows: int | None = None, most_failed: int | None = None) -> BackfillLimits:
         """How fast and how far the settings let it go."""
         settings = self.settings
-        return BackfillLimits(
-            settings.batch_rows, settings.rows_per_second, most_rows, settings.price, settings.spend_cap, most_failed
-        )
+        spending = (settings.price, settings.spend_cap)
+        pace = (settings.batch_rows, settings.rows_per_second)
+        return BackfillLimits(*pace, most_rows, *spending, most_failed, settings.rest)
 
     def order(self) -> list[str]:
         """Ids in the order that pays; none where the store's own will do."""
