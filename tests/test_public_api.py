@@ -312,6 +312,7 @@ PUBLIC = {
     "embridge.stores.base": "Condition Filter Store",
     "embridge.stores.capabilities": "Capabilities",
     "embridge.stores.changes": "ChangeQueue NotesChanges",
+    "embridge.stores.presence": "KnowsCompany KnowsRows present",
     "embridge.stores.checks": "is_column_name require_column require_columns require_held require_ids require_limit "
     "require_payload require_present",
     "embridge.stores.chroma": "ChromaStore",
