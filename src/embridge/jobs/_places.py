@@ -134,7 +134,7 @@ def _others(tables: Sequence[Table], named: str) -> str:
         return ""
     columns = {name: kind for name, kind in tables[0].columns.items() if name == named or not tables[0].vectors}
     held = ", ".join(f"{name} ({kind})" for name, kind in list(columns.items())[:_SHOWN])
-    return f", and the columns {held}" if held else ""
+    return f"; its columns are {held}" if held else ""
 
 
 def heard(parts: Iterable[_T], total: int | None, what: str, progress: Progress) -> Iterator[_T]:
