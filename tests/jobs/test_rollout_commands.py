@@ -14,7 +14,7 @@ from embridge.adapters.linear import Identity
 from embridge.adapters.upgrade import Upgrade
 from embridge.cli import app
 from embridge.encoders import PROVIDERS
-from embridge.jobs.rollout import filling
+from embridge.jobs.rollout import apply, filling
 from embridge.provenance import Provenance
 from embridge.space import Space
 
@@ -160,3 +160,18 @@ def test_settings_of_another_rollout_move_nothing(folder):
 def test_an_order_that_cannot_be_made_is_refused_by_the_plan(folder, line, code, why):
     (folder / SETTINGS).write_text(f"{(folder / SETTINGS).read_text()}{line}\n")
     assert why in run("plan", SETTINGS, code=code).stderr
+
+
+@pytest.mark.parametrize("move", ["pause", "rollback"])
+def test_who_stops_a_rollout_while_apply_begins_is_heard(folder, monkeypatch, move):
+    run("apply", "plan.json", "--until", "0.5")
+    checked = apply.require_same_plan
+
+    def checked_while_it_is_stopped(*values):
+        checked(*values)
+        run(move, SETTINGS)
+
+    monkeypatch.setattr(apply, "require_same_plan", checked_while_it_is_stopped)
+    assert run("apply", "plan.json").stdout in ("backfilling, paused\n", "rolled back\n")
+    monkeypatch.undo()
+    assert documents(folder)["state"]["paused" if move == "pause" else "phase"] in (True, "rolled back")

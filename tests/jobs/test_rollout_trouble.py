@@ -72,7 +72,10 @@ def test_a_plan_of_another_store_is_refused(project, tmp_path):
     other = Project(tmp_path / "beside", "faiss", None)
     other.folder.mkdir(parents=True)
     other.make()
-    settings = project.folder / "rollout.yaml"
+    settings, path = project.folder / "rollout.yaml", project.folder / "plan.json"
+    path.write_text(path.read_text().replace('"store": "faiss:', '"store": "faiss:/elsewhere'))
+    with pytest.raises(InvalidInput, match="the plan's store changed since the plan was made"):
+        apply_plan(path)
     settings.write_text(settings.read_text().replace("shop.faiss", str(other.folder / "shop.faiss")))
     with pytest.raises(InvalidInput, match="the settings changed since the plan was made"):
         apply_plan(project.folder / "plan.json")

@@ -79,6 +79,17 @@ def test_tables_of_others_are_left_alone(tmp_path, store):
     assert open_store(store.path).spaces() == [SPACE]
 
 
+def test_a_table_that_was_made_in_part_is_none_until_it_is_made(tmp_path, store):
+    """What a full disk leaves, or a kill: the store opens, and the space can be added."""
+    added = Space("added", "1", 2)
+    (store.path / f"space_{added.id}.lance" / "data").mkdir(parents=True)
+    opened = open_store(store.path)
+    assert added not in opened.spaces()
+    opened.add_space(added)
+    opened.upsert(Embeddings.of(np.eye(2, dtype=np.float32), added, ["a", "b"]))
+    assert open_store(store.path).count(added) == 2
+
+
 def test_a_damaged_table_is_a_store_error(store):
     store.upsert(rows())
     for file in (store.path / f"space_{SPACE.id}.lance" / "_versions").iterdir():

@@ -74,6 +74,18 @@ class PostgresServer:
         self.stop()
         self.start()
 
+    @contextmanager
+    def silent(self):
+        """Within, it answers nobody, and no connection ends: as behind a network that lets nothing through."""
+        processes = _descendants(self.process.pid)
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
     def answers(self):
         import psycopg
 
@@ -179,6 +191,11 @@ def _group_of(account):
     import pwd
 
     return pwd.getpwnam(account).pw_gid
+
+
+def _descendants(process):
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [process, *(each for child in children for each in _descendants(int(child)))]
 
 
 def _free_port():

@@ -28,6 +28,8 @@ _SOURCE = re.compile(r", /\S+\.rs:\d+:\d+$|^lance error: LanceError\(\w+\): ")
 _CACHE_BYTES = (
     32 * 1024 * 1024
 )  # of what LanceDB knows of a table's files: each version adds to it, and by itself it keeps 1 GB
+_FULL = ("No space left", "Disk quota", "File too large")
+_MAKE_ROOM, _RESTORE = "make room; what was there before stands", "restore it from a copy if it is damaged"
 
 
 @final
@@ -70,7 +72,8 @@ class LanceDatabase:
         except (ValueError, RuntimeError, OSError) as error:
             text = _SOURCE.sub("", " ".join(without_passwords(str(error)).split()))
             text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
-            raise StoreError(f"{self} {what}: {text}; restore it from a copy if it is damaged") from error
+            advice = _MAKE_ROOM if any(words in text for words in _FULL) else _RESTORE
+            raise StoreError(f"{self} {what}: {text}; {advice}") from error
 
     def names(self) -> list[str]:
         """All tables, made by this library or not, but that of the documents."""
@@ -91,23 +94,33 @@ class LanceDatabase:
     def tables(self) -> list[Table]:
         """Those that the store is of, or all where it names none."""
         names = [name for name in self.names() if self.table in ("", name) or name.startswith(self._prefix)]
-        return [described(name, self.connection.open_table(name)) for name in names]
+        opened = ((name, self._whole(name)) for name in names)
+        return [described(name, table) for name, table in opened if table is not None]
 
     def sources(self, documents: Documents) -> dict[Space, Source]:
         """Where the vectors of every space stand: adopted and declared, then added."""
         names = self.names()
         sources = {}
         for one in declarations(documents).values():
-            table = self.connection.open_table(one.place.table) if one.place.table in names else None
+            table = self._whole(one.place.table) if one.place.table in names else None
             if table is not None and {one.place.id, one.place.vector} <= set(table.schema.names):
                 sources[one.space] = Source.of(table, one)
         for name in names:
-            table = self.connection.open_table(name) if name.startswith(self._prefix) else None
+            table = self._whole(name) if name.startswith(self._prefix) else None
             written = None if table is None else (table.schema.metadata or {}).get(SPACE_KEY)
             if written is not None:
                 space = Space.from_dict(json.loads(written))
                 sources[space] = Source.of(table, Declaration(space, Place(name, "vector", "id"), adopted=False))
         return sources
+
+    def _whole(self, name: str) -> Any:
+        """A table that is listed; None where it was made in part, on a full disk or before a kill."""
+        try:
+            return self.connection.open_table(name)
+        except ValueError as error:
+            if "not found" in str(error):
+                return None
+            raise
 
     def add(self, space: Space) -> None:
         """Make an empty table for a space, if it is not there."""

@@ -8,12 +8,14 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar, final
 from urllib.parse import unquote, urlsplit
 
 from embridge.errors import EmbridgeError, InvalidInput, StoreError, require
 from embridge.stores._postgres_binary import wire_types
+from embridge.stores._postgres_silence import Silence
 from embridge.stores.urls import StoreUrl, without_passwords
 
 __all__ = ["Sessions"]
@@ -21,7 +23,8 @@ __all__ = ["Sessions"]
 _T = TypeVar("_T")
 
 _CONNECT_SECONDS = 10
-_RESTART_SECONDS = 40.0  # how long a server that was there may be away
+_RESTART_SECONDS = 40.0  # how long a server that was there may be away, or silent
+_ANSWER_SECONDS = 5
 _PAUSE_SECONDS = 0.1
 _ON_ITS_WAY = "the database system is"  # starting up, shutting down, in recovery mode
 _LOCK_SECONDS = 5
@@ -64,6 +67,8 @@ class Sessions:
         self._prepare: int | None = 5
         self._was_there = False
         self._closed, self._inherited = False, list[Any]()
+        self._silence = Silence(partial(_answers, self.psycopg, url.location), _RESTART_SECONDS)
+        weakref.finalize(self, self._silence.close)
         weakref.finalize(self, _close_idle, self._idle, self._process)
 
     def run(self, work: Callable[[Any], _T], *, what: str, again: bool = True) -> _T:
@@ -103,7 +108,8 @@ class Sessions:
         """A connection in autocommit mode, for one at a time."""
         connection = self._taken() or self._connected()
         try:
-            yield connection
+            with self._silence.watched(connection):
+                yield connection
         except Exception:
             self._returned(connection)
             raise
@@ -129,6 +135,7 @@ class Sessions:
 
     def close(self) -> None:
         self._closed = True
+        self._silence.close()
         self.forget_idle()
 
     def forget_idle(self) -> None:
@@ -172,7 +179,7 @@ class Sessions:
         connection.close()
 
     def _connected(self) -> Any:
-        """A new connection; a server that was there before, or says that it comes or goes, is waited for."""
+        """A new connection; a server that was there, or says that it comes or goes, is waited for, unless it was just now."""
         began = time.monotonic()
         while True:
             try:
@@ -180,7 +187,8 @@ class Sessions:
             except self.psycopg.OperationalError as error:
                 line = self._line(str(error))
                 self._was_there |= _ON_ITS_WAY in line
-                if time.monotonic() >= began + (_RESTART_SECONDS if self._was_there else 0):
+                waits = self._was_there and not self._silence.gave_up
+                if time.monotonic() >= began + (_RESTART_SECONDS if waits else 0):
                     raise StoreError(f"{self.url} cannot be reached: {line}; {_what_to_check(line)}") from error
                 time.sleep(_PAUSE_SECONDS)
             except self.psycopg.Error as error:
@@ -189,11 +197,11 @@ class Sessions:
     def _connect(self) -> Any:
         chosen: dict[str, Any] = {"fallback_application_name": "embridge", "client_encoding": "utf8"}
         if "connect_timeout" not in self.url.location and "PGCONNECT_TIMEOUT" not in os.environ:
-            chosen["connect_timeout"] = _CONNECT_SECONDS
+            chosen["connect_timeout"] = _ANSWER_SECONDS if self._silence.gave_up else _CONNECT_SECONDS
         connection = self.psycopg.connect(self.url.location, autocommit=True, prepare_threshold=self._prepare, **chosen)
         connection.adapters.register_dumper(self.wire, self._dumper)
         self._pids.add(connection.info.backend_pid)
-        self._was_there = True
+        self._was_there, self._silence.gave_up = True, False
         return connection
 
     def _line(self, text: str) -> str:
@@ -215,6 +223,15 @@ def _close_idle(connections: list[Any], process: int) -> None:
         if os.getpid() == process:
             with suppress(Exception):
                 connection.close()
+
+
+def _answers(psycopg: Any, location: str) -> bool:
+    """Whether the server says anything to somebody who connects, and be it that there are too many."""
+    try:
+        psycopg.connect(location, connect_timeout=_ANSWER_SECONDS, fallback_application_name="embridge").close()
+    except psycopg.Error as error:
+        return "FATAL" in str(error)
+    return True
 
 
 def _what_to_check(line: str) -> str:

@@ -95,10 +95,13 @@ def apply_plan(
     """
     share, planned = _share(until), read_plan(plan)
     with closing(open_rollout(planned.settings)) as opened:
+        before = opened.state
         require_same_plan(planned, opened)
         gates = () if until == "shadow" else checked_gates(opened)
         require_rollout_gates(gates)
         with _engine(opened, engine, share) as workers, Lease(opened.store.documents, this_process()) as lease:
+            if (stopped := _stopped_since(opened, before)) is not None:
+                return Applied(stopped, None)
             opened = replace(opened, engine=workers)
             state = _begun(opened)
             if until == "shadow":
@@ -217,6 +220,14 @@ def _share(until: str) -> float:
             f"--until is shadow, bridged, complete, or a share of the gallery such as 0.3; came {until}"
         )
     return share
+
+
+def _stopped_since(opened: OpenRollout, before: RolloutState | None) -> RolloutState | None:
+    """The state, where somebody paused or went back while this began, which is not taken back."""
+    state = opened.state
+    if before is None or state is None or state.version == before.version:
+        return None
+    return state if state.paused or state.phase == "rolled back" else None
 
 
 def _begun(opened: OpenRollout) -> RolloutState:

@@ -122,7 +122,6 @@ def require_same_plan(plan: Plan, opened: OpenRollout) -> None:
         what
         for what, before, now in (
             ("the settings", plan.settings_hash, opened.settings_hash),
-            ("the store", plan.store, str(parse_url(opened.settings.store))),
             ("the upgrade", plan.upgrade_id, opened.upgrade_id),
             ("the old space", plan.old, opened.old),
             ("the new space", plan.new, opened.new),
@@ -130,6 +129,8 @@ def require_same_plan(plan: Plan, opened: OpenRollout) -> None:
         )
         if before != now
     ]
+    if not changed and plan.store != str(parse_url(opened.settings.store)):
+        changed = ["the plan's store"]
     if changed:
         raise InvalidInput(
             f"{' and '.join(changed)} changed since the plan was made; make a new one with embridge plan"
