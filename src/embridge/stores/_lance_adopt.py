@@ -73,7 +73,9 @@ def with_declaration(held: Mapping[Space, Declaration], new: Declaration) -> dic
         same_place = (one.place.table, one.place.vector) == (place.table, place.vector)
         if same_place != (space == new.space):
             what = f"vectors {one.place.vector!r} of table {one.place.table!r} are declared to be of {space}"
-            raise StoreError(f"{what}; forget that first, or check what you declare: {new.space} in {place}")
+            raise StoreError(
+                f"{what}; forget that first (store.forget), or check what you declare: {new.space} in {place}"
+            )
     return {**held, new.space: new}
 
 

@@ -112,6 +112,10 @@ def require_free(present: Mapping[Space, Declaration], declared: Declaration) ->
     """Raise `StoreError` where a place was declared to hold another space, or a space to stand elsewhere."""
     for space, other in present.items():
         if other.place == declared.place and space != declared.space:
-            raise StoreError(f"{declared.place.vector!r} was declared to hold {space}; forget that first")
+            raise StoreError(
+                f"{declared.place.vector!r} was declared to hold {space}; forget that first (store.forget)"
+            )
         if space == declared.space and other.place != declared.place:
-            raise StoreError(f"{space} was declared to stand in {other.place.vector!r}; forget that first")
+            raise StoreError(
+                f"{space} was declared to stand in {other.place.vector!r}; forget that first (store.forget)"
+            )

@@ -74,7 +74,7 @@ class Holdings:
             others = [one.space for one in held.values() if one.place == place and one.space != space]
             if others:
                 raise StoreError(
-                    f"{self.name}: vectors {place.vector!r} are declared as {others[0]}; forget that first"
+                    f"{self.name}: vectors {place.vector!r} are declared as {others[0]}; forget that first (store.forget)"
                 )
             return held | {space: declaration}
 

@@ -110,9 +110,13 @@ class ChromaStore:
         def change(declared: _Declared) -> _Declared:
             others = [one for one, there in declared.items() if there.place == place and one != space]
             if others:
-                raise StoreError(f"{self._client.where} is declared to hold {others[0]}; forget that first")
+                raise StoreError(
+                    f"{self._client.where} is declared to hold {others[0]}; forget that first (store.forget)"
+                )
             if space in declared and declared[space].place != place:
-                raise StoreError(f"{space} stands in {declared[space].place.table} already; drop or forget that first")
+                raise StoreError(
+                    f"{space} stands in {declared[space].place.table} already; drop or forget that first (store.forget)"
+                )
             return declared | {space: declaration}
 
         self._declared = change_declarations(self.documents, change)

@@ -126,11 +126,11 @@ class FaissStore:
         def change(declared: _Declared) -> _Declared:
             others = [one for one, there in declared.items() if there.place == place and one != declaration.space]
             if others:
-                raise StoreError(f"{self.path} is declared to hold {others[0]}; forget that first")
+                raise StoreError(f"{self.path} is declared to hold {others[0]}; forget that first (store.forget)")
             there = declared.get(declaration.space)
             if there is not None and there.place != place:
                 raise StoreError(
-                    f"{declaration.space} stands in {there.place.table} already; drop or forget that first"
+                    f"{declaration.space} stands in {there.place.table} already; drop or forget that first (store.forget)"
                 )
             return declared | {declaration.space: declaration}
 
