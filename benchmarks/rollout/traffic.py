@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from itertools import count, islice
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -100,8 +102,16 @@ def running(traffic: Traffic) -> Iterator[None]:
 
 
 def _work(role: Callable[[Traffic], None], traffic: Traffic) -> None:
+    Thread(target=_end_with_the_benchmark, daemon=True).start()
     with threadpool_limits(1):
         role(traffic)
+
+
+def _end_with_the_benchmark() -> None:
+    """Whoever is killed ends no child of its own."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _gallery(traffic: Traffic) -> Gallery:
