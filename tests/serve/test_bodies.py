@@ -1,5 +1,6 @@
 """Bodies that are no JSON, wrong in many places, or hold texts that no model can take."""
 
+import gc
 import json
 
 import pytest
@@ -104,3 +105,13 @@ def test_the_description_has_every_body():
         body = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
         assert key in schemas[body.rpartition("/")[2]]["properties"]
     assert {"_Condition", "_Item"} <= set(schemas)
+
+
+@pytest.mark.parametrize(("path", "key", "count"), [("/items", "items", 2_049), ("/search", "vector", 65_537)])
+def test_a_list_that_is_too_long_is_refused_before_its_parts_are_looked_at(path, key, count):
+    error = asking().post(path, {key: ["no part of this kind"] * count}).json()["error"]
+    assert (error["param"], error["message"].partition(",")[0]) == (
+        key,
+        f"{key}: at most {count - 1:,}".partition(",")[0],
+    )
+    assert gc.isenabled()

@@ -27,6 +27,7 @@ from embridge.stores import Condition
 
 __all__ = ["ItemsRequest", "SearchRequest", "search_routes"]
 
+_NUMBERS = 65_536  # of a vector
 _VALUES = 10_000  # of a condition
 _TRIES = 10  # a rollout moves on between a query's encoding and its search, but not again and again
 
@@ -143,7 +144,7 @@ def search_routes(
     @routes.post("/search", openapi_extra=described(SearchRequest))
     async def search(request: Request) -> dict[str, Any]:
         """The k best items, as the rollout stands."""
-        body = await read_body(request, SearchRequest)
+        body = await read_body(request, SearchRequest, {"vector": _NUMBERS})
         if body.k > limits.hits:
             raise Refusal(400, f"k: at most {limits.hits:,}, came {body.k:,}", param="k")
         conditions = tuple(one.condition() for one in body.filter)
@@ -171,9 +172,7 @@ def _add_writes(routes: APIRouter, galleries: Galleries, limits: LimitSettings, 
     @routes.post("/items", openapi_extra=described(ItemsRequest))
     async def write(request: Request) -> dict[str, Any]:
         """Write items, with the rows that the state of the rollout asks for."""
-        body = await read_body(request, ItemsRequest)
-        if len(body.items) > limits.inputs:
-            raise Refusal(400, f"items: at most {limits.inputs:,} at once, came {len(body.items):,}", param="items")
+        body = await read_body(request, ItemsRequest, {"items": limits.inputs})
         modality, given = _items(body.items, limits)
         names = {name for one in body.items for name in one.payload}
         payload = {name: [one.payload.get(name) for one in body.items] for name in sorted(names)}
