@@ -16,8 +16,8 @@ import numpy as np
 
 from embridge.atomic_write import atomic_file
 from embridge.embeddings import Embeddings, embeddings_as_read
-from embridge.errors import InvalidInput, MissingSetting
-from embridge.space import Space, require_same
+from embridge.errors import InvalidInput
+from embridge.space import Space
 from embridge.vector_files._npy import NpyFile, opened_npy, write_npy
 from embridge.vector_files._numbers import as_float32
 from embridge.vector_files._said import (
@@ -27,6 +27,7 @@ from embridge.vector_files._said import (
     count_rows,
     has_ids,
     read_space,
+    settled_space,
     stored_suffix,
     vector_suffix,
 )
@@ -126,7 +127,7 @@ def read_vectors(
             return _npy_rows(npy, 0, len(npy.vectors), _settled(npy, space), cast=cast)
     names = column_names(columns)
     ids, vectors = rows_of(whole_table(path, names), path, names)
-    settled = _settle(path, table_space(path), space, vectors.shape[1])
+    settled = settled_space(path, table_space(path), space, vectors.shape[1])
     with _named(path):
         return Embeddings(ids, as_float32(vectors, path, cast=cast), settled)
 
@@ -203,7 +204,7 @@ def read_rows(
     names, said, start = column_names(columns), table_space(path), 0
     for batch in table_batches(path, rows, (*names, *payload)):
         ids, vectors = rows_of(batch, path, names, start=start)
-        settled = _settle(path, said, space, vectors.shape[1])
+        settled = settled_space(path, said, space, vectors.shape[1])
         with _named(path):
             part = Embeddings(ids, as_float32(vectors, path, cast=cast, start=start), settled)
         yield part, values_of(batch, path, payload)
@@ -265,18 +266,7 @@ def _npy_rows(npy: NpyFile, start: int, stop: int, settled: Space, *, cast: bool
 def _settled(npy: NpyFile, space: Space | None) -> Space:
     if npy.caution:
         warnings.warn(npy.caution, stacklevel=4)
-    return _settle(npy.path, npy.space, space, npy.vectors.shape[1])
-
-
-def _settle(path: Path, said: Space | None, space: Space | None, dim: int) -> Space:
-    """The space of a file: what it says, checked against what was asked for."""
-    if said is not None and space is not None:
-        require_same(space, said, what=str(path))
-    if (settled := said or space) is None:
-        raise MissingSetting(
-            f"{path} does not say of which model its {dim}-d vectors are; name it with space= (YAML: space:)"
-        )
-    return settled
+    return settled_space(npy.path, npy.space, space, npy.vectors.shape[1])
 
 
 @contextmanager

@@ -27,7 +27,17 @@ from embridge.errors import InvalidInput
 from embridge.space import Space
 from embridge.vector_files._numbers import require_numbers
 
-__all__ = ["BLOCK_BYTES", "CHECKSUM", "NpyFile", "belongs", "checksums", "opened_npy", "sidecar_of", "write_npy"]
+__all__ = [
+    "BLOCK_BYTES",
+    "CHECKSUM",
+    "NpyFile",
+    "belongs",
+    "checksums",
+    "misbound",
+    "opened_npy",
+    "sidecar_of",
+    "write_npy",
+]
 
 BLOCK_BYTES = 1 << 20  # what a processor keeps at hand
 CHECKSUM = "xxh3_64"
@@ -87,7 +97,7 @@ class NpyFile:
                 end = self.content.nbytes - (len(self.vectors) - rows) * self.vectors.strides[0]
                 stop = min(stop, -(-end // self.described.block_bytes))
             if not _same(self.content, self.described, range(self.compared, stop)):
-                self.problem = _problem(self.path, self.described.file)
+                self.problem = misbound(self.path, self.described.file)
             self.compared = max(self.compared, stop)
         if self.problem:
             raise InvalidInput(self.problem)
@@ -139,7 +149,7 @@ def _settle(npy: NpyFile, described: list[_Described]) -> None:
             return
     beside = next((one for one in described if one.file == sidecar), None)
     if beside is not None and beside.checksum:
-        npy.described, npy.problem = beside, _problem(npy.path, sidecar)
+        npy.described, npy.problem = beside, misbound(npy.path, sidecar)
     elif beside is not None:
         npy.described = beside
         if npy.path.stat().st_mtime_ns > sidecar.stat().st_mtime_ns:
@@ -149,7 +159,8 @@ def _settle(npy: NpyFile, described: list[_Described]) -> None:
             )
 
 
-def _problem(path: Path, sidecar: Path) -> str:
+def misbound(path: Path, sidecar: Path) -> str:
+    """That an npy is not the one of its JSON."""
     return (
         f"{path} is not the file that {sidecar} was written with, so the ids and the space there are of other vectors; write "
         f"both again with embridge.write_vectors, or remove {sidecar.name} to read the vectors alone"

@@ -7,12 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embridge.atomic_write import require_file
-from embridge.errors import InvalidInput
-from embridge.space import Space
+from embridge.errors import InvalidInput, MissingSetting
+from embridge.space import Space, require_same
 from embridge.vector_files._npy import opened_npy
 from embridge.vector_files._tables import count_in_table, table_space
 
-__all__ = ["SUFFIXES", "Binding", "binding", "count_rows", "has_ids", "read_space", "stored_suffix", "vector_suffix"]
+__all__ = [
+    "SUFFIXES",
+    "Binding",
+    "binding",
+    "count_rows",
+    "has_ids",
+    "read_space",
+    "settled_space",
+    "stored_suffix",
+    "vector_suffix",
+]
 
 SUFFIXES = (".npy", ".parquet", ".arrow", ".feather")
 
@@ -140,6 +150,17 @@ def binding(path: Path | str) -> Binding:
         except InvalidInput as error:
             return Binding(None, problem=str(error))
         return Binding(npy.space, caution=npy.caution)
+
+
+def settled_space(path: Path, said: Space | None, space: Space | None, dim: int) -> Space:
+    """The space of a file: what it says, checked against what was asked for."""
+    if said is not None and space is not None:
+        require_same(space, said, what=str(path))
+    if (settled := said or space) is None:
+        raise MissingSetting(
+            f"{path} does not say of which model its {dim}-d vectors are; name it with space= (YAML: space:)"
+        )
+    return settled
 
 
 def vector_suffix(path: Path) -> str:

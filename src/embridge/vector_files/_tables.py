@@ -19,11 +19,15 @@ __all__ = [
     "SPACE_KEY",
     "column_names",
     "count_in_table",
+    "ids_in",
+    "parts_of",
+    "require_columns",
     "rows_of",
     "table_batches",
     "table_columns",
     "table_space",
     "texts_of",
+    "unreadable",
     "values_of",
     "whole_table",
     "write_table",
@@ -57,7 +61,7 @@ def column_names(columns: Mapping[str, str] | None) -> tuple[str, str]:
 def table_space(path: Path) -> Space | None:
     """The space that the file says, or each file of a folder."""
     spaces = []
-    for part in _parts(path):
+    for part in parts_of(path):
         written = (_schema(part).metadata or {}).get(SPACE_KEY)
         try:
             spaces.append(None if written is None else Space.from_dict(json.loads(written)))
@@ -71,9 +75,9 @@ def table_space(path: Path) -> Space | None:
 def whole_table(path: Path, names: tuple[str, ...]) -> Any:
     """All rows of those two columns; of Arrow, as a memory map."""
     pa, tables = require("pyarrow", extra="parquet"), []
-    for part in _parts(path):
-        _require_columns(_names_in(part), names, part)
-        with _unreadable(part):
+    for part in parts_of(path):
+        require_columns(part, names)
+        with unreadable(part):
             if path.suffix == ".parquet":
                 parquet = require("pyarrow.parquet", extra="parquet")
                 tables.append(parquet.ParquetFile(part).read(columns=list(names)).select(list(names)))
@@ -81,26 +85,26 @@ def whole_table(path: Path, names: tuple[str, ...]) -> Any:
                 table = _read_arrow(part).select(list(names))
                 table.validate(full=True)  # Arrow itself would follow damaged offsets out of the file
                 tables.append(table)
-    with _unreadable(path):
+    with unreadable(path):
         return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 
 
 def table_batches(path: Path, rows: int, names: tuple[str, ...]) -> Iterator[Any]:
     """Tables of at most so many rows, one after the other."""
     pa = require("pyarrow", extra="parquet")
-    for part in _parts(path):
-        _require_columns(_names_in(part), names, part)
+    for part in parts_of(path):
+        require_columns(part, names)
         if path.suffix != ".parquet":
             table = whole_table(part, names)
             yield from (table.slice(start, rows) for start in range(0, len(table), rows))
             continue
-        with _unreadable(part):
+        with unreadable(part):
             file = require("pyarrow.parquet", extra="parquet").ParquetFile(
                 part, buffer_size=_BUFFER_BYTES, pre_buffer=False
             )
             batches = file.iter_batches(batch_size=rows, columns=list(names))
         while True:
-            with _unreadable(part):
+            with unreadable(part):
                 batch = next(batches, None)
             if batch is None:
                 break
@@ -113,8 +117,8 @@ def rows_of(table: Any, path: Path, names: tuple[str, str], *, start: int = 0) -
     if not len(table):
         raise InvalidInput(f"{path}: no rows; nothing to read")
     columns = [table[name] for name in names]
-    with _unreadable(path):
-        ids = _ids(columns[0], f"{path}: the column {names[0]}", start)
+    with unreadable(path):
+        ids = ids_in(columns[0], f"{path}: the column {names[0]}", start)
         parts = [_matrix(chunk, f"{path}: the column {names[1]}") for chunk in columns[1].chunks if len(chunk)]
     widths = {part.shape[1] for part in parts}
     if len(widths) > 1:
@@ -128,8 +132,8 @@ def texts_of(table: Any, path: Path, names: tuple[str, str], *, start: int = 0) 
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
     if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)):
         raise InvalidInput(f"{path}: the column {names[1]}: expected texts, came {kind}; name a column of texts")
-    with _unreadable(path):
-        ids, texts = _ids(table[names[0]], f"{path}: the column {names[0]}", start), column.to_pylist()
+    with unreadable(path):
+        ids, texts = ids_in(table[names[0]], f"{path}: the column {names[0]}", start), column.to_pylist()
     return ((name, text) for name, text in zip(ids, texts, strict=True) if text)
 
 
@@ -149,17 +153,17 @@ def table_columns(path: Path | str) -> dict[str, str]:
         >>> table_columns("shop.parquet")
         {'sku': 'int64', 'title': 'string'}
     """
-    part = _parts(Path(path))[0]
+    part = parts_of(Path(path))[0]
     schema = _schema(part)
-    with _unreadable(part):
+    with unreadable(part):
         return {field.name: str(field.type) for field in schema}
 
 
 def count_in_table(path: Path) -> int:
     """How many rows a table has; no vectors are read."""
     count = 0
-    for part in _parts(path):
-        with _unreadable(part):
+    for part in parts_of(path):
+        with unreadable(part):
             if path.suffix == ".parquet":
                 count += require("pyarrow.parquet", extra="parquet").read_metadata(part).num_rows
             else:
@@ -169,11 +173,12 @@ def count_in_table(path: Path) -> int:
 
 def values_of(table: Any, path: Path, names: Sequence[str]) -> dict[str, list[Any]]:
     """Further columns of a table's rows."""
-    with _unreadable(path):
+    with unreadable(path):
         return {name: table[name].to_pylist() for name in names}
 
 
-def _ids(column: Any, where: str, start: int) -> tuple[str, ...]:
+def ids_in(column: Any, where: str, start: int) -> tuple[str, ...]:
+    """The ids of a column whose first row is number ``start``."""
     pa = require("pyarrow", extra="parquet")
     types, kind = pa.types, column.type
     if types.is_dictionary(kind):
@@ -219,7 +224,7 @@ def _to_table(rows: Embeddings) -> Any:
     return pa.table([pa.array(rows.ids, pa.string()), vectors], schema=schema)
 
 
-def _parts(path: Path) -> list[Path]:
+def parts_of(path: Path) -> list[Path]:
     """The file; of a folder, as Spark and Hive write it, its files by name."""
     if not path.is_dir():
         return [path]
@@ -231,7 +236,7 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _schema(path: Path) -> Any:
-    with _unreadable(path):
+    with unreadable(path):
         if path.suffix == ".parquet":
             return require("pyarrow.parquet", extra="parquet").read_schema(path)
         return _opened_arrow(path).schema
@@ -239,7 +244,7 @@ def _schema(path: Path) -> Any:
 
 def _names_in(path: Path) -> list[str]:
     schema = _schema(path)
-    with _unreadable(path):  # a damaged name is no text
+    with unreadable(path):  # a damaged name is no text
         return list(schema.names)
 
 
@@ -265,7 +270,9 @@ def _read_arrow(path: Path) -> Any:
     return opened.read_all()
 
 
-def _require_columns(there: list[str], names: tuple[str, ...], path: Path) -> None:
+def require_columns(path: Path, names: tuple[str, ...]) -> None:
+    """Raise `MissingSetting` unless the file has each of these columns once."""
+    there = _names_in(path)
     wrong = [name for name in names if there.count(name) != 1]
     if wrong:
         columns = ", ".join(chain(map(repr, there[:20]), ["…"] if len(there) > 20 else []))
@@ -276,7 +283,8 @@ def _require_columns(there: list[str], names: tuple[str, ...], path: Path) -> No
 
 
 @contextmanager
-def _unreadable(path: Path) -> Iterator[None]:
+def unreadable(path: Path) -> Iterator[None]:
+    """Arrow's errors, as ours."""
     pa = require("pyarrow", extra="parquet")
     try:
         yield
