@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from embridge.cli._app import Json, app, print_json
+from embridge.cli._app import EngineName, Json, WorkerLogs, app, print_json
 from embridge.errors import SettingsError
 
 __all__: list[str] = []
@@ -84,6 +84,53 @@ def import_file(
     with progress_bars() as progress:
         done = import_vectors(rows, store, declarations=declarations, dry_run=dry_run, progress=progress)
     _print_transfer(done, "embridge.import/1", as_json=as_json)
+
+
+@app.command()
+def translate(
+    source: Annotated[
+        str, typer.Argument(help="Vectors: an npy or Parquet file, or a store's URL.", show_default=False)
+    ],
+    upgrade: Annotated[Path, typer.Argument(help="The upgrade's folder.", show_default=False)],
+    to: Annotated[
+        Path | None, typer.Option(help="Of a file: the file to write, of the same kind.", show_default=False)
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Which of the store's spaces: its id or its model.", show_default=False)
+    ] = None,
+    declarations: Declarations = None,
+    engine: EngineName = None,
+    worker_logs: WorkerLogs = False,
+    as_json: Json = False,
+) -> None:
+    """Map a gallery's vectors through an upgrade's bridge. Killed, it goes on where it was when it is called again."""
+    from embridge.cli._terminal import progress_bars
+    from embridge.jobs.translate import translate_file, translate_store
+    from embridge.scale import EngineSettings, open_engine
+
+    held = {"space": space, "declarations": declarations}
+    is_store = _require_fitting(source, to, held)
+    with open_engine(engine or "local", EngineSettings(logs=worker_logs)) as workers, progress_bars() as progress:
+        if is_store:
+            done = translate_store(
+                source, upgrade, space=space, declarations=declarations, engine=workers, progress=progress
+            )
+        else:
+            assert to is not None
+            done = translate_file(source, to, upgrade, engine=workers, progress=progress)
+    _print_transfer(done, "embridge.translation/1", as_json=as_json)
+
+
+def _require_fitting(source: str, to: Path | None, of_store: dict[str, Any]) -> bool:
+    """Whether it is a store; refuses options of a file with a store, and of a store with a file."""
+    is_store = "://" in source or Path(source).suffix not in (".npy", ".parquet")
+    if is_store and to is not None:
+        raise SettingsError(f"--to is of a file, and {source} is a store, whose rows get their vectors there")
+    if not is_store and to is None:
+        raise SettingsError("a file is translated into another: name it with --to")
+    if not is_store and _named(of_store):
+        raise SettingsError(f"--{_named(of_store)[0]} is of a store, and {source} is a file")
+    return is_store
 
 
 def _named(options: dict[str, Any]) -> list[str]:

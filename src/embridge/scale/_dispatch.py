@@ -121,10 +121,13 @@ class Dispatch:
         if tasks and tasks[0].deaths > self.retries:
             raise WorkerError(
                 f"{_shown(tasks[0].shard)}: {tasks[0].deaths} workers died of it, the last one: {how}. Smaller batches need "
-                "less memory; the workers' own messages come with --worker-logs"
+                "less memory; their own messages come with --worker-logs (logs=True)"
             )
         if self._died_early > self.retries:
-            raise WorkerError(f"{self._died_early} workers died before they were ready, the last one: {how}")
+            raise WorkerError(
+                f"{self._died_early} workers died before they were ready, the last one: {how}; their own messages come with "
+                "--worker-logs (logs=True)"
+            )
 
     def _end(self, worker: Any) -> None:
         idle = worker in self._ready and not self._tasks.pop(worker)

@@ -18,7 +18,7 @@ from embridge.vector_files._npy import BLOCK_BYTES, CHECKSUM, belongs, checksums
 from embridge.vector_files._said import vector_suffix
 from embridge.vector_files._tables import SPACE_KEY
 
-__all__ = ["Part", "write_rows"]
+__all__ = ["Part", "write_npy_header", "write_rows"]
 
 Part = tuple[Embeddings, Mapping[str, Sequence[Any]]]
 """Some rows, and their further columns: text, true or false, whole numbers, numbers, or None."""
@@ -135,7 +135,7 @@ def _write_npy(parts: Iterable[Part], path: Path, space: Space) -> int:
     with atomic_pair(path, sidecar_of(path), belongs=belongs) as (array, description):
         count = 0
         with array.open("wb") as file, description.open("w", encoding="utf-8") as names:
-            start = _write_header(file, 0, space.dim)
+            start = write_npy_header(file, 0, space.dim)
             names.write(f'{{"space": {json.dumps(space.to_dict())}, "ids": [')
             for rows, _ in parts:
                 require_same(space, rows.space, what="rows to write")
@@ -143,7 +143,7 @@ def _write_npy(parts: Iterable[Part], path: Path, space: Space) -> int:
                 names.write((", " if count and len(rows) else "") + json.dumps(rows.ids)[1:-1])
                 count += len(rows)
             file.seek(0)
-            if _write_header(file, _some(count), space.dim) != start:
+            if write_npy_header(file, _some(count), space.dim) != start:
                 raise AssertionError("numpy left no room for the number of rows")
         with array.open("rb") as file:  # a memory map of it all would count as memory
             blocks = iter(partial(file.read, BLOCK_BYTES), b"")
@@ -155,7 +155,7 @@ def _write_npy(parts: Iterable[Part], path: Path, space: Space) -> int:
     return count
 
 
-def _write_header(file: IO[bytes], rows: int, dim: int) -> int:
+def write_npy_header(file: IO[bytes], rows: int, dim: int) -> int:
     """Where the numbers begin: numpy leaves room for rows to come."""
     header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)}
     np.lib.format.write_array_header_1_0(file, header)
