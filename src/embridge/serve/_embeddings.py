@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
+import binascii
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -187,13 +187,20 @@ async def _answer(rows: np.ndarray, model: str, encoding: str) -> bytes:
 
     It is written in parts, between which other requests get their turn.
     """
-    parts = []
-    for start in range(0, len(rows), step := max(1, _PART // rows.shape[1])):
-        if start:
+    step, written = max(1, _PART // rows.shape[1]), _coded if encoding == "base64" else _listed
+    parts = [b'{"object":"list","data":[']
+    for index, row in enumerate(rows):
+        if index and index % step == 0:
             await asyncio.sleep(0)
-        part = rows[start : start + step]
-        values = [base64.b64encode(row).decode("ascii") for row in part] if encoding == "base64" else list(part)
-        data = [{"object": "embedding", "index": start + row, "embedding": value} for row, value in enumerate(values)]
-        parts.append(orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
+        between = b"," if index else b""
+        parts.append(b'%s{"object":"embedding","index":%d,"embedding":%s}' % (between, index, written(row)))
     end = orjson.dumps({"model": model, "usage": {"prompt_tokens": 0, "total_tokens": 0}})
-    return b'{"object":"list","data":[%s],%s' % (b",".join(parts), end[1:])
+    return b"".join([*parts, b"],", end[1:]])
+
+
+def _coded(row: np.ndarray) -> bytes:
+    return b'"%s"' % binascii.b2a_base64(row, newline=False)
+
+
+def _listed(row: np.ndarray) -> bytes:
+    return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
