@@ -224,6 +224,19 @@ def test_connections_that_are_lost_are_made_again(postgres_server, database, mak
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("text", ["{trunc", "[1]", "", "[" * 100_000])
+def test_a_document_that_was_damaged_is_named_and_what_to_write_there(postgres_server, database, make, text):
+    store = make()
+    assert store.documents.swap("state", None, {"step": 1})
+    with postgres_server.connect(database) as connection:
+        connection.execute("UPDATE embridge_documents SET document = %s WHERE name = 'state'", (text,))
+        for call in (lambda: store.documents.read("state"), lambda: store.documents.swap("state", {}, {"step": 2})):
+            with pytest.raises(
+                StoreError, match=r"the document 'state' in .* is damaged: .*; write \{\} there, and the journal"
+            ):
+                call()
+
+
 def test_a_server_that_restarts(postgres_server, make):
     store, written = make(SPACE), rows(50)
     store.upsert(written)

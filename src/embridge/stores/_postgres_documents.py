@@ -9,7 +9,7 @@ from typing import Any, final
 from embridge.errors import StoreError
 from embridge.stores._postgres_catalog import quoted, unescaped
 from embridge.stores._postgres_sessions import Sessions
-from embridge.stores.documents import Document
+from embridge.stores.documents import STATE, Document
 
 __all__ = ["TABLE", "PostgresDocuments"]
 
@@ -36,20 +36,12 @@ class PostgresDocuments:
 
     def read(self, name: str) -> dict[str, Any] | None:
         text = self._text(name)
-        if text is None:
-            return None
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise StoreError(
-                f"{self._sessions.url}: the document {name!r} in {self._sql} is damaged: {error}"
-            ) from error
-        return dict(document)
+        return None if text is None else self._parsed(name, text)
 
     def swap(self, name: str, expected: Document | None, new: Document) -> bool:
         """The change itself is not repeated on a lost connection: nobody knows then whether it was made."""
         text, written = self._text(name), json.dumps(new)  # which finds a connection that is alive
-        if (None if text is None else json.loads(text)) != expected:
+        if (None if text is None else self._parsed(name, text)) != expected:
             return False
         what, key = f"write the document {name!r}", (self._table, name)
         if text is None:
@@ -58,6 +50,17 @@ class PostgresDocuments:
             return self._changed(insert, (*key, written), what)
         update = f"UPDATE {self._sql} SET document = %s WHERE of_table = %s AND name = %s AND document = %s"
         return self._changed(update, (written, *key, text), what)
+
+    def _parsed(self, name: str, text: str) -> dict[str, Any]:
+        try:
+            document = json.loads(text)
+            if not isinstance(document, dict):
+                raise ValueError("it is no object")
+        except (ValueError, RecursionError) as error:
+            advice = "write {} there, and the journal says what it was" if name == STATE else "restore it from a copy"
+            where = f"{self._sessions.url}: the document {name!r} in {self._sql}"
+            raise StoreError(f"{where} is damaged: {error}; {advice}") from error
+        return document
 
     def _changed(self, statement: str, values: tuple[str, ...], what: str) -> bool:
         changed = self._sessions.run(lambda connection: connection.execute(statement, values), what=what, again=False)
