@@ -6,11 +6,14 @@ import hashlib
 import json
 import subprocess
 
+import chromadb
 import httpx
 import numpy as np
 import openai
 import pytest
 import tiktoken
+from chromadb.errors import InvalidArgumentError
+from langchain_chroma import Chroma
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_openai import OpenAIEmbeddings
 from llama_index.core import VectorStoreIndex
@@ -128,6 +131,27 @@ def test_an_application_of_langchain_keeps_its_index(server, tmp_path):
     assert hits(upgraded, "dog dog dog cat") == ["dog dog dog cat fish", "dog"]
     with pytest.raises(ValueError, match="columns in X"):  # the new model's own vectors do not fit
         hits(InMemoryVectorStore.load(file, langchain(server, "new")), "dog")
+
+
+def test_an_application_of_langchain_keeps_its_database(server, tmp_path):
+    """The same with a database on disk, which is opened anew under the new model's name."""
+
+    def opened(model):
+        database = chromadb.PersistentClient(str(tmp_path))
+        by_cosine = {"hnsw": {"space": "cosine"}}
+        return Chroma("shop", langchain(server, model), client=database, collection_configuration=by_cosine)
+
+    written = opened("old")
+    written.add_texts(["cat", "dog", "cat dog"], ids=["1", "2", "3"])
+    before = [(hit.id, hit.page_content) for hit in written.similarity_search("dog dog dog cat", k=2)]
+    upgraded = opened("new@old")
+    found = upgraded.similarity_search_with_score("dog dog dog cat bird", k=2)
+    assert [(hit.id, hit.page_content) for hit, _ in found] == before == [("2", "dog"), ("3", "cat dog")]
+    upgraded.add_texts(["dog dog dog cat fish"], ids=["4"])
+    assert [hit.id for hit in upgraded.similarity_search("dog dog dog cat", k=2)] == ["4", "2"]
+    assert [hit.id for hit in opened("old").similarity_search("dog dog dog cat", k=2)] == ["4", "2"]
+    with pytest.raises(InvalidArgumentError, match="dimension of 2, got 4"):  # the new model's own vectors do not fit
+        opened("new").similarity_search("dog", k=1)
 
 
 def test_langchain_sends_tokens_by_default(server, tmp_path, monkeypatch):
