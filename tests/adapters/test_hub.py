@@ -93,8 +93,23 @@ def test_what_is_no_upgrade_does_not_load(hub):
 def test_refusals_of_the_hub_are_told(hub):
     with pytest.raises(ServiceError, match="me/nothing on the Hugging Face hub: RepositoryNotFoundError"):
         Upgrade.from_hub("me/nothing")
+    upgrade().push_to_hub("me/new-on-old")
+    with pytest.raises(ServiceError, match="RevisionNotFoundError: it has no such revision; name a branch"):
+        Upgrade.from_hub("me/new-on-old", revision="v9")
     with pytest.raises(InvalidInput, match=r"expected a repository as OWNER/NAME, came 'me/\.\./x'"):
         Upgrade.from_hub("me/../x")
     with pytest.raises(InvalidInput, match="the report has no figures"):
-        upgrade().push_to_hub("me/new-on-old", report={"recall": 1})
-    assert hub.commits == {}
+        upgrade().push_to_hub("me/other", report={"recall": 1})
+    with pytest.raises(InvalidInput, match="the card: expected text, came int"):
+        upgrade().push_to_hub("me/other", card=5)
+    with pytest.raises(InvalidInput, match="the card holds half of a surrogate pair"):
+        upgrade().push_to_hub("me/other", card="\ud800")
+    assert set(hub.commits) == {"me/new-on-old"}
+
+
+def test_a_machine_without_a_network_says_so(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ServiceError, match="HF_HUB_OFFLINE is set, and the cache on this machine does not have it"):
+        Upgrade.from_hub("me/nothing")
+    with pytest.raises(ServiceError, match="HF_HUB_OFFLINE is set, so nothing is sent"):
+        upgrade().push_to_hub("me/nothing")

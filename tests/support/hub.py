@@ -74,7 +74,10 @@ class Handler(BaseHTTPRequestHandler):
         repo = f"{owner}/{name}"
         if repo not in hub.commits:
             return self.answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
-        files = hub.files(repo, revision)
+        try:
+            files = hub.files(repo, revision)
+        except ValueError:
+            return self.answer({"error": "Invalid rev id"}, 404, {"X-Error-Code": "RevisionNotFound"})
         if action == "tree":
             return self.answer([described(name, content) for name, content in files.items()])
         if action == "revision":

@@ -8,9 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CARD", "REPORT", "changed_by_others", "hashes_of"]
+from embridge.errors import InvalidInput
+
+__all__ = ["CARD", "REPORT", "card_with", "changed_by_others", "hashes_of"]
 
 CARD, REPORT = "README.md", "report.json"
+
+
+def card_with(card: str, added: object) -> str:
+    """The card with what somebody adds to it; `InvalidInput` where that is no text that a file can hold."""
+    if added is None or added == "":
+        return card
+    if not isinstance(added, str):
+        raise InvalidInput(f"the card: expected text, came {type(added).__name__}")
+    if not added.isascii() and any("\ud800" <= one <= "\udfff" for one in added):
+        raise InvalidInput("the card holds half of a surrogate pair; write it as UTF-8")
+    return f"{card}\n\n{added}"
 
 
 def hashes_of(texts: Mapping[str, str]) -> dict[str, str]:

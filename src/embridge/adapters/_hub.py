@@ -14,6 +14,13 @@ from embridge.errors import InvalidInput, ServiceError, require
 
 __all__ = ["fetch_folder", "push_folder"]
 
+_WORDS = {
+    "GatedRepoError": "its owner has to let you in: ask on its page, and give a token",
+    "RepositoryNotFoundError": "there is no model repository of that name, or the token may not see it",
+    "RevisionNotFoundError": "it has no such revision; name a branch, a tag or a commit",
+    "LocalEntryNotFoundError": "it is not reached or HF_HUB_OFFLINE is set, and the cache on this machine does not have it",
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set, so nothing is sent; unset it",
+}
 _TASK, _DATA = "retrieval", "what the report was judged by"
 
 
@@ -78,7 +85,9 @@ def _told_apart(repo: str) -> Iterator[None]:
     except errors.HFValidationError as error:
         raise InvalidInput(f"expected a repository as OWNER/NAME, came {repo!r}: {one_line(str(error))}") from error
     except Exception as error:
-        raise ServiceError(f"{repo} on the Hugging Face hub: {type(error).__name__}: {one_line(str(error))}") from error
+        kind = next((one.__name__ for one in type(error).__mro__ if one.__name__ in _WORDS), type(error).__name__)
+        words = _WORDS.get(kind) or one_line(str(error))
+        raise ServiceError(f"{repo} on the Hugging Face hub: {kind}: {words}") from error
 
 
 def _metadata(hub: Any, repo: str, report: Mapping[str, Any] | None) -> str:

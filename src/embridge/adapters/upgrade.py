@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import save_file as save_tensors
 
 from embridge._plain_text import markdown_text, one_line
-from embridge.adapters._companions import CARD, REPORT, hashes_of
+from embridge.adapters._companions import CARD, REPORT, card_with, hashes_of
 from embridge.adapters._hub import fetch_folder, push_folder
 from embridge.adapters._upgrade_files import (
     LORA,
@@ -143,10 +143,10 @@ class Upgrade:
             The folder.
 
         Raises:
-            InvalidInput: There is a file of that name, or a folder of other things.
+            InvalidInput: There is a file of that name, or a folder of other things; or the card is no text.
         """
         path = Path(path)
-        texts = {CARD: "\n\n".join(filter(None, (self._card(), card)))}
+        texts = {CARD: card_with(self._card(), card)}
         if report is not None:
             texts[REPORT] = json.dumps(report, indent=2)
         with atomic_folder(path, marker=MANIFEST, own=OWN_FILES, keep=companions_to_keep(path)) as folder:
