@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from shard_work import Work
 
-from embridge.errors import InvalidInput, SettingsError, WorkerError
+from embridge.errors import InvalidInput, MissingExtra, SettingsError, WorkerError
 from embridge.scale import EngineSettings, SerialEngine, open_engine
 from embridge.scale.local import LocalEngine
 
@@ -25,7 +25,8 @@ def engine():
 
 def test_all_shards_are_done_once_and_workers_stay(engine, tmp_path):
     work = Work(str(tmp_path), odd=0, way="slow")
-    assert sorted(engine.run(work, range(6))) == SQUARES
+    done = list(engine.run(work, range(6)))
+    assert (sorted(done), done[-1]) == (SQUARES, (0, 0))  # nobody waits for the slow one
     assert sorted(engine.run(work, range(6, 9))) == [(6, 36), (7, 49), (8, 64)]
     assert work.marks("done") == sorted(f"done {number}" for number in range(9))
     assert len(work.marks("prepared")) == 2
@@ -100,6 +101,14 @@ def test_what_workers_print_is_heard_on_request(logs, heard, capfd):
         list(engine.run(Work(odd=1, way="loud"), [1]))
     out, err = capfd.readouterr()
     assert (out, sorted(err.splitlines())) == ("", sorted(heard.splitlines()))
+
+
+def test_without_ray_its_extra_is_named_and_all_else_works(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'embridge\[ray\]'"):
+        open_engine("ray:local")
+    with open_engine("local") as engine:
+        assert list(engine.run(Work(), [3])) == [(3, 9)]
 
 
 def test_engines_are_opened_by_name():
