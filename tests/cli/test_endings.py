@@ -98,6 +98,7 @@ def test_no_command_shows_a_traceback(monkeypatch, tmp_path, command):
         "demo": (),
         "adopt": ("lancedb:a", "--encoder", "clip:b"),
         "import_file": ("a", "b"),
+        "translate": ("lancedb:a", "b"),
         "complete": ("a", "--drop-old", "--yes"),
     }.get(command, ("a",))
 
@@ -114,6 +115,7 @@ def test_no_command_shows_a_traceback(monkeypatch, tmp_path, command):
         ("embridge.jobs.search", "search_queries"),
         ("embridge.jobs.export", "export_upgrade"),
         ("embridge.jobs.import_vectors", "import_vectors"),
+        ("embridge.jobs.translate", "translate_store"),
         ("embridge.settings.serve", "load_serve_settings"),
         *(("embridge.jobs.rollout", name) for name in rollout.__all__ if name.islower()),
     ):

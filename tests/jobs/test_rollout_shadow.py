@@ -101,7 +101,7 @@ def test_apply_stops_at_a_gate_until_the_shadow_meets_it(project):
     said = read_plan(plan)
     assert [gate.passed for gate in said.gates] == [False, False]
     assert said.following == "embridge apply PLAN --until shadow"
-    assert said.steps[3] == "backfilling: encode and write 60 rows in batches of 256, order store"
+    assert said.steps[3] == "backfilling: encode and write 60 rows, order store"
     with pytest.raises(
         GateRefused, match=r"2 of 2 gate checks failed: shadow_queries >= 3 \(no query was compared yet"
     ):
