@@ -19,6 +19,7 @@ from langchain_openai import OpenAIEmbeddings
 from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import TextNode
 from llama_index.embeddings.openai import OpenAIEmbedding
+from llama_index.vector_stores.chroma import ChromaVectorStore
 from served import NEW, OLD, listening, opened
 
 from embridge.serve import _tokens
@@ -183,6 +184,22 @@ def test_an_index_of_llama_index_is_searched_by_the_new_model(server):
     index = VectorStoreIndex([TextNode(text=text) for text in texts], embed_model=llama_index(server, "old"))
     retriever = index.as_retriever(similarity_top_k=2, embed_model=llama_index(server, "new@old"))
     assert [hit.node.text for hit in retriever.retrieve("dog dog dog cat bird")] == ["dog", "cat dog"]
+
+
+def test_an_index_of_llama_index_in_a_database_is_searched_by_the_new_model(server, tmp_path):
+    def index(model):
+        database = chromadb.PersistentClient(str(tmp_path))
+        collection = database.get_or_create_collection("shop", configuration={"hnsw": {"space": "cosine"}})
+        store = ChromaVectorStore(chroma_collection=collection)
+        return VectorStoreIndex.from_vector_store(store, embed_model=llama_index(server, model))
+
+    def found(model, query):
+        return [hit.node.text for hit in index(model).as_retriever(similarity_top_k=2).retrieve(query)]
+
+    index("old").insert_nodes([TextNode(text=text) for text in ("cat", "dog", "cat dog")])
+    assert found("old", "dog dog dog cat") == found("new@old", "dog dog dog cat bird") == ["dog", "cat dog"]
+    index("new@old").insert_nodes([TextNode(text="dog dog dog cat fish")])
+    assert found("old", "dog dog dog cat") == ["dog dog dog cat fish", "dog"]
 
 
 def test_llama_index_shows_the_errors_of_openai(server):
