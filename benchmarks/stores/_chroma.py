@@ -57,7 +57,8 @@ def large(folder: Path, batches: Batches, space: Space) -> Iterator[Large]:
 
 
 def _written(folder: Path, batches: Batches) -> None:
-    graph = {"space": "cosine", "sync_threshold": _LATE, "batch_size": _LATE}
+    late = {"sync_threshold": _LATE, "batch_size": _LATE}
+    graph = {"space": "cosine", "ef_construction": 10, "max_neighbors": 4, **late}  # a rough one: the server makes it
     own = chromadb.PersistentClient(str(folder))
     collection = own.create_collection(_LARGE, embedding_function=None, configuration={"hnsw": graph})
     for ids, vectors, _ in batches():  # no title: a scan reads none, and they take longer than the vectors

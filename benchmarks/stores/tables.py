@@ -3,7 +3,7 @@
 from benchmarks.record import FOLDER
 from benchmarks.rendering.markdown import Row, result, table
 
-_SCANNED = 1_000_000
+_SCANNED, _DIM = 1_000_000, 384
 _HEAD = ["database", "insert", "scan", "fetch", "search, ms", "the client's", "scan's memory, MB more"]
 
 
@@ -21,6 +21,8 @@ def _line(name: str, rows: list[Row]) -> list[str]:
     memory = f"{(peaks[0]['value'] - peaks[1]['value']) / 1e6:.0f}" if peaks else "not measured"
     if peaks and (rows_scanned := peaks[0]["setting"]["rows"]) != _SCANNED:
         memory += f" (of {rows_scanned:,} rows)"
+    if peaks and (dim := peaks[0]["setting"]["dim"]) != _DIM:
+        memory += f" (of {dim} dimensions)"
     return [
         name,
         *(f"{row['value']:.2f} ({row['low']:.2f} … {row['high']:.2f})" for row in ratios),
