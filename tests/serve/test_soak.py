@@ -1,15 +1,13 @@
-"""A server under mixed load while its rollout goes along and back, again and again.
+"""A server under mixed load while its rollout goes along and back, again and again, for two seconds.
 
-Two seconds; with EMBRIDGE_SOAK_SECONDS=3600 in the environment an hour, after which the memory has to be what it was.
+The benchmark ``serving_soak`` does so for an hour, and looks at the memory.
 """
 
-import os
 import random
 import threading
 import time
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -22,8 +20,7 @@ from embridge.rollout.journal import current_state, record_move
 from embridge.rollout.state import RolloutState
 from embridge.serve.app import create_app
 
-SECONDS = float(os.environ.get("EMBRIDGE_SOAK_SECONDS", "2"))
-LONG = 600.0
+SECONDS = 2.0
 ROWS = 200
 STEPS = {
     "bridge": lambda state: moves.bridge(state, 0.5),
@@ -33,10 +30,6 @@ STEPS = {
     "roll back": moves.roll_back,
     "prepare again": lambda state: moves.prepare_again(state, replace(state, phase="prepared", canary=0.0)),
 }
-
-
-def resident_bytes():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def vectors(space, count, seed):
@@ -99,21 +92,16 @@ def work(url, seed, ended, statuses, per_second):
 
 
 @pytest.mark.slow
-def test_nothing_fails_and_nothing_grows_while_the_rollout_moves(store):
+def test_nothing_fails_while_the_rollout_moves(store):
     ended, statuses = threading.Event(), Counter()
     with listening(create_app(opened(store))) as url:
         threads = [threading.Thread(target=work, args=(url, seed, ended, statuses, 20)) for seed in range(3)]
         threads.append(threading.Thread(target=move_on, args=(store.documents, ended)))
         for thread in threads:
             thread.start()
-        time.sleep(SECONDS / 3)
-        before = resident_bytes()
-        time.sleep(2 * SECONDS / 3)
-        after = resident_bytes()
+        time.sleep(SECONDS)
         ended.set()
         for thread in threads:
             thread.join(60)
     assert {key for key in statuses if not (isinstance(key, tuple) and key[1] == 200)} == set(), statuses
     assert {"search", "embeddings"} <= {kind for kind, _ in statuses}
-    if SECONDS >= LONG:
-        assert 0.95 * before <= after <= 1.05 * before
