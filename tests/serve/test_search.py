@@ -165,3 +165,15 @@ def test_a_server_whose_rows_have_gone_is_not_ready():
     store.drop_space(OLD)
     answer = ask("GET", "/ready")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
+    assert "the store holds: other@1" in answer.json()["error"]["message"]
+
+
+def test_who_brings_no_key_is_not_told_why_a_server_is_not_ready(caplog):
+    store = stocked()
+    ask = asking(store, keys=["client-key-number-1"])
+    store.add_space(Space("other", "1", 4))
+    store.drop_space(OLD)
+    answer = ask("GET", "/ready")
+    assert answer.status_code == 503
+    assert "other" not in answer.text
+    assert "the store holds: other@1" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -9,12 +10,16 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import HTMLResponse
 
+from embridge._plain_text import one_line
 from embridge.errors import EmbridgeError
 from embridge.serve._errors import Refusal
 from embridge.serve._metrics import Metrics
 from embridge.serve.opened import Opened
+from embridge.stores.urls import without_passwords
 
 __all__ = ["page_routes"]
+
+_log = logging.getLogger("embridge.serve")
 
 
 def page_routes(app: FastAPI, opened: Opened, metrics: Metrics) -> APIRouter:
@@ -48,7 +53,11 @@ def page_routes(app: FastAPI, opened: Opened, metrics: Metrics) -> APIRouter:
             if opened.galleries is not None:
                 await opened.galleries.run(opened.galleries.ping)
         except EmbridgeError as error:
-            raise Refusal(503, str(error), code="not_ready", Retry_After="1") from error
+            reason = str(error)
+            if opened.keys.digests:  # who asks brings no key, and is not told where the store is
+                _log.warning("not ready: %s", one_line(without_passwords(reason)))
+                reason = "the store does not answer, or is not this upgrade's; the server's log says more"
+            raise Refusal(503, reason, code="not_ready", Retry_After="1") from error
         return {"status": "ready"}
 
     @routes.get("/metrics", tags=["state"])
