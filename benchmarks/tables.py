@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.record import FOLDER, about, benchmarks
-from benchmarks.rendering import plots, records, summary_page
+from benchmarks.rendering import limits, plots, records, summary_page
 from benchmarks.rendering.markdown import table
 
 __all__ = ["MARK", "pages", "tables"]
@@ -30,7 +30,9 @@ def pages() -> list[Path]:
 
 def tables() -> dict[str, Callable[[], str]]:
     """Every table by name: those of each benchmark, those over many, of the library's records, and the list of benchmarks."""
-    by_name: dict[str, Callable[[], str]] = {"benchmarks": every_benchmark} | summary_page.TABLES | records.TABLES
+    by_name: dict[str, Callable[[], str]] = (
+        {"benchmarks": every_benchmark} | summary_page.TABLES | records.TABLES | limits.TABLES
+    )
     for benchmark in benchmarks():
         if (FOLDER / benchmark / "tables.py").exists():
             own = import_module(f"benchmarks.{benchmark}.tables").TABLES

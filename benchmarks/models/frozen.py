@@ -77,16 +77,18 @@ def lsa(texts: Sequence[str], fitted: Sequence[str], dim: int) -> np.ndarray:
     return rows
 
 
-def text_sides(documents: Mapping[str, str], queries: Mapping[str, str]) -> tuple[Side, Side]:
-    """The same queries and documents, texts by id, as model2vec (old) and MiniLM (new) see them."""
-    sides = []
-    for model, encoder in (("model2vec", static_words), ("minilm-l6", minilm)):
-        vectors = [encoder(list(texts.values())) for texts in (queries, documents)]
+def text_sides(
+    documents: Mapping[str, str], queries: Mapping[str, str], *, old: str = "model2vec"
+) -> tuple[Side, Side]:
+    """The same queries and documents, texts by id, as model2vec or paraphrase-MiniLM-L3 (old) and MiniLM (new) see them."""
+    sides, encoders = [], {"model2vec": static_words, "paraphrase-minilm-l3": paraphrase, "minilm-l6": minilm}
+    for model in (old, "minilm-l6"):
+        vectors = [encoders[model](list(texts.values())) for texts in (queries, documents)]
         space = Space(model, "", vectors[0].shape[1])
         parts = zip(vectors, (queries, documents), strict=True)
         sides.append(Side(*(Embeddings.of(rows, space, list(texts)) for rows, texts in parts)))
-    old, new = sides
-    return old, new
+    first, second = sides
+    return first, second
 
 
 def mobilenet(name: str, images: Sequence[bytes]) -> np.ndarray:
