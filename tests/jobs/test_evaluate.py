@@ -9,7 +9,8 @@ import yaml
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SettingsError
-from embridge.evaluation import load_report, load_summary
+from embridge.evaluation import Side, load_report, load_summary
+from embridge.jobs._spread import opened_workers, spread_side
 from embridge.jobs.evaluate import evaluate_upgrade
 from embridge.jobs.fit import fit_upgrade
 from embridge.settings import load_settings
@@ -180,3 +181,34 @@ def test_a_link_to_a_folder_is_followed(project):
         evaluate_upgrade(settings)
     assert (project / "upgrade").is_symlink()
     assert {p.name for p in (project / "elsewhere").iterdir()} >= {"upgrade.json", "report.json"}
+
+
+@pytest.mark.slow
+def test_workers_measure_what_one_process_measures(project):
+    judged = {"qrels": "judged.trec", "metrics": ["recall_at_1", "ndcg_at_5"], "cells": ["fused/old"], "curve": True}
+    fit_upgrade(settings_of(project))
+    summaries = {}
+    for name in (None, "local"):
+        settings = settings_of(project, evaluate=judged, report=f"{name}.json").with_engine(name)
+        summaries[name] = evaluate_upgrade(settings).headline(), json.loads((project / f"{name}.json").read_text())
+    assert summaries["local"][0] == summaries[None][0]
+    values = [read["values"]["sha256"] for _, read in summaries.values()]
+    assert values[0] == values[1]
+
+
+def test_workers_hold_what_encoders_and_stores_give(project):
+    engine = settings_of(project, engine={"name": "local", "retries": 1}).engine
+    rows = read_vectors(project / "old-gallery.npy")
+    with opened_workers(engine, beside=project / "report.json", progress=lambda *_: None) as workers:
+        side = spread_side(Side(rows, rows, Side(rows, rows)), workers)
+        np.testing.assert_array_equal(side.without_lora.gallery.vectors, rows.vectors)
+        assert side.gallery.take([3]).ids == (rows.ids[3],)
+    assert spread_side(side, None) is side
+
+
+@pytest.mark.parametrize("name", ["local:0", "local:x", "ray:", "ray", "dask", ""])
+def test_an_engine_that_is_none_is_refused_before_any_work(name, project):
+    with pytest.raises(SettingsError, match=f"^.*settings.yaml: engine.* an engine is local for this .* came {name}$"):
+        settings_of(project, engine=name)
+    with pytest.raises(SettingsError, match=f"^an engine is local for this process.* came {name}$"):
+        settings_of(project).with_engine(name)

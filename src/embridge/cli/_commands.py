@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 Config = Annotated[Path, typer.Argument(help="The YAML settings file.", show_default=False)]
+EngineName = Annotated[
+    str | None,
+    typer.Option("--engine", help="Workers: local:N, ray:local or ray:ADDRESS; of the settings.", show_default=False),
+]
 
 
 @app.command()
@@ -60,15 +64,15 @@ def fit(
         Path | None,
         typer.Option(help="Image-text pairs: finetune the new model, on top of the bridge.", show_default=False),
     ] = None,
+    engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Choose and fit the bridge, and write the upgrade. Ends with 3 if the old model should be kept."""
     from embridge.cli._terminal import print_lines, print_table, progress_bars
     from embridge.jobs.fit import fit_upgrade
 
-    settings = _fit_settings(config, store, new, {"--space": space, "--upgrade": upgrade}).with_fit(
-        method=method, finetune_pairs=finetune_pairs
-    )
+    settings = _fit_settings(config, store, new, {"--space": space, "--upgrade": upgrade}).with_engine(engine)
+    settings = settings.with_fit(method=method, finetune_pairs=finetune_pairs)
     with progress_bars() as progress:
         fitted = fit_upgrade(settings, progress=progress)
     if as_json:
@@ -97,14 +101,14 @@ def _fit_settings(config: Path | None, store: str | None, new: str | None, furth
 
 
 @app.command()
-def evaluate(config: Config, as_json: Json = False) -> None:
+def evaluate(config: Config, engine: EngineName = None, as_json: Json = False) -> None:
     """Measure the upgrade on judged data, and write the report and its page. Ends with 3 if a gate was not met."""
     from embridge.cli._terminal import print_lines, print_summary, progress_bars
     from embridge.evaluation import require_gates
     from embridge.jobs.evaluate import evaluate_upgrade
     from embridge.settings import load_settings
 
-    settings = load_settings(config)
+    settings = load_settings(config).with_engine(engine)
     with progress_bars() as progress:
         summary = evaluate_upgrade(settings, progress=progress)
     files = {"report": str(settings.report), "page": str(settings.report.with_suffix(".html"))}

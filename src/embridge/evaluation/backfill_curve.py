@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from embridge.errors import InvalidInput, SettingsError
+from embridge.evaluation._parted import part_of
 from embridge.evaluation.calibrate import fit_calibration
 from embridge.evaluation.judged import Judged, JudgedByPair
 from embridge.evaluation.measures import FULL, measure
@@ -217,7 +218,7 @@ class Mixed:
         if not len(rows):
             none = np.empty((len(side.queries), 0))
             return Retrieved(Ranking(none.astype(np.int64), none.astype(np.float32))), none
-        queries, gallery, metric = side.queries.vectors, side.gallery.vectors[rows], side.gallery.space.metric
+        queries, gallery, metric = side.queries.vectors, part_of(side.gallery, rows), side.gallery.space.metric
         hits = hits_and_ties(queries, gallery, depth + 1, replace(searched, rows=rows), metric=metric)
         scores = hits.ranking.scores.astype(np.float64)
         values = comparable(self._merge, part, scores, np.arange(scores.shape[1]))

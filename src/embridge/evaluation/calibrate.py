@@ -8,10 +8,11 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
+from embridge.evaluation._parted import fetched, searchable
 from embridge.evaluation.one_set import own_rows, share_items, without_rows
 from embridge.evaluation.relevance import AnyRelevance
 from embridge.evaluation.sides import Side
-from embridge.nearest import top_k
+from embridge.nearest._parts import ranked
 from embridge.query.calibration import Calibration, CalibrationKind, Curve
 from embridge.shapes import Float64
 from embridge.space import Metric
@@ -116,7 +117,7 @@ def _judged(side: Side, relevance: AnyRelevance | None, depth: int, one_set: boo
     if relevance is None or depth < 1:
         raise InvalidInput("a calibrated merge needs relevance and a depth of at least 1; without, take distance-rank")
     queries, gallery = side.queries, side.gallery
-    ranking = top_k(queries.vectors, gallery.vectors, depth + one_set, metric=gallery.space.metric)
+    ranking = ranked(queries.vectors, searchable(gallery), depth + one_set, metric=gallery.space.metric)
     if one_set:
         ranking = without_rows(ranking, own_rows(queries, gallery))
     right = relevance.judge(queries.ids, gallery.ids, one_set=one_set).gains(ranking.rows) > 0
@@ -171,9 +172,8 @@ def _score_moments(queries: Embeddings, gallery: Embeddings, seed: int) -> tuple
     random = np.random.default_rng(seed)
     drawn = [random.integers(len(side), size=_SAMPLED_PAIRS) for side in (queries, gallery)]
     blocks = (slice(first, first + _BLOCK_PAIRS) for first in range(0, _SAMPLED_PAIRS, _BLOCK_PAIRS))
-    pairs = (
-        [side.vectors[rows[block]] for side, rows in zip((queries, gallery), drawn, strict=True)] for block in blocks
-    )
+    items = fetched(gallery, drawn[1])
+    pairs = ((queries.vectors[drawn[0][block]], items[block]) for block in blocks)
     scores = np.concatenate(
         [_pair_scores(x.astype(np.float64), y.astype(np.float64), gallery.space.metric) for x, y in pairs]
     )

@@ -12,17 +12,19 @@ from functools import partial
 import numpy as np
 
 from embridge.adapters.upgrade import Upgrade
-from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
+from embridge.evaluation._parted import cut_to, mapped, searchable
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.retrieve import Retrieved, drawn_at_the_end, retrieve
 from embridge.evaluation.sides import Side
 from embridge.evaluation.ties import Searched, dense, find_ties, runs_of
 from embridge.nearest import Ranking
+from embridge.nearest._parts import Parts, Portions, Searchable, through
+from embridge.nearest.ties import pair_scores
 from embridge.query.cascade import rank_again
 from embridge.query.fusion import nlerp
 from embridge.shapes import Int64
-from embridge.space import Space, require_same
+from embridge.space import Metric, Space, require_same
 
 __all__ = ["MORE_CELLS", "Bench"]
 
@@ -71,7 +73,7 @@ class Bench:
         plain = self.new.plain  # a control may have no LoRA
         side = plain if upgrade.new_space == plain.queries.space else self.new
         if upgrade.direction == "forward":
-            return Side(upgrade.head(side.queries), upgrade.bridge(self.old.gallery))
+            return Side(upgrade.head(side.queries), mapped(upgrade.bridge, self.old.gallery))
         return Side(upgrade.to_index_space(side.queries), self.old.gallery)
 
     def backfilled(self) -> Side:
@@ -79,7 +81,7 @@ class Bench:
         side = self.new.plain
         if side.queries.space != self.upgrade.new_space:  # the upgrade is of the model with a LoRA
             return side
-        return Side(self.upgrade.head(side.queries), self.upgrade.head(side.gallery))
+        return Side(self.upgrade.head(side.queries), mapped(self.upgrade.head, side.gallery))
 
     def search(self, side: Side, depth: int, judged: Judged) -> Retrieved:
         """The best gallery rows of every query, but not its own."""
@@ -114,14 +116,10 @@ class Bench:
 
     def _ranked_again(self, found: Retrieved, searched: Searched) -> Retrieved:
         candidates, side = found.ranking.rows, self.backfilled()
-        queries, gallery, metric = side.queries.vectors, side.gallery.vectors, side.gallery.space.metric
-        width = candidates.shape[1]
-        step = max(1, _CASCADE_VALUES // (width * gallery.shape[1]))
-        parts = [slice(start, start + step) for start in range(0, len(queries), step)]
-        ranked = [rank_again(queries[part], gallery[candidates[part]], width, metric=metric) for part in parts]
-        places, scores = (np.concatenate([getattr(r, name) for r in ranked]) for name in ("rows", "scores"))
-        ranking = Ranking(np.take_along_axis(candidates, places, axis=1), scores)
-        runs = np.take_along_axis(runs_of(found.ties, *candidates.shape), places, axis=1)
+        queries, gallery, metric = side.queries.vectors, searchable(side.gallery), side.gallery.space.metric
+        ranked = _rank_again(queries, gallery, candidates, metric)
+        ranking = Ranking(np.take_along_axis(candidates, ranked.rows, axis=1), ranked.scores)
+        runs = np.take_along_axis(runs_of(found.ties, *candidates.shape), ranked.rows, axis=1)
         ties = find_ties(queries, gallery, ranking, searched, metric=metric, beside=runs)
         return Retrieved(ranking, ties).own_last(searched)
 
@@ -129,9 +127,7 @@ class Bench:
         queries, gallery = self.new.plain.queries, self.old.gallery
         shared = min(queries.space.dim, gallery.space.dim)
         space = Space("no bridge", "", shared, gallery.space.metric)
-        return Side(
-            queries.with_vectors(_cut(queries, shared), space), gallery.with_vectors(_cut(gallery, shared), space)
-        )
+        return Side(cut_to(queries, shared, space), cut_to(gallery, shared, space))
 
     def _fused(self) -> Side:
         bridged = self.bridged()
@@ -144,13 +140,36 @@ class Bench:
     def _ceiling(self, judged: Judged) -> Side:
         bridged = self.bridged()
         queries, gallery = bridged.queries, bridged.gallery
-        rows = _unit(gallery.vectors) if gallery.space.metric == "cosine" else gallery.vectors
-        means = judged.sums(rows.astype(np.float32)) / np.maximum(judged.present, 1)[:, None]
+        right = _RightSums(judged, gallery.space)
+        means = through(searchable(gallery), right, [None])[0] / np.maximum(judged.present, 1)[:, None]
         return Side(queries.with_vectors(means.astype(np.float32), gallery.space), gallery)
 
 
-def _cut(rows: Embeddings, dim: int) -> np.ndarray:
-    return rows.vectors[:, :dim]
+@dataclass(frozen=True, slots=True)
+class _RightSums:
+    """The sum of each query's right items; of unit vectors where lengths do not count."""
+
+    judged: Judged
+    space: Space
+
+    def through(self, portions: Portions, item: None) -> np.ndarray:
+        return self.judged.sums_of(((first, self._weighed(rows)) for first, rows in portions()), self.space.dim)
+
+    def _weighed(self, rows: np.ndarray) -> np.ndarray:
+        return (_unit(rows) if self.space.metric == "cosine" else rows).astype(np.float32)
+
+
+def _rank_again(queries: np.ndarray, gallery: Searchable, candidates: np.ndarray, metric: Metric) -> Ranking:
+    """Places among each query's candidates, and scores."""
+    width = candidates.shape[1]
+    if isinstance(gallery, Parts):  # where the vectors are that `rank_again` would be given: the same scores and order
+        scores = pair_scores(queries, gallery, candidates, metric=metric)
+        places = np.argsort(-scores, axis=1, kind="stable")
+        return Ranking(places, np.take_along_axis(scores, places, axis=1).astype(np.float32))
+    step = max(1, _CASCADE_VALUES // (width * gallery.shape[1]))
+    parts = [slice(start, start + step) for start in range(0, len(queries), step)]
+    ranked = [rank_again(queries[part], gallery[candidates[part]], width, metric=metric) for part in parts]
+    return Ranking(*(np.concatenate([getattr(one, name) for one in ranked]) for name in ("rows", "scores")))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from embridge.adapters.lora_folder import space_with_lora
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import InvalidInput
+from embridge.evaluation._parted import Parted
 from embridge.evaluation.backfill_curve import Mixed, backfilled
 from embridge.evaluation.cells import Bench
 from embridge.evaluation.full_ranking import full_average_precision
@@ -149,6 +150,8 @@ def _asked(old: Side, new: Side, upgrade: Upgrade, relevance: AnyRelevance, scop
         rows = np.flatnonzero(judged.relevant)
         old, new, own = old.asking(rows), new.asking(rows), None if own is None else own[rows]
         judged = relevance.judge(old.queries.ids, gallery, one_set=own is not None)
+    elif any(isinstance(side.queries, Parted) for side in (old, new)):  # a gallery that asks: then it has to be here
+        old, new = (side.asking(np.arange(before)) for side in (old, new))
     if scope.unjudged == "error" and not judged.present.all():
         query = old.queries.ids[int(np.argmin(judged.present > 0))]
         raise InvalidInput(

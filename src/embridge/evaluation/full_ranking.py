@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from embridge.embeddings import Embeddings
+from embridge.evaluation._parted import searchable
 from embridge.evaluation.judged import Judged
 from embridge.evaluation.metrics import average_precision
 from embridge.evaluation.tied_metrics import expected_average_precision
 from embridge.evaluation.ties import Ties
+from embridge.nearest._parts import Portions, blocks, through
 from embridge.nearest.ties import tie_keys
 from embridge.shapes import Float64, Int64
 from embridge.space import Metric, require_same
@@ -16,6 +20,7 @@ from embridge.space import Metric, require_same
 __all__ = ["full_average_precision"]
 
 _BLOCK_VALUES = 1 << 22
+_STEPS_AT_ONCE = 4  # a gallery is read and scaled once for so many products
 
 
 def full_average_precision(
@@ -48,29 +53,71 @@ def full_average_precision(
         [1.0, 1.0, 1.0]
     """
     require_same(gallery.space, queries.space, what="the queries")
-    metric, values = gallery.space.metric, np.empty(len(queries))
-    right = _prepared(gallery.vectors, metric)
-    lengths = np.einsum("nd,nd->n", right, right) if metric == "l2" else None
-    step = max(1, _BLOCK_VALUES // len(gallery))
-    for start in range(0, len(queries), step):
-        part = slice(start, start + step)
-        scores = _prepared(queries.vectors[part], metric) @ right.T
-        if lengths is not None:
-            scores = 2 * scores - lengths
-        if own is not None:
-            asks = np.flatnonzero(own[part] >= 0)
-            scores[asks, own[part][asks]] = -np.inf  # last, and not relevant
+    work = _Whole(queries.vectors, judged, own, gallery.space.metric, len(gallery))
+    step = _STEPS_AT_ONCE * work.step
+    parts = [slice(start, min(start + step, len(queries))) for start in range(0, len(queries), step)]
+    return np.concatenate([np.empty(0), *through(searchable(gallery), work, parts)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """Ranks all ``rows`` of a gallery for some queries; products are of the same shapes wherever the gallery lies."""
+
+    queries: np.ndarray
+    judged: Judged
+    own: np.ndarray | None
+    metric: Metric
+    rows: int
+
+    @property
+    def step(self) -> int:
+        """Queries of one product."""
+        return max(1, _BLOCK_VALUES // self.rows)
+
+    def through(self, portions: Portions, item: slice) -> np.ndarray:
+        """The average precision of some queries."""
+        values = np.empty(item.stop - item.start)
+        scores = self._scores(portions, item)
+        for start in range(item.start, item.stop, self.step):
+            stop = min(start + self.step, item.stop)
+            part = slice(start - item.start, stop - item.start)
+            values[part] = self._values(scores[part], start)
+        return values
+
+    def _scores(self, portions: Portions, item: slice) -> np.ndarray:
+        lefts = {
+            start: _prepared(self.queries[start : min(start + self.step, item.stop)], self.metric)
+            for start in range(item.start, item.stop, self.step)
+        }
+        scores = np.empty((item.stop - item.start, self.rows))
+        for first, vectors in portions():
+            for block in blocks(len(vectors)):
+                right = _prepared(vectors[block], self.metric)
+                place = slice(first + block.start, first + block.stop)
+                lengths = np.einsum("nd,nd->n", right, right) if self.metric == "l2" else None
+                for start, left in lefts.items():
+                    products = left @ right.T
+                    if lengths is not None:
+                        products = 2 * products - lengths
+                    scores[start - item.start : start - item.start + len(left), place] = products
+        return scores
+
+    def _values(self, scores: np.ndarray, start: int) -> np.ndarray:
+        part = slice(start, start + len(scores))
+        if self.own is not None:
+            asks = np.flatnonzero(self.own[part] >= 0)
+            scores[asks, self.own[part][asks]] = -np.inf  # last, and not relevant
         rows = _ranked(scores.astype(np.float32))
-        gains, relevant = judged.gains(rows, first=start), judged.relevant[part]
-        values[part] = average_precision(
-            gains, len(gallery), relevant=relevant, denominator="relevant", estimator="step", empty="zero"
+        gains, relevant = self.judged.gains(rows, first=start), self.judged.relevant[part]
+        values = average_precision(
+            gains, self.rows, relevant=relevant, denominator="relevant", estimator="step", empty="zero"
         )
         for i in np.flatnonzero(relevant):
-            keys = tie_keys(scores[i, rows[i]], metric)
+            keys = tie_keys(scores[i, rows[i]], self.metric)
             ties = _ties(keys, gains[i] > 0)
             if ties is not None:
-                values[start + i] = expected_average_precision(ties, len(gallery), relevant[i : i + 1])[0]
-    return values
+                values[i] = expected_average_precision(ties, self.rows, relevant[i : i + 1])[0]
+        return values
 
 
 def _ties(keys: np.ndarray, right: np.ndarray) -> Ties | None:

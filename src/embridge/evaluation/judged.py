@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -54,9 +55,13 @@ class Judged(ABC):
     def ideal(self, depth: int) -> Float32[np.ndarray, "q depth"]:
         """The largest gains of each query, largest first, zeros after them."""
 
-    @abstractmethod
     def sums(self, vectors: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "q d"]:
         """The sum of the vectors of each query's relevant rows."""
+        return self.sums_of([(0, vectors)], vectors.shape[1])
+
+    @abstractmethod
+    def sums_of(self, parts: Iterable[tuple[int, np.ndarray]], dim: int) -> Float64[np.ndarray, "q d"]:
+        """The same of a gallery in parts: the number of a row, and the vectors from there on, in the order of rows."""
 
 
 @final
@@ -136,11 +141,14 @@ class JudgedByPair(Judged):
         ideal[query[within], place[within]] = gains[within]
         return ideal
 
-    def sums(self, vectors: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "q d"]:
-        sums = np.zeros((len(self.relevant), vectors.shape[1]))
-        for start in range(0, len(self.keys), _PAIRS):
-            query, row = np.divmod(self.keys[start : start + _PAIRS], self.gallery)
-            np.add.at(sums, query, vectors[row])
+    def sums_of(self, parts: Iterable[tuple[int, np.ndarray]], dim: int) -> Float64[np.ndarray, "q d"]:
+        sums = np.zeros((len(self.relevant), dim))
+        query, row = np.divmod(self.keys, max(self.gallery, 1))
+        for first, vectors in parts:
+            inside = np.flatnonzero((row >= first) & (row < first + len(vectors)))
+            for start in range(0, len(inside), _PAIRS):
+                some = inside[start : start + _PAIRS]
+                np.add.at(sums, query[some], vectors[row[some] - first])
         return sums
 
 
@@ -194,13 +202,18 @@ class JudgedByLabel(Judged):
     def ideal(self, depth: int) -> Float32[np.ndarray, "q depth"]:
         return (np.arange(depth) < self.relevant[:, None]).astype(np.float32)
 
-    def sums(self, vectors: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "q d"]:
+    def sums_of(self, parts: Iterable[tuple[int, np.ndarray]], dim: int) -> Float64[np.ndarray, "q d"]:
         codes = self.gallery_codes.max(initial=self.query_codes.max(initial=-1)) + 1
-        of_code = np.zeros((codes + 1, vectors.shape[1]))  # the last row is for items without a label
-        np.add.at(of_code, np.where(self.gallery_codes < 0, codes, self.gallery_codes), vectors)
-        of_code[-1] = 0
-        sums: np.ndarray = of_code[np.where(self.query_codes < 0, codes, self.query_codes)]
+        of_code = np.zeros((codes + 1, dim))  # the last row is for items without a label
         at = np.flatnonzero((self.own >= 0) & (self.query_codes >= 0))
         at = at[self.gallery_codes[self.own[at]] == self.query_codes[at]]
-        sums[at] -= vectors[self.own[at]]
+        row, own = self.own[at], np.zeros((len(at), dim))
+        for first, vectors in parts:
+            codes_here = self.gallery_codes[first : first + len(vectors)]
+            np.add.at(of_code, np.where(codes_here < 0, codes, codes_here), vectors)
+            inside = np.flatnonzero((row >= first) & (row < first + len(vectors)))
+            own[inside] = vectors[row[inside] - first]
+        of_code[-1] = 0
+        sums: np.ndarray = of_code[np.where(self.query_codes < 0, codes, self.query_codes)]
+        sums[at] -= own
         return sums

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from embridge.embeddings import Embeddings
+from embridge.evaluation._parted import fetched
 from embridge.nearest import Ranking
 from embridge.shapes import Bool, Int64
 
@@ -35,7 +36,7 @@ def is_one_set(queries: Embeddings, gallery: Embeddings) -> bool:
     if queries is gallery:
         return True
     rows = own_rows(queries, gallery)
-    return bool((rows >= 0).all()) and np.array_equal(queries.vectors, gallery.vectors[rows])
+    return bool((rows >= 0).all()) and np.array_equal(queries.vectors, fetched(gallery, rows))
 
 
 def settle_own(
@@ -71,7 +72,7 @@ def settle_own(
         return rows, ""
     if 2 * named[both].sum() > len(both):
         return None, ""
-    same = max(float((q.vectors[both] == g.vectors[rows[both]]).all(axis=1).mean()) for q, g in sides)
+    same = max(float((fetched(q, both) == fetched(g, rows[both])).all(axis=1).mean()) for q, g in sides)
     first = f"{len(both):,} of {len(queries):,} queries"
     if same >= 0.5:
         whole = len(both) == len(queries) and same == 1
@@ -105,7 +106,7 @@ def share_items(queries: Embeddings, gallery: Embeddings) -> bool:
     """
     rows = own_rows(queries, gallery)
     both = np.flatnonzero(rows >= 0)
-    return bool((queries.vectors[both] == gallery.vectors[rows[both]]).all(axis=1).any())
+    return bool((fetched(queries, both) == fetched(gallery, rows[both])).all(axis=1).any())
 
 
 def own_rows(queries: Embeddings, gallery: Embeddings) -> Int64[np.ndarray, " q"]:

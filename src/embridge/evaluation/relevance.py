@@ -11,10 +11,11 @@ import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
+from embridge.evaluation._parted import searchable
 from embridge.evaluation.judged import Judged, JudgedByLabel, JudgedByPair
 from embridge.evaluation.missing import Missing
 from embridge.evaluation.one_set import settle_own, without_rows
-from embridge.nearest import top_k
+from embridge.nearest._parts import ranked
 from embridge.shapes import Bool
 from embridge.space import require_same
 
@@ -152,7 +153,7 @@ class Relevance:
         """
         require_same(gallery.space, queries.space, what="the queries")
         own, _ = settle_own([(queries, gallery)], "decide", np.zeros(len(queries), bool))
-        ranking = top_k(queries.vectors, gallery.vectors, k + (own is not None), metric=gallery.space.metric)
+        ranking = ranked(queries.vectors, searchable(gallery), k + (own is not None), metric=gallery.space.metric)
         rows = (ranking if own is None else without_rows(ranking, own)).rows
         gains = {q: {gallery.ids[row]: 1.0 for row in near} for q, near in zip(queries.ids, rows.tolist(), strict=True)}
         return cls(_relevant(gains), f"the {rows.shape[1]} nearest items by {gallery.space.model}, not people")

@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from embridge.evaluation._equal_rows import DrawnRows, placed
+from embridge.evaluation._parted import searchable
 from embridge.evaluation.sides import Side
 from embridge.evaluation.ties import Searched, Ties, find_ties
-from embridge.nearest import Ranking, top_k
-from embridge.nearest.ties import pair_scores, rows_of_score, tie_keys
+from embridge.nearest import Ranking
+from embridge.nearest._parts import Parts, over, ranked
+from embridge.nearest.ties import pair_scores, tie_keys
 from embridge.shapes import Float32, Int64
 from embridge.space import Metric
 
@@ -76,7 +79,7 @@ def retrieve(side: Side, depth: int, searched: Searched) -> Retrieved:
         [[3], [3], [3]]
     """
     metric = side.gallery.space.metric
-    found = hits_and_ties(side.queries.vectors, side.gallery.vectors, depth + 1, searched, metric=metric)
+    found = hits_and_ties(side.queries.vectors, searchable(side.gallery), depth + 1, searched, metric=metric)
     return found.without_own(searched).cut(depth)
 
 
@@ -110,27 +113,17 @@ def drawn_at_the_end(
     if ties is None or not len(cut):
         return cut, rows
     asked, count, metric = ties.queries[cut], ties.before[cut, -1] + 1, side.gallery.space.metric
-    queries, gallery = side.queries.vectors[asked], side.gallery.vectors
+    queries, gallery = side.queries.vectors[asked], searchable(side.gallery)
     keys = tie_keys(pair_scores(queries, gallery, rows[asked, -1:], metric=metric)[:, 0], metric)
-    drawn = np.zeros((3, 0), np.int64)
-    for line, equal in rows_of_score(queries, gallery, keys, metric=metric):
-        new = np.stack([line, _draws(asked[line], equal, seed), equal])[:, ~searched.is_own(asked[line], equal)]
-        drawn, place = _placed(np.concatenate([drawn, new], axis=1))
-        drawn = drawn[:, place < count[drawn[0]]]
-    drawn, place = _placed(drawn[[0, 2, 2]])  # among the equal by row, as found
+    drawn = over(gallery, DrawnRows(queries, keys, asked, searched, metric, count, seed))
+    drawn, place = placed(drawn[[0, 2, 2]])  # among the equal by row, as found
     rows[asked[drawn[0]], rows.shape[1] - count[drawn[0]] + place] = drawn[2]
     return asked, rows
 
 
-def _placed(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of line, draw and row by line and draw, and the place of each in its line."""
-    drawn = drawn[:, np.lexsort((drawn[1], drawn[0]))]
-    return drawn, np.arange(drawn.shape[1]) - np.searchsorted(drawn[0], drawn[0])
-
-
 def hits_and_ties(
     queries: Float32[np.ndarray, "q d"],
-    gallery: Float32[np.ndarray, "n d"],
+    gallery: Float32[np.ndarray, "n d"] | Parts,
     depth: int,
     searched: Searched,
     *,
@@ -140,7 +133,7 @@ def hits_and_ties(
 
     Args:
         queries: Float32 [q, d].
-        gallery: What is searched, float32 [n, d].
+        gallery: What is searched, float32 [n, d], or its parts.
         depth: How many hits a query gets; of the last one's equals those beyond are counted where it is one of two.
         searched: What they are judged by.
         metric: ``cosine``, ``dot`` or ``l2``.
@@ -156,16 +149,6 @@ def hits_and_ties(
         >>> hits_and_ties(points[:1], points, 1, part, metric="cosine").ranking.rows.tolist()
         [[1]]
     """
-    ranking = top_k(queries, gallery, depth + (searched.own is not None), metric=metric)
+    ranking = ranked(queries, gallery, depth + (searched.own is not None), metric=metric)
     ties = find_ties(queries, gallery, ranking, searched, metric=metric)
     return Retrieved(replace(ranking, rows=searched.whole(ranking.rows)), ties)
-
-
-def _draws(queries: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
-    """A random number for each pair: a mix of its numbers, as in SplitMix64."""
-    mixed = queries.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + rows.astype(np.uint64)
-    mixed += np.uint64(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    draws: np.ndarray = (mixed >> np.uint64(1)).astype(np.int64)
-    return draws

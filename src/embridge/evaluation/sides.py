@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
+from embridge.evaluation._parted import searchable
 from embridge.evaluation.one_set import is_one_set
+from embridge.nearest._parts import Portions, through
 from embridge.space import require_same
 
 __all__ = ["Side", "fingerprint", "require_same_items"]
+
+_DIGESTED = 65_536  # rows at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,10 +110,29 @@ def fingerprint(side: Side) -> str:
         >>> len(fingerprint(Side(rows, rows)))
         16
     """
-    digest = hashlib.blake2b(digest_size=8)
-    for rows in (side.queries, side.gallery):
-        digest.update(f"{len(rows)} {[len(name) for name in rows.ids]}".encode())
-        digest.update("".join(rows.ids).encode("utf-8", "surrogatepass"))
-        for part in rows.chunks(65_536):
-            digest.update(part.vectors.tobytes())
-    return digest.hexdigest()
+    before = [*_bytes_of(side.queries), *_named(side.gallery.ids)]
+    return through(searchable(side.gallery), _Digest(tuple(before)), [None])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Digest:
+    """Of what comes before a gallery's vectors, and of these."""
+
+    before: tuple[bytes, ...]
+
+    def through(self, portions: Portions, item: None) -> str:
+        digest = hashlib.blake2b(b"".join(self.before), digest_size=8)
+        for _, vectors in portions():
+            for start in range(0, len(vectors), _DIGESTED):
+                digest.update(vectors[start : start + _DIGESTED].tobytes())
+        return digest.hexdigest()
+
+
+def _bytes_of(rows: Embeddings) -> Iterator[bytes]:
+    yield from _named(rows.ids)
+    yield rows.vectors.tobytes()
+
+
+def _named(ids: Sequence[str]) -> tuple[bytes, bytes]:
+    lengths = f"{len(ids)} {[len(name) for name in ids]}".encode()
+    return lengths, "".join(ids).encode("utf-8", "surrogatepass")

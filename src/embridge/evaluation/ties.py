@@ -11,9 +11,11 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from embridge.evaluation._equal_rows import Equal, EqualRows
 from embridge.evaluation.judged import Judged
 from embridge.nearest import Ranking
-from embridge.nearest.ties import pair_scores, rows_of_score, tie_keys
+from embridge.nearest._parts import Parts, over
+from embridge.nearest.ties import pair_scores, tie_keys
 from embridge.shapes import Float32, Float64, Int64
 from embridge.space import Metric
 
@@ -97,7 +99,7 @@ class Searched:
 
 def find_ties(
     queries: Float32[np.ndarray, "q d"],
-    gallery: Float32[np.ndarray, "n d"],
+    gallery: Float32[np.ndarray, "n d"] | Parts,
     ranking: Ranking,
     searched: Searched,
     *,
@@ -111,7 +113,7 @@ def find_ties(
 
     Args:
         queries: Float32 [q, d].
-        gallery: What was searched, float32 [n, d].
+        gallery: What was searched, float32 [n, d], or its parts.
         ranking: The hits of `top_k`.
         searched: What they are judged by.
         metric: ``cosine``, ``dot`` or ``l2``.
@@ -146,10 +148,10 @@ def find_ties(
     counts.add(np.arange(len(asked))[:, None], runs, asked[:, None], searched.whole(ranking.rows[asked]))
     all_there = beside is not None or runs.shape[1] == len(gallery)
     further = np.flatnonzero(same[:, -1] & (not all_there))
-    counts.forget(further, runs[further, -1])
-    for i, rows in rows_of_score(queries[asked[further]], gallery, keys[further, -1], metric=metric):
-        line = further[i]
-        counts.add(line, runs[line, -1], asked[line], searched.whole(rows))
+    if len(further):
+        counts.forget(further, runs[further, -1])
+        equal = EqualRows(queries[asked[further]], keys[further, -1], asked[further], searched, metric)
+        counts.add_all(further, runs[further, -1], asked[further], over(gallery, equal))
     return counts.ties(asked, runs, ~searched.is_own(asked[:, None], searched.whole(ranking.rows[asked])))
 
 
@@ -248,6 +250,14 @@ class _Counts:
             weights = (1, gains > 0, gains, np.exp2(gains) - 1)
         for values, weight in zip(self._all, weights, strict=True):
             np.add.at(values.reshape(-1), place, weight)
+
+    def add_all(self, line: np.ndarray, run: np.ndarray, query: np.ndarray, equal: Equal) -> None:
+        """Count all rows that score as the run of a line; those that are not relevant weigh nothing."""
+        self._all[0][line, run] += equal.sizes
+        weighed = _Counts(self._searched, self._all[0].shape)
+        weighed.add(line[equal.lines], run[equal.lines], query[equal.lines], equal.rows)
+        for values, more in zip(self._all[1:], weighed._all[1:], strict=True):
+            np.add(values, more, out=values)
 
     def forget(self, line: np.ndarray, run: np.ndarray) -> None:
         """Begin those runs again."""

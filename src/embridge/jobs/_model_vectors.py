@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from embridge.evaluation import Side
 from embridge.jobs._judgements import Judgements
 from embridge.jobs.models import Models, with_lora
 from embridge.progress import Progress
+from embridge.scale.gallery import Spreading
 from embridge.settings import ModelSettings, Settings
 from embridge.vector_files import read_texts, read_vectors
 
@@ -48,8 +50,15 @@ def caption_vectors(
         return encode_once(models.encoder(model), captions, cache, role=role, progress=whole.shard)
 
 
-def side_of(model: ModelSettings, judgements: Judgements, models: Models, *, lora: Path | None = None) -> Side:
-    """Judged queries and gallery as a model sees them.
+def side_of(
+    model: ModelSettings,
+    judgements: Judgements,
+    models: Models,
+    *,
+    lora: Path | None = None,
+    workers: Spreading | None = None,
+) -> Side:
+    """Judged queries and gallery as a model sees them; where there are workers, they hold the gallery.
 
     Labelled images or texts are both: each is searched among the others. lora: the LoRA to attach to an encoder; vectors in files
     are what they are. Raises `SettingsError` for a model that lacks what the judgements need.
@@ -58,6 +67,8 @@ def side_of(model: ModelSettings, judgements: Judgements, models: Models, *, lor
         if model.queries is None or model.gallery is None:
             raise SettingsError("evaluate: a model without an encoder needs files of vectors (queries:, gallery:)")
         queries = _arranged(model, "queries", judgements.queries)
+        if workers is not None:
+            return Side(queries, _spread(model, judgements.items, workers))
         return Side(queries, _arranged(model, "gallery", judgements.items))
     if judgements.folder is None:
         raise SettingsError(
@@ -70,7 +81,8 @@ def side_of(model: ModelSettings, judgements: Judgements, models: Models, *, lor
             f"evaluate: {model.encoder} takes {' and '.join(sorted(lazy.modalities))} alone, and what is judged is "
             f"{' and '.join(sorted(judgements.modalities))}"
         )
-    return _encoded(with_lora(lazy, lora), judgements, judgements.folder)
+    side = _encoded(with_lora(lazy, lora), judgements, judgements.folder)
+    return side if workers is None else Side(side.queries, workers.held(side.gallery))
 
 
 def _encoded(encoder: Encoder, judgements: Judgements, folder: Path) -> Side:
@@ -89,14 +101,14 @@ def _encoded(encoder: Encoder, judgements: Judgements, folder: Path) -> Side:
 
 
 def sides_of_new(
-    settings: Settings, upgrade: Upgrade, judgements: Judgements, models: Models
+    settings: Settings, upgrade: Upgrade, judgements: Judgements, models: Models, workers: Spreading | None = None
 ) -> tuple[Side, Side | None]:
     """The new model as the upgrade takes it, and, where the upgrade has a LoRA, as it is without.
 
     Raises `SpaceMismatch` for vectors in files that are not of the model with the LoRA, and warns where nothing says what
     it makes without.
     """
-    new = side_of(settings.new, judgements, models, lora=upgrade.lora)
+    new = side_of(settings.new, judgements, models, lora=upgrade.lora, workers=workers)
     if upgrade.lora is None:
         return new, None
     if new.queries.space != upgrade.new_space:
@@ -113,7 +125,7 @@ def sides_of_new(
             stacklevel=2,
         )
         return new, None
-    return new, side_of(without, judgements, models)
+    return new, side_of(without, judgements, models, workers=workers)
 
 
 class _Whole:
@@ -137,13 +149,24 @@ def _read(model: ModelSettings, key: str) -> Embeddings:
 
 def _arranged(model: ModelSettings, key: str, ids: list[str]) -> Embeddings:
     """All rows of a file: those ids in that order, then the others by name, so that two models' files agree."""
-    rows, path = _read(model, key), getattr(model, key)
-    row_of = {name: row for row, name in enumerate(rows.ids)}
-    missing = [name for name in ids if name not in row_of]
+    rows = _read(model, key)
+    return rows.take(_order(rows.ids, first=ids, path=getattr(model, key)))
+
+
+def _spread(model: ModelSettings, ids: list[str], workers: Spreading) -> Embeddings:
+    """The gallery's file, as workers read it."""
+    assert model.gallery is not None
+    space = None if model.space is None else model.space.to_space()
+    order = partial(_order, first=ids, path=model.gallery)
+    return workers.file(model.gallery, space=space, cast=model.cast, columns=model.columns_of("gallery"), arrange=order)
+
+
+def _order(held: tuple[str, ...], *, first: list[str], path: Path) -> np.ndarray:
+    row_of = {name: row for row, name in enumerate(held)}
+    missing = [name for name in first if name not in row_of]
     if missing:
-        raise InvalidInput(f"{path} lacks {len(missing)} of {len(ids)} ids that the pairs name, first {missing[0]!r}")
-    order = [*ids, *sorted(row_of.keys() - set(ids))]
-    return rows.take(np.array([row_of[name] for name in order]))
+        raise InvalidInput(f"{path} lacks {len(missing)} of {len(first)} ids that the pairs name, first {missing[0]!r}")
+    return np.array([row_of[name] for name in [*first, *sorted(row_of.keys() - set(first))]])
 
 
 def texts_of_tables(models: Iterable[ModelSettings]) -> dict[str, str]:

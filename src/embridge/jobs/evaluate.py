@@ -18,10 +18,12 @@ from embridge.evaluation.report_files import require_free_report, save_report, s
 from embridge.jobs._judgements import Judgements, read_judgements, read_orders, require_answerable
 from embridge.jobs._model_vectors import side_of, sides_of_new, texts_of_tables
 from embridge.jobs._row_numbers import numbered_files, warn_of_other_numbers
+from embridge.jobs._spread import opened_workers, spread_side
 from embridge.jobs._stored_pairs import STORED
 from embridge.jobs._stored_sides import stored_sides
 from embridge.jobs.models import Models, takes_images
 from embridge.progress import Progress, silent
+from embridge.scale.gallery import Spreading
 from embridge.settings import EvaluateSettings, Settings
 from embridge.settings.reading import require_files
 
@@ -87,13 +89,15 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     judgements, models = read_judgements(options, images=_by_images(settings)), Models(progress)
     require_answerable(options, judgements)
     titles = texts_of_tables((settings.new, settings.old)) | dict(judgements.titles)
-    old, new, notes = _sides(settings, upgrade, judgements, models, titles)
-    best = new.plain
-    relevance = judgements.relevance or Relevance.from_neighbours(best.queries, best.gallery, options.neighbours or 1)
-    warn_of_other_numbers(settings, relevance, best)
-    scope = _scope(settings, options, judgements, upgrade, old)
-    scope = replace(scope, notes=(*scope.notes, *notes))
-    report = evaluate(old, new, upgrade, relevance, scope=scope, progress=progress)
+    with opened_workers(settings.engine, beside=settings.report, progress=progress) as workers:
+        old, new, notes = _sides(settings, upgrade, judgements, models, titles, workers)
+        best = new.plain
+        relevance = judgements.relevance or Relevance.from_neighbours(
+            best.queries, best.gallery, options.neighbours or 1
+        )
+        warn_of_other_numbers(settings, relevance, best)
+        scope = _scope(settings, options, judgements, upgrade, old, notes)
+        report = evaluate(old, new, upgrade, relevance, scope=scope, progress=progress)
     summary = save_report(
         report, settings.report, gates=options.gates, precisions=options.precisions, thresholds=options.thresholds
     )
@@ -109,19 +113,24 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
 
 
 def _sides(
-    settings: Settings, upgrade: Upgrade, judgements: Judgements, models: Models, titles: dict[str, str]
+    settings: Settings,
+    upgrade: Upgrade,
+    judgements: Judgements,
+    models: Models,
+    titles: dict[str, str],
+    workers: Spreading | None,
 ) -> tuple[Side, Side, tuple[str, ...]]:
     """Both sides, and what a reader should know of them; texts of a store's rows join the titles."""
     if settings.old.store is None:
-        old = side_of(settings.old, judgements, models)
-        new, without_lora = sides_of_new(settings, upgrade, judgements, models)
+        old = side_of(settings.old, judgements, models, workers=workers)
+        new, without_lora = sides_of_new(settings, upgrade, judgements, models, workers)
         return old, replace(new, without_lora=without_lora), ()
     seed = 0 if settings.evaluate is None else settings.evaluate.seed
     sides = stored_sides(settings, judgements, models, lora=upgrade.lora, seed=seed, progress=models.progress)
     for name, text in sides.titles.items():
         titles.setdefault(name, text)
     seen = "" if judgements.relevance is not None or _kept_apart(upgrade) else _SEEN
-    return sides.old, sides.new, tuple(filter(None, (sides.note, seen)))
+    return spread_side(sides.old, workers), spread_side(sides.new, workers), tuple(filter(None, (sides.note, seen)))
 
 
 def _kept_apart(upgrade: Upgrade) -> bool:
@@ -162,7 +171,14 @@ def _notes(upgrade: Upgrade) -> tuple[str, ...]:
     )
 
 
-def _scope(settings: Settings, options: EvaluateSettings, judgements: Judgements, upgrade: Upgrade, old: Side) -> Scope:
+def _scope(
+    settings: Settings,
+    options: EvaluateSettings,
+    judgements: Judgements,
+    upgrade: Upgrade,
+    old: Side,
+    notes: tuple[str, ...],
+) -> Scope:
     cells = _applicable(options, upgrade, old) if options.cells is None else options.cells
     folder = {} if options.judged is None else {"items": os.path.relpath(options.judged.parent, settings.report.parent)}
     numbered = sorted({file.name for files in numbered_files(settings).values() for file in files})
@@ -175,7 +191,7 @@ def _scope(settings: Settings, options: EvaluateSettings, judgements: Judgements
         slices=judgements.slices,
         unjudged=options.unjudged,
         own_items=options.own_items,
-        notes=_notes(upgrade),
+        notes=(*_notes(upgrade), *notes),
         cascade_items=options.cascade_items,
         seed=options.seed,
         about={"upgrade": upgrade.provenance.method, "fitted on": upgrade.provenance.data} | folder | named,

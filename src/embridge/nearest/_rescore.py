@@ -11,7 +11,7 @@ import numpy as np
 from embridge.nearest._candidates import Proposal
 from embridge.space import Metric
 
-__all__ = ["Scorer", "estimates", "scores_among", "settle", "settle_among"]
+__all__ = ["Scorer", "estimates", "pair_by_pair", "scores_among", "settle", "settle_among"]
 
 _BLOCK_VALUES = 1 << 18  # of vectors in float64 held at once: 2 MB
 _RESCANNED = 256  # queries at once; few leave room for more rows of the gallery
@@ -61,7 +61,7 @@ def settle(queries: np.ndarray, proposal: Proposal, k: int, scorer: Scorer) -> t
     for start in range(0, len(uncertain), _RESCANNED):
         some = uncertain[start : start + _RESCANNED]
         rows[some], exact[some] = _rescan(_wide(queries[some]), exact[some, -1], k, scorer)
-    return rows, exact.astype(np.float32)
+    return rows, exact
 
 
 def settle_among(queries: np.ndarray, rows: np.ndarray, k: int, scorer: Scorer) -> tuple[np.ndarray, np.ndarray]:
@@ -78,6 +78,17 @@ def scores_among(queries: np.ndarray, rows: np.ndarray, scorer: Scorer) -> np.nd
         part = slice(start, start + step)
         exact[part] = _near_scores(_wide(queries[part]), rows[part], np.ones(rows[part].shape, bool), scorer)
     return exact
+
+
+def pair_by_pair(queries: np.ndarray, asks: np.ndarray, rows: np.ndarray, scorer: Scorer) -> np.ndarray:
+    """The float64 scores [p] of the pairs (queries[asks[i]], rows[i])."""
+    scores = np.empty(len(rows))
+    step = max(1, _PAIR_VALUES // max(1, queries.shape[1]))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        wide = _wide(queries[asks[part]])
+        scores[part] = scorer.score(wide, _dots(wide, wide), rows[part])
+    return scores
 
 
 def _near_scores(queries: np.ndarray, rows: np.ndarray, near: np.ndarray, scorer: Scorer) -> np.ndarray:

@@ -6,6 +6,7 @@ settled in float64 (`embridge.nearest._rescore`). Neither block sizes nor engine
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -15,10 +16,10 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.nearest._candidates import Engine, propose, queries_at_once
 from embridge.nearest._rescore import Scorer, settle, settle_among
-from embridge.shapes import Float32, Int64
+from embridge.shapes import Float32, Float64, Int64
 from embridge.space import Metric, require_same
 
-__all__ = ["Engine", "Hits", "Ranking", "rerank", "search", "top_k"]
+__all__ = ["Engine", "Hits", "Ranking", "exact_top_k", "rerank", "search", "top_k"]
 
 _RERANKED = 4_096  # queries at once
 
@@ -123,15 +124,48 @@ def top_k(
     if metric not in get_args(Metric) or engine not in get_args(Engine):
         raise InvalidInput(f"expected one of {get_args(Metric)} and {get_args(Engine)}, came {metric!r} and {engine!r}")
     k = min(k, len(gallery))
-    step = queries_at_once(k, len(gallery))
     rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    scorer = Scorer(gallery, metric, pairs=rows.size)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # extreme lengths are noticed, and settled
-        for start in range(0, len(queries), step):
-            part = slice(start, start + step)
-            proposal = propose(queries[part], gallery, k, metric, engine)
-            rows[part], scores[part] = settle(queries[part], proposal, k, scorer)
+    with np.errstate(over="ignore"):
+        for part, *found in _found(queries, gallery, k, metric, engine):
+            rows[part], scores[part] = found
     return Ranking(rows, scores)
+
+
+def exact_top_k(
+    queries: Float32[np.ndarray, "q d"], gallery: Float32[np.ndarray, "n d"], k: int, *, metric: Metric
+) -> tuple[Int64[np.ndarray, "q k"], Float64[np.ndarray, "q k"]]:
+    """Find what `top_k` finds, with the float64 scores that it is ordered by: so that two answers can be put together.
+
+    Args:
+        queries: As of `top_k`.
+        gallery: As of `top_k`.
+        k: As of `top_k`.
+        metric: As of `top_k`.
+
+    Returns:
+        Rows and scores [q, k], best first.
+
+    Examples:
+        >>> exact_top_k(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), 1, metric="cosine")[1].tolist()
+        [[1.0], [1.0]]
+    """
+    k = min(k, len(gallery))
+    rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
+    for part, *found in _found(queries, gallery, k, metric, "numpy"):
+        rows[part], scores[part] = found
+    return rows, scores
+
+
+def _found(
+    queries: np.ndarray, gallery: np.ndarray, k: int, metric: Metric, engine: Engine
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Rows and float64 scores of some queries after the other."""
+    step, scorer = queries_at_once(k, len(gallery)), Scorer(gallery, metric, pairs=len(queries) * k)
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # extreme lengths are noticed, and settled
+            proposal = propose(queries[part], gallery, k, metric, engine)
+            yield part, *settle(queries[part], proposal, k, scorer)
 
 
 def rerank(

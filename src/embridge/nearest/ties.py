@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from embridge.nearest._parts import Parts, scores_of
 from embridge.nearest._rescore import Scorer, estimates, scores_among
 from embridge.shapes import Float32, Float64, Int64
 from embridge.space import Metric
@@ -44,7 +45,7 @@ def tie_keys(scores: Float64[np.ndarray, "*n"], metric: Metric) -> Float64[np.nd
 
 def pair_scores(
     queries: Float32[np.ndarray, "q d"],
-    gallery: Float32[np.ndarray, "n d"],
+    gallery: Float32[np.ndarray, "n d"] | Parts,
     rows: Int64[np.ndarray, "q m"],
     *,
     metric: Metric,
@@ -53,7 +54,7 @@ def pair_scores(
 
     Args:
         queries: Float32 [q, d].
-        gallery: Float32 [n, d].
+        gallery: Float32 [n, d], or its parts.
         rows: Row numbers of each query's own [q, m].
         metric: ``cosine``, ``dot`` or ``l2``.
 
@@ -65,6 +66,8 @@ def pair_scores(
         >>> pair_scores(points, points, np.array([[0, 1], [0, 1]]), metric="dot").tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
+    if isinstance(gallery, Parts):
+        return scores_of(queries, gallery, rows, metric=metric)
     with np.errstate(over="ignore"):
         return scores_among(queries, rows, Scorer(gallery, metric, pairs=rows.size))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from embridge.errors import InvalidInput, SettingsError
 from embridge.scale.engine import Engine, SerialEngine
 
-__all__ = ["EngineSettings", "open_engine"]
+__all__ = ["EngineSettings", "open_engine", "require_engine_name"]
 
 _FORMS = (
     "local for this process, local:N for N processes, ray:local for a cluster of this machine alone, or ray:ADDRESS, "
@@ -74,15 +74,32 @@ def open_engine(name: str = "local", settings: EngineSettings | None = None) -> 
         embridge.errors.SettingsError: an engine is local for this process, ... came remote
     """
     settings = settings or EngineSettings()
+    require_engine_name(name)
     kind, _, place = name.partition(":")
-    if name == "local":
+    if not place:
         return SerialEngine()
-    if kind == "local" and place.isascii() and place.isdigit() and int(place):
+    if kind == "local":
         from embridge.scale.local import LocalEngine
 
         return LocalEngine(int(place), settings.in_flight, settings.retries, settings.cpus, settings.logs)
-    if kind == "ray" and place:
-        from embridge.scale.ray import open_ray
+    from embridge.scale.ray import open_ray
 
-        return open_ray(place, settings)
-    raise SettingsError(f"an engine is {_FORMS}; came {name}")
+    return open_ray(place, settings)
+
+
+def require_engine_name(name: str) -> None:
+    """Raise an error unless an engine can have this name.
+
+    Args:
+        name: As of `open_engine`.
+
+    Raises:
+        SettingsError: It can not.
+
+    Examples:
+        >>> require_engine_name("local:4")
+    """
+    kind, _, place = name.partition(":")
+    counted = place.isascii() and place.isdigit() and int(place) > 0
+    if not (name == "local" or (kind == "local" and counted) or (kind == "ray" and place)):
+        raise SettingsError(f"an engine is {_FORMS}; came {name}")

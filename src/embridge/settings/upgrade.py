@@ -12,10 +12,12 @@ from embridge.evaluation.gates import FLIP_RATES, Gate, parse_gate
 from embridge.evaluation.measures import FULL, measure
 from embridge.evaluation.one_set import OwnItems
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
+from embridge.scale.engines import require_engine_name
 from embridge.settings._columns import Columns, columns_of, require_column_keys
 from embridge.settings._seed import Seed
 from embridge.settings.models import ModelSettings, OldModelSettings
 from embridge.settings.reading import Strict, checked_settings, read_settings
+from embridge.settings.workers import WorkersSettings
 
 __all__ = ["EvaluateSettings", "FitSettings", "Settings", "load_settings", "store_settings"]
 
@@ -166,6 +168,7 @@ class Settings(Strict):
         evaluate: What the upgrade is judged by.
         upgrade: The folder of the upgrade.
         report: The file of the report; the page and the table of values lie beside it.
+        engine: Workers that read and search galleries and encode captions; this process does it where None.
 
     Examples:
         >>> settings = Settings.model_validate({"old": "clip:models/old", "new": "clip:models/new"})
@@ -182,6 +185,7 @@ class Settings(Strict):
     evaluate: EvaluateSettings | None = None
     upgrade: Path = Path("upgrade")
     report: Path = Path("report.json")
+    engine: WorkersSettings | None = None
 
     @model_validator(mode="after")
     def _from_a_store(self) -> Settings:
@@ -210,6 +214,14 @@ class Settings(Strict):
         if method is not None and method != self.fit.method:
             changes |= {"method": method, "settings": {}}
         return self.model_copy(update={"fit": self.fit.model_copy(update=changes)})
+
+    def with_engine(self, name: str | None) -> Settings:
+        """The same settings with another engine, which has the workers of the settings; the same where None."""
+        if name is None:
+            return self
+        require_engine_name(name)
+        engine = (self.engine or WorkersSettings()).model_copy(update={"name": name})
+        return self.model_copy(update={"engine": engine})
 
 
 def load_settings(path: Path | str) -> Settings:
