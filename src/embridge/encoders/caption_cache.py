@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from embridge.adapters.base import normalized, row_lengths
 from embridge.atomic_write import atomic_file
-from embridge.embeddings import HalfEmbeddings, require_vectors
-from embridge.encoders._cut_texts import CutTexts, counted_cuts
+from embridge.embeddings import HalfEmbeddings
+from embridge.encoders._caption_shards import CaptionShard, CaptionWriter, ShardRun, WrittenShard, write_in_turn
+from embridge.encoders._cut_texts import CutTexts
 from embridge.encoders._texts import require_texts
 from embridge.encoders.base import Encoder, Role
 from embridge.errors import InvalidInput
 from embridge.progress import Progress, silent
 from embridge.space import Space
 
-__all__ = ["encode_once", "needed_bytes"]
+__all__ = ["encode_by", "encode_once", "needed_bytes"]
 
 _VERSION = 1
 _SHARD_ROWS = 4_096
@@ -67,15 +67,62 @@ def encode_once(
         >>> encode_once(CachedEncoder(text=toy), ["a dog", "a cat"], "cache").vectors.tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """
+    _require_captions(captions, shard_rows)
+    cache = _Cache.of(Path(folder), encoder.space, role, captions, shard_rows)
+    return _filled(cache, captions, partial(write_in_turn, encoder), progress)
+
+
+def encode_by(
+    run: ShardRun,
+    space: Space,
+    captions: Sequence[str],
+    folder: Path | str,
+    *,
+    role: Role = "query",
+    progress: Progress = silent,
+) -> HalfEmbeddings:
+    """Have captions encoded elsewhere, several shards at once, or take them from a folder, as `encode_once` does.
+
+    The shards are those of `encode_once`, so that each text stands beside the same others.
+
+    Args:
+        run: Has shards written, such as `embridge.scale.captions.encoded_by`.
+        space: Of what encodes them.
+        captions: n texts.
+        folder: The cache.
+        role: Whether captions are encoded as queries or as documents.
+        progress: Hears how many are done.
+
+    Returns:
+        The vectors [n, d], a memory map.
+
+    Raises:
+        InvalidInput: As `encode_once`.
+
+    Examples:
+        >>> from embridge.encoders import CachedEncoder
+        >>> from embridge import Embeddings
+        >>> toy = CachedEncoder(text=Embeddings.of(np.eye(2, dtype=np.float32), Space("toy", "1", 2), ["a cat", "a dog"]))
+        >>> len(encode_by(partial(write_in_turn, toy), toy.space, ["a dog"], "cache"))
+        1
+    """
+    _require_captions(captions, _SHARD_ROWS)
+    return _filled(_Cache.of(Path(folder), space, role, captions, _SHARD_ROWS), captions, run, progress)
+
+
+def _require_captions(captions: Sequence[str], shard_rows: int) -> None:
     if not captions or shard_rows < 1:
         raise InvalidInput(f"nothing to encode: {len(captions)} captions in shards of {shard_rows} came")
     require_texts(captions)
-    cache = _Cache.of(Path(folder), encoder.space, role, captions, shard_rows)
-    said = f"{encoder.space.model}: captions ({needed_bytes(len(captions), encoder.space.dim) / 1e9:.2f} GB on disk)"
-    for done in cache.fill(encoder, captions, role):
+
+
+def _filled(cache: _Cache, captions: Sequence[str], run: ShardRun, progress: Progress) -> HalfEmbeddings:
+    space = cache.space
+    said = f"{space.model}: captions ({needed_bytes(len(captions), space.dim) / 1e9:.2f} GB on disk)"
+    for done in cache.fill(captions, run):
         progress(done, len(captions), said)
-    cache.journal().cuts.warn(encoder.space.model)  # of vectors from the cache too
-    return HalfEmbeddings(tuple(map(str, range(len(captions)))), cache.vectors(), encoder.space)
+    cache.journal().cuts.warn(space.model)  # of vectors from the cache too
+    return HalfEmbeddings(tuple(map(str, range(len(captions)))), cache.vectors(), space)
 
 
 def needed_bytes(rows: int, dim: int) -> int:
@@ -117,6 +164,7 @@ class _Cache:
     about: dict[str, object]
     rows: int
     shard_rows: int
+    role: Role
 
     @classmethod
     def of(cls, folder: Path, space: Space, role: Role, captions: Sequence[str], shard_rows: int) -> _Cache:
@@ -125,26 +173,34 @@ class _Cache:
             digest.update(f"{len(caption)} {caption}".encode())
         about = {"version": _VERSION, "space": space.to_dict(), "role": role, "captions": digest.hexdigest()}
         own = folder / f"{space.id}-{role}-{digest.hexdigest()[:16]}"
-        return cls(own, space, about, len(captions), shard_rows)
+        return cls(own, space, about, len(captions), shard_rows, role)
 
-    def fill(self, encoder: Encoder, captions: Sequence[str], role: Role) -> Iterator[int]:
-        """Encode what is missing; how many captions are done, after every shard."""
+    def fill(self, captions: Sequence[str], run: ShardRun) -> Iterator[int]:
+        """Have encoded what is missing; how many captions are done, after every shard that follows those that are."""
         journal = self.journal()
-        shard_rows = journal.shard_rows
-        done = min(len(journal.sums) * shard_rows, self.rows)
+        done = min(len(journal.sums) * journal.shard_rows, self.rows)
         if done < self.rows:
             self._require_room(done)
         yield done
-        for start in range(done, self.rows, shard_rows):
-            with counted_cuts() as cuts:
-                vectors = encoder.encode(captions[start : start + shard_rows], modality="text", role=role)
-            halves = self._halves(vectors, len(captions[start : start + shard_rows]))
-            _write_at(self.folder / "vectors.f16", needed_bytes(start, self.space.dim), halves)
-            journal.sums.append(zlib.crc32(halves.data))
-            journal.cuts.add(cuts.cut, 0, cuts.limit)
-            with atomic_file(self.folder / "shards.json") as file:  # a shard that it does not name is none
-                file.write_text(json.dumps(self.about | journal.to_dict()))
-            yield start + len(vectors)
+        starts = range(done, self.rows, journal.shard_rows)
+        shards = (CaptionShard(start, tuple(captions[start : start + journal.shard_rows])) for start in starts)
+        written: dict[int, WrittenShard] = {}
+        for shard, result in run(self.writer(), shards) if starts else ():
+            written[shard.start] = result
+            before = done
+            while done in written:  # a shard that the journal does not name is none, so they are named in their order
+                result = written.pop(done)
+                journal.sums.append(result.crc32)
+                journal.cuts.add(result.cut, 0, result.longest_text)
+                done = min(done + journal.shard_rows, self.rows)
+            if done > before:
+                with atomic_file(self.folder / "shards.json") as file:
+                    file.write_text(json.dumps(self.about | journal.to_dict()))
+                yield done
+
+    def writer(self) -> CaptionWriter:
+        """What encodes and writes shards of this cache."""
+        return CaptionWriter(self.folder / "vectors.f16", self.space, self.role)
 
     def vectors(self) -> np.ndarray:
         """All of them, as a memory map, each shard compared with what was written."""
@@ -176,19 +232,6 @@ class _Cache:
             raise InvalidInput(f"{self.folder} holds other captions, or not all that it names; delete that folder")
         return journal
 
-    def _halves(self, vectors: np.ndarray, count: int) -> np.ndarray:
-        require_vectors(vectors, dim=self.space.dim, what=f"captions by {self.space.model}")
-        if len(vectors) != count:
-            raise InvalidInput(f"{self.space.model} made {len(vectors)} vectors of {count} captions")
-        lengths = row_lengths(vectors)
-        if self.space.metric != "cosine" and np.abs(lengths - 1).max() > 1e-3:
-            raise InvalidInput(
-                f"{self.space} compares by {self.space.metric} vectors whose lengths vary ({lengths.min():.3g} to "
-                f"{lengths.max():.3g}); a cache keeps directions alone. State metric: cosine, if the model is good by it, or "
-                "give files of vectors"
-            )
-        return np.ascontiguousarray(normalized(vectors).astype(np.float16))
-
     def _require_room(self, done: int) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -200,13 +243,3 @@ class _Cache:
                 f"{self.folder}: {self.rows - done:,} captions need {needed / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are "
                 "free; make room, or choose another cache folder"
             )
-
-
-def _write_at(path: Path, offset: int, halves: np.ndarray) -> None:
-    """Write a shard at its place, safely on disk; whatever an interrupted run left there is overwritten."""
-    path.touch()
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(halves.data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -50,6 +50,11 @@ class LazyEncoder:
         return self._encoder is not None
 
     @property
+    def options(self) -> dict[str, Any]:
+        """With what `load` makes the same encoder elsewhere, where nobody hears how far it is."""
+        return {key: value for key, value in self._options.items() if key != "progress"}
+
+    @property
     def space(self) -> Space:
         """The space of the vectors: from the model's files, or of the loaded model where these do not say."""
         if self._space is None:

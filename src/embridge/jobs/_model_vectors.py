@@ -12,14 +12,15 @@ import numpy as np
 from embridge.adapters.upgrade import Upgrade
 from embridge.embeddings import Embeddings, HalfEmbeddings
 from embridge.encoders import Encoder, Role
-from embridge.encoders.caption_cache import encode_once
+from embridge.encoders.caption_cache import encode_by, encode_once
 from embridge.errors import InvalidInput, MissingSetting, SettingsError, SpaceMismatch
 from embridge.evaluation import Side
 from embridge.jobs._judgements import Judgements
 from embridge.jobs.models import Models, with_lora
 from embridge.progress import Progress
+from embridge.scale.captions import encoded_by
 from embridge.scale.gallery import Spreading
-from embridge.settings import ModelSettings, Settings
+from embridge.settings import ModelSettings, Settings, WorkersSettings
 from embridge.vector_files import read_texts, read_vectors
 
 __all__ = ["caption_vectors", "side_of", "sides_of_new", "texts_of_tables"]
@@ -31,10 +32,10 @@ def caption_vectors(
     cache: Path,
     *,
     models: Models,
-    progress: Progress,
     role: Role = "query",
+    engine: WorkersSettings | None = None,
 ) -> Embeddings | HalfEmbeddings:
-    """The captions as a model sees them.
+    """The captions as a model sees them; where there is an engine, its workers encode them.
 
     What an encoder makes is kept in the cache, and taken from there the next time, without the model's weights where its
     files say its space. Raises `SettingsError` for a model that says neither how nor where.
@@ -45,9 +46,12 @@ def caption_vectors(
         return _read(model, "captions")
     if captions is None:
         raise SettingsError("fit: name a text file with captions (fit.captions), one a line")
-    whole = _Whole(progress, len(captions))
+    whole, encoder = _Whole(models.progress, len(captions)), models.encoder(model)
     with models.heard_by(whole.part):
-        return encode_once(models.encoder(model), captions, cache, role=role, progress=whole.shard)
+        if engine is None:
+            return encode_once(encoder, captions, cache, role=role, progress=whole.shard)
+        run = encoded_by(engine.open, encoder)
+        return encode_by(run, encoder.space, captions, cache, role=role, progress=whole.shard)
 
 
 def side_of(

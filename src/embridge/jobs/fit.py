@@ -138,14 +138,14 @@ def _pairs(
     settings: Settings, inputs: FitInputs, cache: Path, models: Models, progress: Progress
 ) -> tuple[Pairs, StoredRows | None]:
     if inputs.stored is None:
-        return _caption_pairs(settings, inputs, cache, models, progress), None
+        return _caption_pairs(settings, inputs, cache, models), None
     return stored_pairs(settings, inputs.stored, cache, models=models, progress=progress)
 
 
-def _caption_pairs(settings: Settings, inputs: FitInputs, cache: Path, models: Models, progress: Progress) -> Pairs:
+def _caption_pairs(settings: Settings, inputs: FitInputs, cache: Path, models: Models) -> Pairs:
     """The captions as both models see them."""
     old, new = (
-        caption_vectors(model, inputs.texts, cache, models=models, progress=progress)
+        caption_vectors(model, inputs.texts, cache, models=models, engine=settings.engine)
         for model in (settings.old, settings.new)
     )
     warn_of_other_prompts(settings, old=old, new=new)

@@ -124,10 +124,16 @@ class SpreadGallery(Parted):
 
 
 class Spreading:
-    """Makes galleries that the workers of one engine read.
+    """Makes galleries that the workers of one engine read; `spreading` opens it.
 
     Args:
         tasks: What they are told, and where.
+
+    Examples:
+        >>> from embridge.scale import SerialEngine
+        >>> with SerialEngine() as engine, spreading(engine, "work") as workers:
+        ...     isinstance(workers, Spreading)
+        True
     """
 
     def __init__(self, tasks: Tasks) -> None:
