@@ -265,7 +265,7 @@ def test_every_settings_key_is_explained():
     assert keys_of(Settings) <= set(re.findall(r"(?:^ *(?:# )?|[{,] ?)(\w+):", whole, re.MULTILINE))
     sections = {"The file": Settings, "A model": ModelSettings, "A space": SpaceSettings, "Items": ItemsSettings}
     sections["An old model in a store"] = StoredVectors
-    check_tables(SETTINGS_PAGE, sections | {"fit": FitSettings, "evaluate": EvaluateSettings})
+    check_tables(SETTINGS_PAGE, sections | {"fit": FitSettings, "evaluate": EvaluateSettings, "engine": EngineSection})
 
 
 def check_tables(page, sections):

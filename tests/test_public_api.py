@@ -309,7 +309,6 @@ PUBLIC = {
     ),
     "embridge.settings.upgrade": "EvaluateSettings FitSettings Settings load_settings store_settings",
     "embridge.settings.vectors": "SpaceSettings VectorsSettings",
-    "embridge.settings.workers": "WorkersSettings",
     "embridge.space": "Space",
     "embridge.stores": "open_store",
     "embridge.stores.ann_recall": "AnnRecall ann_recall draw_queries",

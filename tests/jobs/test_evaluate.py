@@ -10,9 +10,11 @@ import yaml
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, SettingsError
 from embridge.evaluation import Side, load_report, load_summary
-from embridge.jobs._spread import opened_workers, spread_side
+from embridge.jobs._spread import spread_side, spreading_beside
 from embridge.jobs.evaluate import evaluate_upgrade
 from embridge.jobs.fit import fit_upgrade
+from embridge.progress import silent
+from embridge.scale import SerialEngine
 from embridge.settings import load_settings
 from embridge.space import Space
 from embridge.vector_files import read_vectors, write_vectors
@@ -189,7 +191,7 @@ def test_workers_measure_what_one_process_measures(project):
     fit_upgrade(settings_of(project))
     summaries = {}
     for name in (None, "local"):
-        settings = settings_of(project, evaluate=judged, report=f"{name}.json").with_engine(name)
+        settings = settings_of(project, evaluate=judged, report=f"{name}.json", **({"engine": name} if name else {}))
         summaries[name] = evaluate_upgrade(settings).headline(), json.loads((project / f"{name}.json").read_text())
     assert summaries["local"][0] == summaries[None][0]
     values = [read["values"]["sha256"] for _, read in summaries.values()]
@@ -197,9 +199,8 @@ def test_workers_measure_what_one_process_measures(project):
 
 
 def test_workers_hold_what_encoders_and_stores_give(project):
-    engine = settings_of(project, engine={"name": "local", "retries": 1}).engine
     rows = read_vectors(project / "old-gallery.npy")
-    with opened_workers(engine, beside=project / "report.json", progress=lambda *_: None) as workers:
+    with SerialEngine() as engine, spreading_beside(project / "report.json", engine, silent) as workers:
         side = spread_side(Side(rows, rows, Side(rows, rows)), workers)
         np.testing.assert_array_equal(side.without_lora.gallery.vectors, rows.vectors)
         assert side.gallery.take([3]).ids == (rows.ids[3],)
@@ -210,5 +211,3 @@ def test_workers_hold_what_encoders_and_stores_give(project):
 def test_an_engine_that_is_none_is_refused_before_any_work(name, project):
     with pytest.raises(SettingsError, match=f"^.*settings.yaml: engine.* an engine is local for this .* came {name}$"):
         settings_of(project, engine=name)
-    with pytest.raises(SettingsError, match=f"^an engine is local for this process.* came {name}$"):
-        settings_of(project).with_engine(name)

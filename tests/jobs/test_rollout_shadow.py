@@ -144,6 +144,9 @@ def test_a_report_of_other_models_is_no_gate(project, made):
 def test_a_plan_for_a_size_that_is_not_here_is_not_applied(project):
     settings = written(project, "price: 0.001\n")
     plan = plan_rollout(settings, assume_rows=10**9, workers=64)
+    together = f"the store takes {64 * plan.rows_per_second:,.0f} rows a second"
+    assert [row[1].startswith(together) for row in plan.table()[1] if row[0] == "which assumes"] == [False, True, False]
+    assert plan.to_dict()["assumes"] == list(plan.assumes)
     assert (plan.rows, plan.missing, plan.cost) == (10**9, 10**9, 10**6)
     assert plan.seconds == pytest.approx(1e9 / plan.rows_per_second / 64)
     assert plan.vector_bytes["at most"] == 4 * 10**9 * (plan.old.dim + plan.new.dim)

@@ -31,7 +31,7 @@ def test_the_bytes_are_those_of_one_process(encoder, tmp_path, monkeypatch):
     expected = encode_once(encoder, CAPTIONS, tmp_path / "one", shard_rows=5)
     heard = []
     came = encode_by(
-        encoded_by(Backwards, encoder),
+        encoded_by(Backwards(), encoder),
         encoder.space,
         CAPTIONS,
         tmp_path / "many",
@@ -41,11 +41,11 @@ def test_the_bytes_are_those_of_one_process(encoder, tmp_path, monkeypatch):
     one, many = (next((tmp_path / folder).glob("*/shards.json")).read_text() for folder in ("one", "many"))
     assert many == one
     assert heard[-1][:2] == (18, 18)
-    nobody = encode_by(encoded_by(lambda: pytest.fail("an engine"), encoder), encoder.space, CAPTIONS, tmp_path / "one")
+    nobody = encode_by(lambda *_: pytest.fail("all are there"), encoder.space, CAPTIONS, tmp_path / "one")
     np.testing.assert_array_equal(nobody.halves, expected.halves)
 
 
 def test_a_worker_that_loads_another_model_is_refused(encoder, tmp_path):
     space = Space("another", "1", encoder.space.dim)
     with pytest.raises(SpaceMismatch, match="as a worker loads it"):
-        encode_by(encoded_by(SerialEngine, encoder), space, CAPTIONS, tmp_path)
+        encode_by(encoded_by(SerialEngine(), encoder), space, CAPTIONS, tmp_path)

@@ -1,10 +1,13 @@
 """Actors of a Ray cluster of two machines: as processes do it, and when a worker or a machine is lost."""
 
+import numpy as np
 import pytest
 from shard_work import Work
 
+from embridge import Embeddings, Space, search, write_vectors
 from embridge.errors import InvalidInput, WorkerError
 from embridge.scale import EngineSettings, open_engine
+from embridge.scale.gallery import spreading
 
 pytestmark = pytest.mark.slow
 SQUARES = [(number, number * number) for number in range(6)]
@@ -49,3 +52,14 @@ def test_a_machine_that_is_lost_costs_one_shard(engine, ray_cluster, tmp_path):
 def test_what_the_cluster_has_no_room_for_is_refused(engine, ray_cluster):
     with pytest.raises(WorkerError, match=r"asks for 1 processors and 1 GPUs; the cluster at .* has \d and 0"):
         open_engine(f"ray:{ray_cluster.address}", EngineSettings(gpus=1))
+
+
+def test_actors_find_what_one_process_finds(engine, tmp_path):
+    draw, space = np.random.default_rng(0), Space("toy", "1", 4)
+    queries, rows = (Embeddings.of(draw.integers(-1, 2, (n, 4)).astype(np.float32), space) for n in (9, 40_000))
+    expected = search(queries, rows, 20)
+    with spreading(engine, tmp_path / "work") as workers:
+        for gallery in (workers.held(rows), workers.file(write_vectors(rows, tmp_path / "rows.npy"))):
+            came = gallery.search(queries, 20)
+            assert came.ids == expected.ids
+            assert came.scores.tobytes() == expected.scores.tobytes()

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embridge.cli._app import Json, app, print_json
+from embridge.cli._app import EngineName, Json, WorkerLogs, app, print_json
 from embridge.errors import GateRefused, SettingsError
 
 if TYPE_CHECKING:
+    from embridge.scale import Engine
     from embridge.settings import Settings
 
 __all__: list[str] = []
 
 Config = Annotated[Path, typer.Argument(help="The YAML settings file.", show_default=False)]
-EngineName = Annotated[
-    str | None,
-    typer.Option("--engine", help="Workers: local:N, ray:local or ray:ADDRESS; of the settings.", show_default=False),
-]
 
 
 @app.command()
@@ -65,16 +64,17 @@ def fit(
         typer.Option(help="Image-text pairs: finetune the new model, on top of the bridge.", show_default=False),
     ] = None,
     engine: EngineName = None,
+    worker_logs: WorkerLogs = False,
     as_json: Json = False,
 ) -> None:
     """Choose and fit the bridge, and write the upgrade. Ends with 3 if the old model should be kept."""
     from embridge.cli._terminal import print_lines, print_table, progress_bars
     from embridge.jobs.fit import fit_upgrade
 
-    settings = _fit_settings(config, store, new, {"--space": space, "--upgrade": upgrade}).with_engine(engine)
+    settings = _fit_settings(config, store, new, {"--space": space, "--upgrade": upgrade})
     settings = settings.with_fit(method=method, finetune_pairs=finetune_pairs)
-    with progress_bars() as progress:
-        fitted = fit_upgrade(settings, progress=progress)
+    with _engine_of(settings, engine, worker_logs) as workers, progress_bars() as progress:
+        fitted = fit_upgrade(settings, engine=workers, progress=progress)
     if as_json:
         print_json(fitted.to_dict() | {"upgrade": str(settings.upgrade) if fitted.upgrade else None})
     elif fitted.choice is not None:
@@ -100,17 +100,29 @@ def _fit_settings(config: Path | None, store: str | None, new: str | None, furth
     return store_settings(store, new, upgrade=further["--upgrade"] or "upgrade", space=further["--space"])
 
 
+@contextmanager
+def _engine_of(settings: Settings, name: str | None, logs: bool) -> Iterator[Engine | None]:
+    """The engine of the command line or of the settings; None where neither names one."""
+    if name is None and settings.engine is None:
+        yield None
+        return
+    from embridge.settings.engine import EngineSection
+
+    with (settings.engine or EngineSection()).opened(name, logs=logs) as engine:
+        yield engine
+
+
 @app.command()
-def evaluate(config: Config, engine: EngineName = None, as_json: Json = False) -> None:
+def evaluate(config: Config, engine: EngineName = None, worker_logs: WorkerLogs = False, as_json: Json = False) -> None:
     """Measure the upgrade on judged data, and write the report and its page. Ends with 3 if a gate was not met."""
     from embridge.cli._terminal import print_lines, print_summary, progress_bars
     from embridge.evaluation import require_gates
     from embridge.jobs.evaluate import evaluate_upgrade
     from embridge.settings import load_settings
 
-    settings = load_settings(config).with_engine(engine)
-    with progress_bars() as progress:
-        summary = evaluate_upgrade(settings, progress=progress)
+    settings = load_settings(config)
+    with _engine_of(settings, engine, worker_logs) as workers, progress_bars() as progress:
+        summary = evaluate_upgrade(settings, engine=workers, progress=progress)
     files = {"report": str(settings.report), "page": str(settings.report.with_suffix(".html"))}
     if as_json:
         print_json({"schema": "embridge.evaluation/1"} | summary.headline() | files)

@@ -20,7 +20,7 @@ from embridge.jobs.models import Models, with_lora
 from embridge.progress import Progress
 from embridge.scale.captions import encoded_by
 from embridge.scale.gallery import Spreading
-from embridge.settings import ModelSettings, Settings, WorkersSettings
+from embridge.settings import ModelSettings, Settings
 from embridge.vector_files import read_texts, read_vectors
 
 __all__ = ["caption_vectors", "side_of", "sides_of_new", "texts_of_tables"]
@@ -33,9 +33,8 @@ def caption_vectors(
     *,
     models: Models,
     role: Role = "query",
-    engine: WorkersSettings | None = None,
 ) -> Embeddings | HalfEmbeddings:
-    """The captions as a model sees them; where there is an engine, its workers encode them.
+    """The captions as a model sees them; workers encode them, where there are any.
 
     What an encoder makes is kept in the cache, and taken from there the next time, without the model's weights where its
     files say its space. Raises `SettingsError` for a model that says neither how nor where.
@@ -48,9 +47,9 @@ def caption_vectors(
         raise SettingsError("fit: name a text file with captions (fit.captions), one a line")
     whole, encoder = _Whole(models.progress, len(captions)), models.encoder(model)
     with models.heard_by(whole.part):
-        if engine is None:
+        if models.engine is None:
             return encode_once(encoder, captions, cache, role=role, progress=whole.shard)
-        run = encoded_by(engine.open, encoder)
+        run = encoded_by(models.engine, encoder)
         return encode_by(run, encoder.space, captions, cache, role=role, progress=whole.shard)
 
 

@@ -1,26 +1,34 @@
-"""Workers of the settings, and the galleries that they hold."""
+"""Workers of a job, and the galleries that they hold."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from embridge.evaluation import Side
 from embridge.progress import Progress
+from embridge.scale import Engine
 from embridge.scale.gallery import Spreading, spreading
-from embridge.settings import WorkersSettings
+from embridge.settings import Settings
 
-__all__ = ["opened_workers", "spread_side"]
+__all__ = ["opened_engine", "spread_side", "spreading_beside"]
 
 
 @contextmanager
-def opened_workers(engine: WorkersSettings | None, *, beside: Path, progress: Progress) -> Iterator[Spreading | None]:
-    """What makes galleries that workers hold, which have a folder beside a file; None where the settings name no engine."""
-    if engine is None:
-        yield None
+def opened_engine(engine: Engine | None, settings: Settings) -> Iterator[Engine | None]:
+    """The engine, which stays open, or that of the settings; None where they name none."""
+    if engine is not None or settings.engine is None:
+        yield engine
         return
-    with engine.open() as opened, spreading(opened, beside, progress=progress) as workers:
+    with settings.engine.opened() as opened:
+        yield opened
+
+
+@contextmanager
+def spreading_beside(report: Path, engine: Engine | None, progress: Progress) -> Iterator[Spreading | None]:
+    """What makes galleries that workers hold, which have a folder beside the report; None where there are none."""
+    with nullcontext() if engine is None else spreading(engine, report, progress=progress) as workers:
         yield workers
 
 

@@ -88,7 +88,7 @@ def stored_pairs(
     if rows.texts is None:
         new, rows = encoded_rows(settings, rows, encoder, progress)
         return Pairs(new, rows.vectors), rows
-    halves = caption_vectors(settings.new, rows.texts, cache, models=models, role="document", engine=settings.engine)
+    halves = caption_vectors(settings.new, rows.texts, cache, models=models, role="document")
     assert isinstance(halves, HalfEmbeddings)
     return Pairs(HalfEmbeddings(rows.vectors.ids, halves.halves, halves.space, halves.rows), rows.vectors), rows
 

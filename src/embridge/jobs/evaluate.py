@@ -18,11 +18,12 @@ from embridge.evaluation.report_files import require_free_report, save_report, s
 from embridge.jobs._judgements import Judgements, read_judgements, read_orders, require_answerable
 from embridge.jobs._model_vectors import side_of, sides_of_new, texts_of_tables
 from embridge.jobs._row_numbers import numbered_files, warn_of_other_numbers
-from embridge.jobs._spread import opened_workers, spread_side
+from embridge.jobs._spread import opened_engine, spread_side, spreading_beside
 from embridge.jobs._stored_pairs import STORED
 from embridge.jobs._stored_sides import stored_sides
 from embridge.jobs.models import Models, takes_images
 from embridge.progress import Progress, silent
+from embridge.scale import Engine
 from embridge.scale.gallery import Spreading
 from embridge.settings import EvaluateSettings, Settings
 from embridge.settings.reading import require_files
@@ -43,7 +44,7 @@ NAMED_FOR_EVALUATION = (
 """The files that an evaluation reads, by their keys in the settings."""
 
 
-def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summary:
+def evaluate_upgrade(settings: Settings, *, engine: Engine | None = None, progress: Progress = silent) -> Summary:
     """Measure the upgrade of the settings; write the report, its page, and the figures into the upgrade's folder.
 
     Of files of vectors the whole files are searched, whether judged or not; encoders see what the pairs name. Each model is
@@ -51,6 +52,7 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
 
     Args:
         settings: The settings file, read by `load_settings`.
+        engine: Whose workers read and search the galleries; that of the settings where None.
         progress: Hears how far each part of the work is.
 
     Returns:
@@ -89,7 +91,10 @@ def evaluate_upgrade(settings: Settings, *, progress: Progress = silent) -> Summ
     judgements, models = read_judgements(options, images=_by_images(settings)), Models(progress)
     require_answerable(options, judgements)
     titles = texts_of_tables((settings.new, settings.old)) | dict(judgements.titles)
-    with opened_workers(settings.engine, beside=settings.report, progress=progress) as workers:
+    with (
+        opened_engine(engine, settings) as opened,
+        spreading_beside(settings.report, opened, progress) as workers,
+    ):
         old, new, notes = _sides(settings, upgrade, judgements, models, titles, workers)
         best = new.plain
         relevance = judgements.relevance or Relevance.from_neighbours(

@@ -17,6 +17,7 @@ from embridge.jobs._fit_inputs import FitInputs, read_fit_inputs
 from embridge.jobs._judgements import Judgements
 from embridge.jobs._model_vectors import caption_vectors, side_of
 from embridge.jobs._prompts import warn_of_other_prompts
+from embridge.jobs._spread import opened_engine
 from embridge.jobs._stored_pairs import STORED, stored_pairs
 from embridge.jobs._stored_rows import StoredRows
 from embridge.jobs._stored_sides import stored_sides
@@ -29,6 +30,7 @@ from embridge.methods.candidate_scores import Search
 from embridge.methods.choice import JudgedQueries
 from embridge.methods.choose import Choose, choose
 from embridge.progress import Progress, silent
+from embridge.scale import Engine
 from embridge.settings import Settings
 from embridge.settings.reading import require_files
 
@@ -44,7 +46,7 @@ _NAMED_FOR_FIT = (
 )
 
 
-def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
+def fit_upgrade(settings: Settings, *, engine: Engine | None = None, progress: Progress = silent) -> Fitted:
     """Encode the captions with both models (or read their vectors), fit, and write the upgrade's folder.
 
     Of a store (``old.store``) a sample of rows is fitted on: their vectors as they are, and their items as the new model
@@ -56,6 +58,7 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
 
     Args:
         settings: The settings file, read by `load_settings`.
+        engine: Whose workers encode the captions; that of the settings where None.
         progress: Hears how far each part of the work is.
 
     Returns:
@@ -88,7 +91,8 @@ def fit_upgrade(settings: Settings, *, progress: Progress = silent) -> Fitted:
     judged = (
         _judged_queries(settings, inputs.judged, models) if isinstance(method, Choose) else None
     )  # ids are looked up now
-    pairs, stored = _pairs(settings, inputs, cache, models, progress)
+    with opened_engine(engine, settings) as models.engine:
+        pairs, stored = _pairs(settings, inputs, cache, models, progress)
     pairs = replace(pairs, judged_by=validated_by)
     choice, score = None, ""
     if isinstance(method, Choose):
@@ -144,10 +148,7 @@ def _pairs(
 
 def _caption_pairs(settings: Settings, inputs: FitInputs, cache: Path, models: Models) -> Pairs:
     """The captions as both models see them."""
-    old, new = (
-        caption_vectors(model, inputs.texts, cache, models=models, engine=settings.engine)
-        for model in (settings.old, settings.new)
-    )
+    old, new = (caption_vectors(model, inputs.texts, cache, models=models) for model in (settings.old, settings.new))
     warn_of_other_prompts(settings, old=old, new=new)
     weights = None
     if settings.fit.weigh_repeats:

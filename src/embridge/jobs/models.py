@@ -10,6 +10,7 @@ from typing import Any
 from embridge.encoders import PROVIDERS, Encoder, LazyEncoder, provider_of
 from embridge.errors import SettingsError
 from embridge.progress import Progress, silent
+from embridge.scale import Engine
 from embridge.settings import VectorsSettings
 
 __all__ = ["Models", "options_of", "takes_images", "with_lora"]
@@ -20,6 +21,7 @@ class Models:
 
     Args:
         progress: Hears how far the encoders are.
+        engine: Whose workers encode many texts; this process does where None.
 
     Examples:
         >>> from embridge.datasets import glyph_models
@@ -30,7 +32,8 @@ class Models:
         True
     """
 
-    def __init__(self, progress: Progress = silent) -> None:
+    def __init__(self, progress: Progress = silent, engine: Engine | None = None) -> None:
+        self.engine = engine
         self.progress = self._listener = progress
         self._encoders: dict[tuple[tuple[str, Any], ...], LazyEncoder] = {}
 

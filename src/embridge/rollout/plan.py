@@ -95,6 +95,20 @@ class Plan:
         return self.missing / self.rows_per_second / self.workers if self.rows_per_second else 0.0
 
     @property
+    def assumes(self) -> tuple[str, ...]:
+        """What the time takes for granted, in words: of more workers or other rows than were measured."""
+        if self.workers == 1 and not self.assumed:
+            return ()
+        rate = self.rows_per_second * self.workers
+        megabytes = rate * self.new.dim * _FLOAT_BYTES / 1e6
+        return (
+            f"each worker encodes {self.rows_per_second:,.0f} rows a second, as this process did with {self.sampled} items: it "
+            "has as many processors of its own, or such a GPU",
+            f"the store takes {rate:,.0f} rows a second ({megabytes:,.1f} MB of vectors); one that takes fewer sets the time",
+            "not counted: starting workers, the model loaded in each, commits, reading items, and an index on the new vectors",
+        )
+
+    @property
     def cost(self) -> float:
         """What the items cost that have to be encoded."""
         return self.missing * self.price
@@ -118,7 +132,7 @@ class Plan:
         """As JSON, with what follows from it."""
         spaces = {"old": self.old.to_dict(), "new": self.new.to_dict()}
         derived = {"seconds": self.seconds, "cost": self.cost, "vector_bytes": self.vector_bytes}
-        derived |= {"cannot_be_undone": [_IRREVERSIBLE], "next": self.following}
+        derived |= {"assumes": list(self.assumes), "cannot_be_undone": [_IRREVERSIBLE], "next": self.following}
         return {"schema": _SCHEMA} | asdict(self) | spaces | derived
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -132,6 +146,7 @@ class Plan:
             ["rows, without a new vector", f"{self.rows:,}, {self.missing:,}{' (assumed)' if self.assumed else ''}"],
             ["items encoded for this plan", f"{self.sampled}, {self.rows_per_second:,.0f} a second"],
             [f"time of the backfill{side_by_side}", _duration(self.seconds)],
+            *(["which assumes", one] for one in self.assumes),
             ["cost", f"{self.cost:,.2f}"],
             ["vectors now, at most, after", ", ".join(size)],
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,11 +15,11 @@ from embridge.space import require_same
 __all__ = ["encoded_by"]
 
 
-def encoded_by(opened: Callable[[], AbstractContextManager[Engine]], encoder: LazyEncoder) -> ShardRun:
+def encoded_by(engine: Engine, encoder: LazyEncoder) -> ShardRun:
     """Have an engine's workers encode what a cache lacks.
 
     Args:
-        opened: Opens the engine, once something is missing.
+        engine: Whose workers.
         encoder: What encodes; each worker loads the same.
 
     Returns:
@@ -31,13 +30,12 @@ def encoded_by(opened: Callable[[], AbstractContextManager[Engine]], encoder: La
         >>> from embridge.encoders.caption_cache import encode_by
         >>> from embridge.scale import SerialEngine
         >>> encoder = LazyEncoder(f"clip:{glyph_models.folder('old')}")
-        >>> len(encode_by(encoded_by(SerialEngine, encoder), encoder.space, ["a red square"], "cache"))
+        >>> len(encode_by(encoded_by(SerialEngine(), encoder), encoder.space, ["a red square"], "cache"))
         1
     """
 
     def run(writer: CaptionWriter, shards: Iterable[CaptionShard]) -> Iterator[tuple[CaptionShard, WrittenShard]]:
-        with opened() as engine:
-            yield from engine.run(_Encoding(encoder.name, encoder.options, writer), shards)
+        return engine.run(_Encoding(encoder.name, encoder.options, writer), shards)
 
     return run
 

@@ -14,7 +14,6 @@ from embridge.settings.training import (
 )
 from embridge.settings.upgrade import EvaluateSettings, FitSettings, Settings, load_settings, store_settings
 from embridge.settings.vectors import SpaceSettings, VectorsSettings
-from embridge.settings.workers import WorkersSettings
 
 __all__ = [
     "BackboneSettings",
@@ -34,7 +33,6 @@ __all__ = [
     "TrainingSettings",
     "VectorsSettings",
     "VersionSettings",
-    "WorkersSettings",
     "load_settings",
     "load_training_settings",
     "store_settings",

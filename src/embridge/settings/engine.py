@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from embridge.scale import Engine, EngineSettings, open_engine
+from embridge.scale.engines import require_engine_name
 from embridge.settings.reading import Strict
 
 __all__ = ["EngineSection"]
@@ -34,6 +35,12 @@ class EngineSection(Strict):
     gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     in_flight: int = Field(default=1, ge=1)
     retries: int = Field(default=3, ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        require_engine_name(value)
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -12,12 +12,11 @@ from embridge.evaluation.gates import FLIP_RATES, Gate, parse_gate
 from embridge.evaluation.measures import FULL, measure
 from embridge.evaluation.one_set import OwnItems
 from embridge.evaluation.report import BACKFILLED, OLD, UPGRADED
-from embridge.scale.engines import require_engine_name
 from embridge.settings._columns import Columns, columns_of, require_column_keys
 from embridge.settings._seed import Seed
+from embridge.settings.engine import EngineSection
 from embridge.settings.models import ModelSettings, OldModelSettings
 from embridge.settings.reading import Strict, checked_settings, read_settings
-from embridge.settings.workers import WorkersSettings
 
 __all__ = ["EvaluateSettings", "FitSettings", "Settings", "load_settings", "store_settings"]
 
@@ -185,7 +184,7 @@ class Settings(Strict):
     evaluate: EvaluateSettings | None = None
     upgrade: Path = Path("upgrade")
     report: Path = Path("report.json")
-    engine: WorkersSettings | None = None
+    engine: EngineSection | None = None
 
     @model_validator(mode="after")
     def _from_a_store(self) -> Settings:
@@ -214,14 +213,6 @@ class Settings(Strict):
         if method is not None and method != self.fit.method:
             changes |= {"method": method, "settings": {}}
         return self.model_copy(update={"fit": self.fit.model_copy(update=changes)})
-
-    def with_engine(self, name: str | None) -> Settings:
-        """The same settings with another engine, which has the workers of the settings; the same where None."""
-        if name is None:
-            return self
-        require_engine_name(name)
-        engine = (self.engine or WorkersSettings()).model_copy(update={"name": name})
-        return self.model_copy(update={"engine": engine})
 
 
 def load_settings(path: Path | str) -> Settings:
