@@ -199,7 +199,7 @@ async def _answer(rows: np.ndarray, model: str, encoding: str) -> bytes:
 
 
 def _coded(row: np.ndarray) -> bytes:
-    return b'"%s"' % binascii.b2a_base64(row, newline=False)
+    return b'"%s"' % binascii.b2a_base64(row.data, newline=False)
 
 
 def _listed(row: np.ndarray) -> bytes:
