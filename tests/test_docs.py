@@ -410,8 +410,8 @@ def test_every_schema_is_documented():
 def test_every_module_of_the_evaluation_is_in_the_reference():
     page = (DOCS / "reference" / "evaluation.md").read_text()
     named = set(re.findall(r"^::: ([\w.]+)$", page, re.MULTILINE))
-    modules = {module.name for module in pkgutil.iter_modules(evaluation.__path__, "embridge.evaluation.")}
-    assert modules - {"embridge.evaluation.render"} <= named
+    modules = {module.name for module in pkgutil.iter_modules(evaluation.__path__) if module.name[0] != "_"}
+    assert {f"embridge.evaluation.{name}" for name in modules - {"render"}} <= named
 
 
 @pytest.mark.slow

@@ -160,7 +160,8 @@ def test_a_store_gets_a_space_beside_its_writers(kind, rows, upgrade, workers, t
         def heard(done, total, what):
             if not killed:
                 store.upsert(late, {"title": ["late"]})
-                worker = next(worker for worker, tasks in workers._held[1]._tasks.items() if tasks)
+                tasks_of = workers._held[1]._tasks
+                worker = max(tasks_of, key=lambda worker: len(tasks_of[worker]))
                 os.kill(worker.process.pid, signal.SIGKILL)
                 killed.append(done)
 

@@ -85,7 +85,9 @@ def test_workers_end_with_whoever_started_them(tmp_path):
         f"if __name__ == '__main__': print(next(LocalEngine(1).run(Work({str(tmp_path)!r}), [1, 2])), flush=True); input()"
     )
     (tmp_path / "run.py").write_text(script)
-    with subprocess.Popen([sys.executable, tmp_path / "run.py"], stdin=-1, stdout=-1, text=True) as process:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, tmp_path / "run.py"]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as process:
         assert process.stdout.readline() == "(1, 1)\n"
         worker = int(next(tmp_path.glob("prepared*")).name.split("-")[1])
         process.send_signal(signal.SIGKILL)

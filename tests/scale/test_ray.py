@@ -42,10 +42,13 @@ def test_a_machine_that_is_lost_costs_one_shard(engine, ray_cluster, tmp_path):
                 lost.append(number)
             yield number
 
-    assert sorted(engine.run(work, shards())) == SQUARES
-    assert work.marks("done") == sorted(f"done {number}" for number in range(6))
+    try:
+        assert sorted(engine.run(work, shards())) == SQUARES
+    finally:
+        ray_cluster.restore()
+    assert set(work.marks("done")) == {f"done {number}" for number in range(6)}
+    assert len(work.marks("done")) in (6, 7)  # what it had done may not have been heard
     assert len(work.marks("began")) in (6, 7)
-    ray_cluster.restore()
     assert sorted(engine.run(work, range(6))) == SQUARES
 
 

@@ -49,6 +49,7 @@ class Bench:
         own: Each query's own gallery row [q], which it may not find, -1 where it has none; None where none has.
 
     Examples:
+        >>> from embridge import Embeddings
         >>> from embridge.adapters import Identity, Prefix, Provenance
         >>> from embridge.evaluation import LabelRelevance
         >>> new, old = Space("new", "1", 3), Space("old", "1", 2)

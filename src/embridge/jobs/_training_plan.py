@@ -10,7 +10,7 @@ import numpy as np
 
 from embridge.adapters.base import normalized
 from embridge.adapters.upgrade import Upgrade
-from embridge.errors import SettingsError
+from embridge.errors import InvalidInput, SettingsError
 from embridge.jobs._other_models import OtherModel
 from embridge.jobs._training_checks import require_fitting, require_free_places
 from embridge.jobs._training_control import Control, Part, control_of
@@ -124,7 +124,10 @@ class _Plan:
             Part.of(part.rows, new, space, old[part.rows], self.old.space)
             for part, new in zip(parts, rows, strict=True)
         )
-        return control_of(trained_on, held_out, self._held.labels, seed=settings.seed)
+        try:
+            return control_of(trained_on, held_out, self._held.labels, seed=settings.seed)
+        except InvalidInput:  # too few items for a bridge
+            return None
 
     def _alone(self, dim: int) -> Trained:
         """The same network, trained as long on the same items, with nothing that holds it to the old model."""

@@ -223,7 +223,7 @@ def _translated(store: Store, filling: Filling, spread: Spread | None, progress:
     queue = change_queue(store, filling.old, filling.new, [store.declaration(filling.old).place.vector])
     if queue is not None:
         queue.begin()
-    backfill = Backfill(store, filling.old, filling.new, filling.source, filling.encode, queue, spread)
+    backfill = Backfill(store, filling.old, filling.new, filling.source, filling.encode, queue, spread=spread)
     rows = backfill.run(limits=BackfillLimits(batch_rows=_BATCH_ROWS), progress=progress).rows
     if queue is not None:
         queue.end()
