@@ -26,10 +26,10 @@ test: $(VENV)/.dev  ## all tests
 test-fast: $(VENV)/.dev  ## without the slow ones, about a minute; one process, so that libraries are loaded once
 	$(BIN)/python -m pytest -n 0 -m "not slow"
 
-test-kills: $(VENV)/.dev  ## every command that writes, killed at 300 places instead of 40; rollouts of all engines at 500 instead of 60; workers of Ray at 40
+test-kills: $(VENV)/.dev  ## every command that writes, killed at 300 places instead of 40; rollouts of all engines at 500 instead of 60; workers of Ray and of a pool at 40 each
 	EMBRIDGE_KILLS=300 $(BIN)/python -m pytest -n 0 tests/test_kills.py
 	EMBRIDGE_KILLS=500 $(BIN)/python -m pytest -n 0 tests/jobs/test_rollout_kills.py
-	EMBRIDGE_KILLS=20 $(BIN)/python -m pytest -n 0 tests/scale/test_ray_backfill.py
+	EMBRIDGE_KILLS=20 $(BIN)/python -m pytest -n 0 tests/scale/test_ray_backfill.py tests/scale/test_ray_memory.py
 
 check: $(VENV)/.dev  ## lint, types, layers, docs
 	$(BIN)/ruff check src tests scripts benchmarks

@@ -48,13 +48,19 @@ def test_shards_that_wait_behind_one_that_kills_are_not_blamed(tmp_path):
 
 def test_a_shard_that_kills_every_worker_ends_the_run(tmp_path):
     work = Work(str(tmp_path), odd=1, way="killed")
-    with LocalEngine(1, retries=1) as engine, pytest.raises(WorkerError, match=r"^1: 2 workers died .*SIGKILL"):
+    with (
+        LocalEngine(1, retries=1) as engine,
+        pytest.raises(WorkerError, match=r"^1: 2 workers died .*SIGKILL.*memory is short.*batch_rows"),
+    ):
         list(engine.run(work, range(3)))
     assert work.marks("began 1") == ["began 1"] * 2
 
 
 def test_workers_that_are_never_ready_end_the_run(tmp_path):
-    with LocalEngine(1, retries=0) as engine, pytest.raises(WorkerError, match=r"1 workers died before .*exit code 7"):
+    with (
+        LocalEngine(1, retries=0) as engine,
+        pytest.raises(WorkerError, match=r"^1 worker died before .*exit code 7\. Their own"),
+    ):
         list(engine.run(Work(str(tmp_path), way="never ready"), [1]))
 
 
@@ -122,7 +128,16 @@ def test_engines_are_opened_by_name():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"workers": 0}, {"cpus": 0}, {"in_flight": 0}, {"retries": -1}, {"gpus": -1.0}, {"gpus": float("nan")}]
+    "wrong",
+    [
+        {"workers": 0},
+        {"cpus": 0},
+        {"in_flight": 0},
+        {"retries": -1},
+        {"gpus": -1.0},
+        {"gpus": float("nan")},
+        {"memory_gb": -1.0},
+    ],
 )
 def test_settings_are_in_range(wrong):
     with pytest.raises(InvalidInput, match=f"{next(iter(wrong))}.* came"):

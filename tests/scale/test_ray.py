@@ -53,8 +53,14 @@ def test_a_machine_that_is_lost_costs_one_shard(engine, ray_cluster, tmp_path):
 
 
 def test_what_the_cluster_has_no_room_for_is_refused(engine, ray_cluster):
-    with pytest.raises(WorkerError, match=r"asks for 1 processors and 1 GPUs; the cluster at .* has \d and 0"):
+    with pytest.raises(
+        WorkerError, match=r"asks for 1 processors and 1 GPUs; the cluster at .* has \d processors and 0 GPUs"
+    ):
         open_engine(f"ray:{ray_cluster.address}", EngineSettings(gpus=1))
+    with pytest.raises(
+        WorkerError, match=r"and 1e\+15 bytes of memory; the cluster at .* has \d processors and .*e\+.* bytes"
+    ):
+        open_engine(f"ray:{ray_cluster.address}", EngineSettings(memory_gb=1e6))
 
 
 def test_actors_find_what_one_process_finds(engine, tmp_path):

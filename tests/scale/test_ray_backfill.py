@@ -1,7 +1,8 @@
 """A backfill on a Ray cluster of two machines while others write, with workers, machines and drivers that are lost.
 
 Each run loses one of them at some moment. Nothing is lost, nothing is there twice, and at most one batch of each worker that
-is lost is done again: three kills by default, as many as ``EMBRIDGE_KILLS`` says of two engines on demand.
+is lost is done again: three kills by default, as many as ``EMBRIDGE_KILLS`` says of two stores on demand, and as many of
+processes of this machine, which have no machine to lose.
 """
 
 import os
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.slow
 ON_DEMAND = "EMBRIDGE_KILLS" in os.environ
 KILLS = int(os.environ.get("EMBRIDGE_KILLS", "3"))
 ENGINES = ("lancedb", "postgresql") if ON_DEMAND else ("lancedb",)
-LOST = ("worker", "machine", "driver")
+PLACES = ("local", "ray") if ON_DEMAND else ("ray",)
+LOST = {"ray": ("worker", "machine", "driver"), "local": ("worker", "driver")}
 BATCH, PAUSE, EXTRA = 2, 0.05, 6
 DRIVER = """
 import sys
@@ -36,7 +38,8 @@ from embridge.encoders import PROVIDERS
 from embridge.jobs.rollout import apply_plan
 from embridge.scale import open_engine
 PROVIDERS["planted"] = PROVIDER
-with open_engine(f"ray:{sys.argv[1]}") as engine:
+if __name__ == "__main__":
+  with open_engine(sys.argv[1]) as engine:
     apply_plan(sys.argv[2] + "/plan.json", engine=PlantedEngine(engine, lambda _: print("handed", flush=True), sys.argv[3], 0.05))
 """
 
@@ -65,8 +68,10 @@ class Appending(Thread):
                     return
 
 
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", ENGINES)
-def test_whoever_is_lost_no_row_is_and_none_is_there_twice(kind, ray_cluster, tmp_path, request):
+def test_whoever_is_lost_no_row_is_and_none_is_there_twice(kind, place, tmp_path, request):
+    cluster = request.getfixturevalue("ray_cluster") if place == "ray" else None
     server = request.getfixturevalue("postgres_server") if kind == "postgresql" else None
     rng = np.random.default_rng(len(kind))
     for kill in range(KILLS):
@@ -76,17 +81,18 @@ def test_whoever_is_lost_no_row_is_and_none_is_there_twice(kind, ray_cluster, tm
         settings = project.folder / "rollout.yaml"
         settings.write_text(settings.read_text().replace("batch_rows: 4", f"batch_rows: {BATCH}"))
         plan(project.folder)
-        one_run(project, LOST[kill % len(LOST)], rng.random(), ray_cluster)
+        one_run(project, LOST[place][kill % len(LOST[place])], rng.random(), cluster)
 
 
 def one_run(project, lost, when, cluster):
     marks, others = project.folder / "marks", Appending(project.located())
     marks.mkdir()
     others.start()
+    name = f"ray:{cluster.address}" if cluster else "local:2"
     if lost == "driver":
-        drive_and_kill(project.folder, cluster.address, marks, when)
+        drive_and_kill(project.folder, name, marks, when)
     else:
-        with open_engine(f"ray:{cluster.address}") as opened:
+        with open_engine(name) as opened:
             engine = PlantedEngine(opened, folder=marks, pause=PAUSE)
             killing, handed = Timer(when * PAUSE * 2, lambda: lose(lost, engine, cluster)), iter(range(100))
             engine.watch = lambda _: killing.start() if next(handed) == 3 else None  # workers are there by then
@@ -110,8 +116,9 @@ def lose(what, engine, cluster):
             os.kill(max(done), signal.SIGKILL)
 
 
-def drive_and_kill(folder, address, marks, when):
-    command = [sys.executable, "-c", DRIVER, address, str(folder), str(marks)]
+def drive_and_kill(folder, engine, marks, when):
+    (folder / "driver.py").write_text(DRIVER)  # processes that it starts read its name
+    command = [sys.executable, folder / "driver.py", engine, str(folder), str(marks)]
     with subprocess.Popen(command, stdout=-1, text=True) as driver:
         for _ in range(2 + int(when * 4)):
             driver.stdout.readline()

@@ -12,15 +12,15 @@ QUIET = {
     "RAY_health_check_period_ms": "300",
     "RAY_health_check_failure_threshold": "3",
 }
-_NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 
 class TwoNodes:
     def __init__(self):
         from ray.cluster_utils import Cluster
 
-        self.cluster = Cluster(initialize_head=True, head_node_args={**_NODE, "include_dashboard": False})
-        self.second = self.cluster.add_node(**_NODE)
+        self.cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        self.second = self.cluster.add_node(**NODE)
 
     @property
     def address(self):
@@ -31,7 +31,7 @@ class TwoNodes:
         self.cluster.remove_node(self.second, allow_graceful=False)
 
     def restore(self):
-        self.second = self.cluster.add_node(**_NODE)
+        self.second = self.cluster.add_node(**NODE)
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,15 @@ class Work:
             finally:
                 resource.setrlimit(resource.RLIMIT_AS, before)
 
+    def _greedy_once(self):
+        if len(self.marks(f"began {self.odd}")) == 1:
+            self._greedy()
+
+    def _greedy(self):
+        held = bytearray(b"1") * (3 << 30)
+        time.sleep(60)
+        del held
+
     def _slow(self):
         time.sleep(0.3)
 

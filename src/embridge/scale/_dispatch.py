@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 from embridge.errors import EmbridgeError, WorkerError
 from embridge.scale._events import Died, Done, Event, Failed, Ready
 
-__all__ = ["Crew", "Dispatch"]
+__all__ = ["Crew", "Dispatch", "PooledEngine"]
 
+_Shard = TypeVar("_Shard")
+_Result = TypeVar("_Result")
 _SHOWN = 200
+_SHORT_OF_MEMORY = (
+    "A worker holds its model and one batch in memory: lower the batch size (batch_rows of a rollout, batch_size of a model), "
+    "or let fewer workers share a machine (local:N; workers and memory_gb on Ray). "
+)
+_LOGS = "Their own messages come with --worker-logs (logs=True)"
 
 
 class Crew(Protocol):
@@ -33,6 +41,40 @@ class Crew(Protocol):
     def stop(self, worker: Any, *, at_once: bool) -> None:
         """End it; at once where it is at a shard that nobody waits for."""
         ...
+
+
+@dataclass(slots=True, eq=False)
+class PooledEngine(ABC):
+    """An engine whose workers stay for the next run with an equal ``prepare``."""
+
+    _held: tuple[object, Dispatch] | None = field(default=None, init=False, repr=False)
+
+    @abstractmethod
+    def dispatch(self, prepare: Callable[[], Callable[[Any], Any]]) -> Dispatch:
+        """What hands shards to a crew that is prepared so."""
+
+    def run(
+        self, prepare: Callable[[], Callable[[_Shard], _Result]], shards: Iterable[_Shard]
+    ) -> Iterator[tuple[_Shard, _Result]]:
+        if self._held is None or self._held[0] != prepare:
+            self.let_go()
+            self._held = (prepare, self.dispatch(prepare))
+        return self._held[1].run(shards)
+
+    def let_go(self) -> None:
+        """End the workers."""
+        if self._held is not None:
+            self._held[1].close()
+        self._held = None
+
+    def close(self) -> None:
+        self.let_go()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self.close()
 
 
 @dataclass(slots=True)
@@ -108,9 +150,9 @@ class Dispatch:
         elif isinstance(event, Failed):
             raise _named(event.error, self._tasks[worker])
         elif isinstance(event, Died):
-            self._bury(worker, event.how, waiting)
+            self._bury(worker, event, waiting)
 
-    def _bury(self, worker: Any, how: str, waiting: deque[_Task]) -> None:
+    def _bury(self, worker: Any, died: Died, waiting: deque[_Task]) -> None:
         """Let others do what a worker leaves; the one shard that it was at may have killed it."""
         tasks, early = self._tasks[worker], worker not in self._ready
         self._end(worker)
@@ -119,15 +161,9 @@ class Dispatch:
         if tasks:
             tasks[0].deaths += 1
         if tasks and tasks[0].deaths > self.retries:
-            raise WorkerError(
-                f"{_shown(tasks[0].shard)}: {tasks[0].deaths} workers died of it, the last one: {how}. Smaller batches need "
-                "less memory; their own messages come with --worker-logs (logs=True)"
-            )
+            raise _too_often(f"{_shown(tasks[0].shard)}: {_workers(tasks[0].deaths)} died of it", died)
         if self._died_early > self.retries:
-            raise WorkerError(
-                f"{self._died_early} workers died before they were ready, the last one: {how}; their own messages come with "
-                "--worker-logs (logs=True)"
-            )
+            raise _too_often(f"{_workers(self._died_early)} died before any was ready", died)
 
     def _end(self, worker: Any) -> None:
         idle = worker in self._ready and not self._tasks.pop(worker)
@@ -145,6 +181,15 @@ def _named(error: Exception, tasks: deque[_Task]) -> Exception:
     named = type(error)(f"{where}{error}")
     named.__notes__ = getattr(error, "__notes__", [])
     return named
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'s' * (count > 1)}"
+
+
+def _too_often(what: str, died: Died) -> WorkerError:
+    """What is said when workers died more often than may be."""
+    return WorkerError(f"{what}, the last one: {died.how}. {_SHORT_OF_MEMORY if died.memory else ''}{_LOGS}")
 
 
 def _shown(shard: Any) -> str:

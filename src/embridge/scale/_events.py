@@ -36,9 +36,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The worker has ended, or must: how."""
+    """The worker has ended, or must.
+
+    how: In what way. memory: Whether it found no memory, or may have been ended for want of it.
+    """
 
     how: str
+    memory: bool = False
 
 
 Event = Ready | Done | Failed | Died
@@ -56,7 +60,7 @@ def attempt(function: Callable[[Any], Any], shard: Any) -> Event:
         return Done(function(shard))
     except Exception as error:
         if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
-            return Died(f"out of memory: {type(error).__name__} {error}".strip())
+            return Died(f"out of memory: {type(error).__name__} {error}".strip(), memory=True)
         return Failed(_portable(error))
 
 

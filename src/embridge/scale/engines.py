@@ -23,6 +23,7 @@ class EngineSettings:
         workers: How many there are on Ray; as many as the cluster has room for where None. ``local:N`` says it itself.
         cpus: Of each worker: what Ray sets aside, and threads for products of matrices.
         gpus: Of each worker on Ray; a part, such as 0.5, lets two share one.
+        memory_gb: Of each worker on Ray, in 10⁹ bytes: how much is set aside, so that no more share a machine than fit.
         in_flight: Shards that a worker has at once: one that it does, and others that wait there.
         retries: How often a shard is done again because its worker died.
         logs: Whether what workers print goes to stderr.
@@ -38,6 +39,7 @@ class EngineSettings:
     workers: int | None = None
     cpus: int = 1
     gpus: float = 0.0
+    memory_gb: float = 0.0
     in_flight: int = 1
     retries: int = 3
     logs: bool = False
@@ -47,8 +49,9 @@ class EngineSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInput(f"{name} is at least 1, came {value}")
-        if not (self.retries >= 0 and 0 <= self.gpus < float("inf")):
-            raise InvalidInput(f"retries and gpus are 0 or more, came {self.retries} and {self.gpus}")
+        for name in ("retries", "gpus", "memory_gb"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InvalidInput(f"{name} is 0 or more, came {getattr(self, name)}")
 
 
 def open_engine(name: str = "local", settings: EngineSettings | None = None) -> Engine:

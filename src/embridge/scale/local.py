@@ -6,27 +6,25 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
-from typing import Any, Self, TypeVar
+from typing import Any
 
 from embridge.errors import InvalidInput, WorkerError
-from embridge.scale._dispatch import Dispatch
+from embridge.scale._dispatch import Dispatch, PooledEngine
 from embridge.scale._events import Died, Event, Failed, attempt, prepared
 
 __all__ = ["LocalEngine"]
 
-_Shard = TypeVar("_Shard")
-_Result = TypeVar("_Result")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _PATIENCE_SECONDS = 5.0
 
 
 @dataclass(slots=True, eq=False)
-class LocalEngine:
+class LocalEngine(PooledEngine):
     """Does shards in processes of this machine, which are started anew and share no memory.
 
     A worker ends with this process, however that ends. Scripts that use it keep their own work under
@@ -52,7 +50,6 @@ class LocalEngine:
     retries: int = 3
     threads: int = 1
     logs: bool = False
-    _held: tuple[object, Dispatch] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("workers", "in_flight", "threads"):
@@ -61,25 +58,8 @@ class LocalEngine:
         if self.retries < 0:
             raise InvalidInput(f"retries is 0 or more, came {self.retries}")
 
-    def run(
-        self, prepare: Callable[[], Callable[[_Shard], _Result]], shards: Iterable[_Shard]
-    ) -> Iterator[tuple[_Shard, _Result]]:
-        if self._held is None or self._held[0] != prepare:
-            self.close()
-            crew = _Processes(prepare, self.threads, self.logs)
-            self._held = (prepare, Dispatch(crew, self.workers, self.in_flight, self.retries))
-        return self._held[1].run(shards)
-
-    def close(self) -> None:
-        if self._held is not None:
-            self._held[1].close()
-        self._held = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        self.close()
+    def dispatch(self, prepare: Callable[[], Callable[[Any], Any]]) -> Dispatch:
+        return Dispatch(_Processes(prepare, self.threads, self.logs), self.workers, self.in_flight, self.retries)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +98,7 @@ class _Processes:
             return worker, worker.connection.recv()
         except (EOFError, ConnectionResetError):
             worker.process.join(_PATIENCE_SECONDS)
-            return worker, Died(_end_of(worker.process.exitcode))
+            return worker, _end_of(worker.process.exitcode)
 
     def stop(self, worker: _Worker, *, at_once: bool) -> None:
         del self._of[worker.connection]
@@ -163,10 +143,14 @@ def _redirect(logs: bool) -> None:
         os.dup2(target, stream.fileno())
 
 
-def _end_of(code: int | None) -> str:
+def _end_of(code: int | None) -> Died:
     if code is None:
-        return "it no longer answers"
-    return f"ended by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+        return Died("it no longer answers")
+    if code == -signal.SIGKILL:
+        return Died("ended by signal 9 (SIGKILL), which the system sends where memory is short", memory=True)
+    return Died(
+        f"ended by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+    )
 
 
 @contextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from embridge.errors import WorkerError, require
-from embridge.scale._dispatch import Dispatch
+from embridge.scale._dispatch import Dispatch, PooledEngine
 from embridge.scale._events import Died, Event, Failed, attempt, prepared
 
 if TYPE_CHECKING:
@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["RayEngine", "open_ray"]
 
-_Shard = TypeVar("_Shard")
-_Result = TypeVar("_Result")
 _START_SECONDS = 600.0  # an actor may wait for a machine that comes, and loads a model
 _LOOK_SECONDS = 10.0
 _SHOWN = 400
 
 
 @dataclass(slots=True, eq=False)
-class RayEngine:
+class RayEngine(PooledEngine):
     """Does shards in actors of the Ray cluster that this process is connected to. Open it with `open_ray`.
 
     Files and stores that shards name are at the same place for all machines, and the same version of this library is
@@ -48,32 +46,15 @@ class RayEngine:
     settings: EngineSettings
     ours: bool = True
     start_seconds: float = _START_SECONDS
-    _held: tuple[object, Dispatch] | None = field(default=None, init=False, repr=False)
 
-    def run(
-        self, prepare: Callable[[], Callable[[_Shard], _Result]], shards: Iterable[_Shard]
-    ) -> Iterator[tuple[_Shard, _Result]]:
-        if self._held is None or self._held[0] != prepare:
-            self._let_go()
-            crew = _Actors(prepare, self.settings, self.start_seconds)
-            self._held = (prepare, Dispatch(crew, self.workers, self.settings.in_flight, self.settings.retries))
-        return self._held[1].run(shards)
+    def dispatch(self, prepare: Callable[[], Callable[[Any], Any]]) -> Dispatch:
+        crew = _Actors(prepare, self.settings, self.start_seconds)
+        return Dispatch(crew, self.workers, self.settings.in_flight, self.settings.retries)
 
     def close(self) -> None:
-        self._let_go()
+        self.let_go()
         if self.ours:
             _ray().shutdown()
-
-    def _let_go(self) -> None:
-        if self._held is not None:
-            self._held[1].close()
-        self._held = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        self.close()
 
 
 def open_ray(address: str, settings: EngineSettings) -> RayEngine:
@@ -98,18 +79,25 @@ def open_ray(address: str, settings: EngineSettings) -> RayEngine:
     ours = not ray.is_initialized()
     if ours:
         _connect(ray, address, logs=settings.logs)
-    held = ray.cluster_resources()
-    room = held.get("CPU", 0) / settings.cpus
-    if settings.gpus:
-        room = min(room, held.get("GPU", 0) / settings.gpus)
+    asked, held = _resources(settings), ray.cluster_resources()
+    room = min(held.get(name, 0) / amount for name, amount in asked.items())
     if room < 1:
         if ours:
             ray.shutdown()
-        raise WorkerError(
-            f"a worker asks for {settings.cpus} processors and {settings.gpus:g} GPUs; the cluster at {address} has "
-            f"{held.get('CPU', 0):g} and {held.get('GPU', 0):g}"
-        )
+        found = {name: held.get(name, 0) for name in asked}
+        raise WorkerError(f"a worker asks for {_amounts(asked)}; the cluster at {address} has {_amounts(found)}")
     return RayEngine(settings.workers or int(room), settings, ours)
+
+
+def _resources(settings: EngineSettings) -> dict[str, float]:
+    """What a worker asks for, by Ray's names; what it does not ask for is left out."""
+    asked = {"CPU": settings.cpus, "GPU": settings.gpus, "memory": settings.memory_gb * 1e9}
+    return {name: amount for name, amount in asked.items() if amount}
+
+
+def _amounts(resources: Mapping[str, float]) -> str:
+    texts = {"CPU": "{:g} processors", "GPU": "{:g} GPUs", "memory": "{:.3g} bytes of memory"}
+    return " and ".join(texts[name].format(amount) for name, amount in resources.items())
 
 
 def _ray() -> Any:
@@ -147,8 +135,17 @@ class _Actors:
     _ready: set[_Worker] = field(default_factory=set)
 
     def start(self) -> _Worker:
-        settings = self.settings
-        actor = _ray().remote(_Actor).options(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=0)
+        asked = _resources(self.settings)
+        actor = (
+            _ray()
+            .remote(_Actor)
+            .options(
+                num_cpus=asked["CPU"],
+                num_gpus=asked.get("GPU", 0),
+                memory=int(asked.get("memory", 0)) or None,
+                max_restarts=0,
+            )
+        )
         worker = _Worker(actor.remote(_version()))
         self._worker_of[worker.actor.prepare.remote(self.prepare)] = worker
         return worker
@@ -161,16 +158,16 @@ class _Actors:
         while not (heard := ray.wait(list(self._worker_of), num_returns=1, timeout=_LOOK_SECONDS)[0]):
             if not self._ready and time.monotonic() - began > self.start_seconds:
                 raise WorkerError(
-                    f"no worker was ready within {self.start_seconds:g} s; each asks for {self.settings.cpus} processors and "
-                    f"{self.settings.gpus:g} GPUs, and free are {ray.available_resources()}"
+                    f"no worker was ready within {self.start_seconds:g} s; each asks for {_amounts(_resources(self.settings))}, "
+                    f"and free are {ray.available_resources()}"
                 )
         worker = self._worker_of.pop(heard[0])
         try:
             event = ray.get(heard[0])
         except ray.exceptions.RayTaskError as error:  # what it said cannot be sent
-            return worker, Failed(WorkerError(_end_of(error)))
+            return worker, Failed(WorkerError(_end_of(error).how))
         except ray.exceptions.RayError as error:
-            return worker, Died(_end_of(error))
+            return worker, _end_of(error)
         self._ready.add(worker)
         return worker, event
 
@@ -181,13 +178,19 @@ class _Actors:
             _ray().kill(worker.actor)
 
 
-def _end_of(error: Exception) -> str:
+def _end_of(error: Exception) -> Died:
     """How an actor ended, of the page that Ray writes on it: what the system said, or its last line."""
-    _, found, detail = " ".join(str(error).split()).rpartition("Worker exit detail: ")
+    text = " ".join(str(error).split())
+    _, found, detail = text.partition("Memory on the node ")
     if found:
-        return detail.partition(" Some common causes")[0].rstrip(".")[:_SHOWN]
+        return Died(
+            f"out of memory: Ray ended it, since the node {detail.partition(' OOM kill')[0][:_SHOWN]}", memory=True
+        )
+    _, found, detail = text.rpartition("Worker exit detail: ")
+    if found:
+        return Died(detail.partition(" Some common causes")[0].rstrip(".")[:_SHOWN])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][-_SHOWN:] if lines else type(error).__name__
+    return Died(lines[-1][-_SHOWN:] if lines else type(error).__name__)
 
 
 class _Actor:

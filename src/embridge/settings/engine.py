@@ -21,6 +21,7 @@ class EngineSection(Strict):
         workers: How many there are on Ray; as many as the cluster has room for where None.
         cpus: Of each worker.
         gpus: Of each worker on Ray; a part, such as 0.5, lets two share one.
+        memory_gb: Of each worker on Ray, in 10⁹ bytes.
         in_flight: Shards that a worker has at once.
         retries: How often a shard is done again because its worker died.
 
@@ -33,6 +34,7 @@ class EngineSection(Strict):
     workers: int | None = Field(default=None, ge=1)
     cpus: int = Field(default=1, ge=1)
     gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    memory_gb: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     in_flight: int = Field(default=1, ge=1)
     retries: int = Field(default=3, ge=0)
 
