@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from embridge.errors import InvalidInput, require
 from embridge.stores._lance_columns import payload_of
 from embridge.stores._lance_filters import quoted
-from embridge.stores._lance_rows import Source, having_vectors, id_kind, id_literals, raw_rows, texts_of
+from embridge.stores._lance_rows import Source, having_vectors, id_array, id_kind, id_literals, raw_rows, texts_of
 from embridge.stores.places import Place, RawRows
 
 __all__ = [
@@ -21,6 +22,9 @@ __all__ = [
     "records_of",
     "rows_among",
 ]
+
+_RANGE_ROWS = 64  # from which on
+_DENSE = 2  # rows of a range for each that is meant
 
 Ask = Callable[[Callable[[], Any]], Any]
 
@@ -66,22 +70,43 @@ def ids_after(source: Source, after: str | None, limit: int) -> list[str]:
 
 def ids_with_vector(source: Source, ids: Sequence[str]) -> list[str]:
     """Which of these ids have a vector."""
-    where = _all_of([source.among(ids), has_vector(source)])
-    return ids_in(source.table.search().where(where).select([source.place.id]).to_arrow(), source)
+    return ids_in(_found(source, ids, [source.place.id], has_vector(source)), source)
 
 
 def ids_of_page(source: Source, ids: Sequence[str], of: Source) -> set[str]:
     """Which of these ids have a vector, of a page in the order of another table; those between them may be among them."""
     if not "text" == id_kind(source.id_type) == id_kind(of.id_type):  # which are in another order here
         return set(ids_with_vector(source, ids))
-    name, (first, last) = quoted(source.place.id), id_literals([ids[0], ids[-1]], source.id_type)
-    where = _all_of([f"{name} >= {first}", f"{name} <= {last}", has_vector(source)])
+    where = _all_of([_between(source, ids), has_vector(source)])
     return set(ids_in(source.table.search().where(where).select([source.place.id]).to_arrow(), source))
 
 
 def rows_among(source: Source, ids: Sequence[str], columns: Sequence[str]) -> Any:
     """Those columns of the rows of those ids, in any order."""
-    return source.table.search().where(source.among(ids)).select(list(columns)).limit(max(len(ids), 1)).to_arrow()
+    return _found(source, ids, columns, limit=max(len(ids), 1))
+
+
+def _found(source: Source, ids: Sequence[str], columns: Sequence[str], also: str = "", limit: int | None = None) -> Any:
+    """The rows of those ids. Many that follow each other are read as a range, which costs a fifth of a list of ids."""
+    if _ranged(source, ids):
+        most, pc = _DENSE * len(ids), require("pyarrow.compute", extra="lancedb")
+        needed = list(dict.fromkeys([source.place.id, *columns]))
+        query = source.table.search().where(_all_of([_between(source, ids), also])).select(needed).limit(most + 1)
+        if len(found := query.to_arrow()) <= most:
+            kept = pc.is_in(found[source.place.id], value_set=id_array(ids, source.id_type))
+            return found.filter(kept).select(list(columns))
+    query = source.table.search().where(_all_of([source.among(ids), also])).select(list(columns))
+    return (query if limit is None else query.limit(limit)).to_arrow()
+
+
+def _ranged(source: Source, ids: Sequence[str]) -> bool:
+    many = len(ids) >= _RANGE_ROWS and id_kind(source.id_type) == "text"
+    return many and all(one < other for one, other in pairwise(ids))
+
+
+def _between(source: Source, ids: Sequence[str]) -> str:
+    name, (first, last) = quoted(source.place.id), id_literals([ids[0], ids[-1]], source.id_type)
+    return f"{name} >= {first} AND {name} <= {last}"
 
 
 def ids_in(found: Any, source: Source) -> list[str]:
