@@ -147,9 +147,9 @@ def test_rows_that_others_add_all_the_while_do_not_keep_a_rollout_from_its_end(p
 
     monkeypatch.setattr(type(opened.store), "missing", missing_and_one_more)
     assert apply_plan(project / "plan.json").state.phase == "complete"
-    assert next(late, None) is None
+    assert (added := next(late)) >= 2
     assert missing(opened.store, opened.new, opened.old, limit=9) == []
-    assert opened.store.count(opened.new) == 132
+    assert opened.store.count(opened.new) == 120 + added
 
 
 def test_two_controllers_do_not_run_at_once(project):

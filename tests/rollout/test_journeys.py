@@ -21,6 +21,7 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
 from embridge.items import ItemSource
 from embridge.rollout import moves
+from embridge.rollout._batch import InRow
 from embridge.rollout._open_writes import BACKFILL, open_rows
 from embridge.rollout.amendments import on_read
 from embridge.rollout.backfill import Backfill, BackfillLimits
@@ -58,6 +59,9 @@ class Killed(BaseException):
     pass
 
 
+IN_ROW = InRow("text", lambda ids, texts: (dict(zip(ids, texts, strict=True)), {}))
+
+
 class Mortal:
     """A store, with its documents, whose process dies at one of the calls that write: before it takes effect, or after."""
 
@@ -68,7 +72,9 @@ class Mortal:
         found = getattr(self._whole, name)
         if name == "documents":
             return Mortal(found, self._clock)
-        return partial(self._step, found) if name in ("upsert", "delete", "swap") else found
+        if name == "bulk":
+            return lambda *asked: Mortal(found(*asked), self._clock)
+        return partial(self._step, found) if name in ("upsert", "delete", "swap", "write") else found
 
     def _step(self, effect, *values, **options):
         left, after = self._clock.pop() if self._clock else (None, False)
@@ -159,7 +165,7 @@ class Journey(RuleBasedStateMachine):
             return Embeddings(tuple(ids), NumbersEncoder(NEW).encode(texts, modality="text"), NEW)
 
         try:
-            result = Backfill(store, OLD, NEW, source, encode).run(limits=limits)
+            result = Backfill(store, OLD, NEW, source, encode, in_row=IN_ROW).run(limits=limits)
         except Killed:
             return False
         if result.ended == "done":

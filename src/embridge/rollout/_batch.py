@@ -5,25 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from embridge.embeddings import Embeddings
-from embridge.rollout._renewal import Encode, Renewal, Source
+from embridge.rollout._renewal import Encode, Renewal, Source, carried
 from embridge.rollout.stale import note_stale
 from embridge.space import Space
 from embridge.stores.base import Store
+from embridge.stores.bulk import Bulk, LackingRows
 from embridge.stores.presence import KnowsCompany, present
 
-__all__ = ["LEAST_ROWS", "Batch", "Filled", "Filling", "Spread", "has_company", "next_rows"]
+__all__ = ["LEAST_ROWS", "Batch", "Filled", "Filling", "InRow", "Spread", "has_company", "next_rows"]
 
-LEAST_ROWS, _MOST_ROWS = 256, 4_096  # of a batch, where nobody says how many
-_SHORT_SECONDS, _LONG_SECONDS = 0.5, 2.0
+LEAST_ROWS, _MOST_ROWS = 256, 16_384  # of a batch, where nobody says how many
+_BRIEF_SECONDS, _SHORT_SECONDS, _LONG_SECONDS = 0.1, 0.5, 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that are encoded and written at once."""
+    """Rows that are encoded and written at once; as they were read, where the store fills in bulk."""
 
     ids: tuple[str, ...]
+    lacking: LackingRows | None = None
+    bulk: Bulk | None = None
 
     def __str__(self) -> str:
         return f"{len(self.ids):,} rows from {self.ids[0]!r} on"
@@ -40,6 +45,17 @@ class Filled:
     rows: int
     encoded: int
     failed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InRow:
+    """Items that stand in a column of their rows.
+
+    column: Its name. read: From ids and its values to the items by id, and to the reasons why others cannot be had.
+    """
+
+    column: str
+    read: Callable[[Sequence[str], Sequence[Any]], tuple[Mapping[str, object], Mapping[str, str]]]
 
 
 Spread = Callable[[Iterable[Batch]], Generator[tuple[Batch, Filled], None, None]]
@@ -63,6 +79,7 @@ class Filling:
     encode: Encode
     noted: bool = False
     rest: float = 0.0
+    in_row: InRow | None = None
 
     def __call__(self, batch: Batch) -> Filled:
         began, encoding = time.monotonic(), 0.0
@@ -74,10 +91,16 @@ class Filling:
             encoding += time.monotonic()
             return vectors
 
-        items, reasons = self.source(batch.ids)
+        lacking = batch.lacking
+        if lacking is None or self.in_row is None:
+            items, reasons = self.source(batch.ids)
+        else:
+            items, reasons = self.in_row.read(lacking.ids, lacking.values)
         if reasons and (former := present(self.store, self.new, list(reasons))):
             note_stale(self.store.documents, former)  # until their items can be had
         renewal = Renewal(self.store, self.old, self.new, self.source, encode, noted=self.noted)
+        if lacking is not None and batch.bulk is not None:
+            renewal.bulk = partial(_in_bulk, batch.bulk, lacking)
         renewal.run(items)
         if self.rest and has_company(self.store):
             time.sleep(self.rest * (time.monotonic() - began - encoding))
@@ -98,4 +121,15 @@ def next_rows(size: int, rows: int, seconds: float) -> int:
     """How many rows a batch has next, if nobody says it: more where one is over soon, since that costs less a row."""
     if seconds > _LONG_SECONDS:
         return max(LEAST_ROWS, size // 2)
-    return min(_MOST_ROWS, 2 * size) if seconds < _SHORT_SECONDS and rows >= size else size
+    if seconds >= _SHORT_SECONDS or rows < size:
+        return size
+    return min(_MOST_ROWS, (4 if seconds < _BRIEF_SECONDS else 2) * size)
+
+
+def _in_bulk(bulk: Bulk, lacking: LackingRows, rows: Embeddings) -> Sequence[str]:
+    """Write rows as they lacked a vector, with the payload that was read with them; which to look at again."""
+    payload = lacking.payload
+    if len(rows) < len(lacking.ids):
+        row_of = {name: row for row, name in enumerate(lacking.ids)}
+        payload = {name: [values[row_of[one]] for one in rows.ids] for name, values in payload.items()}
+    return bulk.write(rows, carried(payload), lacking)

@@ -19,7 +19,7 @@ from embridge.stores.changes import NotesChanges
 from embridge.stores.checks import is_column_name
 from embridge.stores.presence import present
 
-__all__ = ["Encode", "Renewal", "Source"]
+__all__ = ["Encode", "Renewal", "Source", "carried"]
 
 _PASSES = 20
 
@@ -44,6 +44,7 @@ class Renewal:
         source: Reads items by id.
         encode: Makes their vectors.
         noted: Whether the database notes each change of an item, so that it says itself which ones to look at again.
+        bulk: Writes rows that had no new vector, and says which ones are to be looked at again; used once.
         encoded: Items that were encoded, those that changed meanwhile once more.
         written: Rows that have a vector of their newest content.
     """
@@ -54,8 +55,10 @@ class Renewal:
     source: Source
     encode: Encode
     noted: bool = False
+    bulk: Callable[[Embeddings], Sequence[str]] | None = None
     encoded: int = 0
     written: set[str] = field(default_factory=set)
+    _settled: set[str] = field(default_factory=set, init=False)  # seen after they were written to be as they were
 
     def run(self, items: Mapping[str, object]) -> None:
         """Encode and write some items, and look at them again, until none of them changed meanwhile."""
@@ -64,13 +67,16 @@ class Renewal:
             left = self._write(self.encode(names, [items[name] for name in names]))
             self.encoded += len(names)
             self.written.update(names)
-            names = list(left) if self.noted else names
+            if self.noted or self.bulk is not None:
+                self._settled.update(set(names).difference(left))
+                names = list(left)
+            self.bulk = None
             if not names:
                 break
             again, lost = self.source(names)
             if lost:  # changed into what cannot be had: their vectors are of a former content
                 note_stale(self.store.documents, list(lost))
-            earlier = [] if self.noted else sorted(self.written.difference(names))
+            earlier = sorted(self.written.difference(names, self._settled))
             gone = (
                 set(names)
                 .difference(again, lost)
@@ -86,6 +92,8 @@ class Renewal:
 
     def _write(self, rows: Embeddings) -> Sequence[str]:
         """Write new rows; where each space has rows of its own, with the payload of the old ones. Which to look at again."""
+        if self.bulk is not None:
+            return self.bulk(rows)
         if isinstance(self.store, NotesChanges):
             return self.store.fill(rows)
         self._upsert(rows)
@@ -98,7 +106,7 @@ class Renewal:
             return
         for attempt in range(_PASSES):
             try:
-                self.store.upsert(rows, _carried(self.store.payload(self.old, rows.ids)))
+                self.store.upsert(rows, carried(self.store.payload(self.old, rows.ids)))
             except InvalidInput:  # one was deleted since
                 if attempt + 1 == _PASSES:
                     raise
@@ -108,7 +116,7 @@ class Renewal:
             return
 
 
-def _carried(payload: Payload) -> Payload:
+def carried(payload: Payload) -> Payload:
     """What goes along of the payload of a table of others: plain names, and numbers that are finite."""
 
     def value(one: Any) -> Any:

@@ -14,6 +14,7 @@ from embridge.rollout.foreign import delete_revived
 from embridge.rollout.stale import forget_stale, stale_rows
 from embridge.space import Space
 from embridge.stores.base import Store
+from embridge.stores.bulk import Bulk, FillsInBulk
 from embridge.stores.changes import ChangeQueue
 from embridge.stores.presence import present
 
@@ -34,6 +35,7 @@ class WorkList:
     new: Space
     queue: ChangeQueue | None
     tally: Tally
+    column: str = ""  # of the items, where batches are filled here, and the items stand in their rows
 
     def pages(self, order: Iterable[str]) -> Iterator[Iterator[Batch]]:
         """All there is to do; rows that others write meanwhile too."""
@@ -83,6 +85,14 @@ class WorkList:
 
     def _missing(self, found: list[str]) -> Iterator[Batch]:
         """One pass over what is missing, in the store's order; a row that could have a vector is named in ``found``."""
+        if (bulk := self._bulk()) is not None:
+            for lacking in bulk.rows(lambda: self.tally.size, self.tally.failed):
+                found[:] = found or lacking.ids[:1]
+                yield Batch(lacking.ids, lacking, bulk)
+            self.tally.cut |= not self.tally.size
+            if found and bulk.settled:
+                found.clear()
+            return
         after = None
         while (size := self.tally.size) and (
             names := self.store.missing(self.new, self.old, after=after, limit=max(size, _PAGE_ROWS))
@@ -91,6 +101,12 @@ class WorkList:
             found[:] = found or left[:1]
             yield from self._fresh(left)
         self.tally.cut |= not size
+
+    def _bulk(self) -> Bulk | None:
+        """A pass that the store makes itself, where it can."""
+        if not self.column or self.queue is not None or not isinstance(self.store, FillsInBulk):
+            return None
+        return self.store.bulk(self.new, self.old, self.column)
 
     def _fresh(self, names: list[str]) -> Iterator[Batch]:
         """The batches of a page, without the rows that others have seen to since it was read."""

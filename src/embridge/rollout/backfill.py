@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from embridge.errors import GateRefused, InvalidInput
 from embridge.progress import Progress, silent
-from embridge.rollout._batch import LEAST_ROWS, Batch, Filled, Filling, Spread, has_company, next_rows
+from embridge.rollout._batch import LEAST_ROWS, Batch, Filled, Filling, InRow, Spread, has_company, next_rows
 from embridge.rollout._renewal import Encode, Source
 from embridge.rollout._tally import Tally
 from embridge.rollout._work_list import WorkList
@@ -26,7 +26,7 @@ class BackfillLimits:
 
     Attributes:
         batch_rows: Rows that are encoded and written at once: what a kill can cost, for each batch that is under way. None for
-            256, and up to 4,096 while a batch takes less than half a second and nobody else uses the database.
+            256, and up to 16,384 while a batch takes less than half a second and nobody else uses the database.
         rows_per_second: At most; None for as many as go.
         most_rows: Rows after which it ends; None for all.
         price: Of an item, in whatever currency; 0 where nothing is paid.
@@ -104,6 +104,7 @@ class Backfill:
         noted: Whether it notes each change of an item, whose whole content stands in the row: the database says itself which
             rows to look at again, then.
         spread: Has batches filled by others, several at once; this process does them one by one where None.
+        in_row: How items are made of a column in which the whole of each stands; None where they come from elsewhere.
 
     Examples:
         >>> import numpy as np
@@ -127,6 +128,7 @@ class Backfill:
     queue: ChangeQueue | None = None
     noted: bool = False
     spread: Spread | None = None
+    in_row: InRow | None = None
 
     def run(
         self,
@@ -153,7 +155,8 @@ class Backfill:
         limits = limits or BackfillLimits()
         tally = self._tally(limits)
         total, began, run = self.store.count(self.old), time.monotonic(), _Run(tally, goes_on)
-        for page in WorkList(self.store, self.old, self.new, self.queue, tally).pages(order):
+        column = self.in_row.column if self.in_row is not None and self.spread is None else ""
+        for page in WorkList(self.store, self.old, self.new, self.queue, tally, column).pages(order):
             with closing(self._spread(run.handed_out(page), limits)) as done:
                 for batch, filled in done:
                     tally.take(batch, filled)
@@ -178,7 +181,8 @@ class Backfill:
             return self.spread(batches)
         noted = self.noted and self.queue is not None
         spaces = (self.old, self.new)
-        return Filling(self.store, *spaces, self.source, self.encode, noted=noted, rest=limits.rest).one_by_one(batches)
+        filling = Filling(self.store, *spaces, self.source, self.encode, noted, limits.rest, self.in_row)
+        return filling.one_by_one(batches)
 
     def _tally(self, limits: BackfillLimits) -> Tally:
         spending = (limits.price, limits.spend_cap)

@@ -65,7 +65,7 @@ class RolloutSettings(Strict):
         uncertainty: The folder of an upgrade that says how uncertain it is of the old rows; of ``uncertainty``.
         clusters: How many there are; of ``cluster``.
         seed: Of the random order, of the clusters, and of the sample that a plan encodes.
-        batch_rows: Rows that are encoded and written at once; None for 256 to 4,096, by how long they take.
+        batch_rows: Rows that are encoded and written at once; None for 256 to 16,384, by how long they take.
         engine: Which workers do that, and what each gets.
         rows_per_second: At most; None for as many as go.
         rest: How many times as long as the database was at work for a batch is waited after it, while others are connected to it.

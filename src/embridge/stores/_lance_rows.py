@@ -139,8 +139,15 @@ def raw_rows(batch: Any, place: Place, dim: int | None) -> RawRows:
 def rows_of(found: Any, source: Source) -> Embeddings:
     """Ids and vectors of rows that were found, those left out that cannot be used."""
     space: Space = source.declaration.space
+    if not source.declaration.adopted and len(found) > 1:  # two writers may have brought a row at once, a moment ago
+        first = {name: row for row, name in reversed(list(enumerate(_names(found, source))))}
+        found = found if len(first) == len(found) else found.take(sorted(first.values()))
     parts = [usable(raw_rows(batch, source.place, space.dim), space) for batch in found.to_batches()]
     return concatenate(parts) if parts else Embeddings((), np.empty((0, space.dim), np.float32), space)
+
+
+def _names(found: Any, source: Source) -> list[str | None]:
+    return [name for chunk in found[source.place.id].chunks for name in texts_of(chunk)]
 
 
 def usable(part: RawRows, space: Space) -> Embeddings:

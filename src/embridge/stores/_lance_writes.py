@@ -13,7 +13,7 @@ from embridge.errors import InvalidInput
 from embridge.stores._lance_columns import as_table, ready
 from embridge.stores._lance_rows import Source, texts_of
 
-__all__ = ["ended", "written"]
+__all__ = ["drop_repeats", "ended", "written"]
 
 _T = TypeVar("_T")
 _ATTEMPTS = 5
@@ -42,9 +42,11 @@ def written(source: Source, rows: Embeddings, columns: dict[str, list[Any]]) -> 
         try:
             data = as_table(rows, ready(source, columns), source)
             merge = source.table.merge_insert(source.place.id)
-            merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
+            result = merge.when_matched_update_all().when_not_matched_insert_all().execute(data)
             if source.declaration.adopted:
-                _drop_repeats(source, [name for name in rows.ids if name not in there])
+                drop_repeats(source, [name for name in rows.ids if name not in there])
+            elif result.num_updated_rows + result.num_inserted_rows > len(rows):
+                drop_repeats(source, rows.ids)
             return
         except InvalidInput:
             raise
@@ -54,13 +56,15 @@ def written(source: Source, rows: Embeddings, columns: dict[str, list[Any]]) -> 
                 raise
 
 
-def _drop_repeats(source: Source, new: Sequence[str]) -> None:
-    """Keep one row of each new id: in a table of others LanceDB lets two writers insert the same one at the same moment.
+def drop_repeats(source: Source, ids: Sequence[str]) -> None:
+    """Keep one row of each id: LanceDB lets two writers insert the same one at the same moment, unless both merge into ours.
 
     Both keep the row that was in first, so that whoever looks later finds nothing to do.
     """
-    later = [row for rows in _row_ids(source, new).values() for row in sorted(rows)[1:]] if new else []
-    if later:
+    for _ in range(_ATTEMPTS if ids else 0):  # again, since rows that are compacted at the moment lie elsewhere
+        later = [row for rows in _row_ids(source, ids).values() for row in sorted(rows)[1:]]
+        if not later:
+            return
         source.table.delete(f"_rowid IN ({', '.join(map(str, later))})")
 
 

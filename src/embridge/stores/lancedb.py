@@ -14,6 +14,7 @@ from embridge.errors import StoreError
 from embridge.nearest import Hits
 from embridge.query.arrays import hits_of
 from embridge.space import Space
+from embridge.stores import _lance_reads as reads
 from embridge.stores._columns import require_comparable
 from embridge.stores._lance_adopt import (
     index_metrics,
@@ -22,20 +23,11 @@ from embridge.stores._lance_adopt import (
     require_place,
     with_declaration,
 )
+from embridge.stores._lance_bulk import LanceBulk
 from embridge.stores._lance_columns import kinds_of, kinds_of_source, payload_of
 from embridge.stores._lance_database import LanceDatabase
 from embridge.stores._lance_documents import LanceDocuments
 from embridge.stores._lance_filters import sql
-from embridge.stores._lance_reads import (
-    has_vector,
-    ids_after,
-    ids_in,
-    ids_of_page,
-    ids_with_vector,
-    parts_of,
-    records_of,
-    rows_among,
-)
 from embridge.stores._lance_rows import Source, rows_of, usable, vector_type
 from embridge.stores._lance_search import Found, is_approximate, nearest, nearest_of_parts
 from embridge.stores._lance_writes import ended, written
@@ -158,19 +150,19 @@ class LanceStore:
 
     def count(self, space: Space) -> int:
         source = self._source(space, "count")
-        return int(self._asked(lambda: source.table.count_rows(has_vector(source) or None)))
+        return int(self._asked(lambda: source.table.count_rows(reads.has_vector(source) or None)))
 
     def ids(self, space: Space, *, after: str | None = None, limit: int) -> list[str]:
         source = self._source(space, "ids")
         require_limit(limit, what="ids")
-        return self._asked(lambda: ids_after(source, after, limit))
+        return self._asked(lambda: reads.ids_after(source, after, limit))
 
     def missing(self, space: Space, of: Space, *, after: str | None = None, limit: int) -> list[str]:
         source, other = self._source(space, "missing"), self._source(of, "missing")
         require_limit(limit, what="missing")
         missing: list[str] = []
         while len(missing) < limit and (names := self.ids(of, after=after, limit=max(limit, _PAGE_ROWS))):
-            held = self._asked(partial(ids_of_page, source, names, other))
+            held = self._asked(partial(reads.ids_of_page, source, names, other))
             missing += [name for name in names if name not in held]
             after = names[-1]
         return missing[:limit]
@@ -195,7 +187,7 @@ class LanceStore:
     def scan(self, space: Space, *, rows: int = SCAN_ROWS) -> Iterator[Embeddings]:
         source = self._source(space, "scan")
         require_limit(rows, what="scan")
-        parts = parts_of(self._asked, source.table, source.place, space.dim, rows)
+        parts = reads.parts_of(self._asked, source.table, source.place, space.dim, rows)
         return checked_parts(parts, space, what=str(self._database))
 
     def scan_with_payload(
@@ -205,7 +197,7 @@ class LanceStore:
         require_limit(rows, what="scan")
         kinds = self._asked(lambda: kinds_of_source(source))
         require_columns(columns, kinds)
-        parts = records_of(self._asked, source, {name: kinds[name] for name in columns}, rows)
+        parts = reads.records_of(self._asked, source, {name: kinds[name] for name in columns}, rows)
         return checked_records(parts, space, what=str(self._database))
 
     def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
@@ -213,7 +205,7 @@ class LanceStore:
         table = self._asked(lambda: self._database.opened(place.table))
         self._asked(lambda: require_place(table, place))
         dims = [space.dim for space, source in self._sources.items() if source.place == place]
-        return parts_of(self._asked, table, place, dims[0] if dims else None, rows)
+        return reads.parts_of(self._asked, table, place, dims[0] if dims else None, rows)
 
     def fetch(self, space: Space, ids: Sequence[str]) -> Embeddings:
         source = self._source(space, "fetch")
@@ -223,8 +215,14 @@ class LanceStore:
 
     def among(self, space: Space, ids: Sequence[str]) -> list[str]:
         source = self._source(space, "among")
-        found = set(self._asked(lambda: ids_with_vector(source, ids))) if ids else set()
+        found = set(self._asked(lambda: reads.ids_with_vector(source, ids))) if ids else set()
         return [name for name in dict.fromkeys(ids) if name in found]
+
+    def bulk(self, new: Space, old: Space, column: str) -> LanceBulk | None:
+        """A pass over the rows of ``old`` without a vector of ``new``; None where that is a table of others, or too large."""
+        beside, source = self._source(new, "bulk"), self._source(old, "bulk")
+        passed = LanceBulk(self._asked, beside, source, column)
+        return None if beside.declaration.adopted or not passed.possible else passed
 
     def search(self, queries: Embeddings, k: int, *, filter: Filter = ()) -> Hits:
         source = self._source(queries.space, "search")
@@ -243,7 +241,7 @@ class LanceStore:
         kinds, names = self._asked(lambda: (kinds_of_source(source), source.table.schema.names))
         stored = [name for name in kinds if name in names]
         found = self._rows(source, ids, [source.place.id, *stored])
-        row_of = {name: row for row, name in enumerate(ids_in(found, source))}
+        row_of = {name: row for row, name in enumerate(reads.ids_in(found, source))}
         require_present(ids, row_of)
         return payload_of(found.take(np.array([row_of[name] for name in ids], np.int64)), kinds)
 
@@ -254,7 +252,7 @@ class LanceStore:
         if name not in stored:
             return [None] * len(ids)
         found = self._rows(source, ids, list(dict.fromkeys([source.place.id, name])))
-        value_of = dict(zip(ids_in(found, source), found[name].to_pylist(), strict=True))
+        value_of = dict(zip(reads.ids_in(found, source), found[name].to_pylist(), strict=True))
         return [value_of.get(one) for one in ids]
 
     def indexes(self, space: Space) -> list[IndexState]:
@@ -283,11 +281,11 @@ class LanceStore:
         return self._sources[space]
 
     def _rows(self, source: Source, ids: Sequence[str], columns: Sequence[str]) -> Any:
-        return self._asked(lambda: rows_among(source, ids, columns))
+        return self._asked(lambda: reads.rows_among(source, ids, columns))
 
     def _nearest(self, source: Source, queries: Embeddings, k: int, where: str) -> list[Found]:
         if vector_type(source.vectors) == (None,):  # LanceDB does not search lists of any length
-            parts = parts_of(self._asked, source.table, source.place, queries.space.dim, SCAN_ROWS, where)
+            parts = reads.parts_of(self._asked, source.table, source.place, queries.space.dim, SCAN_ROWS, where)
             return nearest_of_parts((usable(part, queries.space) for part in parts), queries, k)
         metrics = self._asked(lambda: index_metrics(source.table, source.place.vector))
         index = None if not metrics else queries.space.metric in metrics

@@ -25,6 +25,7 @@ _LAST_PASSES = 5  # before the end, over rows that others wrote since the last o
 _LAST_ROWS = (
     10_000  # that others may have written since the last pass: they are found through the bridge, and encoded next
 )
+_LOOKED_SECONDS = 0.2  # after which the state is read again before a batch
 _FOLLOWED_SECONDS = 1.0  # after which every gallery goes by a new state
 
 
@@ -159,8 +160,13 @@ def _still_failed(opened: OpenRollout) -> dict[str, str]:
 
 
 def _goes_on(opened: OpenRollout, lease: Lease) -> Callable[[], bool]:
+    looked = -_LOOKED_SECONDS
+
     def goes_on() -> bool:
-        state = opened.state
+        nonlocal looked
+        if time.monotonic() - looked < _LOOKED_SECONDS:
+            return True
+        state, looked = opened.state, time.monotonic()
         running = state is not None and state.phase in ("backfilling", "complete") and not state.paused
         return lease.renew() and running
 

@@ -15,6 +15,7 @@ from embridge.encoders import Encoder
 from embridge.errors import EmbridgeError, InvalidInput, SettingsError, SpaceMismatch, WrongDirection
 from embridge.items import ItemSource, read_items
 from embridge.jobs.models import Models, with_lora
+from embridge.jobs.rollout._in_rows import in_rows
 from embridge.jobs.rollout.ordering import order_of
 from embridge.progress import Progress, silent
 from embridge.rollout._batch import Filling, Spread
@@ -173,20 +174,28 @@ class OpenRollout:
         source, held = self.source(), [encoder] if encoder is not None else []
         in_row = bool(source.column) and source.modality == "text"  # an image may be where a column leads to
         noted = in_row and self.queue() is not None
+        read = in_rows(source, self.old) if in_row else None
 
         def encode(ids: Sequence[str], items: Sequence[Any]) -> Embeddings:
             held[:] = held or [self.encoder()]
             vectors = held[0].encode(items, modality=source.modality, role="document")
             return self.upgrade.head(Embeddings.of(vectors, held[0].space, ids))
 
-        return Filling(self.store, self.old, self.new, self.items_of, encode, noted=noted, rest=self.settings.rest)
+        return Filling(self.store, self.old, self.new, self.items_of, encode, noted, self.settings.rest, read)
 
     def backfill(self, encoder: Encoder | None = None, spread: Spread | None = None) -> Backfill:
         """The backfill of these settings, by the new model here, or by whoever fills batches."""
         filling = self.filling(encoder)
-        spaces = (self.old, self.new)
         return Backfill(
-            self.store, *spaces, filling.source, filling.encode, self.queue(), noted=filling.noted, spread=spread
+            self.store,
+            self.old,
+            self.new,
+            filling.source,
+            filling.encode,
+            self.queue(),
+            noted=filling.noted,
+            spread=spread,
+            in_row=filling.in_row,
         )
 
     def queue(self) -> ChangeQueue | None:
