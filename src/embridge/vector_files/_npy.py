@@ -46,6 +46,7 @@ _CHECKSUMS: dict[str, Callable[[Any], str | int]] = {
     "crc32": zlib.crc32,  # of earlier versions
 }
 _ATTEMPTS, _WAIT_SECONDS = 4, 0.05  # something else may be writing the npy just now
+_MOST_WRITES = 100  # that come between while it is looked at, on a busy machine
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -121,22 +122,24 @@ def opened_npy(path: Path) -> Iterator[NpyFile]:
     """
     if path.is_dir():
         raise InvalidInput(f"{path} cannot be read as npy: it is a folder")
-    for attempt in range(_ATTEMPTS):
-        time.sleep(_WAIT_SECONDS if attempt else 0)
+    attempts, writes = _ATTEMPTS, _MOST_WRITES
+    while True:
         with path.open("rb") as file:
             npy = NpyFile(path, *_mapped(file, path))
             described = [one for p in descriptions(sidecar_of(path)) if (one := _read_if_there(p)) is not None]
-            last = attempt == _ATTEMPTS - 1
-            if not os.path.samestat(path.stat(), os.fstat(file.fileno())) and not last:
-                continue  # a writer came between
+            if not os.path.samestat(path.stat(), os.fstat(file.fileno())) and writes:
+                writes -= 1
+                continue
             _settle(npy, described)
             if npy.ids is not None and len(npy.ids) != len(npy.vectors) and not npy.problem:
                 npy.problem = (
                     f"{path} holds {len(npy.vectors)} vectors and its JSON {len(npy.ids)} ids; write both again"
                 )
-            if not npy.problem or last:
+            if not npy.problem or attempts == 1:
                 yield npy
                 return
+        attempts -= 1
+        time.sleep(_WAIT_SECONDS)
 
 
 def _settle(npy: NpyFile, described: list[_Described]) -> None:
