@@ -12,13 +12,23 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 def examples():
     for file in sorted(SOURCE.rglob("*.py")):
+        source = file.read_text()
+        if ">>>" not in source:
+            continue
         parts = file.relative_to(SOURCE).with_suffix("").parts
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-                docstring = ast.get_docstring(node)
-                if docstring and ">>>" in docstring:
-                    yield pytest.param(module, docstring, id=f"{module}.{getattr(node, 'name', '')}")
+        for node in documented(ast.parse(source)):
+            docstring = ast.get_docstring(node)
+            if docstring and ">>>" in docstring:
+                yield pytest.param(module, docstring, id=f"{module}.{getattr(node, 'name', '')}")
+
+
+def documented(node):
+    """A module, a class or a function, and those in it."""
+    yield node
+    for part in node.body:
+        if isinstance(part, (ast.ClassDef, ast.FunctionDef)):
+            yield from documented(part)
 
 
 EXAMPLES = list(examples())

@@ -1,6 +1,7 @@
 import itertools
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ MERGES = ["calibrated", "distance-rank", "standard", "rrf", "raw"]
 EVERY = pytest.mark.parametrize("merge", MERGES)
 
 
+@cache
 def merge_of(world, name):
     if name in ("rrf", "raw"):
         return name

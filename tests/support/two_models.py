@@ -1,6 +1,7 @@
 """One small world as two models see it, and the upgrade between them: for tests of query and of what chooses for it."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -14,7 +15,7 @@ OLD = Space("old", "1", 12)
 NEW = Space("new", "1", 16)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     old_queries: Embeddings
     old_items: Embeddings
@@ -33,6 +34,7 @@ class World:
         return self.items.take([row_of[name] for name in ids])
 
 
+@cache
 def make_world(items=240, queries=40, *, seed=0):
     generator = np.random.default_rng(seed)
     centres = generator.normal(size=(12, 16))

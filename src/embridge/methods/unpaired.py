@@ -135,7 +135,7 @@ def fit_unpaired(
         >>> a, b = (centres[rng.integers(12, size=300)] + 0.2 * rng.normal(size=(300, 8)) for _ in range(2))
         >>> new = Embeddings.of(a.astype(np.float32), Space("new", "1", 8))
         >>> old = Embeddings.of((b @ turn).astype(np.float32), Space("old", "1", 8))
-        >>> upgrade = fit_unpaired(new, old, Unpaired(clusters=24))
+        >>> upgrade = fit_unpaired(new, old, Unpaired(clusters=24, draws=6))
         >>> mapped = normalized(upgrade.to_index_space(new).vectors)
         >>> bool((mapped * normalized((a @ turn).astype(np.float32))).sum(axis=1).mean() > 0.95)
         True
