@@ -251,34 +251,6 @@ def test_an_index_on_a_second_space_counts_and_one_on_the_payload_does_not(lance
     assert not lance.capabilities.exact
 
 
-@pytest.mark.slow
-def test_rewriting_the_vectors_under_an_index_costs_recall_until_it_is_built_anew(tmp_path):
-    def model(seed):
-        generator = np.random.default_rng(seed)
-        topics = generator.normal(size=(16, 32))[generator.integers(16, size=4_000)]
-        return (topics + 0.1 * generator.normal(size=topics.shape)).astype(np.float32)
-
-    space = Space("toy", "1", 32)
-    store = open_store(tmp_path / "store", create=True)
-    store.add_space(space)
-
-    def measured():
-        return ann_recall(store, draw_queries(store, space, 100), 10, one_set=True).mean
-
-    store.upsert(Embeddings.of(model(1), space))
-    table = table_of(store, space)
-    index = IvfPq(distance_type="cosine", num_partitions=16, num_sub_vectors=16)
-    table.create_index("vector", config=index)
-    built = measured()
-    store.upsert(Embeddings.of(model(2), space))
-    assert measured().value == 1.0  # rows outside the index are searched one by one
-    table.checkout_latest()
-    table.optimize()
-    stale = measured()
-    table.create_index("vector", config=index)
-    assert stale.high < min(built.low, measured().low)
-
-
 def test_the_capabilities_of_a_store_whose_table_is_gone_are_a_store_error(lance):
     shutil.rmtree(lance.path / f"space_{SPACE.id}.lance")
     with pytest.raises(StoreError, match=rf"{lance.path} cannot be read: .*restore it from a copy"):
