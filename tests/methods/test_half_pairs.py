@@ -142,7 +142,7 @@ def cosines(mapped, old):
 
 
 FROM_NOTHING = {"hidden_width": 64, "skip": False, "precision": "float32"}
-FROM_NOTHING["training"] = {"batch_size": 256, "epochs": 4, "min_steps": 120, "patience": 20}
+FROM_NOTHING["training"] = {"batch_size": 128, "epochs": 4, "min_steps": 120, "patience": 20}
 
 
 @pytest.mark.slow

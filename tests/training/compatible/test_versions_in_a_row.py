@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from chains import step_by_step
-from labelled_glyphs import KNOWN, QUICK, SCRIPTS, SIDE, items, network
+from labelled_glyphs import KNOWN, QUICK, SCRIPTS, SIDE, items
 
 from embridge import Embeddings
 from embridge.adapters import Composed, Prefix
 from embridge.adapters.chain import Chain
+from embridge.backbones.resnet import SmallResNet
 from embridge.evaluation import LabelRelevance, Scope, Side, average_compatibility
 from embridge.evaluation.chains import chain_reports, compatibility_matrices
 from embridge.training.compatible.image_data import ImageArrays
@@ -25,7 +26,11 @@ from embridge.training.objectives.oca import OCA, OCASettings
 from embridge.training.objectives.odpp import ODPP, ODPPSettings
 
 SCOPE = Scope(metrics=["cmc_at_1"], directions=[""])
-LONGER = replace(QUICK, epochs=8)
+LONGER = replace(QUICK, epochs=5, batch_size=25, checkpoint_every_steps=50)
+
+
+def network(dim, seed):
+    return SmallResNet(dim, width=4, depth=8, seed=seed)
 
 
 @cache
