@@ -34,7 +34,9 @@ LIBRARIES = {
     "qdrant edge": "qdrant_edge",
     "qdrant local": "qdrant_client",
 }
-SHARES = dict.fromkeys(URLS, 10) if ON_DEMAND else {"faiss": 35, "postgresql": 25}  # of sixty
+SHARES = (
+    dict.fromkeys(URLS, 10) if ON_DEMAND else {"faiss": 45, "postgresql": 15}
+)  # of sixty; a database is copied for each
 
 pytestmark = pytest.mark.slow
 
