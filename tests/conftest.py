@@ -26,7 +26,9 @@ sys.dont_write_bytecode = False  # or each of many processes compiles the librar
 
 shape_checker.check_calls()
 
-pytest_plugins = ["run_summary", "demo_run", "warm_commands", "postgres_server", "chroma_server", "ray_cluster"]
+pytest_plugins = [
+    "run_summary", "files_together", "demo_run", "warm_commands", "postgres_server", "chroma_server", "ray_cluster",
+]  # fmt: skip
 
 settings.register_profile("embridge", deadline=None, max_examples=40, derandomize=True, database=None)
 settings.load_profile("embridge")

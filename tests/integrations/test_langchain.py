@@ -13,6 +13,8 @@ from embridge.adapters import Identity, Provenance
 from embridge.adapters.linear import Linear
 from embridge.integrations.langchain import UpgradedEmbeddings
 
+pytestmark = pytest.mark.slow  # the library takes a second to import
+
 
 class OldModel(Embeddings):
     def embed_documents(self, texts):

@@ -12,6 +12,8 @@ from served import NEW, OLD, UPGRADE
 from embridge import Space, SpaceMismatch
 from embridge.integrations.llama_index import UpgradedEmbedding
 
+pytestmark = pytest.mark.slow  # the library takes a second to import
+
 
 def test_an_index_of_old_vectors_is_searched_and_written_by_the_new_model():
     texts = ["1 0", "0 1", "1 1"]

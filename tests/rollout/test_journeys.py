@@ -281,5 +281,5 @@ def of(journey, examples, steps):
     return case
 
 
-TestMemory = of(Journey, 60, 14)
+TestMemory = pytest.mark.slow(of(Journey, 60, 14))
 TestLance = pytest.mark.slow(of(LanceJourney, 3, 6))

@@ -17,6 +17,8 @@ from embridge.scale import SerialEngine
 from embridge.scale.gallery import SpreadGallery, spreading
 from embridge.scale.local import LocalEngine
 
+pytestmark = pytest.mark.slow  # a pool of processes is started
+
 ROWS, DIM = 61, 4
 OLD, NEW = Space("old", "1", DIM), Space("new", "1", DIM + 1)
 

@@ -25,6 +25,8 @@ from served import NEW, OLD, listening, opened
 from embridge.serve import _tokens
 from embridge.serve.app import create_app
 
+pytestmark = pytest.mark.slow  # the clients' libraries take seconds to import
+
 KEY = "0123456789abcdef"
 WORDS = ("cat", "dog", "fish", "bird")
 
