@@ -74,7 +74,7 @@ def travelled(name: str, place: str, planted: Planted, config: Mapping[str, Any]
         rollback = time.time() - began
         time.sleep(hold)
     after = _old_hash(settings, config)
-    apply_plan(plan)
+    apply_plan(plan, again=True)
     with closing(open_rollout(settings)) as opened:
         moves = [(entry.move, entry.at_seconds) for entry in entries(opened.store.documents)]
         faults = _faults(opened.store, planted, config)

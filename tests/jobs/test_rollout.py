@@ -93,7 +93,10 @@ def test_a_store_goes_along_a_plan_and_back(project):
     assert np.mean([NAMES[i] in ids for i, ids in enumerate(mixed.hits.ids)]) > 0.5
     assert change_phase(settings, "rollback").phase == "rolled back"
     assert old_bytes(project) == before
-    again = apply_plan(project / "plan.json", until="complete")
+    with pytest.raises(InvalidInput, match="was rolled back; embridge apply --again begins anew"):
+        apply_plan(project / "plan.json", until="complete")
+    assert gallery.search(NAMES[:1], 1).served == "old"
+    again = apply_plan(project / "plan.json", until="complete", again=True)
     assert (again.state.phase, again.result.rows) == ("complete", 84)
     assert old_bytes(project) == before
     whole = gallery.search(NAMES[:20], 1)
@@ -297,7 +300,7 @@ def test_the_commands_say_what_they_do(project, monkeypatch):
     assert "backfilling, paused" in run("pause", "rollout.yaml")
     assert "paused" in run("status", "rollout.yaml")
     assert "rolled back" in run("rollback", "rollout.yaml")
-    assert json.loads(run("apply", "plan.json", "--json"))["state"]["phase"] == "complete"
+    assert json.loads(run("apply", "plan.json", "--again", "--json"))["state"]["phase"] == "complete"
     assert "say so with --drop-old" in run("complete", "rollout.yaml", code=2)
     assert "There is no way back" in runner.invoke(app, ["complete", "rollout.yaml", "--drop-old"], input="n\n").output
     assert "complete, old rows dropped" in run("complete", "rollout.yaml", "--drop-old", "--yes")
@@ -342,6 +345,6 @@ def _goes_along_and_back(made, tmp_path, url, connection):
         connection.execute("UPDATE items SET embedding = %s WHERE sku = 5", (str(vectors[5].tolist()),))
         assert change_phase(settings, "rollback").phase == "rolled back"
         assert connection.execute(rows).fetchone() == before
-        assert apply_plan(tmp_path / "plan.json").state.phase == "complete"
+        assert apply_plan(tmp_path / "plan.json", again=True).state.phase == "complete"
         assert connection.execute(rows).fetchone() == before
         assert [ids[0] for ids in gallery.search(NAMES[:9], 1).hits.ids] == [str(number) for number in range(9)]

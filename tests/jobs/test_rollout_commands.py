@@ -63,8 +63,8 @@ JOURNEY = [
     (("apply", "plan.json", "--until", "bridged"), ("shadow", "pause", "resume", "drop"), FURTHER),
     (("apply", "plan.json", "--until", "0.5"), ("shadow", "drop"), FURTHER),
     (("pause", SETTINGS), ("shadow", "drop"), FURTHER),
-    (("rollback", SETTINGS), ("pause", "resume", "drop"), "embridge apply begins anew"),
-    (("apply", "plan.json"), ("shadow", "pause", "resume"), "embridge complete --drop-old ends it"),
+    (("rollback", SETTINGS), ("pause", "resume", "drop", "apply"), "embridge apply --again begins anew"),
+    (("apply", "plan.json", "--again"), ("shadow", "pause", "resume"), "embridge complete --drop-old ends it"),
     ((*DROP, "--yes"), ("shadow", "pause", "resume", "rollback", "plan", "apply"), "the old rows were dropped"),
 ]
 WORDS = {
@@ -131,7 +131,7 @@ def test_the_way_back_needs_the_store_alone(folder):
     run("status", SETTINGS, code=2)
     assert run("rollback", SETTINGS).stdout == "rolled back\n"
     save_upgrade(folder / "upgrade")
-    assert run("apply", "plan.json").stdout.startswith("complete")
+    assert run("apply", "plan.json", "--again").stdout.startswith("complete")
 
 
 def test_settings_of_another_rollout_move_nothing(folder):

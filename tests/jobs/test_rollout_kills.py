@@ -41,8 +41,8 @@ SHARES = (
 pytestmark = pytest.mark.slow
 
 
-def applied(until, folder):
-    apply_plan(folder / "plan.json", until=until)
+def applied(until, folder, again=False):
+    apply_plan(folder / "plan.json", until=until, again=again)
 
 
 def moved(move, folder):
@@ -60,9 +60,9 @@ COMMANDS = [
     ("pause", partial(moved, "pause")),
     ("resume", partial(moved, "resume")),
     ("rollback", partial(moved, "rollback")),
-    ("apply", partial(applied, "complete")),
+    ("apply --again", partial(applied, "complete", again=True)),
     ("rollback at the end", partial(moved, "rollback")),
-    ("apply again", partial(applied, "complete")),
+    ("apply --again at the end", partial(applied, "complete", again=True)),
     ("complete --drop-old", dropped),
 ]
 

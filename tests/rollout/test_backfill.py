@@ -13,6 +13,7 @@ from embridge.embeddings import Embeddings
 from embridge.errors import GateRefused, InvalidInput, StoreError
 from embridge.rollout._batch import Filling
 from embridge.rollout.backfill import Backfill, BackfillLimits
+from embridge.rollout.stale import stale_rows
 from embridge.space import Space
 from embridge.stores import MemoryStore
 
@@ -207,6 +208,24 @@ def test_rows_of_their_own_get_the_payload_that_can_be_carried():
 
 def encode_ones(ids, items):
     return Embeddings(tuple(ids), np.ones((len(items), 3), np.float32), NEW)
+
+
+@pytest.mark.parametrize("cap", [4, 5, 6, 7])
+def test_items_that_change_while_they_are_encoded_do_not_pass_a_spend_cap(cap):
+    world = World(4)
+    world.meanwhile = {name: partial(world.write, name, "7 7 7") for name in ("item 1", "item 3")}
+    limits = BackfillLimits(batch_rows=2, price=1, spend_cap=cap)
+    if cap < 6:
+        with pytest.raises(GateRefused, match="more than the spend cap"):
+            world.backfill().run(limits=limits)
+        assert stale_rows(world.store.documents) == ["item 1", "item 3"]
+    else:
+        assert world.backfill().run(limits=limits).rows == 4
+        world.expect_whole()
+    assert len(world.model.texts) <= cap
+    world.backfill().run()
+    world.expect_whole()
+    assert stale_rows(world.store.documents) == []
 
 
 def test_batches_that_are_under_way_count_for_every_limit():

@@ -51,6 +51,9 @@ def apply(
     until: Annotated[
         str, typer.Option(help="shadow; bridged; a share of the gallery to encode, such as 0.3; or complete.")
     ] = "complete",
+    again: Annotated[
+        bool, typer.Option("--again", help="Begin anew after a rollback; without it, apply refuses.")
+    ] = False,
     dry_run: DryRun = False,
     engine: EngineName = None,
     worker_logs: WorkerLogs = False,
@@ -61,10 +64,10 @@ def apply(
     from embridge.jobs.rollout import apply_plan, check_plan
 
     if dry_run:
-        _print_plan(check_plan(plan, until=until), as_json, ["", _UNCHANGED])
+        _print_plan(check_plan(plan, until=until, again=again), as_json, ["", _UNCHANGED])
         return
     with _engine_of(plan, engine, worker_logs) as workers, progress_bars() as progress:
-        applied = apply_plan(plan, until=until, engine=workers, progress=progress)
+        applied = apply_plan(plan, until=until, again=again, engine=workers, progress=progress)
     if as_json:
         print_json(applied.to_dict())
         return

@@ -39,12 +39,13 @@ class Filled:
     """What came of a batch.
 
     rows: How many have a vector of their newest content. encoded: Items, those that changed meanwhile once more. failed: Ids
-    whose items could not be had, with the reason.
+    whose items could not be had, with the reason. later: Ids of rows that changed meanwhile, and are to be done once more.
     """
 
     rows: int
     encoded: int
     failed: Mapping[str, str]
+    later: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +70,8 @@ class Filling:
     Done twice is done once. Whoever is killed in between leaves rows open; whoever hands batches out noted their ids before.
 
     noted: Whether the database notes each change of an item, and so says itself which rows to look at again. rest: After a
-    batch, for how many times as long as its database was at work this waits, while others are connected to it.
+    batch, for how many times as long as its database was at work this waits, while others are connected to it. once: Whether
+    no item is encoded twice for one batch.
     """
 
     store: Store
@@ -80,6 +82,7 @@ class Filling:
     noted: bool = False
     rest: float = 0.0
     in_row: InRow | None = None
+    once: bool = False
 
     def __call__(self, batch: Batch) -> Filled:
         began, encoding = time.monotonic(), 0.0
@@ -98,13 +101,13 @@ class Filling:
             items, reasons = self.in_row.read(lacking.ids, lacking.values)
         if reasons and (former := present(self.store, self.new, list(reasons))):
             note_stale(self.store.documents, former)  # until their items can be had
-        renewal = Renewal(self.store, self.old, self.new, self.source, encode, noted=self.noted)
+        renewal = Renewal(self.store, self.old, self.new, self.source, encode, noted=self.noted, once=self.once)
         if lacking is not None and batch.bulk is not None:
             renewal.bulk = partial(_in_bulk, batch.bulk, lacking)
         renewal.run(items)
         if self.rest and has_company(self.store):
             time.sleep(self.rest * (time.monotonic() - began - encoding))
-        return Filled(len(renewal.written), renewal.encoded, dict(reasons))
+        return Filled(len(renewal.written), renewal.encoded, dict(reasons), tuple(sorted(renewal.left)))
 
     def one_by_one(self, batches: Iterable[Batch]) -> Generator[tuple[Batch, Filled], None, None]:
         """Fill them here, one after the other."""

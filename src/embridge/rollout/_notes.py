@@ -29,7 +29,7 @@ def damaged_note(name: str, what: str) -> StoreError:
     """The error of a document that was changed by hand, or by a fault."""
     return StoreError(
         f"the document {name!r} of the rollout is damaged: {what}; restore it from a copy of the database. Or call embridge "
-        "rollback, drop the new space, and delete the document: embridge apply begins anew then"
+        "rollback, drop the new space, and delete the document: embridge apply --again begins anew then"
     )
 
 

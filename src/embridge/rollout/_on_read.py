@@ -59,7 +59,7 @@ class OnRead:
                 batch = self._lacking(state, ids[start : start + _BATCH_ROWS])
                 found, reasons = source(batch)
                 self._failed |= dict.fromkeys(reasons, time.monotonic())
-                renewal = Renewal(self.store, state.old, state.new, source, encode)
+                renewal = Renewal(self.store, state.old, state.new, source, encode, once=bool(state.most_encoded))
                 if found and not self._kept(state, renewal, found):
                     return
 

@@ -44,9 +44,11 @@ class Renewal:
         source: Reads items by id.
         encode: Makes their vectors.
         noted: Whether the database notes each change of an item, so that it says itself which ones to look at again.
+        once: Whether no item is encoded twice, since each is paid for: what changed meanwhile is noted, and left.
         bulk: Writes rows that had no new vector, and says which ones are to be looked at again; used once.
         encoded: Items that were encoded, those that changed meanwhile once more.
         written: Rows that have a vector of their newest content.
+        left: Rows whose vector is of a former content, as is noted beside them.
     """
 
     store: Store
@@ -55,9 +57,11 @@ class Renewal:
     source: Source
     encode: Encode
     noted: bool = False
+    once: bool = False
     bulk: Callable[[Embeddings], Sequence[str]] | None = None
     encoded: int = 0
     written: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
     _settled: set[str] = field(default_factory=set, init=False)  # seen after they were written to be as they were
 
     def run(self, items: Mapping[str, object]) -> None:
@@ -74,8 +78,7 @@ class Renewal:
             if not names:
                 break
             again, lost = self.source(names)
-            if lost:  # changed into what cannot be had: their vectors are of a former content
-                note_stale(self.store.documents, list(lost))
+            self._leave(list(lost))  # changed into what cannot be had: their vectors are of a former content
             earlier = sorted(self.written.difference(names, self._settled))
             gone = (
                 set(names)
@@ -87,8 +90,16 @@ class Renewal:
             items = {
                 name: item for name, item in again.items() if name in self.written and not _same(item, items.get(name))
             }
-            if not items:
+            if items and self.once:
+                self._leave(list(items))
+                self.written -= items.keys()
+            if not items or self.once:
                 break
+
+    def _leave(self, names: Sequence[str]) -> None:
+        if names:
+            note_stale(self.store.documents, names)
+            self.left.update(names)
 
     def _write(self, rows: Embeddings) -> Sequence[str]:
         """Write new rows; where each space has rows of its own, with the payload of the old ones. Which to look at again."""

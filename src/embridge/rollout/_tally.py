@@ -20,7 +20,8 @@ class Tally:
 
     documents: Of the store. most_rows: Rows after which it ends. price: Of an item. spend_cap: Of all runs. rows: That have a
     new vector. encoded: Items, in this run. failed: Ids whose items could not be had, with the reason. open: Rows that a kill
-    would leave open, or did. under_way: Rows of batches that were handed out. cut: Whether rows were left for the limit's sake.
+    would leave open, or did. under_way: Rows of batches that were handed out. later: That changed
+    meanwhile, as is noted beside them. cut: Whether rows were left for the limit's sake.
     """
 
     documents: Documents
@@ -35,6 +36,7 @@ class Tally:
     failed: dict[str, str] = field(default_factory=dict)
     open: dict[str, None] = field(default_factory=dict)
     under_way: int = 0
+    later: set[str] = field(default_factory=set)
     cut: bool = False
     _before: int = field(default=0, init=False)
     _noted: dict[str, Any] | None = field(default=None, init=False)
@@ -79,6 +81,7 @@ class Tally:
         self.rows += filled.rows
         self.encoded += filled.encoded
         self.failed.update(filled.failed)
+        self.later.update(filled.later)
 
     def settle(self) -> None:
         """Strike out what is done."""

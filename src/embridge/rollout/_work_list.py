@@ -39,6 +39,14 @@ class WorkList:
 
     def pages(self, order: Iterable[str]) -> Iterator[Iterator[Batch]]:
         """All there is to do; rows that others write meanwhile too."""
+        yield from self._once(order)
+        for _ in range(_PASSES):
+            if not self.tally.later or not self.tally.size:
+                return
+            self.tally.later.clear()
+            yield from self._stale()
+
+    def _once(self, order: Iterable[str]) -> Iterator[Iterator[Batch]]:
         yield from self._left_open()
         yield from self._stale()
         ordered = iter(order)
@@ -75,7 +83,7 @@ class WorkList:
         pages = (present(self.store, self.old, stale[n : n + _NOTED_ROWS]) for n in range(0, len(stale), _NOTED_ROWS))
         yield (batch for page in pages for batch in self._parts(page))
         if not self.tally.cut:
-            forget_stale(documents, sorted(set(stale) - self.tally.failed.keys()))
+            forget_stale(documents, sorted(set(stale) - self.tally.failed.keys() - self.tally.later))
             forget_abandoned(documents, now=began)
 
     def _in_order(self, names: list[str], ordered: Iterator[str]) -> Iterator[Batch]:

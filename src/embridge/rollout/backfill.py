@@ -50,6 +50,11 @@ class BackfillLimits:
     most_failed: int | None = None
     rest: float = 0.0
 
+    @property
+    def once(self) -> bool:
+        """Whether no item of a batch may be encoded twice, so that the cap holds to the item."""
+        return self.spend_cap is not None and self.price > 0
+
     def __post_init__(self) -> None:
         if self.batch_rows is not None and self.batch_rows < 1:
             raise InvalidInput(f"batch_rows is at least 1, came {self.batch_rows}")
@@ -181,7 +186,7 @@ class Backfill:
             return self.spread(batches)
         noted = self.noted and self.queue is not None
         spaces = (self.old, self.new)
-        filling = Filling(self.store, *spaces, self.source, self.encode, noted, limits.rest, self.in_row)
+        filling = Filling(self.store, *spaces, self.source, self.encode, noted, limits.rest, self.in_row, limits.once)
         return filling.one_by_one(batches)
 
     def _tally(self, limits: BackfillLimits) -> Tally:

@@ -19,7 +19,9 @@ __all__ = ["Entry", "current_state", "entries", "record_move"]
 _START = "0" * 64
 _KINDS = {"move": str, "by": str, "at_seconds": int | float, "why": Mapping, "before": str}
 _MOST_LOST = 100  # entries at the end that are written again; a state by which more are lost is wrong itself
-STILL_POSSIBLE = "embridge rollback leads back to the old model all the same, and embridge apply begins anew from there"
+STILL_POSSIBLE = (
+    "embridge rollback leads back to the old model all the same, and embridge apply --again begins anew from there"
+)
 
 
 @dataclass(frozen=True, slots=True)

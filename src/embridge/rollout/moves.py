@@ -28,7 +28,7 @@ _LEADS_ON: dict[Phase, str] = {
     "bridged": _FURTHER,
     "backfilling": _FURTHER,
     "complete": "embridge rollback leads back, and embridge complete --drop-old ends it",
-    "rolled back": "embridge apply begins anew",
+    "rolled back": "embridge apply --again begins anew",
 }
 
 

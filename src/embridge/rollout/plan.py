@@ -126,7 +126,8 @@ class Plan:
         if self.assumed:
             return "embridge plan, for the rows that are there"
         unmet = any(gate.value is None for gate in self.gates)
-        return f"embridge apply PLAN --until {'shadow' if unmet and self.phase == 'prepared' else 'bridged'}"
+        again = " --again" if self.phase == "rolled back" else ""
+        return f"embridge apply PLAN --until {'shadow' if unmet and self.phase == 'prepared' else 'bridged'}{again}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, with what follows from it."""

@@ -67,13 +67,19 @@ class Applied:
 
 
 def apply_plan(
-    plan: Path | str, *, until: str = "complete", engine: Engine | None = None, progress: Progress = silent
+    plan: Path | str,
+    *,
+    until: str = "complete",
+    again: bool = False,
+    engine: Engine | None = None,
+    progress: Progress = silent,
 ) -> Applied:
     """Take a store along a plan. Interrupted or killed, it goes on where it was when it is called again.
 
     Args:
         plan: The plan's file.
         until: ``shadow``; ``bridged``; the share of the gallery to encode, such as ``0.3``; or ``complete``.
+        again: Begin anew where the rollout was rolled back. A call that is made by the clock does not take that back by itself.
         engine: Whose workers encode; left open. Where None, the one that the settings name.
         progress: Hears how many rows are done.
 
@@ -81,7 +87,8 @@ def apply_plan(
         Where the rollout stands.
 
     Raises:
-        InvalidInput: The plan is not one, something changed since, or rows remain that would not be found.
+        InvalidInput: The plan is not one, something changed since, or rows remain that would not be found; or the rollout was
+            rolled back, and nobody says ``again``.
         SettingsError: The settings do not say what they must, or ``until`` is no stage.
         StoreError: Another controller runs the rollout, or the store cannot be reached.
         GateRefused: A gate of the settings is not met, the spend cap would be passed, or more items cannot be had than the
@@ -97,6 +104,7 @@ def apply_plan(
     with closing(open_rollout(planned.settings)) as opened:
         before = opened.state
         require_same_plan(planned, opened)
+        _require_forward(opened, before, again)
         gates = () if until == "shadow" else checked_gates(opened)
         require_rollout_gates(gates)
         with _engine(opened, engine, share) as workers, Lease(opened.store.documents, this_process()) as lease:
@@ -110,12 +118,13 @@ def apply_plan(
             return _applied(opened, state, share, until == "complete", lease, progress)
 
 
-def check_plan(plan: Path | str, *, until: str = "complete") -> Plan:
+def check_plan(plan: Path | str, *, until: str = "complete", again: bool = False) -> Plan:
     """Say whether a plan can be applied as the store is now, and what is left of it. Changes nothing.
 
     Args:
         plan: The plan's file.
         until: As for `apply_plan`.
+        again: As for `apply_plan`.
 
     Returns:
         The plan, with the rows and the phase of this moment.
@@ -135,6 +144,7 @@ def check_plan(plan: Path | str, *, until: str = "complete") -> Plan:
     planned = read_plan(plan)
     with closing(open_rollout(planned.settings)) as opened:
         require_same_plan(planned, opened)
+        _require_forward(opened, opened.state, again)
         require_rollout_gates(() if until == "shadow" else checked_gates(opened))
         if holder := current_holder(opened.store.documents):
             raise StoreError(f"{holder} runs this rollout; wait until it ends, or pause it there")
@@ -220,6 +230,14 @@ def _share(until: str) -> float:
             f"--until is shadow, bridged, complete, or a share of the gallery such as 0.3; came {until}"
         )
     return share
+
+
+def _require_forward(opened: OpenRollout, state: RolloutState | None, again: bool) -> None:
+    """Refuse to take back a rollback that nobody means to take back."""
+    own = state is not None and (state.old, state.new) == (opened.old, opened.new)
+    if state is None or state.phase != "rolled back" or not own or again:
+        return
+    raise InvalidInput(f"{opened.path}: this rollout was rolled back; embridge apply --again begins anew")
 
 
 def _stopped_since(opened: OpenRollout, before: RolloutState | None) -> RolloutState | None:

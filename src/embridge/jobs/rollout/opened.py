@@ -181,7 +181,9 @@ class OpenRollout:
             vectors = held[0].encode(items, modality=source.modality, role="document")
             return self.upgrade.head(Embeddings.of(vectors, held[0].space, ids))
 
-        return Filling(self.store, self.old, self.new, self.items_of, encode, noted, self.settings.rest, read)
+        return Filling(
+            self.store, self.old, self.new, self.items_of, encode, noted, self.settings.rest, read, self.limits().once
+        )
 
     def backfill(self, encoder: Encoder | None = None, spread: Spread | None = None) -> Backfill:
         """The backfill of these settings, by the new model here, or by whoever fills batches."""

@@ -20,8 +20,8 @@ _STEPS: dict[Phase, tuple[str, str]] = {
         "embridge complete rollout.yaml --drop-old",
     ),
     "rolled back": (
-        "Nothing has to be done. Applying the plan begins again, and keeps new rows that are there.",
-        _APPLY,
+        "Nothing has to be done. Applying the plan once more begins anew, and keeps new rows that are there.",
+        f"{_APPLY} --again",
     ),
 }
 JOURNEY: tuple[Phase, ...] = ("prepared", "shadow", "bridged", "backfilling", "complete")
