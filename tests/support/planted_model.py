@@ -20,7 +20,7 @@ PROVIDER = Provider("planted_model", "PlantedModel", "", frozenset({"text", "ima
 class PlantedModel:
     modalities = frozenset({"text", "image"})
 
-    def __init__(self, model, *, progress=None):
+    def __init__(self, model, *, progress=None, batch_size=None, device=None):
         self.space = SPACES[model]
 
     def encode(self, items, *, modality, role="document"):
