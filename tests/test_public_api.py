@@ -218,7 +218,7 @@ PUBLIC = {
     "embridge.jobs.train": "train_model",
     "embridge.jobs.trained_result": "TrainedResult",
     "embridge.jobs.transfer": "Transfer export_store",
-    "embridge.jobs.translate": "Translated translate_file translate_store",
+    "embridge.jobs.translate": "Translated encode_table translate_file translate_store",
     "embridge.methods": "checked configured make record_of",
     "embridge.methods.base": "Method Pairs",
     "embridge.methods.candidate_scores": "Scores Search scores_of_pairs scores_of_queries with_few_queries",

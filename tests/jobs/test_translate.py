@@ -7,15 +7,19 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from planted_model import PROVIDER, SPACES, PlantedEngine
+from planted_rollout import save_upgrade
 from typer.testing import CliRunner
 
 from embridge.adapters import Identity, Linear
 from embridge.adapters.upgrade import Upgrade
 from embridge.cli import app
 from embridge.embeddings import Embeddings
+from embridge.encoders import PROVIDERS
 from embridge.errors import InvalidInput, SettingsError, SpaceMismatch
+from embridge.items import ItemSource
 from embridge.jobs import translate
-from embridge.jobs.translate import translate_file, translate_store
+from embridge.jobs.translate import encode_table, translate_file, translate_store
 from embridge.provenance import Provenance
 from embridge.scale import SerialEngine
 from embridge.scale.local import LocalEngine
@@ -180,6 +184,48 @@ def test_a_store_gets_a_space_beside_its_writers(kind, rows, upgrade, workers, t
         np.testing.assert_array_equal(again.vectors[:-61], new.vectors[:-61])  # the last batch has one row more
 
 
+@pytest.fixture
+def texts(tmp_path, monkeypatch):
+    """A table of texts and old vectors by row groups, and the upgrade to a planted model."""
+    monkeypatch.setitem(PROVIDERS, "planted", PROVIDER)
+    space, target = SPACES["old"], SPACES["new"]
+    save_upgrade(tmp_path / "planted")
+    groups = [range(start, start + 40) for start in range(0, 200, 40)]
+    names = [[f"item {number}" for number in group] for group in groups]
+    vectors = [Embeddings(tuple(part), np.ones((40, 2), np.float32), space) for part in names]
+    columns = [{"title": [f"{number} {number % 7} 1" for number in group]} for group in groups]
+    write_rows(lambda: zip(vectors, columns, strict=True), tmp_path / "old.parquet", space)
+    return tmp_path / "old.parquet", tmp_path / "planted", target
+
+
+@pytest.mark.parametrize("engine", [None, "pool"])
+def test_a_table_is_encoded_again_by_the_new_model(engine, texts, workers, tmp_path):
+    source, upgrade, target = texts
+    engine = None if engine is None else PlantedEngine(workers, folder=tmp_path)
+    done = encode_table(source, tmp_path / "new.parquet", upgrade, ItemSource("text", "title"), engine=engine)
+    assert (done.rows, done.new) == (200, target)
+    new = read_vectors(tmp_path / "new.parquet")
+    assert (new.ids, new.space) == (tuple(f"item {number}" for number in range(200)), target)
+    assert new.vectors.tolist() == [[number, number % 7, 1] for number in range(200)]
+    assert next(iter(read_rows(tmp_path / "new.parquet", payload=["title"])))[1]["title"][1] == "1 1 1"
+    if engine is not None:
+        assert len(engine.marks("done")) == 5
+        assert os.getpid() not in {pid for pid, _ in engine.marks("worker")}
+
+
+def test_an_item_that_cannot_be_had_is_named(texts, tmp_path):
+    _, upgrade, _ = texts
+    row = Embeddings(("a", "b"), np.ones((2, 2), np.float32), SPACES["old"])
+    write_rows(lambda: iter([(row, {"title": ["1 2 3", " "]})]), tmp_path / "bad.parquet", SPACES["old"])
+    for items, message in (
+        (ItemSource("text", "title"), r"bad.parquet: row 'b': its text is empty; mend its item"),
+        (ItemSource("text", "name"), r"there is no column name; there are id, vector, title"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            encode_table(tmp_path / "bad.parquet", tmp_path / "new.parquet", upgrade, items)
+    assert not (tmp_path / "new.parquet").exists()
+
+
 def test_the_command(rows, upgrade, tmp_path):
     write_vectors(rows, tmp_path / "old.npy")
     command = ["translate", str(tmp_path / "old.npy"), str(upgrade)]
@@ -189,3 +235,5 @@ def test_the_command(rows, upgrade, tmp_path):
     assert CliRunner().invoke(app, command).exit_code == 2
     assert CliRunner().invoke(app, [*command, "--to", "new.npy", "--space", "mini"]).exit_code == 2
     assert CliRunner().invoke(app, ["translate", "lancedb:shop", str(upgrade), "--to", "new.npy"]).exit_code == 2
+    assert CliRunner().invoke(app, ["translate", "lancedb:shop", str(upgrade), "--text", "title"]).exit_code == 2
+    assert CliRunner().invoke(app, [*command, "--to", "new.npy", "--text", "title"]).exit_code == 2

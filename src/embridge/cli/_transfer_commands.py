@@ -95,6 +95,16 @@ def translate(
     to: Annotated[
         Path | None, typer.Option(help="Of a file: the file to write, of the same kind.", show_default=False)
     ] = None,
+    text: Annotated[
+        str,
+        typer.Option(help="Of Parquet: encode the texts of this column by the new model instead.", show_default=False),
+    ] = "",
+    image: Annotated[
+        str, typer.Option(help="Of Parquet: encode the images of this column, as paths or bytes.", show_default=False)
+    ] = "",
+    folder: Annotated[
+        Path | None, typer.Option(help="The folder that the images' paths count from.", show_default=False)
+    ] = None,
     space: Annotated[
         str | None, typer.Option(help="Which of the store's spaces: its id or its model.", show_default=False)
     ] = None,
@@ -105,19 +115,25 @@ def translate(
 ) -> None:
     """Map a gallery's vectors through an upgrade's bridge. Killed, it goes on where it was when it is called again."""
     from embridge.cli._terminal import progress_bars
-    from embridge.jobs.translate import translate_file, translate_store
+    from embridge.items import ItemSource
+    from embridge.jobs.translate import encode_table, translate_file, translate_store
     from embridge.scale import EngineSettings, open_engine
 
     held = {"space": space, "declarations": declarations}
-    is_store = _require_fitting(source, to, held)
+    is_store, items = _require_fitting(source, to, held), ItemSource.of(text=text, image=image, folder=folder or "")
+    if is_store and items is not None:
+        raise SettingsError(
+            "--text, --image and --folder are of a file; rows of a store are encoded again by embridge apply"
+        )
     with open_engine(engine or "local", EngineSettings(logs=worker_logs)) as workers, progress_bars() as progress:
         if is_store:
             done = translate_store(
                 source, upgrade, space=space, declarations=declarations, engine=workers, progress=progress
             )
+        elif items is not None:
+            done = encode_table(source, to or "", upgrade, items, engine=workers, progress=progress)
         else:
-            assert to is not None
-            done = translate_file(source, to, upgrade, engine=workers, progress=progress)
+            done = translate_file(source, to or "", upgrade, engine=workers, progress=progress)
     _print_transfer(done, "embridge.translation/1", as_json=as_json)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +11,12 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import numpy as np
-
-from embridge.adapters.base import Adapter
-from embridge.adapters.upgrade import fingerprint
-from embridge.embeddings import Embeddings
+from embridge.adapters.upgrade import Upgrade, fingerprint
 from embridge.errors import InvalidInput, SettingsError, StoreError
+from embridge.items import ItemSource
+from embridge.jobs._encoded_tables import EncodeTable
 from embridge.jobs._held_space import held_space
+from embridge.jobs._mapped_rows import Place, filling_of
 from embridge.jobs._shared_store import require_shared
 from embridge.progress import Progress, silent
 from embridge.rollout._batch import Batch, Filled, Filling, Spread
@@ -28,13 +27,13 @@ from embridge.rollout.lease import Lease, this_process
 from embridge.scale import Engine, SerialEngine
 from embridge.scale._mapping import map_from
 from embridge.scale._translate_npy import NpyWorker, npy_start, translate_npy
-from embridge.scale._translate_tables import TableWorker
+from embridge.scale._translate_tables import MapTable, TableWorker, VectorsOf
 from embridge.space import Space
 from embridge.stores import Store, open_store, parse_url
 from embridge.vector_files import table_columns
 from embridge.vector_files._ranges import Divided, divided
 
-__all__ = ["Translated", "translate_file", "translate_store"]
+__all__ = ["Translated", "encode_table", "translate_file", "translate_store"]
 
 _BATCH_ROWS = 4_096
 
@@ -118,19 +117,67 @@ def translate_file(
         )
         rows = translate_npy(run, worker, parts, to, progress)
     else:
-        rows = _translate_table(run, (source, to), parts, (upgrade, adapter.target, work), progress)
+        vectors = MapTable(upgrade, parts.space, _BATCH_ROWS)
+        rows = _write_table(run, vectors, parts, (source, to, work, adapter.target), progress)
     return Translated(str(source), str(to), parts.space, adapter.target, rows)
 
 
-def _translate_table(
-    engine: Engine, paths: tuple[Path, Path], parts: Divided, into: tuple[Path, Space, Path], progress: Progress
+def encode_table(
+    source: Path | str,
+    to: Path | str,
+    upgrade: Path | str,
+    items: ItemSource,
+    *,
+    engine: Engine | None = None,
+    progress: Progress = silent,
+) -> Translated:
+    """Write a Parquet table anew with vectors of an upgrade's new model, which encodes the items again.
+
+    What was done when it was interrupted or killed is kept in a folder beside the target, and is not done again.
+
+    Args:
+        source: A Parquet file or folder of vectors.
+        to: A folder ``NAME.parquet`` with a file for each row group, with all other columns.
+        upgrade: The upgrade's folder, which names its new model.
+        items: Where the texts or images of the rows are: a column of the table, or files and addresses by id.
+        engine: Whose workers encode, each of which loads the model once; this process where None.
+        progress: Hears how many rows are done.
+
+    Returns:
+        What was encoded.
+
+    Raises:
+        InvalidInput: The file cannot be read or written, or an item cannot be had.
+        SettingsError: It is no Parquet, or the upgrade does not name its new model.
+
+    Examples:
+        >>> encode_table("old.npy", "new.npy", "upgrade", ItemSource("text", "title"))
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: items are encoded from Parquet into Parquet; came old.npy, new.npy
+    """
+    source, to, upgrade = Path(source).absolute(), Path(to).absolute(), Path(upgrade).absolute()
+    if (source.suffix, to.suffix) != (".parquet", ".parquet"):
+        raise SettingsError(f"items are encoded from Parquet into Parquet; came {source.name}, {to.name}")
+    parts, target = divided(source), Upgrade.load(upgrade).head.target
+    what = {"source": _version(source), "upgrade": fingerprint(upgrade), "items": items.to_dict()}
+    vectors = EncodeTable(upgrade, items)
+    into = (source, to, _work_folder(to, what), target)
+    rows = _write_table(engine or SerialEngine(), vectors, parts, into, progress)
+    return Translated(str(source), str(to), parts.space, target, rows)
+
+
+def _write_table(
+    engine: Engine,
+    vectors: Callable[[], VectorsOf],
+    parts: Divided,
+    into: tuple[Path, Path, Path, Space],
+    progress: Progress,
 ) -> int:
-    (source, to), (upgrade, target, work) = paths, into
-    worker = TableWorker(upgrade, parts.space, target, work, tuple(table_columns(source)), _BATCH_ROWS)
-    done = 0
+    source, to, work, target = into
+    worker, done = TableWorker(vectors, target, work, tuple(table_columns(source)), _BATCH_ROWS), 0
     for _, count in engine.run(worker, parts.ranges):
         done += count
-        progress(done, len(parts.ids), f"translate to {target.model}")
+        progress(done, len(parts.ids), f"rows of {target.model}")
     (work / "what.json").unlink()
     work.rename(to)
     return done
@@ -153,20 +200,6 @@ def _version(source: Path) -> list[Any]:
     """Which file it is, and as of when."""
     files = sorted(source.rglob("*")) if source.is_dir() else [source]
     return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A store, and the upgrade and the space of it."""
-
-    url: str
-    upgrade: Path
-    space: Space
-    declarations: Path | None = None
-
-    def __call__(self) -> Filling:
-        """What a worker does of a batch: it opens the store itself."""
-        return _filling(open_store(self.url, declarations=self.declarations), self)
 
 
 def translate_store(
@@ -208,8 +241,8 @@ def translate_store(
     require_shared(url, run)
     with closing(open_store(url, declarations=declarations)) as store:
         old = held_space(store, space, where=where, key="--space")
-        place = _Place(url, Path(upgrade).absolute(), old, declarations)
-        filling = _filling(store, place)
+        place = Place(url, Path(upgrade).absolute(), old, declarations)
+        filling = filling_of(store, place)
         with Lease(store.documents, this_process()):
             _require_no_rollout(store, where)
             rows = _translated(
@@ -238,25 +271,5 @@ def _require_no_rollout(store: Store, where: str) -> None:
         )
 
 
-def _spread(engine: Engine, place: _Place, batches: Iterable[Batch]) -> Generator[tuple[Batch, Filled], None, None]:
+def _spread(engine: Engine, place: Place, batches: Iterable[Batch]) -> Generator[tuple[Batch, Filled], None, None]:
     yield from engine.run(place, batches)
-
-
-def _filling(store: Store, place: _Place) -> Filling:
-    adapter = map_from(place.upgrade, place.space)
-    return Filling(store, place.space, adapter.target, _old_rows(store, place.space), _mapping(adapter, place.space))
-
-
-def _old_rows(store: Store, space: Space) -> Callable[[Sequence[str]], tuple[Mapping[str, object], Mapping[str, str]]]:
-    def source(ids: Sequence[str]) -> tuple[Mapping[str, object], Mapping[str, str]]:
-        rows = store.fetch(space, ids)
-        return dict(zip(rows.ids, rows.vectors, strict=True)), {}
-
-    return source
-
-
-def _mapping(adapter: Adapter, space: Space) -> Callable[[Sequence[str], Sequence[Any]], Embeddings]:
-    def encode(ids: Sequence[str], items: Sequence[Any]) -> Embeddings:
-        return adapter(Embeddings(tuple(ids), np.stack(items), space))
-
-    return encode

@@ -20,28 +20,51 @@ from embridge.vector_files._numbers import as_float32
 from embridge.vector_files._ranges import Range
 from embridge.vector_files._tables import SPACE_KEY, rows_of
 
-__all__ = ["TableWorker"]
+__all__ = ["MapTable", "TableWorker", "VectorsOf"]
+
+VectorsOf = Callable[[Any, Range], np.ndarray]
+"""From a part of a table to the new vectors of its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapTable:
+    """Prepares the map of vectors that stand in a table."""
+
+    upgrade: Path
+    source: Space
+    batch_rows: int
+
+    def __call__(self) -> VectorsOf:
+        adapter = map_from(self.upgrade, self.source)
+
+        def vectors_of(table: Any, part: Range) -> np.ndarray:
+            assert part.names is not None
+            _, vectors = rows_of(table, part.path, part.names)
+            numbers = as_float32(vectors, part.path, cast=part.cast)
+            require_vectors(numbers, dim=self.source.dim, what=f"{part.path}, {part}")
+            return np.concatenate(list(mapped(adapter, numbers, self.batch_rows)))
+
+        return vectors_of
 
 
 @dataclass(frozen=True, slots=True)
 class TableWorker:
-    """Prepares a worker: the map, and the folder of its parts. A part that is there is done."""
+    """Prepares a worker: what makes vectors, and the folder of its parts. A part that is there is done."""
 
-    upgrade: Path
-    source: Space
+    vectors: Callable[[], VectorsOf]
     target: Space
     folder: Path
     columns: tuple[str, ...]
     batch_rows: int
 
     def __call__(self) -> Callable[[Range], int]:
-        adapter = map_from(self.upgrade, self.source)
+        vectors_of = self.vectors()
 
         def translate(part: Range) -> int:
             path = self.folder / f"part-{part.first:012d}.parquet"
             if path.exists():
                 return part.rows
-            tables = (self._mapped(table, adapter, part) for table in self._tables(part))
+            tables = (self._renewed(table, vectors_of(table, part), part) for table in self._tables(part))
             with atomic_file(path) as temporary:
                 _write(tables, temporary)
             return part.rows
@@ -51,14 +74,10 @@ class TableWorker:
     def _tables(self, part: Range) -> Iterator[Any]:
         yield from group_batches(part.path, part.group, self.batch_rows, self.columns)
 
-    def _mapped(self, table: Any, adapter: Any, part: Range) -> Any:
+    def _renewed(self, table: Any, vectors: np.ndarray, part: Range) -> Any:
         pa = require("pyarrow", extra="parquet")
         assert part.names is not None
-        _, vectors = rows_of(table, part.path, part.names)
-        numbers = as_float32(vectors, part.path, cast=part.cast)
-        require_vectors(numbers, dim=self.source.dim, what=f"{part.path}, {part}")
-        result = np.concatenate(list(mapped(adapter, numbers, self.batch_rows)))
-        column = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(result).reshape(-1)), self.target.dim)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).reshape(-1)), self.target.dim)
         field = pa.field(part.names[1], column.type)
         table = table.set_column(table.column_names.index(part.names[1]), field, column)
         return table.replace_schema_metadata({SPACE_KEY: json.dumps(self.target.to_dict())})
