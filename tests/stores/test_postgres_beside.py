@@ -15,20 +15,6 @@ pytestmark = pytest.mark.slow
 OLD, NEW = Space("mini", "1", 2), Space("maxi", "1", 3)
 
 
-@pytest.fixture(scope="module")
-def database(postgres_server):
-    return postgres_server.database()
-
-
-@pytest.fixture
-def connection(postgres_server, database):
-    with postgres_server.connect(database) as connection:
-        yield connection
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC")
-        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-
-
 @pytest.fixture
 def store(postgres_server, database, connection):
     connection.execute("CREATE TABLE items (id text PRIMARY KEY, v vector(2), title text, n int)")

@@ -19,20 +19,6 @@ COLUMN = f"embridge_{NEW.id}"
 NAME = '"' + TABLE.replace('"', '""') + '"'
 
 
-@pytest.fixture(scope="module")
-def database(postgres_server):
-    return postgres_server.database()
-
-
-@pytest.fixture
-def connection(postgres_server, database):
-    with postgres_server.connect(database) as connection:
-        yield connection
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC")
-        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-
-
 @pytest.fixture(params=["beside", "column"])
 def kind(request):
     """Where the new vectors stand: in a table beside, or in a column as earlier versions made it."""

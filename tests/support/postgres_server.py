@@ -209,3 +209,18 @@ def _ends_with_us():
     library = ctypes.CDLL(None)
     if hasattr(library, "prctl"):
         library.prctl(1, signal.SIGQUIT)
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server):
+    """One of the tests of a file; each that takes `connection` leaves it empty."""
+    return postgres_server.database()
+
+
+@pytest.fixture
+def connection(postgres_server, database):
+    with postgres_server.connect(database) as connection:
+        yield connection
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC")
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
