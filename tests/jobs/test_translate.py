@@ -233,6 +233,9 @@ def test_the_command(rows, upgrade, tmp_path):
     said = json.loads(done.stdout)
     assert (said["schema"], said["rows"], said["new"]["id"]) == ("embridge.translation/1", ROWS, NEW.id)
     assert CliRunner().invoke(app, command).exit_code == 2
+    for given, message in (("gpu=1", "--worker: gpu"), ("retries=-1", "--worker: retries"), ("name=local", "--engine")):
+        wrong = CliRunner().invoke(app, [*command, "--to", str(tmp_path / "new.npy"), "--worker", given])
+        assert (wrong.exit_code, message in wrong.stderr) == (2, True), wrong.stderr
     assert CliRunner().invoke(app, [*command, "--to", "new.npy", "--space", "mini"]).exit_code == 2
     assert CliRunner().invoke(app, ["translate", "lancedb:shop", str(upgrade), "--to", "new.npy"]).exit_code == 2
     assert CliRunner().invoke(app, ["translate", "lancedb:shop", str(upgrade), "--text", "title"]).exit_code == 2

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from embridge.cli._app import EngineName, Json, WorkerLogs, app, print_json
 from embridge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from embridge.settings.engine import EngineSection
 
 __all__: list[str] = []
 
@@ -110,6 +114,9 @@ def translate(
     ] = None,
     declarations: Declarations = None,
     engine: EngineName = None,
+    worker: Annotated[
+        str, typer.Option(help="What each worker gets, such as gpus=1,memory_gb=8,retries=5.", show_default=False)
+    ] = "",
     worker_logs: WorkerLogs = False,
     as_json: Json = False,
 ) -> None:
@@ -117,7 +124,6 @@ def translate(
     from embridge.cli._terminal import progress_bars
     from embridge.items import ItemSource
     from embridge.jobs.translate import encode_table, translate_file, translate_store
-    from embridge.scale import EngineSettings, open_engine
 
     held = {"space": space, "declarations": declarations}
     is_store, items = _require_fitting(source, to, held), ItemSource.of(text=text, image=image, folder=folder or "")
@@ -125,7 +131,8 @@ def translate(
         raise SettingsError(
             "--text, --image and --folder are of a file; rows of a store are encoded again by embridge apply"
         )
-    with open_engine(engine or "local", EngineSettings(logs=worker_logs)) as workers, progress_bars() as progress:
+    section = _engine_of(engine, worker)
+    with section.opened(logs=worker_logs) as workers, progress_bars() as progress:
         if is_store:
             done = translate_store(
                 source, upgrade, space=space, declarations=declarations, engine=workers, progress=progress
@@ -135,6 +142,26 @@ def translate(
         else:
             done = translate_file(source, to or "", upgrade, engine=workers, progress=progress)
     _print_transfer(done, "embridge.translation/1", as_json=as_json)
+
+
+def _engine_of(name: str | None, given: str) -> EngineSection:
+    """The engine, whose workers get what is given as KEY=VALUE with commas between."""
+    from embridge.settings.engine import EngineSection
+    from embridge.settings.reading import checked_settings
+
+    pairs = [part.partition("=") for part in given.split(",") if part.strip()]
+    values: dict[str, Any] = {key.strip(): _number(value.strip()) for key, _, value in pairs}
+    if "name" in values:
+        raise SettingsError("--worker: the name of an engine is given with --engine")
+    named = {} if name is None else {"name": name}
+    return checked_settings(named | values, EngineSection, folder=Path.cwd(), where="--worker" if given else "--engine")
+
+
+def _number(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _require_fitting(source: str, to: Path | None, of_store: dict[str, Any]) -> bool:
