@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from embridge.rollout.state import RolloutState
 
 # The machine may stop both processes while it measures something else.
 _PATIENT = {"seconds": 900, "header_seconds": 900}
-SMALL = {"seconds": 6, "rows": 100, "move_seconds": 0.2, "sample_seconds": 0.5}
+SMALL = {"seconds": 6, "warm_up_seconds": 1, "rows": 100, "move_seconds": 0.2, "sample_seconds": 0.5}
 
 
 def main() -> None:
@@ -60,7 +61,19 @@ def soak(config: Mapping[str, Any]) -> list[dict[str, Any]]:
         for kind, count in sorted((key[0], count) for key, count in answers.items() if isinstance(key, tuple))
     ]
     rows.append(row("failed", "answers", [sum(failed.values())], setting=setting, reasons=failed))
+    rows.append(flatness(looks, config, setting))
     return [*rows, *(row("server", "bytes", [size], setting=setting | {"after_seconds": at}) for at, size in looks)]
+
+
+def flatness(
+    looks: Sequence[tuple[float, int]], config: Mapping[str, Any], setting: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The mean of the looks after the warm-up, their lowest and highest, and whether these are near enough to it."""
+    sizes = [size for at, size in looks if at >= config["warm_up_seconds"]]
+    found = row("server", "bytes_after_warm_up", sizes, setting=dict(setting))
+    mean = statistics.fmean(sizes)
+    far = max(abs(size - mean) for size in sizes) / mean
+    return found | {"value": mean, "furthest_from_mean": round(far, 4), "flat": far <= config["flat"]}
 
 
 def stocked(url: str, config: Mapping[str, Any], ids: list[str]) -> Store:

@@ -12,7 +12,7 @@ from typing import Any
 
 from embridge.errors import InvalidInput, StoreError
 from embridge.rollout.state import SCHEMA, RolloutState
-from embridge.stores.documents import STATE, Documents
+from embridge.stores.documents import JOURNAL, STATE, Documents
 
 __all__ = ["Entry", "current_state", "entries", "record_move"]
 
@@ -292,4 +292,4 @@ def _digest(value: object) -> str:
 
 
 def _name(number: int) -> str:
-    return f"journal/{number:06d}"
+    return f"{JOURNAL}{number:06d}"

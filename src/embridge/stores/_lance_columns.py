@@ -12,13 +12,12 @@ from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput, require
 from embridge.space import Space
 from embridge.stores._columns import Kind, fitted, kind_of
+from embridge.stores._lance_documents import KEY
 from embridge.stores._lance_rows import Source, id_array, id_kind, texts_of
 
 __all__ = ["SPACE_KEY", "as_table", "kinds_of", "kinds_of_source", "payload_of", "ready", "schema_of"]
 
 SPACE_KEY = b"embridge.space"
-_KEY = b"lance-schema:unenforced-primary-key"
-"""Without it LanceDB lets two writers at once insert the same id twice."""
 _BLANK = "_blank_"
 """Begins the name of a column without a value, for a moment: LanceDB can neither cast it nor replace it in one step."""
 
@@ -26,7 +25,7 @@ _BLANK = "_blank_"
 def schema_of(space: Space) -> Any:
     """The schema of an empty table; its metadata say of which space, and that ids of two writers at once may not repeat."""
     pa = require("pyarrow", extra="lancedb")
-    name = pa.field("id", pa.string(), nullable=False, metadata={_KEY: "true"})
+    name = pa.field("id", pa.string(), nullable=False, metadata={KEY: "true"})
     return pa.schema(
         [name, pa.field("vector", pa.list_(pa.float32(), space.dim))], metadata={SPACE_KEY: json.dumps(space.to_dict())}
     )

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -13,7 +14,7 @@ from embridge.errors import InvalidInput, StoreError, require
 from embridge.space import Space
 from embridge.stores._lance_adopt import described
 from embridge.stores._lance_columns import SPACE_KEY, schema_of
-from embridge.stores._lance_documents import DOCUMENTS, made_once
+from embridge.stores._lance_documents import DOCUMENTS, ENTRIES, LanceDocuments, made_once
 from embridge.stores._lance_rows import Source
 from embridge.stores.documents import Documents, declarations
 from embridge.stores.places import Declaration, Place, Table
@@ -25,9 +26,8 @@ _T = TypeVar("_T")
 _LONGEST = 500  # of what LanceDB says
 _SOURCE = re.compile(r", /\S+\.rs:\d+:\d+$|^lance error: LanceError\(\w+\): ")
 
-_CACHE_BYTES = (
-    32 * 1024 * 1024
-)  # of what LanceDB knows of a table's files: each version adds to it, and by itself it keeps 1 GB
+# Of what LanceDB knows of a table's files: each version adds to it, and by itself it keeps 1 GB.
+_CACHE_BYTES, _DOCUMENTS_CACHE_BYTES = 16 * 1024 * 1024, 1024 * 1024
 _FULL = ("No space left", "Disk quota", "File too large")
 _MAKE_ROOM, _RESTORE = "make room; what was there before stands", "restore it from a copy if it is damaged"
 
@@ -51,14 +51,11 @@ class LanceDatabase:
         if not create and "://" not in location and not Path(location).is_dir():
             what = "is a file" if Path(location).exists() else "does not exist"
             raise StoreError(f"{self} {what}; expected a folder with a LanceDB store")
-        self.connection = self.asked(
-            lambda: lancedb.connect(
-                location,
-                read_consistency_interval=timedelta(0),
-                session=lancedb.Session(metadata_cache_size_bytes=_CACHE_BYTES),
-            ),
-            "cannot be opened as a LanceDB store",
+        self.connection, beside = (
+            self.asked(partial(_connected, lancedb, location, cache), "cannot be opened as a LanceDB store")
+            for cache in (_CACHE_BYTES, _DOCUMENTS_CACHE_BYTES)
         )
+        self.documents = LanceDocuments(beside, f"{table}:", self.asked)
 
     def __str__(self) -> str:
         return without_passwords(self.location)
@@ -76,14 +73,14 @@ class LanceDatabase:
             raise StoreError(f"{self} {what}: {text}; {advice}") from error
 
     def names(self) -> list[str]:
-        """All tables, made by this library or not, but that of the documents."""
+        """All tables, made by this library or not, but those of the documents."""
         names, token = [], None
         while True:
             page = self.connection.list_tables(page_token=token)
             names += page.tables
             token = page.page_token
             if not token:
-                return [name for name in names if name != DOCUMENTS]
+                return [name for name in names if name not in (DOCUMENTS, ENTRIES)]
 
     def opened(self, name: str) -> Any:
         """A table."""
@@ -133,3 +130,9 @@ class LanceDatabase:
             raise StoreError(f"{self} has no table {self.table!r}; there are {names or 'none'}")
         if not names and not sources:
             raise StoreError(f"{self} holds no table; is it another folder?")
+
+
+def _connected(lancedb: Any, location: str, cache_bytes: int) -> Any:
+    """A connection that sees what other processes write."""
+    session = lancedb.Session(metadata_cache_size_bytes=cache_bytes)
+    return lancedb.connect(location, read_consistency_interval=timedelta(0), session=session)

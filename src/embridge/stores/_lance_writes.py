@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, TypeVar
 
 from embridge.embeddings import Embeddings
 from embridge.errors import InvalidInput
+from embridge.space import Space
 from embridge.stores._lance_columns import as_table, ready
 from embridge.stores._lance_rows import Source, texts_of
 
-__all__ = ["drop_repeats", "ended", "written"]
+__all__ = ["SmallFiles", "drop_repeats", "ended", "written"]
 
 _T = TypeVar("_T")
 _ATTEMPTS = 5
+_MERGED_EVERY = 64  # writes of this process
+_MOST_BYTES = 1 << 25  # of vectors that are written anew between two writes
 _OVERTAKEN = ("conflict", "already exists", "Too many concurrent writers")
 
 
@@ -77,3 +83,23 @@ def _row_ids(source: Source, ids: Sequence[str]) -> dict[str | None, list[int]]:
     for name, row in zip(names, found["_rowid"].to_pylist(), strict=True):
         rows.setdefault(name, []).append(row)
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class SmallFiles:
+    """Merges the files that small writes leave in a table of ours: each takes time and memory of every later call.
+
+    Larger tables, and those of others, are left to their owner.
+    """
+
+    _writes: Counter[Space] = field(default_factory=Counter)
+
+    def after_write(self, source: Source) -> None:
+        """Count a write, and merge now and then; what fails is for a later write to do."""
+        space, table = source.declaration.space, source.table
+        self._writes[space] += 1
+        if source.declaration.adopted or self._writes[space] % _MERGED_EVERY:
+            return
+        with suppress(ValueError, RuntimeError, OSError):
+            if 4 * space.dim * table.count_rows() <= _MOST_BYTES:
+                ended(table.optimize)

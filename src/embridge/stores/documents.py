@@ -16,6 +16,7 @@ from embridge.stores.places import Declaration
 
 __all__ = [
     "DECLARATIONS",
+    "JOURNAL",
     "STATE",
     "Documents",
     "FileDocuments",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 DECLARATIONS, STATE = "declarations", "state"
+JOURNAL = "journal/"
+"""Begins the name of an entry of a rollout's journal, which nobody changes once the next ones follow; its number is the rest."""
 _SCHEMA = "embridge.documents/1"
 _ATTEMPTS = 50
 

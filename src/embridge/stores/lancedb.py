@@ -26,11 +26,10 @@ from embridge.stores._lance_adopt import (
 from embridge.stores._lance_bulk import LanceBulk
 from embridge.stores._lance_columns import kinds_of, kinds_of_source, payload_of
 from embridge.stores._lance_database import LanceDatabase
-from embridge.stores._lance_documents import LanceDocuments
 from embridge.stores._lance_filters import sql
 from embridge.stores._lance_rows import Source, rows_of, usable, vector_type
 from embridge.stores._lance_search import Found, is_approximate, nearest, nearest_of_parts
-from embridge.stores._lance_writes import ended, written
+from embridge.stores._lance_writes import SmallFiles, ended, written
 from embridge.stores._measurable import require_measurable
 from embridge.stores.base import SCAN_ROWS, Filter, Payload
 from embridge.stores.capabilities import Capabilities
@@ -90,8 +89,9 @@ class LanceStore:
     ) -> None:
         self._database = LanceDatabase(str(location), table, create=create)
         self._asked = self._database.asked
-        self.documents: Documents = documents or LanceDocuments(self._database.connection, f"{table}:", self._asked)
+        self.documents: Documents = documents or self._database.documents
         self._sources: dict[Space, Source] = {}
+        self._small_files = SmallFiles()
         self._asked(self._refresh, "cannot be opened as a LanceDB store")
         if not create:
             self._database.require_any(self._sources)
@@ -176,6 +176,7 @@ class LanceStore:
         require_measurable(rows, engine="LanceDB")
         what = f"did not take {len(rows)} rows, the earlier ones stand"
         self._asked(lambda: ended(lambda: written(source, rows, columns)), what)
+        self._small_files.after_write(source)
 
     def delete(self, ids: Sequence[str]) -> None:
         self._asked(self._refresh)  # another process may have added a space
