@@ -22,7 +22,7 @@ from embridge.adapters import Identity, Prefix, Provenance
 from embridge.encoders import CachedEncoder, Encoder, load
 from embridge.serve.app import create_app
 from embridge.serve.opened import open_served
-from embridge.serve.server import _options, keep_memory_together
+from embridge.serve.server import _keep_memory_together, _options
 from embridge.settings.serve import ServeSettings
 
 __all__ = ["Served", "serving", "stored_vectors"]
@@ -91,7 +91,7 @@ def _app(encoders: Mapping[str, Encoder], upgrade: Upgrade, folder: Path, settin
 def _run(kind: str, config: Mapping[str, Any], folder: Path, settings: Mapping[str, Any], pipe: Connection) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     if kind != "bare":
-        keep_memory_together()
+        _keep_memory_together()
     made = {"embridge": _ours, "rollout": _both}
     app = _bare(config) if kind == "bare" else made[kind](config, folder, **settings)
 

@@ -19,7 +19,7 @@ from embridge.serve.app import create_app
 from embridge.serve.opened import Opened, open_served
 from embridge.settings.serve import ServeSettings
 
-__all__ = ["application", "keep_memory_together", "run", "take_address"]
+__all__ = ["application", "run", "take_address"]
 
 _SETTINGS_VARIABLE = "EMBRIDGE_SERVE"
 _ARENA_MAX = -8  # of glibc's malloc.h
@@ -76,7 +76,7 @@ def run(opened: Opened, sockets: list[socket.socket]) -> None:
     """
     settings = opened.settings
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    keep_memory_together()
+    _keep_memory_together()
     _allow_files(settings.limits.connections + _OTHER_FILES)
     with suppress(KeyboardInterrupt):  # the signal that stopped it, sent on when all is answered
         if settings.workers == 1:
@@ -92,12 +92,8 @@ def run(opened: Opened, sockets: list[socket.socket]) -> None:
             uvicorn.run("embridge.serve.server:application", factory=True, workers=settings.workers, **options)
 
 
-def keep_memory_together() -> None:
-    """Let all threads of this process allocate from two places: glibc makes one for each of many, and every one keeps its gaps.
-
-    Examples:
-        >>> keep_memory_together()
-    """
+def _keep_memory_together() -> None:
+    """Let all threads of this process allocate from two places: glibc makes one for each of many, and every one keeps its gaps."""
     with suppress(OSError, AttributeError, TypeError):  # not on Windows, nor with another libc
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
@@ -123,7 +119,7 @@ def application() -> Entrance:
         >>> application.__name__
         'application'
     """
-    keep_memory_together()
+    _keep_memory_together()
     return create_app(open_served(ServeSettings.model_validate_json(os.environ[_SETTINGS_VARIABLE])))
 
 
