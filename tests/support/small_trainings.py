@@ -1,7 +1,6 @@
-"""Trains the smallest nets there are; run as a program, under heap checks, with the names of the parts."""
+"""Trains the smallest nets there are, which `forked_trainings` does under heap checks."""
 
 import doctest
-import sys
 import warnings
 from types import SimpleNamespace
 
@@ -68,11 +67,3 @@ def own():
         for network in UNSOUND:
             train(network.to(memory_format=torch.channels_last))
         train(VisionBackbone(BASIC, 4))
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    for name in sys.argv[1:]:
-        print(name, file=sys.stderr, flush=True)
-        globals()[name]()

@@ -1,13 +1,13 @@
 """The memory layout of a training: the fast one where it is sound, and no training that writes past its memory."""
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
+import forked_trainings
 import pytest
-import small_trainings
 import torch
 from small_trainings import BASIC, UNSOUND, train
 from torch import nn
@@ -37,15 +37,22 @@ def heap_checks():
     return True
 
 
+@pytest.fixture(scope="module")
+def checked():
+    """Trainings under the heap checks of the C library, in a process of their own."""
+    environment = os.environ | {"LD_PRELOAD": PRELOAD, "MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    work = {name: (PROCESSORS[name], PARTS[name]) for name in PROCESSORS}
+    program = [sys.executable, "-X", "faulthandler", forked_trainings.__file__, json.dumps(work)]
+    return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
 @pytest.mark.skipif(not heap_checks(), reason=f"the C library has no {PRELOAD}, which checks the heap")
 @pytest.mark.slow
 @pytest.mark.parametrize("processor", PROCESSORS)
-def test_no_training_writes_past_its_memory(processor):
-    environment = os.environ | PROCESSORS[processor] | {"LD_PRELOAD": PRELOAD, "MALLOC_CHECK_": "3"}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    program = [sys.executable, "-X", "faulthandler", str(Path(small_trainings.__file__)), *PARTS[processor]]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-2_000:]
+def test_no_training_writes_past_its_memory(checked, processor):
+    assert checked.returncode == 0, checked.stderr[-2_000:]
+    assert json.loads(checked.stdout)[processor] == 0, checked.stderr[-2_000:]
 
 
 @pytest.mark.parametrize(
