@@ -126,7 +126,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(project, fitted):
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_process_that_was_ended_is_taken_up_by_the_same_command(project, start, sent, code):
-    finetune = FINETUNE | {"epochs": 3, "checkpoint_every_steps": 1}
+    finetune = FINETUNE | {"epochs": 5, "checkpoint_every_steps": 1}
     name = f"ended-{int(sent)}"
     settings_of(project, name, fit=TUNED | {"finetune": finetune, "cache": name + "-cache"})
     process = start("fit", project / f"{name}.yaml")
