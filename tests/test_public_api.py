@@ -204,7 +204,7 @@ PUBLIC = {
     "embridge.jobs.models": "Models options_of takes_images with_lora",
     "embridge.jobs.report": "Comparison compare_reports show_report",
     "embridge.jobs.rollout.apply": "Applied apply_plan check_plan",
-    "embridge.jobs.rollout.dropping": "drop_old_rows rows_to_drop",
+    "embridge.jobs.rollout.dropping": "drop_old_rows rows_to_drop take_over_name",
     "embridge.jobs.rollout.filling": "completed filled filled_at_the_end",
     "embridge.jobs.rollout.gating": "checked_gates named_report",
     "embridge.jobs.rollout.moving": "change_phase move_canary move_phase moved",

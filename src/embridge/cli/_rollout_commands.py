@@ -150,6 +150,14 @@ def rollback(settings: RolloutConfig, dry_run: DryRun = False, as_json: Json = F
 def complete(
     settings: RolloutConfig,
     drop_old: Annotated[bool, typer.Option("--drop-old", help="Delete the old vectors. There is no way back.")] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over-name",
+            help="Delete the old vectors, and give the new ones their column's name. Applications that read it by name get "
+            "the new vectors. PostgreSQL alone.",
+        ),
+    ] = False,
     drop_unreadable: Annotated[
         bool,
         typer.Option("--drop-unreadable", help="Also where an item cannot be read, so that nothing is left of it."),
@@ -161,10 +169,13 @@ def complete(
     """End a rollout whose backfill is done: delete the old vectors, which cannot be taken back."""
     from embridge.jobs.rollout import drop_old_rows, rows_to_drop
 
-    if not drop_old:
+    if not (drop_old or take_over):
         raise SettingsError(
             "complete deletes the old vectors; say so with --drop-old. embridge apply leads to complete"
         )
+    if take_over:
+        _take_over_name(settings, drop_unreadable, dry_run, yes, as_json)
+        return
     found = rows_to_drop(settings, drop_unreadable=drop_unreadable)
     assert found.state is not None
     unread = f", of which {found.state.bridged_rows:,} have no new one" if found.state.bridged_rows else ""
@@ -175,6 +186,22 @@ def complete(
     if not (yes or found.state.old_dropped):
         _require_yes(what)
     _print_state(drop_old_rows(settings, drop_unreadable=drop_unreadable), as_json)
+
+
+def _take_over_name(settings: Path, drop_unreadable: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
+    from embridge.cli._terminal import progress_bars
+    from embridge.jobs.rollout import take_over_name
+
+    state, place = take_over_name(settings, drop_unreadable=drop_unreadable, dry_run=True)
+    what = f"delete the old vectors and write every row once more, until {place} holds the new vectors"
+    if dry_run:
+        _print_state(state, as_json, [f"{what}; there is no way back", _UNCHANGED])
+        return
+    if not (yes or state.old_dropped):
+        _require_yes(f"{what}? There is no way back.")
+    with progress_bars() as progress:
+        state, _ = take_over_name(settings, drop_unreadable=drop_unreadable, progress=progress)
+    _print_state(state, as_json)
 
 
 def _require_yes(question: str) -> None:

@@ -12,8 +12,8 @@ from embridge.embeddings import Embeddings
 from embridge.rollout._renewal import Encode, Renewal, Source, carried
 from embridge.rollout.stale import note_stale
 from embridge.space import Space
+from embridge.stores._bulk import Bulk, LackingRows
 from embridge.stores.base import Store
-from embridge.stores.bulk import Bulk, LackingRows
 from embridge.stores.presence import KnowsCompany, present
 
 __all__ = ["LEAST_ROWS", "Batch", "Filled", "Filling", "InRow", "Spread", "has_company", "next_rows"]

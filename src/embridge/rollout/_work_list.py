@@ -13,8 +13,8 @@ from embridge.rollout._tally import Tally
 from embridge.rollout.foreign import delete_revived
 from embridge.rollout.stale import forget_stale, stale_rows
 from embridge.space import Space
+from embridge.stores._bulk import Bulk, FillsInBulk
 from embridge.stores.base import Store
-from embridge.stores.bulk import Bulk, FillsInBulk
 from embridge.stores.changes import ChangeQueue
 from embridge.stores.presence import present
 

@@ -13,13 +13,13 @@ from typing import Any, final
 import numpy as np
 
 from embridge.embeddings import Embeddings
+from embridge.stores._bulk import LackingRows
 from embridge.stores._lance_columns import as_table, kinds_of_source, payload_of, ready
 from embridge.stores._lance_reads import Ask, has_vector
 from embridge.stores._lance_rows import Source, texts_of
 from embridge.stores._lance_writes import drop_repeats, ended
 from embridge.stores._measurable import require_measurable
 from embridge.stores.base import Payload
-from embridge.stores.bulk import LackingRows
 from embridge.stores.checks import require_ids, require_payload
 
 __all__ = ["LanceBulk"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, final
 
@@ -50,6 +51,13 @@ class PostgresDocuments:
             return self._changed(insert, (*key, written), what)
         update = f"UPDATE {self._sql} SET document = %s WHERE of_table = %s AND name = %s AND document = %s"
         return self._changed(update, (written, *key, text), what)
+
+    def change(self, connection: Any, name: str, change: Callable[[dict[str, Any]], Document]) -> None:
+        """Change a document that is there, in the transaction of a connection."""
+        select = f"SELECT document FROM {self._sql} WHERE of_table = %s AND name = %s FOR UPDATE"
+        (text,) = connection.execute(select, (self._table, name)).fetchone()
+        update = f"UPDATE {self._sql} SET document = %s WHERE of_table = %s AND name = %s"
+        connection.execute(update, (json.dumps(change(self._parsed(name, text))), self._table, name))
 
     def _parsed(self, name: str, text: str) -> dict[str, Any]:
         try:

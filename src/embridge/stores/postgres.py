@@ -20,6 +20,7 @@ from embridge.stores._postgres_changes import PostgresChanges, may_note_changes
 from embridge.stores._postgres_database import FRESH_SECONDS, Database, index_state
 from embridge.stores._postgres_documents import PostgresDocuments
 from embridge.stores._postgres_filters import where
+from embridge.stores._postgres_names import PostgresTakeOver
 from embridge.stores._postgres_reading import by_id, column_by_id, every_row, ids_with_vector, page_of_ids, values_by_id
 from embridge.stores._postgres_search import Search, nearest, usable_index
 from embridge.stores._postgres_statements import statements_of
@@ -87,6 +88,7 @@ class PostgresStore:
 
     @property
     def capabilities(self) -> Capabilities:
+        noted = self._name and may_note_changes(self._database, self._database.relation(self._name))
         return Capabilities(
             exact=not any(self._goes_through_an_index(space) for space in self.spaces()),
             filter=True,
@@ -95,7 +97,7 @@ class PostgresStore:
             adopt=True,
             shared_rows=True,
             atomic_switch=True,
-            foreign_writes="trigger" if self._may_note_changes() else "scan",
+            foreign_writes="trigger" if noted else "scan",
         )
 
     @property
@@ -134,14 +136,14 @@ class PostgresStore:
 
     def add_space(self, space: Space) -> None:
         present = declarations(self.documents)
-        if space in present and present[space].adopted:
+        if space in present and (present[space].adopted or present[space].place.vector != vector_name(space)):
             return
         relation = self._database.relation(self._name, fresh=True)
         id = id_column(relation, next((one.place.id for one in present.values()), ""))
-        place = Place(self._name, vector_name(space), id.name)
         add_vectors(self._database, relation, id, space)
         self._database.relation(self._name, fresh=True)
-        self._declare(lambda held: held | {space: Declaration(space, place, adopted=False)})
+        declared = Declaration(space, Place(self._name, vector_name(space), id.name), adopted=False)
+        self._declare(lambda held: held | {space: declared})
 
     def drop_space(self, space: Space) -> None:
         place = self._declared(space, "drop_space").place
@@ -150,13 +152,12 @@ class PostgresStore:
 
     def count(self, space: Space) -> int:
         held = self._held(space, "count")
-        statement = f"SELECT count({quoted(held.vector.name)}) FROM {held.rows}"
-        return int(self._sessions.run(lambda connection: connection.execute(statement, ()).fetchone()[0], what="count"))
+        select = f"SELECT count({quoted(held.vector.name)}) FROM {held.rows}"
+        return int(self._sessions.run(lambda one: one.execute(select, ()).fetchone()[0], what="count"))
 
     def ids(self, space: Space, *, after: str | None = None, limit: int) -> list[str]:
         require_limit(limit, what="ids")
-        held = self._held(space, "ids")
-        return page_of_ids(self._sessions, held, "", after, limit)
+        return page_of_ids(self._sessions, self._held(space, "ids"), "", after, limit)
 
     def missing(self, space: Space, of: Space, *, after: str | None = None, limit: int) -> list[str]:
         require_limit(limit, what="missing")
@@ -182,6 +183,9 @@ class PostgresStore:
     def statements(self, old: Space, new: Space) -> tuple[str, ...]:
         return statements_of(self._database, self._held(old, "statements"), new, self.documents)
 
+    def take_over(self, old: Space, new: Space) -> PostgresTakeOver:
+        return PostgresTakeOver(self._database, self.documents, old, new)
+
     def delete(self, ids: Sequence[str]) -> None:
         named = next((one.place.id for one in declarations(self.documents).values()), "")
         delete_rows(self._database, self._database.relation(self._name), named, ids)
@@ -197,8 +201,8 @@ class PostgresStore:
         held = self._held(space, "scan", fresh=True)
         there = payload_columns(held.relation, held.id.name)
         require_columns(columns, there)
-        payload = [there[name] for name in columns]
-        parts = every_row(self._sessions, held.relation, (held.vector, held.id), space.dim, rows, payload)
+        at, payload = (held.vector, held.id), [there[name] for name in columns]
+        parts = every_row(self._sessions, held.relation, at, space.dim, rows, payload)
         return checked_records(parts, space, what=str(self._database.url))
 
     def raw(self, place: Place, *, rows: int = SCAN_ROWS) -> Iterator[RawRows]:
@@ -218,8 +222,7 @@ class PostgresStore:
         return next(checked_parts([raw], space, what=str(self._database.url)), empty)
 
     def among(self, space: Space, ids: Sequence[str]) -> list[str]:
-        held = self._held(space, "among")
-        found = ids_with_vector(self._sessions, held, ids)
+        found = ids_with_vector(self._sessions, self._held(space, "among"), ids)
         return [name for name in dict.fromkeys(ids) if name in found]
 
     def others(self) -> bool:
@@ -230,8 +233,7 @@ class PostgresStore:
         require_limit(k, what="search")
         columns = payload_columns(held.relation, held.id.name)
         metric, dim = queries.space.metric, queries.space.dim
-        joined = bool(filter) or held.side is None
-        search = Search(held, metric, dim, k, *where(filter, columns), joined=joined)
+        search = Search(held, metric, dim, k, *where(filter, columns), joined=bool(filter) or held.side is None)
         return nearest(self._sessions, self._engine, search, queries)
 
     def payload(self, space: Space, ids: Sequence[str]) -> dict[str, list[Any]]:
@@ -245,8 +247,7 @@ class PostgresStore:
 
     def indexes(self, space: Space) -> list[IndexState]:
         held = self._held(space, "indexes", fresh=True)
-        indexes = [index for index in held.relation.indexes if index.column == held.vector.name]
-        return [index_state(index, space.metric) for index in indexes]
+        return [index_state(one, space.metric) for one in held.relation.indexes if one.column == held.vector.name]
 
     def read_state(self) -> dict[str, Any] | None:
         return self.documents.read(STATE)
@@ -280,15 +281,14 @@ class PostgresStore:
         if not fresh and any(column is None or column.comment == UNSETTLED for column in known):
             relation = self._database.relation(place.table, fresh=True)
         vector = vector_column(relation, place.vector)
+        if vector.dim not in (None, space.dim) and not fresh:  # another one may have its name since a moment
+            return self._held(space, what, fresh=True, columns=columns)
         if vector.dim not in (None, space.dim):
             raise StoreError(f"column {vector.name!r} of {relation.name!r} is {vector.word} now, the space is {space}")
         return Held(relation, vector, id_column(relation, place.id))
 
     def _undeclare(self, space: Space) -> None:
         self._declare(lambda held: {one: declared for one, declared in held.items() if one != space})
-
-    def _may_note_changes(self) -> bool:
-        return bool(self._name) and may_note_changes(self._database, self._database.relation(self._name))
 
     def _goes_through_an_index(self, space: Space) -> bool:
         held = self._held(space, "capabilities", fresh=True)

@@ -1,7 +1,7 @@
 """Taking a live store through an upgrade: plan, apply, look, pause, go back, end."""
 
 from embridge.jobs.rollout.apply import Applied, apply_plan, check_plan
-from embridge.jobs.rollout.dropping import drop_old_rows, rows_to_drop
+from embridge.jobs.rollout.dropping import drop_old_rows, rows_to_drop, take_over_name
 from embridge.jobs.rollout.moving import change_phase, move_canary, move_phase
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout
 from embridge.jobs.rollout.pace import Pace
@@ -27,5 +27,6 @@ __all__ = [
     "rows_to_drop",
     "shadow_rollout",
     "status_of",
+    "take_over_name",
     "watch_rollout",
 ]

@@ -10,6 +10,7 @@ from embridge.errors import InvalidInput, StoreError
 from embridge.jobs.rollout.moving import moved
 from embridge.jobs.rollout.opened import OpenRollout, open_rollout, require_spaces
 from embridge.jobs.rollout.status import RolloutStatus, status_of
+from embridge.progress import Progress, silent
 from embridge.rollout import moves
 from embridge.rollout._journal_checks import journal_fault
 from embridge.rollout._open_writes import abandoned_rows
@@ -17,8 +18,10 @@ from embridge.rollout.failures import read_failures
 from embridge.rollout.lease import Lease, this_process
 from embridge.rollout.stale import stale_rows
 from embridge.rollout.state import RolloutState
+from embridge.stores import parse_url
+from embridge.stores._names import NameTakeOver, TakesOverNames
 
-__all__ = ["drop_old_rows", "rows_to_drop"]
+__all__ = ["drop_old_rows", "rows_to_drop", "take_over_name"]
 
 _PAGE_ROWS = 10_000
 
@@ -45,6 +48,61 @@ def rows_to_drop(settings: Path | str, *, drop_unreadable: bool = False) -> Roll
     with closing(open_rollout(settings)) as opened:
         _require_droppable(opened, opened.state, drop_unreadable)
         return status_of(opened)
+
+
+def take_over_name(
+    settings: Path | str, *, drop_unreadable: bool = False, dry_run: bool = False, progress: Progress = silent
+) -> tuple[RolloutState, str]:
+    """Drop the old vectors, and give the new ones their name: who asks the database for them by name gets new ones.
+
+    Called again after a kill, it goes on.
+
+    Args:
+        settings: The rollout's settings file.
+        drop_unreadable: As for `drop_old_rows`; such a row has no vector then.
+        dry_run: Whether nothing is changed.
+        progress: Hears how many rows were copied.
+
+    Returns:
+        The state that it led to, or that it found, and what is taken over.
+
+    Raises:
+        InvalidInput: As for `drop_old_rows`; or the database cannot give the name to others, or not this one.
+        StoreError: As for `drop_old_rows`.
+
+    Examples:
+        >>> take_over_name("nowhere.yaml")
+        Traceback (most recent call last):
+        embridge.errors.SettingsError: nowhere.yaml ...
+    """
+    with closing(open_rollout(settings)) as opened:
+        state, taking = _taking_over(opened, drop_unreadable)
+        if dry_run:
+            return state, taking.place
+        with Lease(opened.store.documents, this_process()):
+            state, place = _require_droppable(opened, opened.state, drop_unreadable), taking.place
+            taking.prepare(progress)
+            if not state.old_dropped:
+                _require_droppable(opened, opened.state, drop_unreadable)
+                state = moved(opened, "drop the old rows", moves.drop_old, {"name": place})
+            taking.begin()
+            taking.swap()
+            taking.clean()
+            return state, place
+
+
+def _taking_over(opened: OpenRollout, drop_unreadable: bool) -> tuple[RolloutState, NameTakeOver]:
+    state, store = _require_droppable(opened, opened.state, drop_unreadable), opened.store
+    if not isinstance(store, TakesOverNames):
+        engine = parse_url(opened.settings.store).kind
+        raise InvalidInput(
+            f"{opened.path}: {engine} cannot give vectors another name in one step; lead applications to "
+            f"{store.declaration(opened.new).place.table!r}, and say --drop-old when they are there"
+        )
+    taking = store.take_over(opened.old, opened.new)
+    if fault := taking.fault:
+        raise InvalidInput(f"{opened.path}: the name is not taken over: {fault}")
+    return state, taking
 
 
 def drop_old_rows(settings: Path | str, *, drop_unreadable: bool = False) -> RolloutState:
