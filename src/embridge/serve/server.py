@@ -93,7 +93,7 @@ def run(opened: Opened, sockets: list[socket.socket]) -> None:
 
 
 def _keep_memory_together() -> None:
-    """Let all threads of this process allocate from two places: glibc makes one for each of many, and every one keeps its gaps."""
+    """Let all threads allocate from two places: glibc makes one for each of many, and every one keeps its gaps."""
     with suppress(OSError, AttributeError, TypeError):  # not on Windows, nor with another libc
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
