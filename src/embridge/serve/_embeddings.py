@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import binascii
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import Field, field_validator
 
 from embridge.encoders.base import Modality, Role
@@ -63,6 +64,13 @@ class EmbeddingsRequest(Body):
         return value
 
 
+class _DirectRoute(APIRoute):
+    """A route whose endpoint reads all of its request itself, so that nothing has to be found out for it."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        return self.endpoint
+
+
 def embeddings_routes(
     models: Mapping[str, ServedModel], limits: LimitSettings, metrics: Metrics, pictures: Pictures
 ) -> APIRouter:
@@ -85,7 +93,6 @@ def embeddings_routes(
     """
     routes = APIRouter(prefix="/v1", tags=["embeddings"])
 
-    @routes.post("/embeddings", response_class=Response, openapi_extra=described(EmbeddingsRequest))
     async def embeddings(request: Request) -> Response:
         """Vectors of texts or images. With ``Accept: application/octet-stream`` as raw float32 [n, d], little-endian."""
         body = await read_body(request, EmbeddingsRequest)
@@ -104,6 +111,9 @@ def embeddings_routes(
             shape = {"embridge-rows": str(len(rows)), "embridge-dim": str(model.space.dim)}
             return Response(rows.data.cast("B"), media_type=_RAW, headers=shape)
         return Response(await _answer(rows, model.name, body.encoding_format), media_type="application/json")
+
+    answered = {"response_class": Response, "openapi_extra": described(EmbeddingsRequest)}
+    routes.add_api_route("/embeddings", embeddings, methods=["POST"], route_class_override=_DirectRoute, **answered)
 
     @routes.get("/models")
     def list_models() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from embridge.serve._errors import Refusal, error_body, refusal_of
@@ -190,6 +191,7 @@ def _require_once(names: Iterable[bytes]) -> None:
             raise Refusal(400, f"the header {name.decode()} came {counts[name]} times", code="repeated_header")
 
 
+@lru_cache(maxsize=16)  # clients name the same host with every request
 def _is_this_machine(host: str) -> bool:
     """Whether a host, perhaps with a port, is this machine by a name that nobody else can give to it.
 

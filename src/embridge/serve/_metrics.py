@@ -13,6 +13,7 @@ from embridge.errors import require
 __all__ = ["Metrics"]
 
 _METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -32,6 +33,7 @@ class Metrics:
         self._library: Any = require("prometheus_client", extra="serve")
         self._registry = self._library.CollectorRegistry()
         self._queues: dict[str, Callable[[], int]] = {}
+        self._shared = _FOLDER in os.environ
         make, registry = self._library, {"registry": self._registry}
         self._requests = make.Counter(
             "embridge_requests_total", "Requests answered", ["route", "method", "status"], **registry
@@ -56,7 +58,8 @@ class Metrics:
         """Count one request, and its time."""
         self._requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
         self._seconds.labels(route).observe(seconds)
-        self._note_waiting()  # another worker may be asked for the metrics next
+        if self._shared:  # another worker may be asked for the metrics next
+            self._note_waiting()
 
     def count_embeddings(self, model: str, modality: str, items: int, seconds: float) -> None:
         """Count what a model encoded for a request."""
@@ -78,10 +81,10 @@ class Metrics:
 
     def registry(self) -> Any:
         """The counters and times, of all workers."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        if _FOLDER not in os.environ:
             return self._registry
         multiprocess: Any = require("prometheus_client.multiprocess", extra="serve")
-        _forget_dead(multiprocess, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+        _forget_dead(multiprocess, Path(os.environ[_FOLDER]))
         registry = self._library.CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)
         return registry
