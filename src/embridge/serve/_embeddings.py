@@ -112,8 +112,14 @@ def embeddings_routes(
             return Response(rows.data.cast("B"), media_type=_RAW, headers=shape)
         return Response(await _answer(rows, model.name, body.encoding_format), media_type="application/json")
 
-    answered = {"response_class": Response, "openapi_extra": described(EmbeddingsRequest)}
-    routes.add_api_route("/embeddings", embeddings, methods=["POST"], route_class_override=_DirectRoute, **answered)
+    routes.add_api_route(
+        "/embeddings",
+        embeddings,
+        methods=["POST"],
+        response_class=Response,
+        openapi_extra=described(EmbeddingsRequest),
+        route_class_override=_DirectRoute,
+    )
 
     @routes.get("/models")
     def list_models() -> dict[str, Any]:
