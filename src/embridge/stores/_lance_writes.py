@@ -89,7 +89,7 @@ def _row_ids(source: Source, ids: Sequence[str]) -> dict[str | None, list[int]]:
 class SmallFiles:
     """Merges the files that small writes leave in a table of ours: each takes time and memory of every later call.
 
-    Larger tables, and those of others, are left to their owner.
+    Larger tables, indexed ones and those of others are left to their owner: to merge also sorts new vectors into an index.
     """
 
     _writes: Counter[Space] = field(default_factory=Counter)
@@ -101,5 +101,5 @@ class SmallFiles:
         if source.declaration.adopted or self._writes[space] % _MERGED_EVERY:
             return
         with suppress(ValueError, RuntimeError, OSError):
-            if 4 * space.dim * table.count_rows() <= _MOST_BYTES:
+            if 4 * space.dim * table.count_rows() <= _MOST_BYTES and not table.list_indices():
                 ended(table.optimize)
