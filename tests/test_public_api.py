@@ -356,7 +356,8 @@ PUBLIC = {
     "embridge.training.lightning.schedules": "Schedule learning_rate_share",
     "embridge.training.lightning.strategies": "STRATEGIES Strategy strategy_of",
     "embridge.training.lightning.task": "Loop Task",
-    "embridge.training.objectives": "OBJECTIVES ObjectiveRecord make_objective name_of objective_settings record_of",
+    "embridge.training.objectives": "OBJECTIVES ObjectiveRecord make_objective name_of objective_settings record_of "
+    "settings_beside",
     "embridge.training.objectives.advbct": "AdvBCT AdvBCTSettings gradient_reversed trimmed_radii",
     "embridge.training.objectives.base": "Embedded Objective OldModel",
     "embridge.training.objectives.bc_aligner": "BCAligner BCAlignerSettings",

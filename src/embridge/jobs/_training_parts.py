@@ -13,6 +13,7 @@ from embridge.backbones import BACKBONES, default_backbone, make_backbone
 from embridge.backbones.base import Backbone, drawn_from
 from embridge.backbones.record import Takes
 from embridge.errors import SettingsError
+from embridge.jobs._training_split import TrainingSplit
 from embridge.methods import configured
 from embridge.settings.training import BackboneSettings, TrainingSettings, VersionSettings
 from embridge.training.compatible.augment import Augment
@@ -20,7 +21,7 @@ from embridge.training.compatible.labelled import Labelled
 from embridge.training.compatible.old_models import old_model
 from embridge.training.compatible.trainer import CompatibleTraining
 from embridge.training.lightning.strategies import STRATEGIES
-from embridge.training.objectives import make_objective
+from embridge.training.objectives import make_objective, settings_beside
 from embridge.training.objectives.base import Objective, OldModel
 
 __all__ = ["OtherVectors", "backbone_of", "objective_of", "trainer_of"]
@@ -39,9 +40,12 @@ class OtherVectors:
     classifier: np.ndarray | None
 
 
-def trainer_of(settings: TrainingSettings, data: Labelled) -> CompatibleTraining:
+def trainer_of(settings: TrainingSettings, split: TrainingSplit) -> CompatibleTraining:
     """The trainer; raises `SettingsError` for settings that it or these items do not allow."""
-    options = dict(settings.training)
+    options, data = dict(settings.training), split.train
+    if "compatibility" in options:
+        raise SettingsError("training: compatibility is no key of training; write it beside training, not in it")
+    options["compatibility"] = "fixed" if split.watched is None else "auto"
     if "augment" in options:
         if not isinstance(options["augment"], dict):
             raise SettingsError(
@@ -84,8 +88,8 @@ def backbone_of(settings: TrainingSettings, data: Labelled, feature_dim: int) ->
     )
 
 
-def objective_of(settings: TrainingSettings, data: Labelled, others: OtherVectors) -> Objective:
-    """The loss, its own layers drawn from the seed."""
+def objective_of(settings: TrainingSettings, data: Labelled, others: OtherVectors, *, found: bool = False) -> Objective:
+    """The loss, its own layers drawn from the seed; ``found`` if its weights are found while training."""
     tensors: dict[str, Any] = {"labels": torch.from_numpy(data.labels)}
     if others.paragon is not None:
         tensors["paragon"] = torch.from_numpy(others.paragon)
@@ -95,10 +99,11 @@ def objective_of(settings: TrainingSettings, data: Labelled, others: OtherVector
         versions = zip(settings.ancestors, others.ancestors, strict=True)
         ancestors = [_version(f"ancestors.{n}", version, data, rows) for n, (version, rows) in enumerate(versions)]
         old = _version("old", settings.old, data, others.old, classifier=others.classifier, ancestors=ancestors)
+    name, options = settings.objective.name, settings.objective.settings
+    if found and old is not None:
+        options = {**settings_beside(name, old), **options}
     with drawn_from(settings.seed):
-        objective: Objective = make_objective(
-            settings.objective.name, old, len(data.classes), settings.objective.settings, **tensors
-        )
+        objective: Objective = make_objective(name, old, len(data.classes), options, **tensors)
     return objective
 
 

@@ -16,12 +16,13 @@ from embridge.jobs._training_checks import require_fitting, require_free_places
 from embridge.jobs._training_control import Control, Part, control_of
 from embridge.jobs._training_items import Items, read_array, read_items
 from embridge.jobs._training_parts import OtherVectors, backbone_of, objective_of, trainer_of
+from embridge.jobs._training_split import TrainingSplit, stand_in_labels
 from embridge.jobs.models import Models
 from embridge.jobs.trained_result import TrainedResult
 from embridge.progress import Progress
-from embridge.settings.training import DataSettings, ObjectiveSettings, TrainingSettings
+from embridge.settings.training import ObjectiveSettings, TrainingSettings
 from embridge.training.compatible.held_out_items import HeldOut, right_of_each
-from embridge.training.compatible.labelled import Labelled, Rows, hold_out
+from embridge.training.compatible.labelled import Labelled, Rows
 from embridge.training.compatible.pseudo_labels import Relabelled, cluster_names, pseudo_labels
 from embridge.training.compatible.start import Start
 from embridge.training.compatible.trained import Trained
@@ -64,8 +65,8 @@ class _Plan:
     def __init__(self, settings: TrainingSettings, items: Items, models: Models) -> None:
         self._settings, self._items, self._progress = settings, items, models.progress
         self._cache = settings.cache or settings.model.parent / ".embridge-cache"
-        self._train, self._held = _parts(settings, _stand_in_labels(settings.data, items.data))
-        self._training = trainer_of(settings, self._train)
+        self._split = TrainingSplit.of(settings, stand_in_labels(settings.data, items.data))
+        self._training = trainer_of(settings, self._split)
 
         def other(key: str, model: Any) -> OtherModel | None:
             return None if model is None else OtherModel(key, model, items, models)
@@ -90,19 +91,20 @@ class _Plan:
         if clusters is not None and self.old is not None:
             labels = pseudo_labels(self.old.vectors(self._cache), clusters, seed=self._settings.seed)
             relabelled = Relabelled(self._items.data, labels, cluster_names(clusters))
-            self._train, self._held = _parts(self._settings, relabelled)
+            self._split = TrainingSplit.of(self._settings, relabelled)
         start = self._start(lambda model: model.vectors(self._cache))
         return self._training.train(start, Run(cache=self._cache, progress=self._progress))
 
     def found(self, trained: Trained, upgrade: Upgrade | None) -> dict[str, np.ndarray]:
         """Whether the nearest other one is of the right class, for each held-out item."""
-        if self._held is None:
+        judged = self._split.judged
+        if judged is None:
             return {}
-        labels, new = self._held.labels, self._embedded(trained, self._held)
+        labels, new = judged.labels, self._embedded(trained, judged)
         own = {"new/new": right_of_each(new, new, labels)}
         if upgrade is None or self.old is None:
             return own
-        old = self.old.vectors(self._cache)[self._held.rows]
+        old = self.old.vectors(self._cache)[judged.rows]
         bridged = normalized(upgrade.bridge.apply(new))
         return {"old/old": right_of_each(old, old, labels), "new/old": right_of_each(bridged, old, labels)} | own
 
@@ -110,9 +112,10 @@ class _Plan:
         """The same network trained alone, with bridges after it, where the settings ask for it and there is what it takes."""
         settings = self._settings
         asked = settings.control and settings.objective.name != "independent" and settings.data.clusters is None
-        if not asked or self.old is None or self._held is None:
+        judged = self._split.judged
+        if not asked or self.old is None or judged is None:
             return None
-        parts = [part for part in (self._train, self._held) if isinstance(part, Rows)]
+        parts = [part for part in (self._split.alone, judged) if isinstance(part, Rows)]
         if self._paragon is None:
             alone = self._alone(trained.space.dim)
             space, rows = alone.space, [self._embedded(alone, part) for part in parts]
@@ -125,7 +128,7 @@ class _Plan:
             for part, new in zip(parts, rows, strict=True)
         )
         try:
-            return control_of(trained_on, held_out, self._held.labels, seed=settings.seed)
+            return control_of(trained_on, held_out, judged.labels, seed=settings.seed)
         except InvalidInput:  # too few items for a bridge
             return None
 
@@ -138,11 +141,12 @@ class _Plan:
                 "ancestors": (),
             }
         )
-        objective = objective_of(settings, self._train, OtherVectors(None, None, (), None))
-        backbone = backbone_of(settings, self._train, objective.feature_dim)
-        held_out = None if self._held is None else HeldOut(self._held)
-        start = Start(self._train, backbone, objective, held_out, settings.seed)
-        return self._training.train(start, Run(cache=self._cache, progress=self._progress))
+        train, judged = self._split.alone, self._split.judged
+        objective = objective_of(settings, train, OtherVectors(None, None, (), None))
+        backbone = backbone_of(settings, train, objective.feature_dim)
+        start = Start(train, backbone, objective, None if judged is None else HeldOut(judged), settings.seed)
+        training = replace(self._training, compatibility="fixed")
+        return training.train(start, Run(cache=self._cache, progress=self._progress))
 
     def _embedded(self, trained: Trained, part: Rows) -> np.ndarray:
         items = part.items(np.arange(len(part)))
@@ -152,10 +156,12 @@ class _Plan:
 
     def _start(self, vectors_of: Callable[[OtherModel], np.ndarray]) -> Start:
         """All parts, made of these vectors of the other models: the same seed, the same weights."""
-        settings, train, held = self._settings, self._train, self._held
+        settings, train = self._settings, self._split.train
+        held = self._split.judged if self._split.watched is None else self._split.watched
         old, paragon = (None if m is None else _of(train, vectors_of(m)) for m in (self.old, self._paragon))
         ancestors = tuple(_of(train, vectors_of(model)) for model in self._ancestors)
-        objective = objective_of(settings, train, OtherVectors(old, paragon, ancestors, self._classifier))
+        others = OtherVectors(old, paragon, ancestors, self._classifier)
+        objective = objective_of(settings, train, others, found=self._split.watched is not None)
         backbone = backbone_of(settings, train, objective.feature_dim)
         beside = None if held is None or self.old is None else _of(held, vectors_of(self.old))
         held_out = None if held is None else HeldOut(held, beside)
@@ -171,20 +177,3 @@ def _require_different(versions: list[OtherModel]) -> None:
 def _of(part: Labelled, vectors: np.ndarray) -> np.ndarray:
     """The vectors of a part of all items."""
     return vectors[part.rows] if isinstance(part, Rows) else vectors
-
-
-def _stand_in_labels(settings: DataSettings, data: Labelled) -> Labelled:
-    """Clusters of about one size, by which the other parts are checked before any old vector is there."""
-    if settings.clusters is None:
-        return data
-    if settings.clusters > len(data):
-        raise SettingsError(
-            f"data.clusters: {settings.clusters} clusters are more than the {len(data)} items there are"
-        )
-    return Relabelled(data, np.arange(len(data)) % settings.clusters, cluster_names(settings.clusters))
-
-
-def _parts(settings: TrainingSettings, data: Labelled) -> tuple[Labelled, Rows | None]:
-    if settings.data.held_out is None:
-        return data, None
-    return hold_out(data, settings.data.held_out, seed=settings.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -184,6 +184,8 @@ class TrainingSettings(Strict):
         paragon: The same new model trained alone, for objectives that use it.
         backbone: The network.
         training: The settings of `CompatibleTraining`.
+        compatibility: Whether the weights of the objective's compatibility terms are those of its settings (``fixed``), or are
+            found while training (``auto``).
         control: Whether the same network is trained alone too, where items are held out, to say what a bridge would do.
         seed: Of all that is random.
         cache: Where the old model's vectors and checkpoints are kept.
@@ -202,11 +204,30 @@ class TrainingSettings(Strict):
     paragon: RowsSettings | None = None
     backbone: BackboneSettings | None = None
     training: dict[str, Any] = Field(default_factory=dict)
+    compatibility: Literal["fixed", "auto"] = "fixed"
     control: bool = True
     seed: Seed = 0
     cache: Path | None = None
     model: Path = Path("model")
     upgrade: Path = Path("upgrade")
+
+    @model_validator(mode="after")
+    def _one_way_to_weigh(self) -> TrainingSettings:
+        if self.compatibility == "auto" and self._weights:
+            raise ValueError(
+                f"compatibility: auto finds the weights, and objective.settings names {self._weights[0]}; leave that out, or "
+                "write compatibility: fixed"
+            )
+        return self
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the weights of compatibility terms are found while training."""
+        return self.compatibility == "auto"
+
+    @property
+    def _weights(self) -> list[str]:
+        return [name for name in self.objective.settings if name.rpartition("_")[2] in ("weight", "weights")]
 
 
 def load_training_settings(path: Path | str) -> TrainingSettings:

@@ -25,6 +25,7 @@ _CHOICES = {
     "optimizer": ("adamw", "adam", "sgd"),
     "precision": ("auto", "32-true", "bf16-mixed"),
     "keep": ("last", "best"),
+    "compatibility": ("fixed", "auto"),
 }
 
 
@@ -60,6 +61,8 @@ class CompatibleSettings:
         devices: How many, with a process each. Losses that compare rows of a batch see those of one process.
         strategy: How Lightning starts these processes, a name of `STRATEGIES`.
         workers: Processes that prepare batches.
+        compatibility: With ``fixed``, terms weigh what the objective says, as in the papers. With ``auto``, the weights of the
+            compatibility terms are found while training, which looks at held-out items with old vectors.
         name: What the model's space is called; the objective's and the backbone's kind by default.
 
     Raises:
@@ -92,6 +95,7 @@ class CompatibleSettings:
     devices: int = 1
     strategy: str = "auto"
     workers: int = 0
+    compatibility: Literal["fixed", "auto"] = "fixed"
     name: str = ""
 
     def __post_init__(self) -> None:

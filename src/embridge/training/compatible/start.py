@@ -25,6 +25,7 @@ from embridge.training.objectives.base import Objective
 __all__ = ["Start"]
 
 _INDECISIVE = ("checkpoint_every_steps", "workers", "name")
+_AS_BEFORE = (("compatibility", "fixed"),)  # no part of the name, so that earlier checkpoints are still taken up
 _HEAD_ONLY = "-head-only"
 
 
@@ -89,7 +90,7 @@ class Start:
         Returns:
             64 letters.
         """
-        decisive = {k: v for k, v in settings.items() if k not in _INDECISIVE}
+        decisive = {k: v for k, v in settings.items() if k not in _INDECISIVE and (k, v) not in _AS_BEFORE}
         held_out = None if self.held_out is None else self.held_out.data.fingerprint()
         described = [decisive, self.seed, self.data.fingerprint(), held_out, self.described()]
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())

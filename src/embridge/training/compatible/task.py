@@ -10,9 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.utils.data import DataLoader, Dataset
 
 from embridge.errors import InvalidInput, SettingsError
+from embridge.training.compatible._balance import Balance
+from embridge.training.compatible._balanced import balance_of, crossing_of
+from embridge.training.compatible._crossing import Crossing
 from embridge.training.compatible.averaging import Average
 from embridge.training.compatible.labelled import Labelled
 from embridge.training.compatible.preparation import preparation_of
@@ -76,6 +80,7 @@ class CompatibleTask:
         self._bfloat16 = precision_on(device, settings.precision) == "bf16-mixed"
         self._rank, self._world = 0, 1
         self.average: Average | None = None
+        self.balance, self._crossing = balance_of(start, settings, self.steps_per_epoch), crossing_of(start)
         self._place()
         if settings.ema is not None:
             self.average = Average(self._averaged, decay=settings.ema)
@@ -93,6 +98,8 @@ class CompatibleTask:
         if self.average is not None:
             state |= {f"average.{name}": t for name, t in self.average.state.items()}
             state["average.updates"] = self.average.updates
+        if self.balance is not None:
+            state |= {f"balance.{name}": t for name, t in self.balance.state.items()}
         return state
 
     def optimizer(self) -> torch.optim.Optimizer:
@@ -121,10 +128,12 @@ class CompatibleTask:
         if place == 0:
             with self._precision(exact=True):
                 self._objective.begin_epoch(epoch, self._settings.epochs, self._embedded)
+        if self.balance is not None and self._crossing is not None and self.balance.due(batch.step):
+            self._look(batch.step, self.balance, self._crossing)
         self._train_mode(True)
-        features = self._features(batch.inputs, augmented=True)
+        features = self._features(batch.inputs, augmented=True).float()
         with self._precision(exact=True):
-            terms = self._objective(features.float(), batch.labels.to(self._device), batch.index.to(self._device))
+            terms = self._terms(batch, features)
             loss = torch.stack(list(terms.values())).sum()
         if not loss.isfinite():
             values = {name: float(term.detach()) for name, term in terms.items()}
@@ -136,17 +145,47 @@ class CompatibleTask:
         average(buffer for buffer in self._backbone.buffers() if buffer.is_floating_point())
         return {name: term.detach() for name, term in terms.items()}
 
+    def _terms(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss, weighed; at first those of compatibility leave some classes out."""
+        labels, index = batch.labels.to(self._device), batch.index.to(self._device)
+        balance, crossing = self.balance, self._crossing
+        if balance is None:
+            terms: dict[str, Tensor] = self._objective(features, labels, index)
+            return terms
+        with parametrize.cached():
+            terms = self._objective(features, labels, index)
+            if crossing is not None and batch.step < balance.all_from:
+                kept = np.flatnonzero(~np.isin(batch.labels.numpy(), crossing.classes_left_out))
+                if len(kept) < len(labels):
+                    self._objective.eval()  # what it counts, it counts once
+                    rows = torch.from_numpy(kept).to(self._device)
+                    others = self._objective(features[rows], labels[rows], index[rows]) if len(kept) > 1 else {}
+                    terms |= {name: others.get(name, 0 * terms[name]) for name in balance.moved}
+        return balance.weighed(batch.step, terms, features)
+
+    @torch.no_grad()
+    def _look(self, step: int, balance: Balance, crossing: Crossing) -> None:
+        """See how far new queries are ahead, and move the weights."""
+        ahead = torch.from_numpy(crossing.ahead(self._held_out_embeddings()[1])).float().to(self._device)
+        average([ahead])
+        balance.look(step, ahead.cpu())
+
     @torch.no_grad()
     def score(self) -> float:
         """How often the nearest held-out item is of the right class; 0 without held-out items."""
         held_out = self._start.held_out
         if held_out is None:
             return 0.0
+        return held_out.score(*self._held_out_embeddings())
+
+    def _held_out_embeddings(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the held-out items by the model as it would end now, and the same as they meet old rows."""
+        assert self._start.held_out is not None
+        data = self._start.held_out.data
         with nullcontext() if self.average is None else self.average.applied():
-            every = np.arange(len(held_out.data))
-            new = torch.cat([rows for _, rows in self.embeddings(held_out.data, every, exact=True)])
+            new = torch.cat([rows for _, rows in self.embeddings(data, np.arange(len(data)), exact=True)])
             comparable = self._objective.comparable(new.to(self._device)).cpu()
-        return held_out.score(new.numpy(), comparable.numpy())
+        return new.numpy(), comparable.numpy()
 
     def finish(self) -> None:
         """End with the averages, where there are any, on the processor and laid out as they are when read from a file."""

@@ -115,6 +115,10 @@ class CompatibleTraining(CompatibleSettings):
             raise SettingsError(
                 "training: keep='best' needs held_out items and checks of them; give some, or keep the last"
             )
+        if self.compatibility == "auto" and start.held_out is not None and start.held_out.old is None:
+            raise SettingsError(
+                "training: compatibility='auto' looks at held-out items in the old index; give HeldOut(data, old vectors)"
+            )
         if self.devices > 1 and run.folder is None and run.cache is None:
             raise SettingsError(
                 "training: several devices need a folder, through which they tell what they have learnt"
@@ -145,4 +149,6 @@ class CompatibleTraining(CompatibleSettings):
         best = train(task, loop, run.placed("train", loop.name))
         figures: dict[str, Any] = {"steps": loop.steps, "precision": loop.precision}
         figures |= {"losses": best.losses, "held_out_scores": best.scores}
+        if task.balance is not None:
+            figures["compatibility"] = task.balance.figures()
         return figures | ({"best_step": best.step} if self.keep == "best" else {})

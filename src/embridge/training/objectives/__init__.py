@@ -14,7 +14,15 @@ from embridge.training.objectives.settings import Settings
 if TYPE_CHECKING:
     from embridge.training.objectives.base import Objective, OldModel
 
-__all__ = ["OBJECTIVES", "ObjectiveRecord", "make_objective", "name_of", "objective_settings", "record_of"]
+__all__ = [
+    "OBJECTIVES",
+    "ObjectiveRecord",
+    "make_objective",
+    "name_of",
+    "objective_settings",
+    "record_of",
+    "settings_beside",
+]
 
 _CLASS_MEANS: frozenset[Need] = frozenset({"old model"})
 _ROWS: frozenset[Need] = frozenset({"old model", "old embeddings"})
@@ -26,12 +34,14 @@ OBJECTIVES: dict[str, ObjectiveRecord] = {
         attribute="BCT",
         needs=_CLASS_MEANS,
         uses=frozenset({"old classifier"}),
+        balanced={"prototype_scale": 10.0},
     ),
     "oca": ObjectiveRecord(
         module="embridge.training.objectives.oca",
         attribute="OCA",
         needs=_CLASS_MEANS,
         uses=frozenset({"old embeddings"}),
+        balanced={"aligned_to": "rows", "label_smoothing": 0.0, "scale": 10.0, "prototype_scale": 10.0},
         ancestors=True,
         bridge="prefix",
         length="old + extra",
@@ -44,12 +54,21 @@ OBJECTIVES: dict[str, ObjectiveRecord] = {
         bridge="prefix",
         length="paragon + extra",
         trained_on=frozenset({"images"}),
+        balanced={"scale": 10.0, "prototype_scale": 10.0},
     ),
     "ndpp": ObjectiveRecord(
-        module="embridge.training.objectives.ndpp", attribute="NDPP", needs=_CLASS_MEANS, cost="refresh"
+        module="embridge.training.objectives.ndpp",
+        attribute="NDPP",
+        needs=_CLASS_MEANS,
+        balanced={"neighbours": 5, "temperature": 0.1},
+        cost="refresh",
     ),
     "odpp": ObjectiveRecord(
-        module="embridge.training.objectives.odpp", attribute="ODPP", needs=_CLASS_MEANS, cost="refresh"
+        module="embridge.training.objectives.odpp",
+        attribute="ODPP",
+        needs=_CLASS_MEANS,
+        balanced={"margin": 0.9, "temperature": 0.1},
+        cost="refresh",
     ),
     "independent": ObjectiveRecord(
         module="embridge.training.objectives.independent", attribute="Independent", bridge="none", length="any"
@@ -171,6 +190,31 @@ def make_objective(
     tensors = {key: value for key, value in data.items() if key not in ("labels", "paragon") or key in record.needs}
     objective: Objective = _named(record, record.attribute)(old, classes, objective_settings(name, settings), **tensors)
     return objective
+
+
+def settings_beside(name: str, old: OldModel) -> dict[str, Any]:
+    """Settings of an objective whose weights are found while training: those of its record, and as many extra dims as the old
+    model has, or its oldest ancestor.
+
+    Args:
+        name: One of `OBJECTIVES`.
+        old: The old model.
+
+    Returns:
+        Settings by name, as YAML gives them.
+
+    Raises:
+        SettingsError: There is no such objective.
+
+    Examples:
+        >>> import torch
+        >>> from embridge.training.objectives.base import OldModel
+        >>> settings_beside("bt2", OldModel(torch.eye(3), torch.ones(3, dtype=torch.bool)))
+        {'scale': 10.0, 'prototype_scale': 10.0, 'extra': 3}
+    """
+    record = record_of(name)
+    extra = {"extra": (*old.ancestors, old)[0].dim} if "extra" in record.length else {}
+    return {**record.balanced, **extra}
 
 
 def _named(record: ObjectiveRecord, attribute: str) -> Any:

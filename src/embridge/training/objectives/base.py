@@ -111,6 +111,8 @@ class Objective(nn.Module, ABC):
         embedding_dim: Of what `embed` makes: it is written to the index and queried with.
         old_dim: Of the old model.
         refresh_share: How much of the training set `begin_epoch` embeds; see `Embedded`.
+        task_terms: Names of the terms that a model without an old one has too; all others are for compatibility.
+        row_terms: Names of the terms that hold each item to its own old vector.
         paper: Where the loss comes from.
 
     Raises:
@@ -130,6 +132,8 @@ class Objective(nn.Module, ABC):
 
     paper: ClassVar[str]
     refresh_share: float = 1.0
+    task_terms: frozenset[str] = frozenset({"classification"})
+    row_terms: frozenset[str] = frozenset()
 
     def __init__(self, *, feature_dim: int, embedding_dim: int, old_dim: int) -> None:
         super().__init__()

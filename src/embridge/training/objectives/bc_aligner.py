@@ -78,6 +78,7 @@ class BCAligner(Classified):
     """
 
     paper: ClassVar[str] = "Hu et al., Learning backward compatible embeddings, KDD 2022, arXiv 2206.03040"
+    row_terms = frozenset({"compatibility"})
     old_embeddings: Tensor
 
     def __init__(

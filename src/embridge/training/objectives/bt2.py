@@ -91,6 +91,8 @@ class BT2(Objective):
     paper: ClassVar[str] = (
         "Zhou, Li et al., BT²: backward-compatible training with basis transformation, ICCV 2023, arXiv 2211.03989"
     )
+    task_terms = frozenset({"classification", "paragon"})
+    row_terms = frozenset({"alignment"})
     paragon: Tensor
 
     def __init__(

@@ -72,6 +72,7 @@ class HOC(Objective):
         "Biondi et al., Stationary representations: optimally approximating compatibility and implications for improved "
         "model replacements, CVPR 2024, arXiv 2405.02581"
     )
+    row_terms = frozenset({"compatibility"})
     vertices: Tensor
     old_embeddings: Tensor | None
 

@@ -66,6 +66,7 @@ class L2(Classified):
     paper: ClassVar[str] = (
         "Shen et al., Towards backward-compatible representation learning, CVPR 2020, arXiv 2003.11942"
     )
+    row_terms = frozenset({"compatibility"})
     old_embeddings: Tensor
 
     def __init__(self, old: OldModel | None, classes: int, settings: L2Settings | None = None) -> None:

@@ -67,6 +67,7 @@ class LwF(Classified):
     """
 
     paper: ClassVar[str] = "Li & Hoiem, Learning without forgetting, ECCV 2016, arXiv 1606.09282"
+    row_terms = frozenset({"compatibility"})
     old_embeddings: Tensor
     old_classifier: Tensor
 

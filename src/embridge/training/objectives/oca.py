@@ -105,6 +105,7 @@ class OCA(Objective):
         dim, rows = old.dim + settings.extra, settings.aligned_to == "rows"
         super().__init__(feature_dim=dim, embedding_dim=dim, old_dim=old.dim)
         self.weights, self.scale, self.label_smoothing = settings.weights, settings.scale, settings.label_smoothing
+        self.row_terms = frozenset({"alignment"} if rows else ())
         self.turn = Orthogonal(dim, orthogonal_map=settings.orthogonal_map, bias=True, start="random")
         self.classifier = nn.Linear(dim, classes, bias=False)
         self.held = OlderVersions(

@@ -70,6 +70,7 @@ class RACT(Classified):
         "Zhang et al., Hot-refresh model upgrades with regression-alleviating compatible training in image retrieval, "
         "ICLR 2022, arXiv 2201.09724"
     )
+    row_terms = frozenset({"compatibility"})
     old_embeddings: Tensor
 
     def __init__(self, old: OldModel | None, classes: int, settings: RACTSettings | None = None) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 __all__ = ["BridgeKind", "Cost", "Items", "Length", "Need", "ObjectiveRecord"]
 
@@ -37,6 +38,7 @@ class ObjectiveRecord:
             front, ``backward map`` is learnt. With ``none`` they are not comparable, and the bridge only cuts them.
         length: Of the new embeddings. ``any`` is as long as the setting ``dim`` says.
         trained_on: The items it can be trained on. Vectors of a frozen model need an embedding that an adapter can make.
+        balanced: Settings that it has where its weights are found while training, unless others are asked for.
         cost: What it takes beside the backbone. ``step`` is a few hundredths of a step; ``refresh`` adds a pass over some of the
             training items before epochs, about a tenth of the time.
 
@@ -54,4 +56,5 @@ class ObjectiveRecord:
     bridge: BridgeKind = "identity"
     length: Length = "old"
     trained_on: frozenset[Items] = _ALL_ITEMS
+    balanced: Mapping[str, Any] = field(default_factory=dict)
     cost: Cost = "step"
