@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from embridge.adapters.linear import Linear
 from embridge.adapters.upgrade import Upgrade
 from embridge.errors import SettingsError
+from embridge.methods._averaged import fit_averaged
 from embridge.methods.base import Pairs, backward_upgrade, require_cosine
 from embridge.methods.devices import in_bfloat16, require_device
 from embridge.methods.judges import POOL, HeldOutNeighbours, surely_higher
@@ -23,7 +24,6 @@ from embridge.methods.signal import check_signal
 from embridge.methods.training_loop import Task, train
 from embridge.methods.training_settings import Training
 from embridge.methods.unit_rows import UnitRows, WeighedRows
-from embridge.methods.whitened_procrustes import WhitenedProcrustes, fit_whitened
 from embridge.methods.xbt_losses import neighbour_loss
 from embridge.progress import Progress, silent
 
@@ -36,10 +36,11 @@ _ASKING = 8  # one in so many rows of a batch asks; the others are what is found
 class NeighbourMap:
     """``y = x W + b``, trained so that a mapped vector finds among old vectors what the new one finds among new ones.
 
-    Training starts at `WhitenedProcrustes` and minimises KL(softmax(x·N / τ) ‖ softmax(a y·O / τ)), where N and O are other
-    items as both models see them, and a is learnt: old scores may spread more or less than new ones. What was learnt is kept in
-    part, since neighbours of items are not all that is asked for. The bridge is one matrix, so it can be folded into the
-    model.
+    Training starts at the mean of three closed forms, `Procrustes`, `WhitenedProcrustes` and `ReweightedProcrustes`: which of
+    them judged queries like best, neighbours do not tell. It minimises KL(softmax(x·N / τ) ‖ softmax(a y·O / τ)), where N
+    and O are other items as both models see them, and a is learnt: old scores may spread more or less than new ones. What was
+    learnt is kept in part, since neighbours of items are not all that is asked for. The bridge is one matrix, so it can be
+    folded into the model.
 
     Requirements: the same items encoded by both models, a thousand or more. Where texts search images, `XBT` asks the same of
     vectors that are no text, and this map does harm. Related: `NeighbourAgreement`, by which the weights are kept.
@@ -85,7 +86,7 @@ class NeighbourMap:
     def fit(self, pairs: Pairs, *, seed: int = 0, progress: Progress = silent) -> Upgrade:
         """Fit by gradient; the weights kept are those with the highest agreement on held-out items.
 
-        Where none are better than the closed-form map by more than chance, the upgrade is that map, fitted on all pairs.
+        Where none are better than the closed forms' mean by more than chance, the upgrade is that mean, fitted on all pairs.
 
         Args:
             pairs: The same items as both models see them.
@@ -110,7 +111,7 @@ class NeighbourMap:
 
     def _train(self, pairs: Pairs, seed: int, progress: Progress) -> tuple[Linear, dict[str, Any]]:
         rows, held_out = pairs.split(self.training.validation_fraction, seed=seed)
-        start, strength = fit_whitened(pairs.take(rows), WhitenedProcrustes(), seed=seed)
+        start, strength = fit_averaged(pairs.take(rows), seed=seed)
         items = WeighedRows.of(pairs, rows, self.device)
         module = _Affine(start).to(self.device)
         judge = PartWay(
@@ -129,7 +130,7 @@ class NeighbourMap:
             "samples_per_second": outcome.samples_per_second,
         }
         if not trained:
-            return fit_whitened(pairs, WhitenedProcrustes(), seed=seed)[0], figures
+            return fit_averaged(pairs, seed=seed)[0], figures
         return module.to_adapter(start, self.kept_share), figures
 
     def _loss(self, module: _Affine, batch: tuple[Tensor, Tensor, Tensor | None]) -> Tensor:
