@@ -14,11 +14,11 @@ import numpy as np
 from embridge.errors import StoreError, require
 from embridge.space import Metric
 from embridge.stores._qdrant_engine import DISTANCES, Collection, Point, PointId, VectorInfo, Where
+from embridge.stores._qdrant_repair import CONFIG, finish_drop
 from embridge.stores.places import Place
 
 __all__ = ["CONFIG", "EdgeEngine"]
 
-CONFIG = "edge_config.json"
 _METRICS: dict[str, Metric] = {distance: metric for metric, distance in DISTANCES.items()}
 
 
@@ -150,8 +150,16 @@ class EdgeEngine:
     def _shard(self, name: str) -> Any:
         with self._lock:
             if name not in self._shards:
-                self._shards[name] = self._called(self._edge.EdgeShard.load, str(self.folder / name))
+                self._shards[name] = self._loaded(self.folder / name)
             return self._shards[name]
+
+    def _loaded(self, folder: Path) -> Any:
+        try:
+            return self._called(self._edge.EdgeShard.load, str(folder))
+        except StoreError as error:
+            if "incompatible with existing segments" not in str(error) or not finish_drop(folder):
+                raise
+        return self._called(self._edge.EdgeShard.load, str(folder))
 
     def _called(self, call: Callable[..., Any], *arguments: Any) -> Any:
         try:
