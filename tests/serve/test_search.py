@@ -9,8 +9,10 @@ from numbers_encoder import NumbersEncoder
 from served import NEW, OLD, asking, stocked
 
 from embridge import Embeddings, Space
+from embridge.nearest import Hits
 from embridge.rollout.journal import record_move
 from embridge.rollout.state import RolloutState
+from embridge.serve._galleries import _payload
 
 
 @pytest.fixture
@@ -71,6 +73,15 @@ def test_vectors_items_and_filters(store):
     assert ids(ask.post("/search", {"text": "0 1 9 9", "filter": cheap})) == ["a"]
     either = [{"column": "price", "operator": "in", "value": [1, 3]}]
     assert ids(ask.post("/search", {"text": "0 1 9 9", "filter": either})) == ["c/../d", "a"]
+
+
+def test_a_hit_that_is_deleted_before_its_payload_is_read_has_none(store):
+    there = store.ids(OLD, limit=2)
+    payload = store.payload(OLD, there)
+    hits = Hits(((there[0], "gone", there[1]),), np.ones((1, 3), np.float32))
+    assert payload
+    expected = {name: [values[0], None, values[1]] for name, values in payload.items()}
+    assert _payload(store, OLD, None, hits) == expected
 
 
 def test_items_are_written_and_deleted_with_the_rows_of_the_state(store):

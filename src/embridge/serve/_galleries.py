@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, LifoQueue
@@ -235,6 +235,8 @@ def _payload(store: Store, space: Space, gallery: Gallery | None, hits: Hits) ->
         return {}
     if gallery is not None:
         return gallery.payload(ids)
+    with suppress(InvalidInput):  # one was deleted since
+        return store.payload(space, ids)
     there = store.fetch(space, ids).ids
     columns = store.payload(space, there) if there else {}
     row_of = {name: row for row, name in enumerate(there)}
