@@ -319,7 +319,8 @@ PUBLIC = {
     "embridge.stores.checks": "is_column_name require_column require_columns require_held require_ids require_limit "
     "require_payload require_present",
     "embridge.stores.chroma": "ChromaStore",
-    "embridge.stores.documents": "DECLARATIONS Documents FileDocuments JOURNAL MemoryDocuments STATE change_declarations declarations",
+    "embridge.stores.documents": "DECLARATIONS Documents FileDocuments JOURNAL MemoryDocuments STATE change_declarations "
+    "declarations",
     "embridge.stores.faiss": "FaissStore",
     "embridge.stores.lancedb": "LanceStore",
     "embridge.stores.memory": "MemoryStore",

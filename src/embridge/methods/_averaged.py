@@ -64,5 +64,6 @@ def averaged(maps: Sequence[Linear], rows: Float32[np.ndarray, "n d_new"]) -> Li
         for each in maps
     ]
     lengths = [np.linalg.norm(rows @ each[:-1] + each[-1], axis=1).mean() for each in stacked]
-    mean = np.mean([each / length for each, length in zip(stacked, lengths, strict=True)], axis=0, dtype=np.float32)
+    scaled = np.stack([each / length for each, length in zip(stacked, lengths, strict=True)])
+    mean = scaled.mean(axis=0, dtype=np.float32)
     return Linear(maps[0].source, maps[0].target, mean[:-1].copy(), mean[-1].copy(), normalize_input=True)
