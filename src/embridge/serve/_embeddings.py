@@ -99,10 +99,7 @@ def embeddings_routes(
         began = time.perf_counter()
         model = _model(models, body.model)
         modality, given = _items(body, limits)
-        if body.dimensions not in (None, model.space.dim):
-            raise Refusal(
-                400, f"{model.name} has {model.space.dim} dimensions, and takes no other number", param="dimensions"
-            )
+        _require_dimensions(model, body.dimensions)
         async with pictures.decoded(modality, given) as items:
             vectors = await model.vectors(items, modality, body.input_type)
         metrics.count_embeddings(model.name, modality, len(vectors), time.perf_counter() - began)
@@ -132,6 +129,13 @@ def embeddings_routes(
         return _described(_model(models, name))
 
     return routes
+
+
+def _require_dimensions(model: ServedModel, dimensions: int | None) -> None:
+    if dimensions not in (None, model.space.dim):
+        raise Refusal(
+            400, f"{model.name} has {model.space.dim} dimensions, and takes no other number", param="dimensions"
+        )
 
 
 def _model(models: Mapping[str, ServedModel], name: str) -> ServedModel:
